@@ -1,0 +1,79 @@
+/** What an error can carry beside its text: the facts it speaks of, for programs. */
+export type ErrorFacts = Readonly<Record<string, unknown>>;
+
+/**
+ * Base of every error that Mezzotint throws. The message says who complains, what was expected, what came, and what to
+ * do; all problems at once.
+ *
+ * `MezzotintError.isInstance(e)` also recognises errors thrown by another copy of this package in the same program
+ * (normal on npm), where `instanceof` fails. Every subclass names itself in `code`.
+ */
+export class MezzotintError extends Error {
+  static readonly brand: symbol = Symbol.for('mezzotint.error');
+  /** Stable name for programs, such as `MEZZOTINT_WEIGHTS_MISMATCH`. */
+  readonly code: string;
+  /** The facts of the message, for programs. */
+  readonly facts: ErrorFacts;
+
+  constructor(code: string, message: string, facts: ErrorFacts = {}, options?: ErrorOptions) {
+    super(message, options);
+    this.name = new.target.name;
+    this.code = code;
+    this.facts = facts;
+    Object.defineProperty(this, MezzotintError.brand, { value: true });
+  }
+
+  /** True for an error of this class family, whichever copy of the package made it. */
+  static isInstance(error: unknown): error is MezzotintError {
+    return typeof error === 'object' && error !== null && MezzotintError.brand in error;
+  }
+}
+
+/** An argument or a configuration cannot be used. `problems` holds one line for each thing wrong. */
+export class InvalidArgumentError extends MezzotintError {
+  readonly problems: readonly string[];
+
+  /**
+   * @param who what complains, for example `UNet`
+   * @param problems one line each: what was expected, what came, what to do
+   */
+  constructor(who: string, problems: readonly string[] | string, options?: ErrorOptions) {
+    const lines = typeof problems === 'string' ? [problems] : problems;
+    const text = lines.length === 1 ? `${who}: ${lines[0]}` : `${who}:\n${lines.map((line) => `  ${line}`).join('\n')}`;
+    super('MEZZOTINT_INVALID_ARGUMENT', text, { who, problems: lines }, options);
+    this.problems = lines;
+  }
+}
+
+/** A file or a buffer is not what it claims to be. Nothing of it was used. */
+export class InvalidFileError extends MezzotintError {
+  /**
+   * @param file the file, as the user named it
+   * @param problem what was expected and what was found
+   */
+  constructor(
+    readonly file: string,
+    readonly problem: string,
+    options?: ErrorOptions,
+  ) {
+    super('MEZZOTINT_INVALID_FILE', `${file}: ${problem}`, { file, problem }, options);
+  }
+}
+
+/** A state dict does not fit a model. Nothing was loaded. */
+export class WeightsMismatchError extends MezzotintError {
+  constructor(
+    readonly model: string,
+    readonly missing: readonly string[],
+    readonly unexpected: readonly string[],
+    readonly mismatched: readonly { readonly name: string; readonly expected: string; readonly got: string }[],
+  ) {
+    const list = (names: readonly string[]) =>
+      names.length <= 20 ? names.join(', ') : `${names.slice(0, 20).join(', ')}, … and ${names.length - 20} more`;
+    const lines = [`Weights do not fit ${model}:`];
+    if (missing.length > 0) lines.push(`  missing ${missing.length}: ${list(missing)}`);
+    if (unexpected.length > 0) lines.push(`  unexpected ${unexpected.length}: ${list(unexpected)}`);
+    for (const { name, expected, got } of mismatched) lines.push(`  ${name}: expected ${expected}, got ${got}`);
+    super('MEZZOTINT_WEIGHTS_MISMATCH', lines.join('\n'), { model, missing, unexpected, mismatched });
+  }
+}

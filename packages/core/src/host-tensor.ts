@@ -1,0 +1,25 @@
+/** A dense tensor in host memory, row-major. What files hold and what state dicts are made of. */
+export interface HostTensor {
+  readonly shape: readonly number[];
+  readonly data: Float32Array | Int32Array;
+}
+
+/** Tensors by name, in the layout of the checkpoint files that users have (convolutions OIHW). */
+export type StateDict = Readonly<Record<string, HostTensor>>;
+
+/**
+ * Named tensors that are read one at a time, so that a file larger than memory can be loaded: the shapes are known
+ * at once, the numbers when asked for.
+ */
+export interface WeightSource {
+  /** What it is called in errors, for example the file's path. */
+  readonly name: string;
+  readonly tensors: ReadonlyMap<string, { readonly shape: readonly number[]; readonly dtype: string }>;
+  /** Reads one tensor, widened to float32 (or int32 for integers). Throws when the file is damaged. */
+  read(name: string): HostTensor | Promise<HostTensor>;
+}
+
+/** Number of elements of a shape; 1 for a scalar. */
+export function sizeOf(shape: readonly number[]): number {
+  return shape.reduce((n, d) => n * d, 1);
+}

@@ -1,0 +1,22 @@
+export { describe, type ModelCost, type ModuleCost } from './cost/describe.js';
+export type { Denoiser, NoiseLevel, NoiseTable, RandomStream, VarianceDenoiser, VariancePrediction } from './denoiser.js';
+export { InvalidArgumentError, InvalidFileError, MezzotintError, WeightsMismatchError } from './errors.js';
+export { type HostTensor, type StateDict, sizeOf, type WeightSource } from './host-tensor.js';
+export {
+  constant,
+  type Initializer,
+  normal,
+  ones,
+  table,
+  uniform,
+  xavierUniform,
+  zeros,
+} from './initializers.js';
+export { Module } from './module.js';
+export { Param, type ParamOptions } from './param.js';
+export type { ParamLayout } from './param-layout.js';
+export type { InputSpec, Preset } from './preset.js';
+export { deriveSeed } from './random/derive-seed.js';
+export { NumpyRandomState } from './random/numpy-random-state.js';
+export { TorchGenerator, type TorchGeneratorState } from './random/torch-generator.js';
+export { stepBoundary } from './step-boundary.js';
