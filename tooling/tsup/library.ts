@@ -13,3 +13,8 @@ export function library(entry: Record<string, string> = { index: 'src/index.ts' 
     treeshake: true,
   });
 }
+
+/** How an app is built: one program for Node, no types. */
+export function app(entry: Record<string, string> = { main: 'src/main.ts' }) {
+  return defineConfig({ entry, format: ['esm'], target: 'node20', platform: 'node', sourcemap: true, clean: true });
+}
