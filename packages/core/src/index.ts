@@ -1,5 +1,12 @@
 export { describe, type ModelCost, type ModuleCost } from './cost/describe.js';
-export type { Denoiser, NoiseLevel, NoiseTable, RandomStream, VarianceDenoiser, VariancePrediction } from './denoiser.js';
+export type {
+  Denoiser,
+  NoiseLevel,
+  NoiseTable,
+  RandomStream,
+  VarianceDenoiser,
+  VariancePrediction,
+} from './denoiser.js';
 export { InvalidArgumentError, InvalidFileError, MezzotintError, WeightsMismatchError } from './errors.js';
 export { type HostTensor, type StateDict, sizeOf, type WeightSource } from './host-tensor.js';
 export {
