@@ -1,1 +1,4 @@
-export {};
+export { type ByteSource, blobSource, bytesSource, type SyncByteSource } from './bytes/byte-source.js';
+export type { DType, FloatDType } from './numbers/dtypes.js';
+export { openSafetensors, openSafetensorsSync, type SyncWeightFile } from './safetensors/open.js';
+export type { WeightFile } from './weight-file.js';

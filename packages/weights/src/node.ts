@@ -1,0 +1,3 @@
+export { type Append, writeFileAtomically } from './node/atomic-file.js';
+export { type FileSource, openFile } from './node/file-source.js';
+export { readSafetensors, type WriteSafetensorsOptions, writeSafetensors } from './node/safetensors.js';

@@ -1,0 +1,74 @@
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { InvalidFileError, MezzotintError } from '@mezzotint/core';
+import { checkRange, type SyncByteSource, shortRead } from '../bytes/byte-source.js';
+
+/** One read takes at most this much: Node and some systems stop at 2 GiB. */
+const MAX_CHUNK = 2 ** 30;
+
+/** An open file. */
+export interface FileSource extends SyncByteSource {
+  /** Closes the file; reading after it throws. May be called more than once. */
+  close(): void;
+}
+
+/** Closes the files of sources that were forgotten. */
+const forgotten = new FinalizationRegistry<{ handle: number | undefined }>((state) => {
+  if (state.handle !== undefined) closeSync(state.handle);
+});
+
+/**
+ * Opens a file for reading by range. The handle is held, so a file that is replaced meanwhile is read to its end in the
+ * version that was opened. Throws an InvalidFileError when it cannot be opened or is not a plain file.
+ */
+export function openFile(path: string): FileSource {
+  const state: { handle: number | undefined } = { handle: open(path) };
+  let size: number;
+  try {
+    const stat = fstatSync(state.handle!);
+    if (!stat.isFile()) throw new InvalidFileError(path, 'is not a plain file');
+    size = stat.size;
+  } catch (error) {
+    closeSync(state.handle!);
+    throw error;
+  }
+  const source: FileSource = {
+    name: path,
+    size,
+    read: (offset, length) => {
+      if (state.handle === undefined) {
+        throw new MezzotintError('MEZZOTINT_CLOSED', `${path}: was closed; open it again to read more`, { file: path });
+      }
+      checkRange(path, size, offset, length);
+      const bytes = new Uint8Array(length);
+      for (let done = 0; done < length; ) {
+        const got = readSync(state.handle, bytes, done, Math.min(length - done, MAX_CHUNK), offset + done);
+        if (got === 0) throw shortRead(path, offset, length, done);
+        done += got;
+      }
+      return bytes;
+    },
+    close: () => {
+      if (state.handle === undefined) return;
+      closeSync(state.handle);
+      state.handle = undefined;
+      forgotten.unregister(source);
+    },
+  };
+  forgotten.register(source, state, source);
+  return source;
+}
+
+function open(path: string): number {
+  try {
+    return openSync(path, 'r');
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code;
+    const problem =
+      code === 'ENOENT'
+        ? 'no such file'
+        : code === 'EACCES'
+          ? 'may not be read (permission denied)'
+          : `cannot be opened (${code})`;
+    throw new InvalidFileError(path, problem, { cause });
+  }
+}
