@@ -1,0 +1,154 @@
+import { deriveSeed, InvalidArgumentError, NumpyRandomState } from '@mezzotint/core';
+import type { ImageSet } from './image-set.js';
+
+/** A batch as the models take it. */
+export interface ImageBatch {
+  /** Pixels in [-1, 1], NHWC. */
+  readonly images: Float32Array;
+  /** Class indices, `[N]`. */
+  readonly labels: Int32Array;
+  /** `[N, H, W, C]`. */
+  readonly shape: readonly [number, number, number, number];
+}
+
+/** How a set is cut into batches. */
+export interface BatchOptions {
+  /** Images in a batch. */
+  readonly batchSize: number;
+  /** Seed of the order and of the flips. */
+  readonly seed: number;
+  /** Mirror each image left-right with probability 1/2, decided anew in each epoch. Wrong for digits and text. Default false. */
+  readonly flip?: boolean;
+  /** What becomes of the images left at the end of an epoch: `drop` (default; they come in another epoch) or `keep` as a smaller batch. */
+  readonly last?: 'drop' | 'keep';
+}
+
+/** Where an iterator stands: JSON, made by `state()` and taken by `resume()`. */
+export interface BatchesState {
+  /** Epoch of the next batch, from 0. */
+  readonly epoch: number;
+  /** Number of the next batch in its epoch, from 0. */
+  readonly batch: number;
+  /** What the batches are cut from; a state resumes only the same. */
+  readonly of: BatchesSource;
+}
+
+/** The facts that decide every batch. */
+export interface BatchesSource {
+  readonly count: number;
+  readonly height: number;
+  readonly width: number;
+  readonly channels: number;
+  readonly batchSize: number;
+  readonly seed: number;
+  readonly flip: boolean;
+  readonly last: 'drop' | 'keep';
+}
+
+/** Endless batches, epoch after epoch, each epoch in another order. `state()` before a `next()` and `resume()` give that batch again. */
+export interface ImageBatches {
+  /** Batches in one epoch. */
+  readonly batchesPerEpoch: number;
+  next(): Promise<ImageBatch>;
+  state(): BatchesState;
+  /** @throws InvalidArgumentError when the state is of other data or other options; nothing changes then */
+  resume(state: BatchesState): void;
+}
+
+/**
+ * Order of an epoch: a permutation of `[0, count)` from (`seed`, `epoch`) alone, so that any epoch can be entered
+ * without those before it.
+ */
+export function epochOrder(count: number, seed: number, epoch: number): Int32Array {
+  return Int32Array.from(new NumpyRandomState(deriveSeed(seed, `order/${epoch}`)).permutation(count));
+}
+
+/** Which images of an epoch are mirrored, by index of the image: one fair coin each, from (`seed`, `epoch`) alone. */
+function epochFlips(count: number, seed: number, epoch: number): Uint8Array {
+  const draws = new NumpyRandomState(deriveSeed(seed, `flip/${epoch}`)).rand(count);
+  return Uint8Array.from(draws, (draw) => (draw < 0.5 ? 1 : 0));
+}
+
+/**
+ * Shuffled batches of a set without end. The same set, options and state give the same batches, bit for bit.
+ *
+ * @throws InvalidArgumentError when the batch size is not a positive integer, or exceeds the set and `last` is `drop`
+ */
+export function batches(set: ImageSet, { batchSize, seed, flip = false, last = 'drop' }: BatchOptions): ImageBatches {
+  const { count, height, width, channels } = set;
+  const problems = [];
+  if (!Number.isInteger(batchSize) || batchSize < 1) {
+    problems.push(`expected batchSize to be a positive integer, got ${batchSize}`);
+  }
+  if (!Number.isSafeInteger(seed)) problems.push(`expected seed to be an integer, got ${seed}`);
+  if (count < 1) problems.push('expected at least one image, got an empty set');
+  if (last === 'drop' && batchSize > count) {
+    problems.push(`a batch of ${batchSize} does not fit in ${count} images; take a smaller batchSize, or last: 'keep'`);
+  }
+  if (problems.length > 0) throw new InvalidArgumentError('batches', problems);
+
+  const of: BatchesSource = { count, height, width, channels, batchSize, seed, flip, last };
+  const batchesPerEpoch = last === 'drop' ? Math.floor(count / batchSize) : Math.ceil(count / batchSize);
+  let epoch = 0;
+  let batch = 0;
+  let drawn: { readonly epoch: number; readonly order: Int32Array; readonly flips: Uint8Array | null } | undefined;
+
+  return {
+    batchesPerEpoch,
+    async next() {
+      if (drawn?.epoch !== epoch) {
+        drawn = { epoch, order: epochOrder(count, seed, epoch), flips: flip ? epochFlips(count, seed, epoch) : null };
+      }
+      const indices = drawn.order.subarray(batch * batchSize, Math.min((batch + 1) * batchSize, count));
+      const flips = drawn.flips;
+      batch += 1;
+      if (batch === batchesPerEpoch) {
+        batch = 0;
+        epoch += 1;
+      }
+      return gather(set, indices, flips);
+    },
+    state: () => ({ epoch, batch, of }),
+    resume(state) {
+      const wrong = differences(state, of, batchesPerEpoch);
+      if (wrong.length > 0) throw new InvalidArgumentError('batches.resume', wrong);
+      epoch = state.epoch;
+      batch = state.batch;
+    },
+  };
+}
+
+/** Pixels and labels at `indices`, as floats, mirrored where `flips` says so. */
+function gather(set: ImageSet, indices: Int32Array, flips: Uint8Array | null): ImageBatch {
+  const { height, width, channels } = set;
+  const size = height * width * channels;
+  const images = new Float32Array(indices.length * size);
+  const labels = new Int32Array(indices.length);
+  for (let n = 0; n < indices.length; n++) {
+    const index = indices[n]!;
+    labels[n] = set.labels[index]!;
+    const mirrored = flips?.[index] === 1;
+    let out = n * size;
+    for (let y = 0; y < height; y++) {
+      for (let x = 0; x < width; x++) {
+        const from = index * size + (y * width + (mirrored ? width - 1 - x : x)) * channels;
+        for (let c = 0; c < channels; c++) images[out++] = set.images[from + c]! / 127.5 - 1;
+      }
+    }
+  }
+  return { images, labels, shape: [indices.length, height, width, channels] };
+}
+
+/** What keeps `state` from being resumed on `of`, one line each. */
+function differences(state: BatchesState, of: BatchesSource, batchesPerEpoch: number): string[] {
+  const wrong = [];
+  for (const key of Object.keys(of) as (keyof BatchesSource)[]) {
+    if (state.of?.[key] !== of[key])
+      wrong.push(`${key}: the state is of ${state.of?.[key]}, these batches are of ${of[key]}`);
+  }
+  if (!Number.isSafeInteger(state.epoch) || state.epoch < 0) wrong.push(`expected an epoch from 0, got ${state.epoch}`);
+  if (!Number.isInteger(state.batch) || state.batch < 0 || state.batch >= batchesPerEpoch) {
+    wrong.push(`expected a batch in [0, ${batchesPerEpoch}), got ${state.batch}`);
+  }
+  return wrong;
+}
