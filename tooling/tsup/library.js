@@ -1,12 +1,13 @@
 import { defineConfig } from 'tsup';
 
 /** How every publishable package is built: ESM and types, dependencies left outside. */
-export function library(entry: Record<string, string> = { index: 'src/index.ts' }) {
+export function library(entry = { index: 'src/index.ts' }) {
   return defineConfig({
     entry,
     format: ['esm'],
     target: 'es2022',
     platform: 'neutral',
+    external: [/^node:/],
     dts: true,
     sourcemap: true,
     clean: true,
@@ -15,6 +16,6 @@ export function library(entry: Record<string, string> = { index: 'src/index.ts' 
 }
 
 /** How an app is built: one program for Node, no types. */
-export function app(entry: Record<string, string> = { main: 'src/main.ts' }) {
+export function app(entry = { main: 'src/main.ts' }) {
   return defineConfig({ entry, format: ['esm'], target: 'node20', platform: 'node', sourcemap: true, clean: true });
 }
