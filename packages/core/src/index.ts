@@ -22,7 +22,7 @@ export {
 export { Module } from './module.js';
 export { Param, type ParamOptions } from './param.js';
 export type { ParamLayout } from './param-layout.js';
-export type { InputSpec, Preset } from './preset.js';
+export type { InputArgument, InputSpec, Preset } from './preset.js';
 export { deriveSeed } from './random/derive-seed.js';
 export { NumpyRandomState } from './random/numpy-random-state.js';
 export { TorchGenerator, type TorchGeneratorState } from './random/torch-generator.js';

@@ -1,1 +1,19 @@
-export {};
+export type { ClassifierConfig, ClassifierPool, EncoderConfig, HeadRule, UNetConfig } from './adm/config.js';
+export { classifierFromGuidedDiffusion, fromGuidedDiffusion } from './adm/from-guided-diffusion.js';
+export { type ClassifierInputs, NoisyClassifier } from './adm/noisy-classifier.js';
+export { type SuperResolutionInputs, SuperResolutionUNet } from './adm/super-resolution-unet.js';
+export { UNet, type UNetInputs } from './adm/unet.js';
+export {
+  adm64,
+  adm64To256Upsampler,
+  adm128,
+  adm128To512Upsampler,
+  adm256,
+  adm256Uncond,
+  adm512,
+  admClassifier64,
+  admClassifier128,
+  admClassifier256,
+  admClassifier512,
+} from './presets/adm.js';
+export { ddpmCifar10, iddpm64, iddpmCifar10 } from './presets/ddpm.js';
