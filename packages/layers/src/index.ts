@@ -1,1 +1,23 @@
-export {};
+export { KERNELS, type KernelName } from './kernels.js';
+export { Conv2d, type Conv2dModuleOptions } from './modules/conv2d.js';
+export { Embedding, type EmbeddingOptions } from './modules/embedding.js';
+export {
+  FourierEmbedding,
+  type FourierEmbeddingOptions,
+  GaussianFourierProjection,
+} from './modules/fourier-embedding.js';
+export { Linear, type LinearOptions } from './modules/linear.js';
+export { GroupNorm, LayerNorm, type NormOptions, RmsNorm } from './modules/norms.js';
+export { type AttentionOptions, attention } from './ops/attention.js';
+export { type Conv2dOptions, conv2d, type Padding } from './ops/conv2d.js';
+export { dropout } from './ops/dropout.js';
+export { embeddingLookup } from './ops/embedding-lookup.js';
+export { type GeluKind, gelu } from './ops/gelu.js';
+export { type GroupNormOptions, groupNorm } from './ops/group-norm.js';
+export { type LayerNormOptions, layerNorm } from './ops/layer-norm.js';
+export { linear } from './ops/linear.js';
+export { resizeBilinear } from './ops/resize-bilinear.js';
+export { type RmsNormOptions, rmsNorm } from './ops/rms-norm.js';
+export { silu } from './ops/silu.js';
+export { averagePool2x, upsample2x } from './ops/upsample.js';
+export { type TimestepEmbeddingOptions, timestepEmbedding } from './timestep-embedding.js';
