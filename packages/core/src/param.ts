@@ -80,14 +80,22 @@ export class Param {
     return { shape: this.fileShape, data: toFile(data, this.shape, this.layout) };
   }
 
-  /** Runs `body` with `tensor` in place of the value (averaged weights, shape-only tensors). */
+  /** Runs `body` with `tensor` in place of the value (averaged weights). `body` must be synchronous, as a forward is. */
   substitute<T>(tensor: tf.Tensor, body: () => T): T {
-    const before = this.#substitute;
-    this.#substitute = tensor;
+    return Param.substituteAll([[this, tensor]], body);
+  }
+
+  /** Runs `body`, which must be synchronous, with each tensor in place of its parameter's value. */
+  static substituteAll<T>(values: Iterable<readonly [Param, tf.Tensor]>, body: () => T): T {
+    const before: Array<readonly [Param, tf.Tensor | undefined]> = [];
     try {
+      for (const [param, tensor] of values) {
+        before.push([param, param.#substitute]);
+        param.#substitute = tensor;
+      }
       return body();
     } finally {
-      this.#substitute = before;
+      for (const [param, tensor] of before.reverse()) param.#substitute = tensor;
     }
   }
 

@@ -1,13 +1,14 @@
 import type { Module } from './module.js';
 
-/** Shape and type of one tensor that goes into a forward pass. */
+/** Shape and type of one tensor that a forward pass is given. */
 export interface InputSpec {
   readonly shape: readonly number[];
+  /** `float32` when absent. */
   readonly dtype?: 'float32' | 'int32';
 }
 
-/** One argument of a forward pass: a tensor, an object of tensors (`{ labels, lowRes }`), or nothing. */
-export type InputArgument = InputSpec | Readonly<Record<string, InputSpec>> | undefined;
+/** One argument of a forward pass: a tensor, an object of tensors by name, or undefined for what is left out. */
+export type InputArgument = InputSpec | { readonly [name: string]: InputSpec } | undefined;
 
 /** A published (or our own) configuration by name: how to build its model and what it is fed. */
 export interface Preset<M extends Module = Module> {
