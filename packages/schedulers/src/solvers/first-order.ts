@@ -1,0 +1,100 @@
+import type { NoiseLevel } from '@mezzotint/core';
+import { firstOrder, posterior, renoised, type StepWeights } from '../coefficients.js';
+import { type Advance, ANY, DIFFUSION, type Means, rowSteps, type Solver, type State, solver } from '../solver.js';
+import { levelAt } from '../tables/table.js';
+
+/**
+ * Euler's method of the probability-flow ODE. EDM (Karras et al. 2022), eq. 4; on flow tables the Euler step of
+ * rectified flow; the same numbers as DDIM with eta = 0.
+ */
+export function euler(): Solver<'vp' | 've' | 'flow', 'estimate'> {
+  return solver({ name: 'euler', kinds: ANY, step: (i, state, means) => oneEstimate(i, state, means, firstOrder) });
+}
+
+/**
+ * DDIM. eta = 0 is deterministic; eta = 1 has the variance of DDPM's small. Song et al. 2021, eq. 12 and 16.
+ *
+ * @param options eta, the share of DDPM's standard deviation
+ */
+export function ddim({ eta = 0 }: { readonly eta?: number } = {}): Solver<'vp' | 've' | 'flow', 'estimate'> {
+  const weights = (from: NoiseLevel, to: NoiseLevel) =>
+    renoised(from, to, eta === 0 ? 0 : eta * Math.sqrt(posterior(from, to).small));
+  return solver({
+    name: 'ddim',
+    kinds: ANY,
+    stochastic: eta !== 0,
+    step: (i, state, means) => oneEstimate(i, state, means, weights),
+  });
+}
+
+/** DDPM's ancestral sampling with the smaller fixed variance, beta tilde. Ho et al. 2020, algorithm 2. */
+export function ddpm(): Solver<'vp' | 've', 'estimate'> {
+  return ancestral('ddpm', (from, to) => posterior(from, to).small);
+}
+
+/** DDPM's ancestral sampling with the larger fixed variance, beta. Ho et al. 2020, section 3.2. */
+export function ddpmLarge(): Solver<'vp' | 've', 'estimate'> {
+  return ancestral('ddpm-large', (from, to) => posterior(from, to).large);
+}
+
+/**
+ * Ancestral sampling with a learned variance: log variance = v log beta + (1 - v) log beta tilde, v the network's share.
+ * Improved DDPM (Nichol & Dhariwal 2021), eq. 15; ADM, DiT.
+ */
+export function ddpmLearned(): Solver<'vp' | 've', 'variance'> {
+  return {
+    name: 'ddpm-learned',
+    kinds: DIFFUSION,
+    needs: 'variance',
+    stochastic: true,
+    steps: rowSteps,
+    problems: () => [],
+    step<V>(i: number, { x }: State<V>, means: Means<V>): Advance<V> {
+      const { space, table } = means;
+      const level = levelAt(table, i);
+      const to = levelAt(table, i + 1);
+      const { x0, share } = means.estimateWithVariance(x, level);
+      const { p, q, small, large } = posterior(level, to);
+      const mean = space.combine([p, x], [q, x0]);
+      if (to.sigma === 0) return { x: mean, x0, level, memory: [], numbers: [] };
+      // Half the log variance is low + share (high - low), so its exponential is the standard deviation.
+      const low = Math.log(small) / 2;
+      const high = Math.log(large) / 2;
+      const widen = space.exp(space.combine([high - low, share]));
+      const next = space.combine([1, mean], [Math.exp(low), space.multiply(widen, means.noise(level, to))]);
+      return { x: next, x0, level, memory: [], numbers: [] };
+    },
+  };
+}
+
+function ancestral(
+  name: string,
+  variance: (from: NoiseLevel, to: NoiseLevel) => number,
+): Solver<'vp' | 've', 'estimate'> {
+  const weights = (from: NoiseLevel, to: NoiseLevel) => {
+    const { p, q } = posterior(from, to);
+    return { p, q, noise: to.sigma === 0 ? 0 : Math.sqrt(variance(from, to)) };
+  };
+  return solver({
+    name,
+    kinds: DIFFUSION,
+    stochastic: true,
+    step: (i, state, means) => oneEstimate(i, state, means, weights),
+  });
+}
+
+/** A step x' = p x + q D + noise z from row i to row i + 1. */
+export function oneEstimate<V>(
+  i: number,
+  { x }: State<V>,
+  means: Means<V>,
+  weights: (from: NoiseLevel, to: NoiseLevel) => StepWeights,
+): Advance<V> {
+  const level = levelAt(means.table, i);
+  const to = levelAt(means.table, i + 1);
+  const { p, q, noise } = weights(level, to);
+  const x0 = means.estimate(x, level);
+  const drift = means.space.combine([p, x], [q, x0]);
+  const next = noise === 0 ? drift : means.space.combine([1, drift], [noise, means.noise(level, to)]);
+  return { x: next, x0, level, memory: [], numbers: [] };
+}

@@ -1,0 +1,49 @@
+import { InvalidArgumentError } from '@mezzotint/core';
+
+/** Where a sequence of noise levels starts and ends; sigma is per unit of signal (sigma / alpha). */
+export interface SigmaRange {
+  /** Number of steps n; the answer has n + 1 values, the last 0. */
+  readonly steps: number;
+  readonly min: number;
+  readonly max: number;
+}
+
+/**
+ * sigma_i = (max^(1/rho) + i/(n-1) (min^(1/rho) - max^(1/rho)))^rho, then 0. Karras et al. 2022, eq. 5.
+ *
+ * @throws InvalidArgumentError when not 0 < min < max
+ */
+export function karrasSigmas({ rho = 7, ...range }: SigmaRange & { readonly rho?: number }): Float64Array {
+  const { min, max } = range;
+  const [a, b] = [max ** (1 / rho), min ** (1 / rho)];
+  return sigmas('karrasSigmas', range, (u) => (a + u * (b - a)) ** rho);
+}
+
+/** Evenly spaced in log sigma, then 0. */
+export function exponentialSigmas(range: SigmaRange): Float64Array {
+  return polyexponentialSigmas(range);
+}
+
+/** log sigma = (1 - u)^rho (log max - log min) + log min, u = i/(n-1), then 0. rho 1 is exponential. k-diffusion. */
+export function polyexponentialSigmas({ rho = 1, ...range }: SigmaRange & { readonly rho?: number }): Float64Array {
+  const [a, b] = [Math.log(range.max), Math.log(range.min)];
+  return sigmas('polyexponentialSigmas', range, (u) => Math.exp((1 - u) ** rho * (a - b) + b));
+}
+
+/** n values of a curve on u = i/(n-1) in [0, 1], then 0. */
+function sigmas(who: string, range: SigmaRange, curve: (u: number) => number): Float64Array {
+  checkRange(who, range);
+  const { steps } = range;
+  return Float64Array.from({ length: steps + 1 }, (_, i) => {
+    if (i === steps) return 0;
+    return curve(steps === 1 ? 0 : i / (steps - 1));
+  });
+}
+
+function checkRange(who: string, { steps, min, max }: SigmaRange): void {
+  const problems: string[] = [];
+  if (!Number.isInteger(steps) || steps < 1) problems.push(`steps must be an integer of at least 1, got ${steps}`);
+  if (!(0 < min && min < max && Number.isFinite(max)))
+    problems.push(`expected 0 < min < max, got min ${min}, max ${max}`);
+  if (problems.length > 0) throw new InvalidArgumentError(who, problems);
+}

@@ -1,0 +1,52 @@
+import type { NoiseLevel } from '@mezzotint/core';
+import type { NoiseSource } from './noise/noise-source.js';
+import { checkPair } from './run.js';
+import type { Advance, Means, Solver, State } from './solver.js';
+import { float64Space } from './spaces/float64.js';
+import { type Kind, noiseRatio, type Table } from './tables/table.js';
+
+/** An estimate of x0 on plain arrays; it returns a new array. */
+export type HostDenoiser = (x: Float64Array, at: NoiseLevel) => Float64Array;
+
+/**
+ * Runs a solver on plain float64 arrays, without TensorFlow.js: for proofs, toy data and plots. Yields every step.
+ *
+ * @throws InvalidArgumentError when solver and table do not fit
+ */
+export function* trace<K extends Kind>(
+  solver: Solver<K, 'estimate'>,
+  model: HostDenoiser,
+  x: Float64Array,
+  table: Table<NoInfer<K>>,
+  { noise }: { readonly noise?: NoiseSource } = {},
+): Generator<Advance<Float64Array>, void, undefined> {
+  checkPair(solver, table, noise);
+  const means: Means<Float64Array> = {
+    space: float64Space,
+    table,
+    estimate: model,
+    estimateWithVariance: (y, at) => ({ x0: model(y, at), share: new Float64Array(y.length) }),
+    noise: (a, b) => float64Space.fromHost(noise!.draw([x.length], noiseRatio(a), noiseRatio(b))),
+  };
+  let state: State<Float64Array> = { x, memory: [], numbers: [] };
+  const count = solver.steps(table);
+  for (let i = 0; i < count; i++) {
+    const advance = solver.step(i, state, means);
+    yield advance;
+    if (advance.done) return;
+    state = advance;
+  }
+}
+
+/** The end point of `trace`. */
+export function traceEnd<K extends Kind>(
+  solver: Solver<K, 'estimate'>,
+  model: HostDenoiser,
+  x: Float64Array,
+  table: Table<NoInfer<K>>,
+  options: { readonly noise?: NoiseSource } = {},
+): Float64Array {
+  let end = x;
+  for (const step of trace(solver, model, x, table, options)) end = step.x;
+  return end;
+}

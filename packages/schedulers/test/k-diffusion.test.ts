@@ -1,0 +1,74 @@
+import { describe, expect, test } from 'vitest';
+import {
+  ddim,
+  dpmpp2m,
+  euler,
+  exponentialSigmas,
+  heun,
+  type Kind,
+  karrasSigmas,
+  polyexponentialSigmas,
+  type Solver,
+  sigmaTable,
+  traceEnd,
+} from '../src/index.js';
+import golden from './fixtures/k-diffusion.json' with { type: 'json' };
+import { exact, gaussian } from './gaussian.js';
+
+const range = { min: 0.002, max: 80 };
+const x0 = Float64Array.from(golden.x0);
+
+describe('sigmas of k-diffusion, float64', () => {
+  // Both sides are float64; they differ by the rounding of a few pow and exp.
+  for (const steps of [5, 10, 18, 35]) {
+    test(`n = ${steps}`, () => {
+      const sigmas = golden.sigmas as Record<string, number[]>;
+      close(karrasSigmas({ steps, ...range }), sigmas[`karras n=${steps} 0.002..80 rho7`]!);
+      close(exponentialSigmas({ steps, ...range }), sigmas[`exponential n=${steps} 0.002..80`]!);
+      close(polyexponentialSigmas({ steps, rho: 2, ...range }), sigmas[`polyexponential n=${steps} rho=2`]!);
+    });
+  }
+});
+
+const solvers: Readonly<Record<string, Solver<Kind, 'estimate'>>> = {
+  euler: euler(),
+  heun: heun(),
+  dpmpp_2m: dpmpp2m(),
+  'euler_ancestral eta0': ddim(),
+};
+
+describe('Gaussian data, 80 to 0, float64', () => {
+  for (const [name, solver] of Object.entries(solvers)) {
+    for (const steps of [10, 20]) {
+      test(`${name}, Karras n = ${steps}`, () => {
+        const expected = (golden.results as unknown as Record<string, Record<string, number[]>>)[name]![
+          `karras n=${steps} to 0`
+        ]!;
+        close(traceEnd(solver, gaussian, x0, sigmaTable(karrasSigmas({ steps, ...range }))), expected);
+      });
+    }
+  }
+});
+
+describe('observed order, 80 to 0.5, exponential sigmas', () => {
+  for (const [name, solver] of Object.entries(solvers)) {
+    test(name, () => {
+      const expected = (golden.convergence as Record<string, { errs: number[] }>)[name]!;
+      const errors = [20, 40, 80, 160].map((steps) => {
+        const sigmas = exponentialSigmas({ steps: steps + 1, min: 0.5, max: 80 }).slice(0, -1);
+        const end = traceEnd(solver, gaussian, x0, sigmaTable(sigmas));
+        return Math.max(...end.map((x, i) => Math.abs(x - exact(x0[i]!, 80, 0.5))));
+      });
+      // Errors down to 3e-5 of numbers near 1 in float64: 1e-9 of each is far above their rounding.
+      close(errors, expected.errs);
+    });
+  }
+});
+
+/** Float64 both sides: what is left is rounding, below 1e-9 relative. */
+function close(got: ArrayLike<number>, expected: readonly number[]): void {
+  expect(got.length).toBe(expected.length);
+  for (let i = 0; i < expected.length; i++) {
+    expect(Math.abs(got[i]! - expected[i]!)).toBeLessThanOrEqual(1e-9 * Math.max(1, Math.abs(expected[i]!)));
+  }
+}
