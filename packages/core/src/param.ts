@@ -71,13 +71,22 @@ export class Param {
 
   /** Takes values from a file's tensor; the shape was checked by the module. */
   fromHost(tensor: HostTensor): void {
-    this.#set(fromFile(tensor, this.layout));
+    this.#set(this.decode(tensor));
   }
 
   /** The values in the file's layout. */
   async toHost(): Promise<HostTensor> {
-    const data = (await this.variable.data()) as Float32Array;
+    return this.encode((await this.variable.data()) as Float32Array);
+  }
+
+  /** Numbers in memory order (averages, moments) as a file's tensor. */
+  encode(data: Float32Array): HostTensor {
     return { shape: this.fileShape, data: toFile(data, this.shape, this.layout) };
+  }
+
+  /** A file's tensor of `fileShape` as numbers in memory order. */
+  decode(tensor: HostTensor): Float32Array {
+    return fromFile(tensor, this.layout);
   }
 
   /** Runs `body` with `tensor` in place of the value (averaged weights). `body` must be synchronous, as a forward is. */

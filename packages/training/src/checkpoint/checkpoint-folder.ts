@@ -1,0 +1,272 @@
+import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  InvalidArgumentError,
+  InvalidFileError,
+  MezzotintError,
+  type StateDict,
+  TorchGenerator,
+  type TorchGeneratorState,
+} from '@mezzotint/core';
+import { readSafetensors, writeSafetensors } from '@mezzotint/weights/node';
+import type { SavedCheckpoint, Trained, TrainingState } from './checkpoint.js';
+import { replaceDurably, syncFolder, writeDurably } from './durable.js';
+import { MANIFEST, makeManifest, verify } from './manifest.js';
+
+const STATE = 'state.json';
+const MODEL = 'model.safetensors';
+const OPTIMIZER = 'optimizer.safetensors';
+const average = (name: string) => `average-${name}.safetensors`;
+
+/** The JSON part of a checkpoint. */
+interface StateFile {
+  readonly step: number;
+  readonly optimizerStep: number;
+  readonly averageUpdates: Readonly<Record<string, number>>;
+  readonly streams: Readonly<Record<string, TorchGeneratorState>>;
+  readonly data: unknown;
+  readonly extra: unknown;
+}
+
+/** How checkpoints are kept. */
+export interface CheckpointFolderOptions {
+  /** How many of the newest stay; 3 when absent. */
+  readonly keep?: number;
+}
+
+/**
+ * Checkpoints with exact resume, in folders `checkpoint-<step>` of one folder, each with the weights, the averages, the
+ * moments, the states of all streams and of the data, and a manifest of sizes and hashes. A checkpoint is written under
+ * a hidden name, flushed, and then renamed: whenever the process dies, each `checkpoint-<step>` is whole, and what a failing
+ * disk damages later is recognised and passed over. The file `latest` names the newest, for people and scripts.
+ * One process at a time may write to a folder.
+ */
+export class CheckpointFolder {
+  readonly path: string;
+  readonly #keep: number;
+
+  /** @throws InvalidArgumentError when `keep` is not an integer of at least 1 */
+  constructor(path: string, { keep = 3 }: CheckpointFolderOptions = {}) {
+    if (!Number.isSafeInteger(keep) || keep < 1) {
+      throw new InvalidArgumentError('CheckpointFolder', `keep must be an integer of at least 1, got ${keep}`);
+    }
+    this.path = path;
+    this.#keep = keep;
+  }
+
+  /**
+   * Saves the state after an update and removes checkpoints beyond the newest `keep`. A checkpoint of the same step is
+   * replaced. Returns the checkpoint's folder.
+   *
+   * @throws MezzotintError `MEZZOTINT_CHECKPOINT_NOT_WRITTEN` when the disk is full or refuses; the checkpoints there stay
+   */
+  async save(state: TrainingState): Promise<string> {
+    checkState(state);
+    const folder = join(this.path, `checkpoint-${state.step}`);
+    const temporary = join(this.path, `.checkpoint-${state.step}.partial`);
+    try {
+      await mkdir(this.path, { recursive: true });
+      await this.#sweep();
+      await mkdir(temporary);
+      const files = await writeFiles(temporary, state);
+      const manifest = await makeManifest(temporary, state.step, files);
+      await writeDurably(join(temporary, MANIFEST), JSON.stringify(manifest, null, 2));
+      await syncFolder(temporary);
+      await this.#publish(temporary, folder);
+      await replaceDurably(join(this.path, 'latest'), `checkpoint-${state.step}\n`);
+    } catch (cause) {
+      await rm(temporary, { recursive: true, force: true }).catch(() => undefined);
+      throw await this.#notWritten(state.step, cause);
+    }
+    await this.#prune(state.step);
+    return folder;
+  }
+
+  /** The steps of which there are checkpoints, the newest first; they may be damaged. */
+  async steps(): Promise<number[]> {
+    const names = await readdir(this.path).catch(ignoreMissing);
+    return names
+      .flatMap((name) => /^checkpoint-(\d+)$/.exec(name)?.[1] ?? [])
+      .map(Number)
+      .filter(Number.isSafeInteger)
+      .sort((a, b) => b - a);
+  }
+
+  /**
+   * The newest checkpoint that is whole; undefined when there is none at all.
+   *
+   * @throws InvalidFileError when there are checkpoints and every one is damaged, with what is wrong with each
+   */
+  async latest(): Promise<SavedCheckpoint | undefined> {
+    const damaged: { folder: string; problem: string }[] = [];
+    for (const step of await this.steps()) {
+      const folder = join(this.path, `checkpoint-${step}`);
+      try {
+        return await open(folder, step, [...damaged]);
+      } catch (error) {
+        if (!(error instanceof InvalidFileError)) throw error;
+        damaged.push({ folder, problem: error.problem });
+      }
+    }
+    if (damaged.length === 0) return undefined;
+    const list = damaged.map(({ folder, problem }) => `${folder} (${problem})`).join('; ');
+    throw new InvalidFileError(this.path, `no checkpoint is whole: ${list}. Restore one, or start in another folder`);
+  }
+
+  /** Gives the finished folder its name; one of the same step is moved aside first. */
+  async #publish(temporary: string, folder: string): Promise<void> {
+    if (await exists(folder)) {
+      const aside = join(this.path, `.${folder.slice(this.path.length + 1)}.replaced`);
+      await rename(folder, aside);
+      await rename(temporary, folder);
+      await rm(aside, { recursive: true, force: true });
+    } else {
+      await rename(temporary, folder);
+    }
+    await syncFolder(this.path);
+  }
+
+  /** Removes what a killed process left behind. */
+  async #sweep(): Promise<void> {
+    for (const name of await readdir(this.path)) {
+      if (/^\.checkpoint-\d+\.(partial|replaced|removed)$/.test(name)) {
+        await rm(join(this.path, name), { recursive: true, force: true });
+      }
+    }
+  }
+
+  /** Removes the oldest of the checkpoints up to `step`, each in one rename, so that none is seen half removed. */
+  async #prune(step: number): Promise<void> {
+    const old = (await this.steps()).filter((other) => other <= step).slice(this.#keep);
+    for (const other of old) {
+      const removed = join(this.path, `.checkpoint-${other}.removed`);
+      await rename(join(this.path, `checkpoint-${other}`), removed);
+      await rm(removed, { recursive: true, force: true });
+    }
+  }
+
+  async #notWritten(step: number, cause: unknown): Promise<MezzotintError> {
+    const others = (await this.steps().catch(() => [])).map((other) => `checkpoint-${other}`);
+    const rest = others.length === 0 ? 'No checkpoint is there yet' : `Untouched: ${others.join(', ')}`;
+    return new MezzotintError(
+      'MEZZOTINT_CHECKPOINT_NOT_WRITTEN',
+      `The checkpoint of step ${step} was not written to ${this.path}: ${explain(cause)}. ${rest}.`,
+      { step, folder: this.path },
+      { cause },
+    );
+  }
+}
+
+/** Writes all but the manifest; returns the names. */
+async function writeFiles(folder: string, state: TrainingState): Promise<string[]> {
+  const { model, optimizer, averages = {}, streams = {} } = state;
+  const names: string[] = [];
+  const write = async (name: string, tensors: StateDict) => {
+    await writeSafetensors(join(folder, name), tensors);
+    names.push(name);
+  };
+  await write(MODEL, await model.save());
+  const { step: optimizerStep, tensors } = await optimizer.save();
+  await write(OPTIMIZER, tensors);
+  const averageUpdates: Record<string, number> = {};
+  for (const [name, running] of Object.entries(averages)) {
+    const saved = await running.save();
+    averageUpdates[name] = saved.updates;
+    await write(average(name), saved.tensors);
+  }
+  const file: StateFile = {
+    step: state.step,
+    optimizerStep,
+    averageUpdates,
+    streams: Object.fromEntries(Object.entries(streams).map(([name, stream]) => [name, stream.state()])),
+    data: state.data ?? null,
+    extra: state.extra ?? null,
+  };
+  await writeDurably(join(folder, STATE), JSON.stringify(file));
+  return [...names, STATE];
+}
+
+async function open(folder: string, step: number, damaged: SavedCheckpoint['damaged']): Promise<SavedCheckpoint> {
+  const manifest = await verify(folder, step);
+  for (const name of [MODEL, OPTIMIZER, STATE]) {
+    if (!(name in manifest.files)) throw new InvalidFileError(folder, `the manifest does not list ${name}`);
+  }
+  let state: StateFile;
+  let streams: Record<string, TorchGenerator>;
+  try {
+    state = JSON.parse(await readFile(join(folder, STATE), 'utf8')) as StateFile;
+    streams = Object.fromEntries(
+      Object.entries(state.streams).map(([name, stream]) => [name, TorchGenerator.fromState(stream)]),
+    );
+  } catch (cause) {
+    throw new InvalidFileError(folder, `${STATE} is not the state of a training`, { cause });
+  }
+  return {
+    folder,
+    step,
+    streams,
+    data: state.data,
+    extra: state.extra,
+    damaged,
+    load: (into) => load(folder, state, into),
+  };
+}
+
+async function load(folder: string, state: StateFile, { model, optimizer, averages = {} }: Trained): Promise<void> {
+  const expected = Object.keys(averages).sort().join(', ');
+  const saved = Object.keys(state.averageUpdates).sort().join(', ');
+  if (expected !== saved) {
+    throw new InvalidArgumentError(
+      'CheckpointFolder',
+      `${folder} holds the averages [${saved}], but [${expected}] are trained; train with the same averages`,
+    );
+  }
+  await withTensors(join(folder, MODEL), (file) => model.load(file));
+  const moments = await withTensors(join(folder, OPTIMIZER), readAll);
+  optimizer.load({ step: state.optimizerStep, tensors: moments });
+  for (const [name, running] of Object.entries(averages)) {
+    const tensors = await withTensors(join(folder, average(name)), readAll);
+    running.load({ updates: state.averageUpdates[name]!, tensors });
+  }
+}
+
+type File = ReturnType<typeof readSafetensors>;
+
+async function withTensors<T>(path: string, use: (file: File) => T | Promise<T>): Promise<T> {
+  const file = readSafetensors(path);
+  try {
+    return await use(file);
+  } finally {
+    file.close();
+  }
+}
+
+async function readAll(file: File): Promise<StateDict> {
+  const tensors: Record<string, StateDict[string]> = {};
+  for (const name of file.tensors.keys()) tensors[name] = await file.read(name);
+  return tensors;
+}
+
+function checkState({ step, averages = {} }: TrainingState): void {
+  const problems: string[] = [];
+  if (!Number.isSafeInteger(step) || step < 0) problems.push(`step must be an integer of at least 0, got ${step}`);
+  for (const name of Object.keys(averages)) {
+    if (!/^[\w.-]+$/.test(name)) problems.push(`the average's name "${name}" must be letters, digits, _, . and -`);
+  }
+  if (problems.length > 0) throw new InvalidArgumentError('CheckpointFolder', problems);
+}
+
+function explain(cause: unknown): string {
+  const code = (cause as { code?: unknown }).code;
+  if (code === 'ENOSPC' || code === 'EDQUOT') return `the disk is full (${code}); free some space and save again`;
+  return cause instanceof Error ? cause.message : String(cause);
+}
+
+async function exists(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined)) !== undefined;
+}
+
+function ignoreMissing(error: NodeJS.ErrnoException): string[] {
+  if (error.code === 'ENOENT') return [];
+  throw error;
+}

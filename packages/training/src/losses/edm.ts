@@ -1,0 +1,48 @@
+import type { NoiseLevel, RandomStream } from '@mezzotint/core';
+import * as tf from '@tensorflow/tfjs-core';
+import type { NoiseDistribution } from '../noise-levels/noise-distribution.js';
+import {
+  type CleanBatch,
+  diffuse,
+  type NetworkFunction,
+  perExample,
+  times,
+  weightedMeanSquare,
+} from './denoising-loss.js';
+
+/** Noise levels (alpha = 1) and the standard deviation of the data. */
+export interface EdmLossOptions {
+  readonly levels: NoiseDistribution<NoiseLevel>;
+  /** 0.5 when absent. */
+  readonly sigmaData?: number;
+}
+
+/**
+ * E lambda(sigma) ||D(x0 + sigma n; sigma) - x0||^2 / (H W C) with D = c_skip x + c_out F(c_in x, c_noise) and
+ * lambda = 1 / c_out^2. EDM (Karras et al. 2022), eq. 2 and 8, table 1. The network is told c_noise = ln(sigma) / 4.
+ * Draws the levels, then the noise. Returns a scalar that the caller disposes.
+ */
+export function edmLoss<C>(
+  net: NetworkFunction<C>,
+  { x0, cond }: CleanBatch<C>,
+  rng: RandomStream,
+  { levels, sigmaData = 0.5 }: EdmLossOptions,
+): tf.Scalar {
+  return tf.tidy(() => {
+    const sigmas = levels(x0.shape[0], rng).map((level) => level.sigma);
+    const { noisy, noise } = diffuse(
+      x0,
+      sigmas.map((sigma) => ({ alpha: 1, sigma })),
+      rng,
+    );
+    const total = sigmas.map((sigma) => Math.hypot(sigma, sigmaData));
+    const cIn = perExample(total.map((s) => 1 / s));
+    // lambda c_out^2 = 1, so the loss is the plain mean square of F against (x0 - c_skip x) / c_out (eq. 8), which is
+    // (sigma / sigmaData x0 - sigmaData n) / sqrt(sigma^2 + sigmaData^2): no large number is multiplied by a small one.
+    const ofData = perExample(sigmas.map((sigma, i) => sigma / (sigmaData * total[i]!)));
+    const ofNoise = perExample(total.map((s) => sigmaData / s));
+    const target = tf.sub<tf.Tensor4D>(tf.mul(ofData, x0), tf.mul(ofNoise, noise));
+    const prediction = net(tf.mul(cIn, noisy), times(sigmas.map((sigma) => Math.log(sigma) / 4)), cond);
+    return weightedMeanSquare(prediction, target, undefined);
+  });
+}
