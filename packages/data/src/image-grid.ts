@@ -46,11 +46,13 @@ export function imageGrid(
     const shape = [count, height, width, channels].join(', ');
     problems.push(`expected ${expected} bytes for [${shape}], got ${images.images.length}`);
   }
-  if (problems.length === 0 && rowLabels && rowLabels.length !== rows) {
-    problems.push(`expected ${rows} row labels, got ${rowLabels.length}`);
-  }
-  if (problems.length === 0 && columnLabels && columnLabels.length !== columns) {
-    problems.push(`expected ${columns} column labels, got ${columnLabels.length}`);
+  if (problems.length === 0) {
+    for (const [what, labels, wanted] of [
+      ['row', rowLabels, rows],
+      ['column', columnLabels, columns],
+    ] as const) {
+      if (labels && labels.length !== wanted) problems.push(`expected ${wanted} ${what} labels, got ${labels.length}`);
+    }
   }
   if (problems.length > 0) throw new InvalidArgumentError('imageGrid', problems);
 
