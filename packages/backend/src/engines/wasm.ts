@@ -1,0 +1,34 @@
+import * as tf from '@tensorflow/tfjs-core';
+import type { Engine } from '../engine.js';
+import { registerWasmKernels } from '../wasm-kernels/register.js';
+import { activate } from './activate.js';
+
+/** WebAssembly with SIMD: npm alone installs it; one thread in Node. */
+export const wasm: Engine = {
+  name: 'wasm',
+  async load() {
+    const backend = await import('@tensorflow/tfjs-backend-wasm');
+    if (tf.findBackend('wasm') == null && isNode()) backend.setWasmPaths(await packageFolder());
+    registerWasmKernels();
+    await activate('wasm');
+    const simd = await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT');
+    const threads = backend.getThreadsCount();
+    return {
+      version: backend.version_wasm,
+      device: `cpu, ${simd ? 'simd' : 'no simd'}, ${threads > 1 ? `${threads} threads` : '1 thread'}`,
+      trains: true,
+      limits: ['4 GiB of memory'],
+    };
+  },
+};
+
+function isNode(): boolean {
+  return typeof process !== 'undefined' && process.versions?.node !== undefined;
+}
+
+/** Where the `.wasm` files of the npm package are, so that nothing is fetched. */
+async function packageFolder(): Promise<string> {
+  const { createRequire } = await import('node:module');
+  const { dirname } = await import('node:path');
+  return `${dirname(createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm'))}/`;
+}

@@ -1,0 +1,91 @@
+import { InvalidArgumentError, MezzotintError } from '@mezzotint/core';
+import { ENGINE_NAMES, type EngineFacts, type EngineName } from './engine.js';
+import { ENGINES } from './engines/index.js';
+import { reasonOf } from './engines/reason.js';
+import { whyNoGpu } from './engines/tensorflow.js';
+
+export interface UseBackendOptions {
+  /** This engine or an error. When absent, the environment variable MEZZOTINT_BACKEND; when that is empty, the fastest that loads. */
+  readonly engine?: string | undefined;
+}
+
+/** An engine that was passed over, and why. */
+export interface PassedOver {
+  readonly engine: string;
+  readonly reason: string;
+}
+
+/** The engine that runs, and why the better ones do not. */
+export interface ChosenEngine extends EngineFacts {
+  readonly name: EngineName;
+  readonly why: readonly PassedOver[];
+}
+
+/**
+ * Makes the fastest engine of this machine the active one of TensorFlow.js, with gradients, and says which:
+ * `tensorflow` where it sees a GPU, else `onnxruntime`, else `tensorflow` on the CPU, else `wasm`, else `cpu`.
+ *
+ * @throws InvalidArgumentError for an unknown engine name
+ * @throws MezzotintError (`MEZZOTINT_ENGINE_UNAVAILABLE`) when the engine that was asked for does not load
+ */
+export async function useBackend(options: UseBackendOptions = {}): Promise<ChosenEngine> {
+  const { hasGradients } = await import('./register-gradients.js');
+  if (!hasGradients()) throw new MezzotintError('MEZZOTINT_ENGINE_UNAVAILABLE', 'The gradients did not register.');
+  const asked = options.engine ?? (process.env.MEZZOTINT_BACKEND || undefined);
+  return asked === undefined ? choose() : load(known(asked, options.engine === undefined));
+}
+
+function known(name: string, fromEnvironment: boolean): EngineName {
+  const engine = ENGINE_NAMES.find((known) => known === name);
+  if (engine !== undefined) return engine;
+  const where = fromEnvironment ? 'in MEZZOTINT_BACKEND' : 'as engine';
+  throw new InvalidArgumentError('useBackend', `expected one of ${ENGINE_NAMES.join(', ')} ${where}, got '${name}'`);
+}
+
+async function load(name: EngineName): Promise<ChosenEngine> {
+  try {
+    return { name, ...(await ENGINES[name].load()), why: [] };
+  } catch (error) {
+    const reason = reasonOf(error);
+    throw new MezzotintError(
+      'MEZZOTINT_ENGINE_UNAVAILABLE',
+      `The engine '${name}' does not load here: ${reason}. Choose another, or none for the fastest that loads.`,
+      { engine: name, reason },
+      { cause: error },
+    );
+  }
+}
+
+/** A way to compute, from the best to the last resort; `skip` says cheaply that it is not worth loading. */
+const PREFERENCE: readonly {
+  engine: EngineName;
+  label: string;
+  device?: 'gpu';
+  skip?: () => Promise<string | undefined>;
+}[] = [
+  { engine: 'tensorflow', label: 'tensorflow on a GPU', device: 'gpu', skip: whyNoGpu },
+  { engine: 'onnxruntime', label: 'onnxruntime' },
+  { engine: 'tensorflow', label: 'tensorflow' },
+  { engine: 'wasm', label: 'wasm' },
+  { engine: 'cpu', label: 'cpu' },
+];
+
+async function choose(): Promise<ChosenEngine> {
+  const why: PassedOver[] = [];
+  for (const { engine, label, device, skip } of PREFERENCE) {
+    try {
+      const reason = await skip?.();
+      if (reason !== undefined) {
+        why.push({ engine: label, reason });
+        continue;
+      }
+      const facts = await ENGINES[engine].load();
+      if (device === undefined || facts.device === device) return { name: engine, ...facts, why };
+      why.push({ engine: label, reason: `TensorFlow sees no GPU, only ${facts.device}` });
+    } catch (error) {
+      why.push({ engine: label, reason: reasonOf(error) });
+    }
+  }
+  const lines = why.map(({ engine, reason }) => `  ${engine}: ${reason}`).join('\n');
+  throw new MezzotintError('MEZZOTINT_ENGINE_UNAVAILABLE', `No engine loads here:\n${lines}`, { why });
+}
