@@ -1,3 +1,9 @@
+const INVALID_ARGUMENT = 'MEZZOTINT_INVALID_ARGUMENT';
+const INVALID_FILE = 'MEZZOTINT_INVALID_FILE';
+const WEIGHTS_MISMATCH = 'MEZZOTINT_WEIGHTS_MISMATCH';
+/** How many names a message lists; `facts` has them all. */
+const LISTED = 20;
+
 /** What an error can carry beside its text: the facts it speaks of, for programs. */
 export type ErrorFacts = Readonly<Record<string, unknown>>;
 
@@ -6,7 +12,8 @@ export type ErrorFacts = Readonly<Record<string, unknown>>;
  * do; all problems at once.
  *
  * `MezzotintError.isInstance(e)` also recognises errors thrown by another copy of this package in the same program
- * (normal on npm), where `instanceof` fails. Every subclass names itself in `code`.
+ * (normal on npm), where `instanceof` fails; so does `isInstance` of each subclass. Every subclass names itself in
+ * `code`.
  */
 export class MezzotintError extends Error {
   static readonly brand: symbol = Symbol.for('mezzotint.error');
@@ -23,7 +30,7 @@ export class MezzotintError extends Error {
     Object.defineProperty(this, MezzotintError.brand, { value: true });
   }
 
-  /** True for an error of this class family, whichever copy of the package made it. */
+  /** True for an error of Mezzotint, whichever copy of the package made it. */
   static isInstance(error: unknown): error is MezzotintError {
     return typeof error === 'object' && error !== null && MezzotintError.brand in error;
   }
@@ -40,8 +47,13 @@ export class InvalidArgumentError extends MezzotintError {
   constructor(who: string, problems: readonly string[] | string, options?: ErrorOptions) {
     const lines = typeof problems === 'string' ? [problems] : problems;
     const text = lines.length === 1 ? `${who}: ${lines[0]}` : `${who}:\n${lines.map((line) => `  ${line}`).join('\n')}`;
-    super('MEZZOTINT_INVALID_ARGUMENT', text, { who, problems: lines }, options);
+    super(INVALID_ARGUMENT, text, { who, problems: lines }, options);
     this.problems = lines;
+  }
+
+  /** True for such an error, whichever copy of the package made it. */
+  static override isInstance(error: unknown): error is InvalidArgumentError {
+    return MezzotintError.isInstance(error) && error.code === INVALID_ARGUMENT;
   }
 }
 
@@ -56,7 +68,12 @@ export class InvalidFileError extends MezzotintError {
     readonly problem: string,
     options?: ErrorOptions,
   ) {
-    super('MEZZOTINT_INVALID_FILE', `${file}: ${problem}`, { file, problem }, options);
+    super(INVALID_FILE, `${file}: ${problem}`, { file, problem }, options);
+  }
+
+  /** True for such an error, whichever copy of the package made it. */
+  static override isInstance(error: unknown): error is InvalidFileError {
+    return MezzotintError.isInstance(error) && error.code === INVALID_FILE;
   }
 }
 
@@ -69,11 +86,21 @@ export class WeightsMismatchError extends MezzotintError {
     readonly mismatched: readonly { readonly name: string; readonly expected: string; readonly got: string }[],
   ) {
     const list = (names: readonly string[]) =>
-      names.length <= 20 ? names.join(', ') : `${names.slice(0, 20).join(', ')}, … and ${names.length - 20} more`;
+      names.length <= LISTED
+        ? names.join(', ')
+        : `${names.slice(0, LISTED).join(', ')}, … and ${names.length - LISTED} more`;
     const lines = [`Weights do not fit ${model}:`];
     if (missing.length > 0) lines.push(`  missing ${missing.length}: ${list(missing)}`);
     if (unexpected.length > 0) lines.push(`  unexpected ${unexpected.length}: ${list(unexpected)}`);
-    for (const { name, expected, got } of mismatched) lines.push(`  ${name}: expected ${expected}, got ${got}`);
-    super('MEZZOTINT_WEIGHTS_MISMATCH', lines.join('\n'), { model, missing, unexpected, mismatched });
+    for (const { name, expected, got } of mismatched.slice(0, LISTED)) {
+      lines.push(`  ${name}: expected ${expected}, got ${got}`);
+    }
+    if (mismatched.length > LISTED) lines.push(`  … and ${mismatched.length - LISTED} more of another shape`);
+    super(WEIGHTS_MISMATCH, lines.join('\n'), { model, missing, unexpected, mismatched });
+  }
+
+  /** True for such an error, whichever copy of the package made it. */
+  static override isInstance(error: unknown): error is WeightsMismatchError {
+    return MezzotintError.isInstance(error) && error.code === WEIGHTS_MISMATCH;
   }
 }

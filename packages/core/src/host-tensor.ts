@@ -23,3 +23,19 @@ export interface WeightSource {
 export function sizeOf(shape: readonly number[]): number {
   return shape.reduce((n, d) => n * d, 1);
 }
+
+/** A state dict as a source; what is a source already stays as it is. */
+export function asWeightSource(weights: StateDict | WeightSource): WeightSource {
+  if (typeof (weights as WeightSource).read === 'function') return weights as WeightSource;
+  const state = weights as StateDict;
+  return {
+    name: 'state dict',
+    tensors: new Map(
+      Object.entries(state).map(([name, { shape, data }]) => [
+        name,
+        { shape, dtype: data instanceof Int32Array ? 'int32' : 'float32' },
+      ]),
+    ),
+    read: (name) => state[name]!,
+  };
+}

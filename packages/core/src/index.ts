@@ -8,7 +8,7 @@ export type {
   VariancePrediction,
 } from './denoiser.js';
 export { InvalidArgumentError, InvalidFileError, MezzotintError, WeightsMismatchError } from './errors.js';
-export { type HostTensor, type StateDict, sizeOf, type WeightSource } from './host-tensor.js';
+export { asWeightSource, type HostTensor, type StateDict, sizeOf, type WeightSource } from './host-tensor.js';
 export {
   constant,
   type Initializer,
@@ -24,6 +24,6 @@ export { Param, type ParamOptions } from './param.js';
 export type { ParamLayout } from './param-layout.js';
 export type { InputArgument, InputSpec, Preset } from './preset.js';
 export { deriveSeed } from './random/derive-seed.js';
-export { NumpyRandomState } from './random/numpy-random-state.js';
+export { NumpyRandomState, type NumpyRandomStateSnapshot } from './random/numpy-random-state.js';
 export { TorchGenerator, type TorchGeneratorState } from './random/torch-generator.js';
 export { stepBoundary } from './step-boundary.js';

@@ -1,3 +1,4 @@
+import { InvalidArgumentError } from './errors.js';
 import { sizeOf } from './host-tensor.js';
 import type { TorchGenerator } from './random/torch-generator.js';
 
@@ -30,7 +31,15 @@ export function xavierUniform(fanIn: number, fanOut: number): Initializer {
   return uniform(Math.sqrt(6 / (fanIn + fanOut)));
 }
 
-/** A fixed table (frozen position embeddings). */
+/** A fixed table (frozen position embeddings), in memory order. */
 export function table(values: Float32Array): Initializer {
-  return () => Float32Array.from(values);
+  return (shape) => {
+    if (values.length !== sizeOf(shape)) {
+      throw new InvalidArgumentError(
+        'table',
+        `expected ${sizeOf(shape)} values for [${shape.join(', ')}], got ${values.length}`,
+      );
+    }
+    return values.slice();
+  };
 }

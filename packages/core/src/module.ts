@@ -1,5 +1,5 @@
-import { WeightsMismatchError } from './errors.js';
-import type { HostTensor, StateDict, WeightSource } from './host-tensor.js';
+import { InvalidArgumentError, InvalidFileError, WeightsMismatchError } from './errors.js';
+import { asWeightSource, type HostTensor, type StateDict, type WeightSource } from './host-tensor.js';
 import { Param } from './param.js';
 import { deriveSeed } from './random/derive-seed.js';
 import { TorchGenerator } from './random/torch-generator.js';
@@ -10,11 +10,22 @@ import { TorchGenerator } from './random/torch-generator.js';
  * A field that holds a Param or a Module is spelled exactly as in the checkpoint that users have.
  */
 export abstract class Module {
+  static readonly brand: symbol = Symbol.for('mezzotint.module');
+
+  constructor() {
+    Object.defineProperty(this, Module.brand, { value: true });
+  }
+
+  /** True for a module, whichever copy of this package its class came from. */
+  static isInstance(value: unknown): value is Module {
+    return typeof value === 'object' && value !== null && Module.brand in value;
+  }
+
   /** Every module below this one and itself, by path; the root has the path ''. */
   modules(): ReadonlyMap<string, Module> {
     const found = new Map<string, Module>();
     walk(this, '', (path, node) => {
-      if (node instanceof Module) found.set(path, node);
+      if (Module.isInstance(node)) found.set(path, node);
     });
     return found;
   }
@@ -23,7 +34,7 @@ export abstract class Module {
   params(): ReadonlyMap<string, Param> {
     const found = new Map<string, Param>();
     walk(this, '', (path, node) => {
-      if (node instanceof Param) found.set(path, node);
+      if (Param.isInstance(node)) found.set(path, node);
     });
     return found;
   }
@@ -35,12 +46,42 @@ export abstract class Module {
   }
 
   /**
-   * Loads weights strictly: every key must be there, no other key, every shape equal; else a WeightsMismatchError with
-   * all differences, and nothing changed.
+   * Loads weights strictly and all or nothing: every key must be there, no other key, every shape equal. Tensors are
+   * read one at a time. When a model that has weights is loaded again, both sets exist until the last tensor is read.
+   *
+   * @throws WeightsMismatchError with all differences; what `weights.read` throws; InvalidFileError when it returns
+   *   another shape than it announced. Nothing was changed then.
    */
   async load(weights: StateDict | WeightSource): Promise<this> {
-    const source = isSource(weights) ? weights : fromStateDict(weights);
+    const source = asWeightSource(weights);
     const params = this.params();
+    this.#checkFit(source, params);
+    const staged: Array<ReturnType<Param['stage']>> = [];
+    try {
+      for (const [name, param] of params) {
+        const tensor = await source.read(name);
+        try {
+          staged.push(param.stage(tensor));
+        } catch (cause) {
+          throw new InvalidFileError(source.name, `${name}: ${(cause as Error).message}`, { cause });
+        }
+      }
+    } catch (error) {
+      for (const value of staged) value.discard();
+      throw error;
+    }
+    for (const value of staged) value.commit();
+    return this;
+  }
+
+  /** The state dict, in the layout of files. */
+  async save(): Promise<Record<string, HostTensor>> {
+    const state: Record<string, HostTensor> = {};
+    for (const [name, param] of this.params()) state[name] = await param.toHost();
+    return state;
+  }
+
+  #checkFit(source: WeightSource, params: ReadonlyMap<string, Param>): void {
     const missing = [...params.keys()].filter((name) => !source.tensors.has(name));
     const unexpected = [...source.tensors.keys()].filter((name) => !params.has(name));
     const mismatched = [...params].flatMap(([name, param]) => {
@@ -53,15 +94,6 @@ export abstract class Module {
     if (missing.length + unexpected.length + mismatched.length > 0) {
       throw new WeightsMismatchError(this.constructor.name, missing, unexpected, mismatched);
     }
-    for (const [name, param] of params) param.fromHost(await source.read(name));
-    return this;
-  }
-
-  /** The state dict, in the layout of files. */
-  async save(): Promise<Record<string, HostTensor>> {
-    const state: Record<string, HostTensor> = {};
-    for (const [name, param] of this.params()) state[name] = await param.toHost();
-    return state;
   }
 
   /** Frees the weights; the module can be initialised or loaded again. */
@@ -70,28 +102,27 @@ export abstract class Module {
   }
 }
 
-function walk(node: unknown, path: string, visit: (path: string, node: Module | Param) => void): void {
-  if (node instanceof Param) {
+/** Visits modules and parameters in the order of the fields. Recognises those of another copy of this package. */
+function walk(
+  node: unknown,
+  path: string,
+  visit: (path: string, node: Module | Param) => void,
+  above: readonly unknown[] = [],
+): void {
+  if (Param.isInstance(node)) {
     visit(path, node);
     return;
   }
-  if (node instanceof Module) visit(path, node);
+  if (Module.isInstance(node)) visit(path, node);
   else if (!Array.isArray(node) && !isPlainObject(node)) return;
-  for (const [key, child] of Object.entries(node as object)) walk(child, path === '' ? key : `${path}.${key}`, visit);
+  if (above.includes(node)) {
+    throw new InvalidArgumentError('Module', `${path} leads back to a level above it; hold it in a #private field`);
+  }
+  for (const [key, child] of Object.entries(node as object)) {
+    walk(child, path === '' ? key : `${path}.${key}`, visit, [...above, node]);
+  }
 }
 
 function isPlainObject(value: unknown): boolean {
   return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype;
-}
-
-function isSource(weights: StateDict | WeightSource): weights is WeightSource {
-  return typeof (weights as WeightSource).read === 'function';
-}
-
-function fromStateDict(state: StateDict): WeightSource {
-  return {
-    name: 'state dict',
-    tensors: new Map(Object.entries(state).map(([name, t]) => [name, { shape: t.shape, dtype: 'float32' }])),
-    read: (name) => state[name]!,
-  };
 }

@@ -1,4 +1,4 @@
-import { type HostTensor, sizeOf } from './host-tensor.js';
+import type { HostTensor } from './host-tensor.js';
 
 /**
  * How a parameter's file axes become memory axes.
@@ -24,29 +24,38 @@ export function toFileShape(shape: readonly number[], layout: ParamLayout): read
   }
 }
 
-/** A file's tensor -> memory values. */
+/** A file's tensor -> memory values, a copy. */
 export function fromFile(tensor: HostTensor, layout: ParamLayout): Float32Array {
-  const data = Float32Array.from(tensor.data);
-  if (layout !== 'conv2d') return data;
+  if (layout !== 'conv2d') return new Float32Array(tensor.data);
   const [o, i, h, w] = tensor.shape as [number, number, number, number];
-  return transpose(data, o * i, h * w, o, i);
+  return toHwio(tensor.data, o, i, h * w);
 }
 
-/** Memory values -> the file's order. */
+/** Memory values -> the file's order, a copy. */
 export function toFile(data: Float32Array, shape: readonly number[], layout: ParamLayout): Float32Array {
-  const copy = Float32Array.from(data);
-  if (layout !== 'conv2d') return copy;
+  if (layout !== 'conv2d') return new Float32Array(data);
   const [h, w, i, o] = shape as [number, number, number, number];
-  const out = new Float32Array(sizeOf(shape));
-  for (let p = 0, at = 0; p < h * w; p++)
-    for (let c = 0; c < i; c++) for (let k = 0; k < o; k++, at++) out[(k * i + c) * h * w + p] = copy[at]!;
-  return out;
+  return toOihw(data, o, i, h * w);
 }
 
-/** OIHW -> HWIO: rows are (o, i) pairs, columns are pixels. */
-function transpose(data: Float32Array, rows: number, pixels: number, o: number, i: number): Float32Array {
-  const out = new Float32Array(rows * pixels);
-  for (let k = 0, at = 0; k < o; k++)
-    for (let c = 0; c < i; c++) for (let p = 0; p < pixels; p++, at++) out[(p * i + c) * o + k] = data[at]!;
-  return out;
+function toHwio(oihw: Float32Array | Int32Array, outs: number, ins: number, pixels: number): Float32Array {
+  const hwio = new Float32Array(oihw.length);
+  let at = 0;
+  for (let o = 0; o < outs; o++) {
+    for (let i = 0; i < ins; i++) {
+      for (let p = 0; p < pixels; p++) hwio[(p * ins + i) * outs + o] = oihw[at++]!;
+    }
+  }
+  return hwio;
+}
+
+function toOihw(hwio: Float32Array, outs: number, ins: number, pixels: number): Float32Array {
+  const oihw = new Float32Array(hwio.length);
+  let at = 0;
+  for (let p = 0; p < pixels; p++) {
+    for (let i = 0; i < ins; i++) {
+      for (let o = 0; o < outs; o++) oihw[(o * ins + i) * pixels + p] = hwio[at++]!;
+    }
+  }
+  return oihw;
 }

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { MezzotintError } from './errors.js';
+import { InvalidArgumentError, MezzotintError } from './errors.js';
 import { type HostTensor, sizeOf } from './host-tensor.js';
 import type { Initializer } from './initializers.js';
 import { fromFile, type ParamLayout, toFile, toFileShape } from './param-layout.js';
@@ -19,6 +19,7 @@ export interface ParamOptions {
  * model of any size can be described, counted and checked against a checkpoint without allocating it.
  */
 export class Param {
+  static readonly brand: symbol = Symbol.for('mezzotint.param');
   /** Shape in memory (convolution kernels `[H, W, I, O]`). */
   readonly shape: readonly number[];
   readonly layout: ParamLayout;
@@ -32,6 +33,12 @@ export class Param {
     this.layout = layout;
     this.trainable = trainable;
     this.#init = init;
+    Object.defineProperty(this, Param.brand, { value: true });
+  }
+
+  /** True for a parameter, whichever copy of this package made it. */
+  static isInstance(value: unknown): value is Param {
+    return typeof value === 'object' && value !== null && Param.brand in value;
   }
 
   /** Shape in files (convolution kernels `[O, I, H, W]`). */
@@ -57,7 +64,7 @@ export class Param {
     if (this.#value === undefined) {
       throw new MezzotintError(
         'MEZZOTINT_NO_WEIGHTS',
-        `A parameter of shape [${this.shape}] has no value yet: call init(seed) or load(weights) on its model first.`,
+        `A parameter of shape [${this.shape.join(', ')}] has no value yet: call init(seed) or load(weights) on its model first.`,
         { shape: this.shape },
       );
     }
@@ -66,12 +73,27 @@ export class Param {
 
   /** Draws the initial values. `rng` is this parameter's own stream. */
   initialize(rng: TorchGenerator): void {
-    this.#set(this.#init(this.shape, rng));
+    this.#take(this.#tensor(this.#init(this.shape, rng)));
   }
 
-  /** Takes values from a file's tensor; the shape was checked by the module. */
+  /**
+   * Takes values from a file's tensor.
+   *
+   * @throws InvalidArgumentError when it has not `fileShape`, or not as many numbers as its shape says
+   */
   fromHost(tensor: HostTensor): void {
-    this.#set(this.decode(tensor));
+    this.stage(tensor).commit();
+  }
+
+  /**
+   * The first half of `fromHost`: puts the values on the device and changes nothing yet, so that many parameters can
+   * change together or not at all. Exactly one of `commit` and `discard` must follow.
+   *
+   * @throws InvalidArgumentError as `fromHost`
+   */
+  stage(tensor: HostTensor): { commit(): void; discard(): void } {
+    const staged = this.#tensor(this.decode(tensor));
+    return { commit: () => this.#take(staged), discard: () => staged.dispose() };
   }
 
   /** The values in the file's layout. */
@@ -84,8 +106,20 @@ export class Param {
     return { shape: this.fileShape, data: toFile(data, this.shape, this.layout) };
   }
 
-  /** A file's tensor of `fileShape` as numbers in memory order. */
+  /**
+   * A file's tensor as numbers in memory order.
+   *
+   * @throws InvalidArgumentError when it has not `fileShape`, or not as many numbers as its shape says
+   */
   decode(tensor: HostTensor): Float32Array {
+    const { shape, data } = tensor;
+    if (String(shape) !== String(this.fileShape) || data.length !== this.size) {
+      throw new InvalidArgumentError(
+        'Param',
+        `expected a tensor of shape [${this.fileShape.join(', ')}] and ${this.size} numbers, ` +
+          `got [${shape.join(', ')}] and ${data.length}`,
+      );
+    }
     return fromFile(tensor, this.layout);
   }
 
@@ -98,25 +132,34 @@ export class Param {
   static substituteAll<T>(values: Iterable<readonly [Param, tf.Tensor]>, body: () => T): T {
     const before: Array<readonly [Param, tf.Tensor | undefined]> = [];
     try {
-      for (const [param, tensor] of values) {
-        before.push([param, param.#substitute]);
-        param.#substitute = tensor;
-      }
+      for (const [param, tensor] of values) before.push([param, param.swap(tensor)]);
       return body();
     } finally {
-      for (const [param, tensor] of before.reverse()) param.#substitute = tensor;
+      for (const [param, tensor] of before.reverse()) param.swap(tensor);
     }
   }
 
+  /** Sets or (undefined) removes what stands in for the value, and returns what did so far. `substitute` puts it back. */
+  swap(tensor: tf.Tensor | undefined): tf.Tensor | undefined {
+    const before = this.#substitute;
+    this.#substitute = tensor;
+    return before;
+  }
+
+  /** Frees the values; `init` or `load` can give new ones. */
   dispose(): void {
     this.#value?.dispose();
     this.#value = undefined;
   }
 
-  #set(data: Float32Array): void {
-    // Never named: variable names are global in TensorFlow.js, and our tree holds the names.
-    const tensor = tf.tensor(data, [...this.shape], 'float32');
+  #tensor(data: Float32Array): tf.Tensor {
+    return tf.tensor(data, [...this.shape], 'float32');
+  }
+
+  /** Makes `tensor` the value and owns it. The variable stays the same one, which optimizers hold on to. */
+  #take(tensor: tf.Tensor): void {
     if (this.#value === undefined) {
+      // Never named: variable names are global in TensorFlow.js, and our tree holds the names.
       this.#value = tf.variable(tensor, this.trainable);
     } else {
       this.#value.assign(tensor);

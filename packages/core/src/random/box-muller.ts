@@ -33,8 +33,12 @@ const C0 = f(2.443315711809948e-5);
 const C1 = f(-1.388731625493765e-3);
 const C2 = f(4.166664568298827e-2);
 
-/** 2^-bits: moves an integer of `bits` bits to [1/2, 1). */
-const SCALE = Float64Array.from({ length: 26 }, (_, bits) => 2 ** -bits);
+/** SQRT_HALF as a fraction of 2^31. */
+const SQRT_HALF_BITS = SQRT_HALF * 2 ** 31;
+/** 2^(zeros - 32): moves an integer with so many leading zeros to [1/2, 1), and the next entry to [1, 2). */
+const SCALE = Float64Array.from({ length: 34 }, (_, zeros) => 2 ** (zeros - 32));
+/** Cosine and sine of the reduced angle, so that they can change places without a branch. */
+const pair = new Float64Array(2);
 
 /**
  * Turns 16 uniforms of 24 bits at `data[at...]` into 16 normals, in place: element j < 8 gives the radius and element
@@ -44,15 +48,11 @@ export function boxMuller16(data: Float32Array, at: number): void {
   for (let j = at; j < at + 8; j++) {
     // Radius: sqrt(-2 log(1 - u)). 1 - u is k 2^-24 with an integer k in [1, 2^24].
     const k = 16777216 - data[j]! * 16777216;
-    const bits = 32 - Math.clz32(k);
-    let m = k * SCALE[bits]!;
-    let e = bits - 24;
-    if (m < SQRT_HALF) {
-      m = m + m - 1;
-      e -= 1;
-    } else {
-      m -= 1;
-    }
+    // It is m 2^e with m in [sqrt(1/2), sqrt(2)). Without branches here and below: half of them would be guessed wrong.
+    const zeros = Math.clz32(k);
+    const small = (((k << zeros) >>> 1) - SQRT_HALF_BITS) >>> 31;
+    const m = k * SCALE[zeros + small]! - 1;
+    const e = 8 - zeros - small;
     const mm = f(m * m);
     let y = f(L0 * m + L1);
     y = f(y * m + L2);
@@ -83,11 +83,11 @@ export function boxMuller16(data: Float32Array, at: number): void {
     s = f(s * xx + S2);
     s = f(s * xx);
     s = f(s * x + x);
-    const odd = (q & 2) !== 0;
-    const cos = odd ? s : c;
-    const sin = odd ? c : s;
+    pair[0] = c;
+    pair[1] = s;
+    const odd = (q >> 1) & 1;
     // + 0 turns -0 into 0, as the mean that the kernel adds does.
-    data[j] = radius * ((q + 2) & 4 ? -cos : cos) + 0;
-    data[j + 8] = radius * (q & 4 ? -sin : sin) + 0;
+    data[j] = radius * (pair[odd]! * (1 - (((q + 2) >> 1) & 2))) + 0;
+    data[j + 8] = radius * (pair[1 - odd]! * (1 - ((q >> 1) & 2))) + 0;
   }
 }

@@ -1,8 +1,9 @@
 import { InvalidArgumentError } from '../errors.js';
+import { logOfGlibc } from './log-of-glibc.js';
 import { Mt19937, type Mt19937State } from './mt19937.js';
 
 /** Where a NumpyRandomState stands, as JSON. */
-export interface NumpyRandomStateState extends Mt19937State {
+export interface NumpyRandomStateSnapshot extends Mt19937State {
   /** The second normal of a pair of which one was given out; null when there is none. */
   readonly nextNormal: number | null;
 }
@@ -69,7 +70,7 @@ export class NumpyRandomState {
   }
 
   /** Where the stream stands; `fromState` goes on from there. */
-  state(): NumpyRandomStateState {
+  state(): NumpyRandomStateSnapshot {
     return { ...this.#engine.state(), nextNormal: this.#nextNormal };
   }
 
@@ -78,7 +79,7 @@ export class NumpyRandomState {
    *
    * @throws InvalidArgumentError when it is not a state
    */
-  static fromState(state: NumpyRandomStateState): NumpyRandomState {
+  static fromState(state: NumpyRandomStateSnapshot): NumpyRandomState {
     const stream = new NumpyRandomState(0);
     stream.#engine = Mt19937.fromState(state);
     if (state.nextNormal !== null && typeof state.nextNormal !== 'number') {
@@ -108,7 +109,7 @@ export class NumpyRandomState {
       const x2 = 2 * this.#uniform53() - 1;
       const r2 = x1 * x1 + x2 * x2;
       if (r2 >= 1 || r2 === 0) continue;
-      const scale = Math.sqrt((-2 * Math.log(r2)) / r2);
+      const scale = Math.sqrt((-2 * logOfGlibc(r2)) / r2);
       this.#nextNormal = scale * x1;
       return scale * x2;
     }

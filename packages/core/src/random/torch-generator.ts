@@ -3,6 +3,9 @@ import { InvalidArgumentError } from '../errors.js';
 import { boxMuller16 } from './box-muller.js';
 import { Mt19937, type Mt19937State } from './mt19937.js';
 
+/** Ranges of integers from here on take two words a draw. */
+const WIDE_RANGE = 2 ** 28;
+
 /** Where a TorchGenerator stands, as JSON. */
 export interface TorchGeneratorState extends Mt19937State {
   /** The second normal of a pair of which one was given out; null when there is none. */
@@ -54,10 +57,10 @@ export class TorchGenerator implements RandomStream {
   }
 
   /**
-   * n integers in [low, high), as `torch.randint` (the remainder of a 32-bit draw, of a 64-bit draw when the range is
-   * 2^28 or more).
+   * n integers in [low, high), as `torch.randint`: the remainder of a 32-bit draw, of a 64-bit draw when the range is
+   * 2^28 or more.
    *
-   * @throws InvalidArgumentError when the bounds are not 32-bit integers with low < high
+   * @throws InvalidArgumentError when the bounds are not integers in [-2^31, 2^31] with low < high
    */
   randint(low: number, high: number, n: number): Int32Array {
     const problems: string[] = [];
@@ -69,12 +72,43 @@ export class TorchGenerator implements RandomStream {
     if (problems.length > 0) throw new InvalidArgumentError('TorchGenerator.randint', problems);
     const range = high - low;
     const out = new Int32Array(count(n));
+    if (range < WIDE_RANGE) {
+      for (let i = 0; i < n; i++) out[i] = low + (this.#engine.next() % range);
+    } else {
+      const wide = BigInt(range);
+      for (let i = 0; i < n; i++) out[i] = low + Number(this.#word64() % wide);
+    }
+    return out;
+  }
+
+  /**
+   * `randint` for bounds past 32 bits, for example the seeds that `torch.randint(0, 2**63 - 1, (n,))` draws.
+   *
+   * @throws InvalidArgumentError when the bounds are not in [-2^63, 2^63] with low < high
+   */
+  randint64(low: bigint, high: bigint, n: number): BigInt64Array {
+    if (low < -(2n ** 63n) || high > 2n ** 63n || low >= high) {
+      throw new InvalidArgumentError(
+        'TorchGenerator.randint64',
+        `the bounds must be in [-2^63, 2^63] with low < high, got ${low} and ${high}`,
+      );
+    }
+    const range = high - low;
+    const out = new BigInt64Array(count(n));
     for (let i = 0; i < n; i++) {
-      const a = this.#engine.next();
-      // (a 2^32 + b) mod range in steps that stay below 2^53 where the range allows it.
-      const draw =
-        range < 2 ** 28 ? a % range : Number(((BigInt(a) << 32n) | BigInt(this.#engine.next())) % BigInt(range));
-      out[i] = low + draw;
+      out[i] = low + ((range < WIDE_RANGE ? BigInt(this.#engine.next()) : this.#word64()) % range);
+    }
+    return out;
+  }
+
+  /** The numbers 0..n-1 in random order, as `torch.randperm(n)` for n below 2^32 / 20. */
+  randperm(n: number): Int32Array {
+    const out = Int32Array.from({ length: count(n) }, (_, i) => i);
+    for (let i = 0; i < n - 1; i++) {
+      const j = i + (this.#engine.next() % (n - i));
+      const kept = out[i]!;
+      out[i] = out[j]!;
+      out[j] = kept;
     }
     return out;
   }
@@ -128,6 +162,11 @@ export class TorchGenerator implements RandomStream {
     const theta = 2 * Math.PI * u1;
     this.#nextNormal = radius * Math.sin(theta);
     return radius * Math.cos(theta);
+  }
+
+  #word64(): bigint {
+    const high = BigInt(this.#engine.next());
+    return (high << 32n) | BigInt(this.#engine.next());
   }
 
   #uniform53(): number {
