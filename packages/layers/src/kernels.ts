@@ -27,8 +27,8 @@ import * as tf from '@tensorflow/tfjs-core';
  * | `MezzotintAveragePool2x` | x `[N, 2H, 2W, C]` | y `[N, H, W, C]` | |
  * | `MezzotintAveragePool2xGrad` | dy | dx | |
  *
- * `linear` and `conv2d` use TensorFlow.js's own `_FusedMatMul` and `FusedConv2D` (with `bias`) when no gradient is
- * recorded, else `BatchMatMul` or `Conv2D` and `Add`.
+ * `conv2d` uses TensorFlow.js's own `FusedConv2D` (with `bias`) when no gradient is recorded, else `Conv2D` and `Add`;
+ * `linear` is `BatchMatMul` with `transposeB` and `Add`.
  */
 export const KERNELS = {
   silu: 'MezzotintSilu',

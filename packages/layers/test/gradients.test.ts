@@ -1,4 +1,4 @@
-import '@tensorflow/tfjs';
+import { switchTo, testEngines } from '@mezzotint/backend/testing';
 import { TorchGenerator } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -91,7 +91,7 @@ const OPS: Record<string, { shapes: number[][]; op: Op }> = {
   'conv2d 1x1': { shapes: [[2, 3, 3, 4], [1, 1, 4, 2], [2]], op: (x, w, b) => conv2d(t4(x), w!, b!) },
   upsample2x: { shapes: [[2, 2, 3, 2]], op: (x) => upsample2x(t4(x)) },
   averagePool2x: { shapes: [[2, 4, 2, 2]], op: (x) => averagePool2x(t4(x)) },
-  embeddingLookup: { shapes: [[3, 4]], op: (w) => embeddingLookup(w!, tf.tensor1d(ids, 'int32')) },
+  embeddingLookup: { shapes: [[3, 4]], op: (w) => tf.tidy(() => embeddingLookup(w!, tf.tensor1d(ids, 'int32'))) },
   'resizeBilinear up': { shapes: [[2, 3, 2, 2]], op: (x) => resizeBilinear(t4(x), [7, 5]) },
   'resizeBilinear down': { shapes: [[1, 7, 6, 1]], op: (x) => resizeBilinear(t4(x), [3, 4]) },
 };
@@ -103,18 +103,23 @@ function loss(op: Op, rng: TorchGenerator, inputs: tf.Tensor[]): (...inputs: tf.
   return (...at) => tf.sum(tf.mul(op(...at), weights)) as tf.Scalar;
 }
 
-beforeAll(() => tf.setBackend('cpu'));
+const seeded = (shapes: number[][], seed: number): tf.Tensor[] => {
+  const rng = new TorchGenerator(seed);
+  return shapes.map((shape) => tf.tensor(rng.randn(shape.reduce((a, b) => a * b, 1)), shape));
+};
 
-describe.each(Object.keys(OPS))('%s', (name) => {
-  const { shapes, op } = OPS[name]!;
+const engines = await testEngines();
 
-  test('gradient equals central differences', () => {
+describe('on cpu', () => {
+  beforeAll(() => switchTo('cpu'));
+
+  test.each(Object.keys(OPS))('gradient of %s equals central differences', (name) => {
+    const { shapes, op } = OPS[name]!;
     tf.tidy(() => {
-      const rng = new TorchGenerator(7);
-      const inputs = shapes.map((shape) => tf.tensor(rng.randn(shape.reduce((a, b) => a * b, 1)), shape));
-      const f = loss(op, rng, inputs);
+      const inputs = seeded(shapes, 7);
+      const f = loss(op, new TorchGenerator(8), inputs);
       const gradients = tf.grads(f)(inputs);
-      // Step 1e-2: rounding makes |f| 6e-8 / step = 1e-4 of error, truncation step^2 f''' / 6 about as much.
+      // Step 1e-2: rounding makes |f| 6e-8 / step = 1e-4 of error, truncation step^2 / 6 times the third derivative about as much.
       const step = 1e-2;
       for (const [which, gradient] of gradients.entries()) {
         const x = inputs[which]!;
@@ -133,5 +138,47 @@ describe.each(Object.keys(OPS))('%s', (name) => {
         }
       }
     });
+  });
+});
+
+/** Value and gradients as plain numbers. */
+function numbers(name: string): Float32Array[] {
+  const { shapes, op } = OPS[name]!;
+  return tf.tidy(() => {
+    const inputs = seeded(shapes, 7);
+    const f = loss(op, new TorchGenerator(8), inputs);
+    return [op(...inputs), ...tf.grads(f)(inputs)].map((t) => t.dataSync() as Float32Array);
+  });
+}
+
+describe.each(engines.filter((engine) => engine !== 'cpu'))('%s agrees with cpu', (engine) => {
+  test.each(Object.keys(OPS))('%s, value and gradients', async (name) => {
+    await switchTo('cpu');
+    const expected = numbers(name);
+    await switchTo(engine);
+    const got = numbers(name);
+    // Sums of at most 60 terms of size 1 in float32 differ by a few 1e-6 when the order differs.
+    for (const [i, values] of got.entries()) {
+      for (const [j, value] of values.entries()) {
+        const want = expected[i]![j]!;
+        expect(Math.abs(value - want)).toBeLessThan(1e-5 * Math.max(1, Math.abs(want)));
+      }
+    }
+  });
+});
+
+describe.each(engines)('%s', (engine) => {
+  beforeAll(() => switchTo(engine));
+
+  test.each(Object.keys(OPS))('%s leaks nothing, forward and gradient', (name) => {
+    const { shapes, op } = OPS[name]!;
+    const inputs = seeded(shapes, 7);
+    const before = tf.memory().numTensors;
+    op(...inputs).dispose();
+    expect(tf.memory().numTensors).toBe(before);
+    const gradients = tf.grads((...at) => tf.sum(tf.square(op(...at))))(inputs);
+    tf.dispose(gradients);
+    expect(tf.memory().numTensors).toBe(before);
+    tf.dispose(inputs);
   });
 });
