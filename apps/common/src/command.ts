@@ -1,5 +1,5 @@
 import { MezzotintError } from '@mezzotint/core';
-import { Command, CommanderError } from 'commander';
+import { type Command, CommanderError } from 'commander';
 
 /** What a command's body is given: a signal that Ctrl-C aborts, and where its one machine-readable line goes. */
 export interface CommandContext {

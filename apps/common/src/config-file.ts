@@ -8,7 +8,8 @@ const mostBytes = 1 << 20;
 /** Reads a JSON file and checks it against `schema`; the error lists every problem with the place where it is. */
 export function readConfig<S extends z.ZodType>(path: string, schema: S): z.infer<S> {
   const bytes = readFileSync(path);
-  if (bytes.length > mostBytes) throw new InvalidFileError(path, `a configuration of ${bytes.length} bytes is too large`);
+  if (bytes.length > mostBytes)
+    throw new InvalidFileError(path, `a configuration of ${bytes.length} bytes is too large`);
   let json: unknown;
   try {
     json = JSON.parse(bytes.toString('utf8'));

@@ -2,8 +2,8 @@ import { Presets, SingleBar } from 'cli-progress';
 
 /** Progress of a long job on standard error, with the time that is left. */
 export interface Progress {
-  /** `done` of the total, and a word on the state (a loss, a file). */
-  update(done: number, note?: string): void;
+  /** `done` of `total` (as at the start when absent), and a word on the state (a loss, a file). */
+  update(done: number, total?: number, note?: string): void;
   stop(): void;
 }
 
@@ -22,7 +22,10 @@ export function startProgress(what: string, total: number, done = 0): Progress {
   );
   bar.start(total, done, { note: '' });
   return {
-    update: (value, note = '') => bar.update(value, { note: note === '' ? '' : `· ${note}` }),
+    update(value, of, note = '') {
+      if (of !== undefined) bar.setTotal(of);
+      bar.update(value, { note: note === '' ? '' : `· ${note}` });
+    },
     stop: () => bar.stop(),
   };
 }

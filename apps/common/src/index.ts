@@ -1,0 +1,27 @@
+export { type CommandContext, exitBadInput, exitInterrupted, runCommand } from './command.js';
+export { checkConfig, readConfig } from './config-file.js';
+export { type ImageSource, imageSourceSchema, openImages, parseImageSource } from './image-source.js';
+export { parseLabels } from './labels.js';
+export {
+  type ClassifierModelConfig,
+  classifierConfigSchema,
+  type DiffusionConfig,
+  diffusionConfigSchema,
+  imageSchema,
+  type Process,
+  processSchema,
+  samplingSchema,
+} from './model-config.js';
+export { type ModelFolder, openClassifier, openDiffusionModel, saveModel } from './model-folder.js';
+export { oneOf, realNumber, wholeNumber } from './options.js';
+export { prepareOutput } from './output-file.js';
+export { type Progress, startProgress } from './progress.js';
+export {
+  chainOf,
+  checkSampling,
+  type SampledImages,
+  type SamplingHooks,
+  type SamplingPlan,
+  sampleImages,
+  tableOf,
+} from './sampling.js';

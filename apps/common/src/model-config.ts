@@ -1,0 +1,62 @@
+import { z } from 'zod';
+
+/** Noise process and prediction of a network on a discrete chain, or EDM's. */
+export const processSchema = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('discrete'),
+    /** Variances of the chain's steps. */
+    betas: z.enum(['linear', 'scaled-linear', 'cosine']),
+    steps: z.int().min(2).max(100_000).default(1000),
+    prediction: z.enum(['eps', 'x0', 'v']),
+    /** The network's second half of channels is the share of the variance (Improved DDPM). */
+    learnedVariance: z.boolean().default(false),
+  }),
+  z.strictObject({
+    kind: z.literal('edm'),
+    /** Standard deviation of the data in [-1, 1]. */
+    sigmaData: z.number().positive().default(0.5),
+    sigmaMin: z.number().positive().default(0.002),
+    sigmaMax: z.number().positive().default(80),
+  }),
+]);
+
+export type Process = z.infer<typeof processSchema>;
+
+export const imageSchema = z.strictObject({
+  size: z.int().min(1).max(4096),
+  channels: z.union([z.literal(1), z.literal(3)]),
+});
+
+/** How the model's author samples from it. */
+export const samplingSchema = z.strictObject({
+  solver: z.string(),
+  steps: z.int().min(1),
+  guidance: z.number(),
+});
+
+/** A diffusion model's `config.json`; the network's own configuration is checked by the network. */
+export const diffusionConfigSchema = z.strictObject({
+  format: z.literal('mezzotint/diffusion@1'),
+  architecture: z.literal('UNet'),
+  network: z.record(z.string(), z.unknown()),
+  image: imageSchema,
+  /** Names of the classes; the null label stands behind them. Empty: unconditional. */
+  classes: z.array(z.string()),
+  process: processSchema,
+  sampling: samplingSchema,
+});
+
+export type DiffusionConfig = z.infer<typeof diffusionConfigSchema>;
+
+/** A classifier's `config.json`. */
+export const classifierConfigSchema = z.strictObject({
+  format: z.literal('mezzotint/classifier@1'),
+  architecture: z.literal('NoisyClassifier'),
+  network: z.record(z.string(), z.unknown()),
+  image: imageSchema,
+  classes: z.array(z.string()).min(2),
+  /** The noise that it was trained under; null when it knows clean images only. */
+  process: processSchema.nullable(),
+});
+
+export type ClassifierModelConfig = z.infer<typeof classifierConfigSchema>;

@@ -1,0 +1,5 @@
+import { runCommand } from '@mezzotint/app';
+import { sampleCommand } from './command.js';
+import { sampleToFile } from './sample-to-file.js';
+
+await runCommand(sampleCommand(), sampleToFile);

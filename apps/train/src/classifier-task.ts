@@ -1,0 +1,81 @@
+import { type ClassifierModelConfig, chainOf, openImages, type Process } from '@mezzotint/app';
+import { InvalidArgumentError, type NoiseLevel, type RandomStream } from '@mezzotint/core';
+import { type ImageSet, toFloat } from '@mezzotint/data';
+import { noiseLevels, stratified, uniformTimesteps } from '@mezzotint/training';
+import { NoisyClassifier } from '@mezzotint/unet';
+import * as tf from '@tensorflow/tfjs-core';
+import type { ClassifierTask } from './config.js';
+import { networkConfig } from './network-config.js';
+import type { Task, TaskData } from './task.js';
+
+/** A classifier of clean images, or of images under the noise of a process. */
+export async function classifierTask(config: ClassifierTask, { images, source }: TaskData): Promise<Task> {
+  const network = networkConfig('NoisyClassifier', config.network, images, images.classes.length);
+  const model = new NoisyClassifier(network);
+  const heldOut =
+    source.kind === 'digits' && source.part === 'train' ? await openImages({ ...source, part: 'held-out' }) : undefined;
+  const modelConfig: ClassifierModelConfig = {
+    format: 'mezzotint/classifier@1',
+    architecture: 'NoisyClassifier',
+    network: network as unknown as Record<string, unknown>,
+    image: { size: images.height, channels: images.channels },
+    classes: [...images.classes],
+    process: config.process,
+  };
+  const levels = classifierLevels(config.process, config.cleanShare);
+  return {
+    model,
+    modelConfig,
+    loss: ({ images: pixels, labels, shape }, rng) =>
+      tf.tidy(() => {
+        const at = levels(shape[0], rng);
+        const column = (values: readonly number[]) => tf.tensor4d(Float32Array.from(values), [shape[0], 1, 1, 1]);
+        const noise = tf.tensor4d(rng.randn(pixels.length), [...shape]);
+        const x = tf.add(
+          tf.mul(tf.tensor4d(pixels, [...shape]), column(at.map((level) => level.alpha))),
+          tf.mul(noise, column(at.map((level) => level.sigma))),
+        ) as tf.Tensor4D;
+        const logits = model.forward(x, tf.tensor1d(at.map((level) => level.time)), { rng });
+        const truth = tf.oneHot(tf.tensor1d(labels, 'int32'), images.classes.length);
+        return tf.neg(tf.mean(tf.sum(tf.mul(truth, tf.logSoftmax(logits)), 1))) as tf.Scalar; // cross-entropy, nats
+      }),
+    async report(_step, _folder, signal) {
+      return heldOut === undefined ? {} : { heldOutAccuracy: await accuracy(model, heldOut, signal) };
+    },
+  };
+}
+
+type TimedLevel = NoiseLevel & { readonly time: number };
+
+/** The first `cleanShare` of a batch stays clean (time 0); the rest is spread over the chain. */
+function classifierLevels(process: Process | null, cleanShare: number): (n: number, rng: RandomStream) => TimedLevel[] {
+  const clean: TimedLevel = { alpha: 1, sigma: 0, time: 0 };
+  if (process === null) return (n) => Array<TimedLevel>(n).fill(clean);
+  if (process.kind === 'edm')
+    throw new InvalidArgumentError('process', 'a classifier needs a discrete process, got edm');
+  const draw = noiseLevels(uniformTimesteps(chainOf(process)), stratified);
+  return (n, rng) => {
+    const untouched = Math.round(n * cleanShare);
+    return [...Array<TimedLevel>(untouched).fill(clean), ...draw(n - untouched, rng)];
+  };
+}
+
+/** Share of clean images that are read as what they are. */
+async function accuracy(model: NoisyClassifier, images: ImageSet, signal: AbortSignal): Promise<number> {
+  const { count, height, width, channels } = images;
+  const size = height * width * channels;
+  const batch = 200;
+  let right = 0;
+  for (let first = 0; first < count; first += batch) {
+    signal.throwIfAborted();
+    const n = Math.min(batch, count - first);
+    const read = tf.tidy(() => {
+      const pixels = toFloat(images.images.subarray(first * size, (first + n) * size));
+      return tf.argMax(model.forward(tf.tensor4d(pixels, [n, height, width, channels]), tf.zeros([n])), 1);
+    });
+    const guesses = await read.data();
+    read.dispose();
+    for (let i = 0; i < n; i++) if (guesses[i] === images.labels[first + i]) right++;
+  }
+  return right / count;
+}

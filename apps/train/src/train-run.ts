@@ -1,0 +1,165 @@
+import { resolve } from 'node:path';
+import { type CommandContext, openImages, readConfig, saveModel, startProgress } from '@mezzotint/app';
+import { type ChosenEngine, useBackend } from '@mezzotint/backend';
+import { deriveSeed, InvalidArgumentError, TorchGenerator } from '@mezzotint/core';
+import { batches } from '@mezzotint/data';
+import { type Average, adamW, ema, matricesOnly, ratioWarmUp, type TrainStep, train } from '@mezzotint/training';
+import { CheckpointFolder } from '@mezzotint/training/node';
+import { classifierTask } from './classifier-task.js';
+import type { TrainFlags } from './command.js';
+import { type TrainConfig, trainConfigSchema } from './config.js';
+import { diffusionTask } from './diffusion-task.js';
+import { learningRateOf } from './learning-rate.js';
+import { RunFolder } from './run-folder.js';
+import type { Task } from './task.js';
+
+/** Trains as the flags say; stops at Ctrl-C with a checkpoint from which `--resume` goes on exactly. */
+export async function trainRun(flags: TrainFlags, { signal, say, result }: CommandContext): Promise<void> {
+  const given = givenConfig(flags);
+  const { run, config } = await openRun(flags, given);
+  const images = await openImages(config.data);
+  const engine = await useBackend({ engine: flags.engine });
+  if (!engine.trains) throw new InvalidArgumentError('--engine', `${engine.name} cannot train; choose another engine`);
+  const data = { images, source: config.data };
+  const task = config.task === 'diffusion' ? diffusionTask(config, data) : await classifierTask(config, data);
+
+  const state = await startState(config, task, images, run, engine, say);
+  const { from } = state;
+  say(`Training ${run.path} on ${engine.name} ${engine.version}, from update ${from} to ${config.steps}`);
+  const progress = startProgress('Training', config.steps, from);
+  const started = performance.now();
+  let last = from;
+  let recent: TrainStep[] = [];
+  try {
+    const { model } = task;
+    const { averages, optimizer, rng, order } = state;
+    const learningRate = learningRateOf(config);
+    const { maxGradientNorm } = config.optimizer;
+    const updates = train({
+      ...{ model, optimizer, rng, data: order, learningRate, averages: [averages], maxGradientNorm },
+      ...{ loss: task.loss, accumulation: config.accumulation, from, until: config.steps, signal },
+    });
+    for await (const update of updates) {
+      last = update.step;
+      recent.push(update);
+      const final = last === config.steps;
+      const loss = mean(recent, (u) => u.loss);
+      progress.update(last, config.steps, `loss ${loss.toPrecision(4)}`);
+      const due = (every: number) => last % every === 0 || final;
+      const scores = due(config.every.sample)
+        ? await averages.during(() => task.report(last, run.samples, signal)).catch(unlessAborted(signal))
+        : {};
+      if (due(config.every.log) || Object.keys(scores).length > 0) {
+        const { learningRate: rate, gradientNorm } = update;
+        run.log({
+          step: last,
+          loss,
+          learningRate: rate,
+          gradientNorm,
+          seconds: mean(recent, (u) => u.seconds),
+          ...scores,
+        });
+        recent = [];
+      }
+      if (due(config.every.sample)) await run.plot();
+      if (due(config.every.checkpoint)) await save(state, last, task);
+    }
+  } finally {
+    progress.stop();
+  }
+  await run.plot();
+  if (last > from) await save(state, last, task);
+  await state.averages.during(() => saveModel(run.model, task.modelConfig, task.model, { overwrite: true }));
+
+  const minutes = (performance.now() - started) / 60_000;
+  if (last < config.steps)
+    say(`Stopped at update ${last} of ${config.steps}; go on with: pnpm train --resume --run ${run.path}`);
+  say(`Model: ${resolve(run.model)} (${minutes.toFixed(1)} minutes)`);
+  result({ run: resolve(run.path), step: last, done: last === config.steps, minutes, engine: engine.name });
+}
+
+/** The configuration file with the flags over it; undefined when there is no file. */
+function givenConfig({ config: file, steps, batchSize, seed }: TrainFlags): TrainConfig | undefined {
+  if (file === undefined) return undefined;
+  const config = readConfig(file, trainConfigSchema);
+  return {
+    ...config,
+    ...(steps !== undefined && { steps }),
+    ...(batchSize !== undefined && { batchSize }),
+    ...(seed !== undefined && { seed }),
+  };
+}
+
+async function openRun(
+  flags: TrainFlags,
+  given: TrainConfig | undefined,
+): Promise<{ run: RunFolder; config: TrainConfig }> {
+  if (flags.resume) {
+    const { run, config } = RunFolder.resume(flags.run, given);
+    return { run, config: flags.steps === undefined ? config : { ...config, steps: flags.steps } };
+  }
+  if (given === undefined) {
+    throw new InvalidArgumentError(
+      '--config',
+      'expected a configuration file, for example apps/train/configs/digits.json',
+    );
+  }
+  return { run: await RunFolder.create(flags.run, given), config: given };
+}
+
+/** All that an update depends on, at its beginning or as the last checkpoint left it. */
+async function startState(
+  config: TrainConfig,
+  task: Task,
+  images: Parameters<typeof batches>[0],
+  run: RunFolder,
+  engine: ChosenEngine,
+  say: (line: string) => void,
+) {
+  const { betas, epsilon, weightDecay } = config.optimizer;
+  const saved = await new CheckpointFolder(run.checkpoints, { keep: config.keep }).latest();
+  task.model.init(config.seed);
+  const optimizer = adamW(task.model, { betas, epsilon, weightDecay, decays: matricesOnly });
+  const averages = ema(task.model, ratioWarmUp(config.ema.decay));
+  const order = batches(images, { batchSize: config.batchSize, seed: config.seed, flip: config.flip });
+  let rng = new TorchGenerator(deriveSeed(config.seed, 'training'));
+  if (saved !== undefined) {
+    for (const { folder, problem } of saved.damaged) say(`Passed over ${folder}: ${problem}`);
+    const before = (saved.extra as { engine?: string } | null)?.engine;
+    if (before !== undefined && before !== engine.name) {
+      say(`Note: the run was trained on ${before}; on ${engine.name} it goes on as well, but not bit for bit.`);
+    }
+    await saved.load({ model: task.model, optimizer, averages: { ema: averages } });
+    order.resume(saved.data as Parameters<typeof order.resume>[0]);
+    rng = saved.streams.training ?? rng;
+  }
+  const from = saved?.step ?? 0;
+  await run.rewind(from);
+  const checkpoints = new CheckpointFolder(run.checkpoints, { keep: config.keep });
+  return { from, optimizer, averages, order, rng, checkpoints, engine: engine.name };
+}
+
+/** A checkpoint of everything. */
+async function save(
+  state: Awaited<ReturnType<typeof startState>> & { readonly averages: Average },
+  step: number,
+  task: Task,
+): Promise<void> {
+  const { optimizer, averages, rng, order, checkpoints, engine } = state;
+  await checkpoints.save({
+    ...{ step, model: task.model, optimizer, averages: { ema: averages } },
+    ...{ streams: { training: rng }, data: order.state(), extra: { engine } },
+  });
+}
+
+/** Ctrl-C in the middle of a report leaves the report out; any other error stays one. */
+function unlessAborted(signal: AbortSignal): (error: unknown) => Readonly<Record<string, number>> {
+  return (error) => {
+    if (signal.aborted) return {};
+    throw error;
+  };
+}
+
+function mean<T>(items: readonly T[], pick: (item: T) => number): number {
+  return items.reduce((sum, item) => sum + pick(item), 0) / items.length;
+}

@@ -1,0 +1,5 @@
+// Sets the repository up and does nothing more.
+import { build, install } from './setup.mjs';
+
+install();
+build();
