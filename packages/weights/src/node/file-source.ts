@@ -72,3 +72,14 @@ function open(path: string): number {
     throw new InvalidFileError(path, problem, { cause });
   }
 }
+
+/** Opens a file and what `use` makes of it; closes the file when that fails. */
+export async function openWith<T>(path: string, use: (file: FileSource) => Promise<T>): Promise<T> {
+  const file = openFile(path);
+  try {
+    return await use(file);
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}

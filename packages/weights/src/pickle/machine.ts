@@ -1,0 +1,449 @@
+import { InvalidFileError } from '@mezzotint/core';
+import type { ByteSource } from '../bytes/byte-source.js';
+import { PickleBytes, PickleGlobal, PickleObject } from './values.js';
+
+/** What the values of a pickle mean. Nothing of a pickle is executed: these functions say what is known, and that is all. */
+export interface PickleMeaning {
+  /** True for a global that is understood; others are listed as refused. */
+  isKnown(global: PickleGlobal): boolean;
+  /** The value that calling a known global stands for; undefined leaves it an uncalled PickleObject. */
+  call(global: PickleGlobal, args: readonly unknown[]): unknown;
+  /** The value that a persistent id stands for. Throws an InvalidFileError where none is expected. */
+  persistent(id: unknown): unknown;
+}
+
+/** What a pickle holds. Lists and tuples are arrays, dicts are Maps, sets are arrays. */
+export interface Pickle {
+  readonly value: unknown;
+  /** Globals that are not understood, each once, as `module.name`. */
+  readonly refused: readonly string[];
+  /** Offset after the STOP opcode. */
+  readonly end: number;
+}
+
+/** Bytes fetched at a time. */
+const WINDOW = 1 << 16;
+
+/** Byte strings from this length stay in the file. */
+const INLINE_BYTES = 1 << 12;
+
+/** Longest integer that is read; torch's longest has 10 bytes. */
+const MAX_INTEGER_BYTES = 64;
+
+/** Thrown inside when an instruction reaches past the window; it has changed nothing yet and is run again. */
+class NeedBytes {
+  constructor(readonly end: number) {}
+}
+
+/**
+ * Reads a pickle (protocols 0 to 5) from `start` by interpreting its instructions without executing any: objects become
+ * their ingredients. Every instruction that can run code merely records what it names.
+ * Throws an InvalidFileError for instructions outside the allow-list and for streams that do not add up.
+ */
+export async function readPickle(source: ByteSource, start: number, meaning: PickleMeaning): Promise<Pickle> {
+  const machine = new Machine(source.name, source.size, start, meaning);
+  for (;;) {
+    const missing = machine.run();
+    if (missing === undefined) return machine.result();
+    const length = Math.min(Math.max(missing - machine.position, WINDOW), source.size - machine.position);
+    machine.window(await source.read(machine.position, length));
+  }
+}
+
+class Machine {
+  position: number;
+  #bytes = new Uint8Array(0);
+  #view = new DataView(this.#bytes.buffer);
+  #windowStart = 0;
+  /** Reading head inside the instruction that is being run. */
+  #at = 0;
+  readonly #stack: unknown[] = [];
+  readonly #marks: number[] = [];
+  readonly #memo = new Map<number, unknown>();
+  readonly #refused = new Set<string>();
+  #stopped = false;
+
+  constructor(
+    readonly file: string,
+    readonly size: number,
+    start: number,
+    readonly meaning: PickleMeaning,
+  ) {
+    this.position = start;
+  }
+
+  window(bytes: Uint8Array<ArrayBuffer>): void {
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer);
+    this.#windowStart = this.position;
+  }
+
+  /** Runs until STOP (undefined) or until bytes up to the returned offset are needed. */
+  run(): number | undefined {
+    try {
+      while (!this.#stopped) {
+        this.#at = this.position;
+        this.#step(this.#u8());
+        this.position = this.#at;
+      }
+      return undefined;
+    } catch (signal) {
+      if (signal instanceof NeedBytes) return signal.end;
+      throw signal;
+    }
+  }
+
+  result(): Pickle {
+    return { value: this.#stack[0], refused: [...this.#refused], end: this.position };
+  }
+
+  /** One instruction: reads all its arguments first, so that it can be run again, then acts. */
+  #step(opcode: number): void {
+    switch (opcode) {
+      // Framing.
+      case 0x80: // PROTO
+        if (this.#u8() > 5) this.#fail('its protocol is newer than 5');
+        return;
+      case 0x95: // FRAME
+        this.#length(8);
+        return;
+      case 0x2e: // STOP
+        if (this.#stack.length !== 1 || this.#marks.length > 0) this.#fail('it stops with values left over');
+        this.#stopped = true;
+        return;
+
+      // The stack and the memo.
+      case 0x28: // MARK
+        this.#marks.push(this.#stack.length);
+        return;
+      case 0x30: // POP
+        this.#pop();
+        return;
+      case 0x31: // POP_MARK
+        this.#popToMark();
+        return;
+      case 0x32: // DUP
+        this.#push(this.#top());
+        return;
+      case 0x70: // PUT
+        this.#memo.set(this.#decimal(), this.#top());
+        return;
+      case 0x71: // BINPUT
+        this.#memo.set(this.#u8(), this.#top());
+        return;
+      case 0x72: // LONG_BINPUT
+        this.#memo.set(this.#u32(), this.#top());
+        return;
+      case 0x94: // MEMOIZE
+        this.#memo.set(this.#memo.size, this.#top());
+        return;
+      case 0x67: // GET
+        this.#push(this.#recall(this.#decimal()));
+        return;
+      case 0x68: // BINGET
+        this.#push(this.#recall(this.#u8()));
+        return;
+      case 0x6a: // LONG_BINGET
+        this.#push(this.#recall(this.#u32()));
+        return;
+
+      // Constants and numbers.
+      case 0x4e: // NONE
+        this.#push(null);
+        return;
+      case 0x88: // NEWTRUE
+        this.#push(true);
+        return;
+      case 0x89: // NEWFALSE
+        this.#push(false);
+        return;
+      case 0x49: // INT
+        this.#push(this.#textInteger());
+        return;
+      case 0x4c: // LONG
+        this.#push(this.#textInteger());
+        return;
+      case 0x46: // FLOAT
+        this.#push(Number(this.#line()));
+        return;
+      case 0x4a: // BININT
+        this.#push(this.#u32() | 0);
+        return;
+      case 0x4b: // BININT1
+        this.#push(this.#u8());
+        return;
+      case 0x4d: // BININT2
+        this.#push(this.#take(2).getUint16(0, true));
+        return;
+      case 0x8a: // LONG1
+        this.#push(this.#integer(this.#u8()));
+        return;
+      case 0x8b: // LONG4
+        this.#push(this.#integer(this.#u32()));
+        return;
+      case 0x47: // BINFLOAT
+        this.#push(this.#take(8).getFloat64(0, false));
+        return;
+
+      // Text and bytes.
+      case 0x56: // UNICODE
+        this.#push(this.#line());
+        return;
+      case 0x8c: // SHORT_BINUNICODE
+        this.#push(this.#text(this.#u8()));
+        return;
+      case 0x58: // BINUNICODE
+        this.#push(this.#text(this.#u32()));
+        return;
+      case 0x8d: // BINUNICODE8
+        this.#push(this.#text(this.#length(8)));
+        return;
+      case 0x55: // SHORT_BINSTRING, Python 2
+        this.#push(this.#latin(this.#u8()));
+        return;
+      case 0x54: // BINSTRING, Python 2
+        this.#push(this.#latin(this.#u32()));
+        return;
+      case 0x43: // SHORT_BINBYTES
+        this.#push(this.#byteString(this.#u8()));
+        return;
+      case 0x42: // BINBYTES
+        this.#push(this.#byteString(this.#u32()));
+        return;
+      case 0x8e: // BINBYTES8
+      case 0x96: // BYTEARRAY8
+        this.#push(this.#byteString(this.#length(8)));
+        return;
+
+      // Containers.
+      case 0x5d: // EMPTY_LIST
+      case 0x29: // EMPTY_TUPLE
+      case 0x8f: // EMPTY_SET
+        this.#push([]);
+        return;
+      case 0x7d: // EMPTY_DICT
+        this.#push(new Map());
+        return;
+      case 0x6c: // LIST
+      case 0x74: // TUPLE
+      case 0x91: // FROZENSET
+        this.#push(this.#popToMark());
+        return;
+      case 0x64: // DICT
+        this.#push(this.#setItems(new Map(), this.#popToMark()));
+        return;
+      case 0x85: // TUPLE1
+      case 0x86: // TUPLE2
+      case 0x87: // TUPLE3
+        this.#push(this.#popMany(opcode - 0x84));
+        return;
+      case 0x61: // APPEND
+        this.#append([this.#pop()]);
+        return;
+      case 0x65: // APPENDS
+      case 0x90: // ADDITEMS
+        this.#append(this.#popToMark());
+        return;
+      case 0x73: // SETITEM
+        this.#addItems(this.#popMany(2));
+        return;
+      case 0x75: // SETITEMS
+        this.#addItems(this.#popToMark());
+        return;
+
+      // What would run code elsewhere, and here is only written down.
+      case 0x63: // GLOBAL
+        this.#push(this.#global(this.#line(), this.#line()));
+        return;
+      case 0x93: {
+        // STACK_GLOBAL
+        const [module, name] = this.#popMany(2);
+        if (typeof module !== 'string' || typeof name !== 'string') this.#fail('a global has no name');
+        this.#push(this.#global(module as string, name as string));
+        return;
+      }
+      case 0x52: // REDUCE
+      case 0x81: {
+        // NEWOBJ
+        const [callable, args] = this.#popMany(2);
+        this.#push(this.#call(callable, args));
+        return;
+      }
+      case 0x92: {
+        // NEWOBJ_EX
+        const [callable, args] = this.#popMany(3);
+        this.#push(this.#call(callable, args));
+        return;
+      }
+      case 0x62: {
+        // BUILD
+        const state = this.#pop();
+        const object = this.#top();
+        if (object instanceof PickleObject) object.state = state;
+        return; // Attributes of a dict or list (torch's `_metadata`) say nothing about the numbers.
+      }
+      case 0x51: // BINPERSID
+        this.#push(this.meaning.persistent(this.#pop()));
+        return;
+      default:
+        this.#fail(
+          `the instruction 0x${opcode.toString(16).padStart(2, '0')} is not on the list of those that are read`,
+        );
+    }
+  }
+
+  #global(module: string, name: string): PickleGlobal {
+    const global = new PickleGlobal(module, name);
+    if (!this.meaning.isKnown(global)) this.#refused.add(global.path);
+    return global;
+  }
+
+  #call(callable: unknown, args: unknown): unknown {
+    if (!Array.isArray(args)) return this.#fail('a call has no arguments');
+    if (callable instanceof PickleGlobal) return this.meaning.call(callable, args) ?? new PickleObject(callable, args);
+    if (callable instanceof PickleObject) return new PickleObject(callable.type, args);
+    return this.#fail('a call names nothing that can be called');
+  }
+
+  #append(items: readonly unknown[]): void {
+    const list = this.#top();
+    if (Array.isArray(list)) {
+      for (const item of items) list.push(item);
+    } else if (!(list instanceof PickleObject)) this.#fail('a value is appended to what is no list');
+  }
+
+  #addItems(items: readonly unknown[]): void {
+    const dict = this.#top();
+    if (dict instanceof Map) this.#setItems(dict, items);
+    else if (!(dict instanceof PickleObject)) this.#fail('a key is set in what is no dict');
+  }
+
+  #setItems(dict: Map<unknown, unknown>, items: readonly unknown[]): Map<unknown, unknown> {
+    if (items.length % 2 !== 0) this.#fail('a dict has a key without a value');
+    for (let i = 0; i < items.length; i += 2) dict.set(items[i], items[i + 1]);
+    return dict;
+  }
+
+  #push(value: unknown): void {
+    this.#stack.push(value);
+  }
+
+  #floor(): number {
+    return this.#marks.at(-1) ?? 0;
+  }
+
+  #top(): unknown {
+    if (this.#stack.length <= this.#floor()) this.#fail('it takes from an empty stack');
+    return this.#stack.at(-1);
+  }
+
+  #pop(): unknown {
+    const value = this.#top();
+    this.#stack.pop();
+    return value;
+  }
+
+  #popMany(count: number): unknown[] {
+    if (this.#stack.length - count < this.#floor()) this.#fail('it takes from an empty stack');
+    return this.#stack.splice(this.#stack.length - count);
+  }
+
+  #popToMark(): unknown[] {
+    const mark = this.#marks.pop();
+    if (mark === undefined) return this.#fail('it takes from an empty stack');
+    return this.#stack.splice(mark);
+  }
+
+  #recall(index: number): unknown {
+    if (!this.#memo.has(index)) this.#fail(`it recalls value ${index}, which it never kept`);
+    return this.#memo.get(index);
+  }
+
+  /** The next `length` bytes of the instruction. */
+  #take(length: number): DataView {
+    const end = this.#at + length;
+    if (end > this.size) this.#fail('it ends in the middle');
+    if (this.#at < this.#windowStart || end > this.#windowStart + this.#bytes.byteLength) throw new NeedBytes(end);
+    const view = new DataView(this.#view.buffer, this.#at - this.#windowStart, length);
+    this.#at = end;
+    return view;
+  }
+
+  #u8(): number {
+    return this.#take(1).getUint8(0);
+  }
+
+  #u32(): number {
+    return this.#take(4).getUint32(0, true);
+  }
+
+  #length(width: 8): number {
+    const length = this.#take(width).getBigUint64(0, true);
+    if (length > BigInt(this.size)) this.#fail(`it claims ${length} bytes`);
+    return Number(length);
+  }
+
+  #chars(length: number): Uint8Array {
+    const view = this.#take(length);
+    return new Uint8Array(view.buffer, view.byteOffset, length);
+  }
+
+  #text(length: number): string {
+    try {
+      return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(this.#chars(length));
+    } catch (cause) {
+      if (cause instanceof NeedBytes || cause instanceof InvalidFileError) throw cause;
+      return this.#fail('a text is not UTF-8');
+    }
+  }
+
+  #latin(length: number): string {
+    return new TextDecoder('latin1').decode(this.#chars(length));
+  }
+
+  #byteString(length: number): Uint8Array | PickleBytes {
+    if (length < INLINE_BYTES) return this.#chars(length).slice();
+    if (this.#at + length > this.size) this.#fail('it ends in the middle');
+    const bytes = new PickleBytes(this.#at, length);
+    this.#at += length;
+    return bytes;
+  }
+
+  /** A line without its end. */
+  #line(): string {
+    const start = this.#at;
+    while (this.#u8() !== 0x0a) if (this.#at - start > WINDOW) this.#fail('a line does not end');
+    const length = this.#at - start - 1;
+    this.#at = start;
+    const line = this.#text(length);
+    this.#at += 1;
+    return line;
+  }
+
+  #decimal(): number {
+    const value = Number(this.#line());
+    return Number.isSafeInteger(value) ? value : this.#fail('a number is malformed');
+  }
+
+  #textInteger(): number | boolean {
+    const line = this.#line();
+    if (line === '00' || line === '01') return line === '01';
+    const value = Number(line.replace(/L$/, ''));
+    return Number.isSafeInteger(value) ? value : this.#fail('a number is malformed');
+  }
+
+  /** Little-endian two's complement. */
+  #integer(length: number): number | bigint {
+    if (length > MAX_INTEGER_BYTES) this.#fail(`an integer has ${length} bytes`);
+    const bytes = this.#chars(length);
+    let value = 0n;
+    for (let i = length - 1; i >= 0; i--) value = (value << 8n) | BigInt(bytes[i]!);
+    value = BigInt.asIntN(8 * length, value);
+    const narrow = Number(value);
+    return Number.isSafeInteger(narrow) ? narrow : value;
+  }
+
+  #fail(problem: string): never {
+    throw new InvalidFileError(this.file, `damaged or refused pickle at byte ${this.position}: ${problem}`);
+  }
+}

@@ -1,0 +1,99 @@
+import { type HostTensor, InvalidFileError } from '@mezzotint/core';
+import { type ByteSource, bytesSource } from '../bytes/byte-source.js';
+import { sliceSource } from '../bytes/slice.js';
+import { PickleBytes } from '../pickle/values.js';
+import type { WeightFile } from '../weight-file.js';
+import { readTorchLegacy } from './legacy-file.js';
+import { NestedTensor } from './meaning.js';
+import { readTorchTensor, TorchStorage, TorchTensor } from './tensors.js';
+import { type AnyTensor, chooseWeights } from './tree.js';
+import { readTorchZip, type TorchContents } from './zip-file.js';
+
+/** An open torch file. */
+export interface TorchFile extends WeightFile {
+  /** Names that its pickle would have called or imported and that are not understood; nothing of it was executed. */
+  readonly refused: readonly string[];
+  /** Its top-level parts with tensors (`model`, `ema`, `opt`, …); empty for a plain state dict. */
+  readonly parts: readonly string[];
+  /** The part whose tensors these are; '' for the whole. */
+  readonly part: string;
+}
+
+/** How a torch file is opened. */
+export interface OpenTorchOptions {
+  /** The part to take, for example `model` where `ema` would be preferred; '' for everything with full paths. */
+  readonly part?: string;
+  /** Compare the checksums of whole records; true when absent. Turn off for files saved with torch's CRC-32 off. */
+  readonly checksums?: boolean;
+}
+
+/**
+ * Opens a file of `torch.save` (`.pt .pth .ckpt .bin`; zip and legacy format), or a pickle of a whole torch module
+ * (EDM's `.pkl`), without executing anything of it: its pickle is interpreted by an allow-list, and what is not on it
+ * is listed in `refused`. Tensors are read one at a time, views and strides resolved.
+ *
+ * Of a checkpoint with several parts the averaged weights are taken (`ema`), else the trained ones (`state_dict`,
+ * `model`); `part` chooses. Throws an InvalidFileError when the file is damaged or holds no tensors.
+ */
+export async function openTorch(
+  source: ByteSource & { close?(): void },
+  { part, checksums = true }: OpenTorchOptions = {},
+): Promise<TorchFile> {
+  const contents = await readContents(source, checksums);
+  const chosen = chooseWeights(source.name, contents.value, part);
+  const views = await Promise.all(
+    [...chosen.tensors].map(async ([name, tensor]) => [name, await resolve(source, tensor, contents)] as const),
+  );
+  const tensors = new Map(views);
+  if (tensors.size === 0) {
+    const hint =
+      contents.refused.length > 0
+        ? ` It names what is not understood: ${contents.refused.slice(0, 20).join(', ')}.`
+        : '';
+    throw new InvalidFileError(source.name, `holds no tensors.${hint}`);
+  }
+  return {
+    name: source.name,
+    metadata: new Map(),
+    tensors: new Map([...tensors].map(([name, { tensor }]) => [name, { shape: tensor.shape, dtype: tensor.dtype }])),
+    refused: contents.refused,
+    parts: chosen.parts,
+    part: chosen.part,
+    read: async (name): Promise<HostTensor> => {
+      const found = tensors.get(name);
+      if (found === undefined) throw new InvalidFileError(source.name, `holds no tensor named ${JSON.stringify(name)}`);
+      return readTorchTensor(source.name, name, found.tensor, found.contents.storages);
+    },
+    close: () => source.close?.(),
+  };
+}
+
+async function readContents(source: ByteSource, checksums: boolean): Promise<TorchContents> {
+  const first = await source.read(0, Math.min(4, source.size));
+  if (first[0] === 0x50 && first[1] === 0x4b) return readTorchZip(source, checksums);
+  if (first[0] === 0x80) return readTorchLegacy(source);
+  throw new InvalidFileError(
+    source.name,
+    'not a torch file: it is neither a zip archive nor a pickle (very old tar files are not read)',
+  );
+}
+
+interface Resolved {
+  readonly tensor: TorchTensor;
+  readonly contents: TorchContents;
+}
+
+/** A tensor whose storage is a torch file inside the pickle: opens that file. */
+async function resolve(source: ByteSource, tensor: AnyTensor, contents: TorchContents): Promise<Resolved> {
+  if (!(tensor instanceof NestedTensor)) return { tensor, contents };
+  const { bytes } = tensor.file;
+  const name = `${source.name} (storage inside)`;
+  const inner = await readContents(
+    bytes instanceof PickleBytes ? sliceSource(source, bytes.offset, bytes.length, name) : bytesSource(bytes, name),
+    true,
+  );
+  const storage = inner.value;
+  if (!(storage instanceof TorchStorage)) throw new InvalidFileError(name, 'is not a storage');
+  const view = new TorchTensor(storage, storage.dtype ?? 'unknown', tensor.offset, tensor.shape, tensor.strides);
+  return { tensor: view, contents: inner };
+}

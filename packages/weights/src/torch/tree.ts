@@ -1,0 +1,111 @@
+import { InvalidFileError } from '@mezzotint/core';
+import { PickleObject } from '../pickle/values.js';
+import { NestedTensor } from './meaning.js';
+import { TorchTensor } from './tensors.js';
+
+/** A tensor of a pickle. */
+export type AnyTensor = TorchTensor | NestedTensor;
+
+/** Deepest nesting of dicts, lists and modules that is followed. */
+const MAX_DEPTH = 100;
+
+/** Most values that are looked at; beyond this a small file that refers to itself over and over would cost too much. */
+const MAX_VALUES = 4_000_000;
+
+/** Names under which checkpoints keep weights, averaged ones first. */
+const WEIGHT_PARTS = [
+  'ema',
+  'params_ema',
+  'model_ema',
+  'ema_state_dict',
+  'state_dict',
+  'model_state_dict',
+  'model',
+  'params',
+  'net',
+  'module',
+];
+
+/** How many values may still be looked at. */
+interface Budget {
+  values: number;
+}
+
+/** The tensors below a value by dotted path, through dicts, lists and unexecuted modules. */
+function collectTensors(file: string, root: unknown, budget: Budget): Map<string, AnyTensor> {
+  const found = new Map<string, AnyTensor>();
+  const visit = (value: unknown, path: string, depth: number): void => {
+    if (--budget.values < 0) throw new InvalidFileError(file, `its pickle has more than ${MAX_VALUES} values`);
+    if (depth > MAX_DEPTH) throw new InvalidFileError(file, `its pickle is nested deeper than ${MAX_DEPTH}`);
+    if (value instanceof TorchTensor || value instanceof NestedTensor) {
+      if (found.has(path)) throw new InvalidFileError(file, `two tensors of its pickle are named ${path}`);
+      found.set(path, value);
+      return;
+    }
+    for (const [key, child] of children(value)) visit(child, path === '' ? key : `${path}.${key}`, depth + 1);
+  };
+  visit(root, '', 0);
+  return found;
+}
+
+/** What a checkpoint's value holds: its parts with tensors, and the one that is its weights. */
+export interface CheckpointParts {
+  /** Top-level keys that hold tensors; empty when the checkpoint is a plain state dict. */
+  readonly parts: readonly string[];
+  /** The part that was taken; '' for the whole. */
+  readonly part: string;
+  readonly tensors: ReadonlyMap<string, AnyTensor>;
+}
+
+/**
+ * Takes the weights out of a checkpoint: the part asked for, else the averaged weights, else the trained ones, else all
+ * of it. Throws an InvalidFileError when `part` is not there.
+ */
+export function chooseWeights(file: string, root: unknown, wanted: string | undefined): CheckpointParts {
+  const budget = { values: MAX_VALUES };
+  const groups = new Map<string, Map<string, AnyTensor>>();
+  for (const [key, child] of children(root)) {
+    if (child instanceof TorchTensor || child instanceof NestedTensor) continue;
+    const tensors = collectTensors(file, child, budget);
+    if (tensors.size > 0) groups.set(key, tensors);
+  }
+  const parts = [...groups.keys()];
+  if (wanted !== undefined && wanted !== '') {
+    const tensors = groups.get(wanted);
+    if (tensors === undefined) {
+      throw new InvalidFileError(
+        file,
+        `has no part ${JSON.stringify(wanted)} with tensors; it has: ${parts.join(', ') || 'none'}`,
+      );
+    }
+    return { parts, part: wanted, tensors };
+  }
+  const part = wanted ?? WEIGHT_PARTS.find((name) => groups.has(name)) ?? '';
+  return { parts, part, tensors: groups.get(part) ?? collectTensors(file, root, budget) };
+}
+
+function* children(value: unknown): Iterable<[string, unknown]> {
+  if (value instanceof Map) {
+    for (const [key, child] of value) yield [String(key), child];
+  } else if (Array.isArray(value)) {
+    for (let i = 0; i < value.length; i++) yield [String(i), value[i]];
+  } else if (value instanceof PickleObject) {
+    yield* moduleChildren(value);
+  }
+}
+
+/** A torch module that was not executed: its `__dict__` is its state, or in the arguments of EDM's persistence. */
+function* moduleChildren(object: PickleObject): Iterable<[string, unknown]> {
+  const fields = object.state instanceof Map ? object.state : persistentState(object.args);
+  if (fields === undefined) return;
+  for (const field of ['_parameters', '_buffers', '_modules']) {
+    const members: unknown = fields.get(field);
+    if (members instanceof Map) for (const [key, child] of members) yield [String(key), child];
+  }
+}
+
+function persistentState(args: unknown): Map<unknown, unknown> | undefined {
+  const meta: unknown = Array.isArray(args) ? args[0] : undefined;
+  const state: unknown = meta instanceof Map ? meta.get('state') : undefined;
+  return state instanceof Map ? state : undefined;
+}

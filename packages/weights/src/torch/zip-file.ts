@@ -1,0 +1,57 @@
+import { InvalidFileError } from '@mezzotint/core';
+import type { ByteSource } from '../bytes/byte-source.js';
+import { readPickle } from '../pickle/machine.js';
+import { openZip, type ZipArchive } from '../zip/archive.js';
+import type { ZipEntry } from '../zip/central-directory.js';
+import { storageOf, torchMeaning } from './meaning.js';
+import type { StorageBytes, TorchStorage } from './tensors.js';
+
+/** The value of a torch file and where its storages are. */
+export interface TorchContents {
+  readonly value: unknown;
+  readonly refused: readonly string[];
+  readonly storages: StorageBytes;
+}
+
+/**
+ * Reads torch's zip format (since 1.6): `<name>/data.pkl`, one stored record `<name>/data/<key>` a storage, and
+ * `<name>/byteorder`. Throws an InvalidFileError when the archive is not one.
+ */
+export async function readTorchZip(source: ByteSource, checksum: boolean): Promise<TorchContents> {
+  const archive = await openZip(source);
+  const pickles = [...archive.entries.values()].filter(({ name }) => /^(?:[^/]+\/)?data\.pkl$/.test(name));
+  const [entry] = pickles;
+  if (entry === undefined || pickles.length > 1) {
+    throw new InvalidFileError(source.name, 'a zip archive, but not of torch: it has no single data.pkl');
+  }
+  const prefix = entry.name.slice(0, -'data.pkl'.length);
+  const bytes = await archive.read(entry, { checksum });
+  const pickle = await readPickle(
+    { name: `${source.name}/${entry.name}`, size: bytes.byteLength, read: (at, n) => bytes.slice(at, at + n) },
+    0,
+    torchMeaning(source.name, (id) => storageOf(source.name, id)),
+  );
+  return { ...pickle, storages: await zipStorages(archive, prefix, checksum) };
+}
+
+async function zipStorages(archive: ZipArchive, prefix: string, checksum: boolean): Promise<StorageBytes> {
+  const order = archive.entries.get(`${prefix}byteorder`);
+  const find = ({ key }: TorchStorage): ZipEntry => {
+    const entry = archive.entries.get(`${prefix}data/${key}`);
+    if (entry === undefined)
+      throw new InvalidFileError(archive.name, `the storage ${JSON.stringify(key)} is not in the archive`);
+    return entry;
+  };
+  return {
+    littleEndian: order === undefined || (await readWord(archive, order, checksum)) !== 'big',
+    open: (storage) => archive.open(find(storage)),
+    readWhole: (storage) => archive.read(find(storage), { checksum }),
+  };
+}
+
+async function readWord(archive: ZipArchive, entry: ZipEntry, checksum: boolean): Promise<string> {
+  const word = entry.size <= 16 ? new TextDecoder().decode(await archive.read(entry, { checksum })).trim() : '';
+  if (word !== 'little' && word !== 'big')
+    throw new InvalidFileError(archive.name, 'its byteorder is neither little nor big');
+  return word;
+}
