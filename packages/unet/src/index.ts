@@ -17,3 +17,5 @@ export {
   admClassifier512,
 } from './presets/adm.js';
 export { ddpmCifar10, iddpm64, iddpmCifar10 } from './presets/ddpm.js';
+export { presets } from './presets/index.js';
+export { benchUnet, digits, digitsClassifier } from './presets/small.js';

@@ -52,6 +52,9 @@ export interface ClassifierConfig extends EncoderConfig {
   readonly classes: number;
 }
 
+/** Width of the hidden layer of the spatial heads. */
+export const spatialWidth = 2048;
+
 /** Number of heads over `channels` channels. */
 export function headCount(rule: HeadRule, channels: number): number {
   return 'count' in rule ? rule.count : channels / rule.channels;

@@ -2,7 +2,7 @@ import { Module, normal, Param, type RandomStream } from '@mezzotint/core';
 import { attention, type Conv2d, GroupNorm, Linear, silu, timestepEmbedding } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
 import { embeddingWidth, joinHeads, PointwiseConv1d, splitHeads, zeroConv } from './blocks.js';
-import { type ClassifierConfig, headCount, levelChannels, totalDownsampling } from './config.js';
+import { type ClassifierConfig, headCount, levelChannels, spatialWidth, totalDownsampling } from './config.js';
 import { buildEncoder, buildMiddle, runStage, type Stage } from './encoder.js';
 import { imageProblems, throwIf, timeProblems } from './inputs.js';
 import { validateClassifierConfig } from './validate.js';
@@ -172,9 +172,6 @@ class AdaptiveHead extends Module implements Head {
     return tf.squeeze(this[3].forward(tf.reshape(features, [n, 1, 1, c])), [1, 2]);
   }
 }
-
-/** Width of the hidden layer of the spatial heads. */
-const spatialWidth = 2048;
 
 /** Means of every stage, two linear maps with a ReLU between. */
 class SpatialHead extends Module implements Head {

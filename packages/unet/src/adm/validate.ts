@@ -1,5 +1,12 @@
 import { InvalidArgumentError } from '@mezzotint/core';
-import { type ClassifierConfig, type EncoderConfig, type HeadRule, levelChannels, type UNetConfig } from './config.js';
+import {
+  type ClassifierConfig,
+  type EncoderConfig,
+  type HeadRule,
+  levelChannels,
+  spatialWidth,
+  type UNetConfig,
+} from './config.js';
 
 /** Deepest hierarchy and longest level that are built: far above any published model, far below what a hostile file asks for. */
 const maxLevels = 12;
@@ -7,24 +14,31 @@ const maxResBlocks = 64;
 
 /** Throws an InvalidArgumentError with everything that is wrong with a UNet's configuration. */
 export function validateUNetConfig(who: string, config: UNetConfig): void {
-  const problems = encoderProblems(config);
-  problems.push(...countProblems({ outChannels: config.outChannels }));
-  if (config.classes !== null) problems.push(...countProblems({ classes: config.classes }));
-  if (problems.length === 0) problems.push(...headProblems('headsUp', config.headsUp, config));
+  const { heads, headsUp, outChannels, classes } = config;
+  const problems = [
+    ...countProblems({ outChannels, ...(classes !== null && { classes }) }),
+    ...encoderProblems(config, { heads, headsUp }),
+  ];
   if (problems.length > 0) throw new InvalidArgumentError(who, problems);
 }
 
 /** Throws an InvalidArgumentError with everything that is wrong with a classifier's configuration. */
 export function validateClassifierConfig(who: string, config: ClassifierConfig): void {
   const problems = [
-    ...encoderProblems(config),
+    ...encoderProblems(config, { heads: config.heads }),
     ...countProblems({ classes: config.classes }),
     ...choiceProblems('pool', config.pool, ['attention', 'adaptive', 'spatial', 'spatial_v2']),
   ];
+  if (config.pool === 'spatial_v2' && spatialWidth % config.groups !== 0) {
+    problems.push(`groups: ${config.groups} groups do not divide the ${spatialWidth} channels of the spatial_v2 head`);
+  }
   if (problems.length > 0) throw new InvalidArgumentError(who, problems);
 }
 
-function encoderProblems(config: EncoderConfig): string[] {
+/** Head rules by the name that the configuration has for them. */
+type Heads = Readonly<Record<string, HeadRule>>;
+
+function encoderProblems(config: EncoderConfig, heads: Heads): string[] {
   const { imageSize, inChannels, modelChannels, channelMult, resBlocks, attentionFactors, groups, dropout } = config;
   const problems = [
     ...countProblems({ imageSize, inChannels, modelChannels, resBlocks, groups }),
@@ -45,10 +59,10 @@ function encoderProblems(config: EncoderConfig): string[] {
     problems.push(`attentionFactors: expected a list of downsampling factors, got ${JSON.stringify(attentionFactors)}`);
   }
   // What follows divides by these numbers, so it is looked at only once they are numbers.
-  return problems.length > 0 ? problems : relationProblems(config);
+  return problems.length > 0 ? problems : relationProblems(config, heads);
 }
 
-function relationProblems(config: EncoderConfig): string[] {
+function relationProblems(config: EncoderConfig, heads: Heads): string[] {
   const { imageSize, modelChannels, channelMult, attentionFactors, groups } = config;
   const problems: string[] = [];
   const factors = channelMult.map((_, level) => 2 ** level);
@@ -74,7 +88,7 @@ function relationProblems(config: EncoderConfig): string[] {
       problems.push(`groups: ${groups} groups do not divide the ${channels} channels of level ${level}`);
     }
   });
-  return [...problems, ...headProblems('heads', config.heads, config)];
+  return [...problems, ...Object.entries(heads).flatMap(([name, rule]) => headProblems(name, rule, config))];
 }
 
 function headProblems(name: string, rule: HeadRule, config: EncoderConfig): string[] {

@@ -1,0 +1,39 @@
+import type { Preset } from '@mezzotint/core';
+import type { NoisyClassifier } from '../adm/noisy-classifier.js';
+import type { UNet } from '../adm/unet.js';
+import {
+  adm64,
+  adm64To256Upsampler,
+  adm128,
+  adm128To512Upsampler,
+  adm256,
+  adm256Uncond,
+  adm512,
+  admClassifier64,
+  admClassifier128,
+  admClassifier256,
+  admClassifier512,
+} from './adm.js';
+import { ddpmCifar10, iddpm64, iddpmCifar10 } from './ddpm.js';
+import { benchUnet, digits, digitsClassifier } from './small.js';
+
+/** Every preset of this package. */
+export const presets: readonly Preset<UNet | NoisyClassifier>[] = [
+  adm64,
+  adm128,
+  adm256,
+  adm256Uncond,
+  adm512,
+  adm64To256Upsampler,
+  adm128To512Upsampler,
+  admClassifier64,
+  admClassifier128,
+  admClassifier256,
+  admClassifier512,
+  ddpmCifar10,
+  iddpmCifar10,
+  iddpm64,
+  digits,
+  digitsClassifier,
+  benchUnet,
+];

@@ -1,0 +1,97 @@
+import { describe, expect, test } from 'vitest';
+import * as unet from '../src/index.js';
+import { readJson } from './support/golden.js';
+
+// Counts of the published models. They are sums of whole numbers: no tolerance.
+const published = {
+  'adm-64': 295_904_454,
+  'adm-128': 421_529_606,
+  'adm-256': 553_838_086,
+  'adm-256-uncond': 552_814_086,
+  'adm-512': 558_997_638,
+  'adm-64-256-upsampler': 311_795_910,
+  'adm-128-512-upsampler': 308_835_270,
+  'adm-classifier-64': 65_438_568,
+  'adm-classifier-128': 42_568_040,
+  'adm-classifier-256': 54_096_360,
+  'adm-classifier-512': 54_448_360,
+  'ddpm-cifar10': 35_746_307,
+  // Printed as 6.95 M in the project's design.
+  'bench-unet': 6_949_187,
+  // The paper prints "~120M" and gives no count for CIFAR-10; these pin what we build.
+  'iddpm-64': 121_063_942,
+  'iddpm-cifar10': 52_546_438,
+  // Our own.
+  digits: 735_473,
+  'digits-classifier': 357_994,
+} as const;
+
+describe('parameters', () => {
+  test.each(unet.presets.map((preset) => [preset.name, preset] as const))('%s', (name, preset) => {
+    const sizes = [...preset.build().params().values()].map((param) => param.size);
+    expect(sizes.reduce((a, b) => a + b, 0)).toBe(published[name as keyof typeof published]);
+  });
+
+  test('presets have one name each, and all are listed', () => {
+    const exported = Object.values(unet).filter((value) => typeof value === 'object' && 'build' in value);
+    expect(new Set(unet.presets)).toEqual(new Set(exported));
+    expect(new Set(unet.presets.map(({ name }) => name)).size).toBe(unet.presets.length);
+    expect(Object.keys(published).sort()).toEqual(unet.presets.map(({ name }) => name).sort());
+  });
+
+  test('ADM-U is ADM-128 and its upsampler', () => {
+    expect(published['adm-128'] + published['adm-128-512-upsampler']).toBe(730_364_876);
+  });
+});
+
+describe('state dicts are guided-diffusion’s', () => {
+  test.each([
+    ['adm-64', unet.adm64],
+    ['adm-128', unet.adm128],
+    ['adm-256', unet.adm256],
+    ['adm-512', unet.adm512],
+  ])('%s: same names, same shapes, same order', (name, preset) => {
+    const { tensors } = readJson<{ tensors: Record<string, number[]> }>(`${name}.manifest.json`);
+    const ours = [...preset.build().params()].map(([key, param]) => [key, [...param.fileShape]]);
+    expect(Object.fromEntries(ours)).toEqual(tensors);
+    expect(ours.map(([key]) => key)).toEqual(Object.keys(tensors));
+  });
+
+  test('a head keeps the reference’s places', () => {
+    const names = (pool: unet.ClassifierPool) =>
+      [...new unet.NoisyClassifier({ ...unet.admClassifier64.build().config, pool }).params()]
+        .filter(([key]) => key.startsWith('out.'))
+        .map(([key, param]) => `${key} ${param.fileShape}`);
+    // 64: widths 128 x (1 + 4 + 1), 256 x 5, 384 x 5, 512 x 4 and the middle's 512 are what the spatial heads see.
+    const all = 128 * 6 + 256 * 5 + 384 * 5 + 512 * 4 + 512;
+    expect(names('adaptive')).toEqual([
+      'out.0.weight 512',
+      'out.0.bias 512',
+      'out.3.weight 1000,512,1,1',
+      'out.3.bias 1000',
+    ]);
+    expect(names('spatial')).toEqual([
+      `out.0.weight 2048,${all}`,
+      'out.0.bias 2048',
+      'out.2.weight 1000,2048',
+      'out.2.bias 1000',
+    ]);
+    expect(names('spatial_v2')).toEqual([
+      `out.0.weight 2048,${all}`,
+      'out.0.bias 2048',
+      'out.1.weight 2048',
+      'out.1.bias 2048',
+      'out.3.weight 1000,2048',
+      'out.3.bias 1000',
+    ]);
+    expect(names('attention')).toEqual([
+      'out.0.weight 512',
+      'out.0.bias 512',
+      'out.2.positional_embedding 512,65',
+      'out.2.qkv_proj.weight 1536,512,1',
+      'out.2.qkv_proj.bias 1536',
+      'out.2.c_proj.weight 1000,512,1',
+      'out.2.c_proj.bias 1000',
+    ]);
+  });
+});
