@@ -1,0 +1,11 @@
+import type { Module } from '@mezzotint/core';
+import type { Adapter } from '../adapter.js';
+import { admClassifier, admUNet, admUpsampler } from './adm.js';
+
+/** Every family that we have models for. */
+const adapters: readonly Adapter<Module>[] = [admUNet, admUpsampler, admClassifier];
+
+/** The adapter that knows a class of origin.json; undefined when there is no such model yet. */
+export function adapterOf(className: string): Adapter<Module> | undefined {
+  return adapters.find(({ classes }) => classes.includes(className));
+}
