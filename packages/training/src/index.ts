@@ -17,7 +17,13 @@ export { type EdmLossOptions, edmLoss } from './losses/edm.js';
 export { type HybridLossOptions, hybridLoss, vlbTerm } from './losses/hybrid.js';
 export { epsLoss, vLoss, x0Loss } from './losses/mean-square.js';
 export { minSnr } from './losses/min-snr.js';
-export { cosineLevels, logitNormalFlow, logNormalSigmas, uniformTimesteps } from './noise-levels/levels.js';
+export {
+  cosineLevels,
+  type ForwardProcess,
+  logitNormalFlow,
+  logNormalSigmas,
+  uniformTimesteps,
+} from './noise-levels/levels.js';
 export { type NoiseDistribution, noiseLevels, type TimedNoiseLevel } from './noise-levels/noise-distribution.js';
 export { independent, lowDiscrepancy, stratified, type Uniforms } from './noise-levels/uniforms.js';
 export { adamW } from './optimizer/adamw.js';

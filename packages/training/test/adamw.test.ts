@@ -6,9 +6,9 @@ import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import {
   ADAMW_KERNEL,
   type AdamWKernelInputs,
-  type AdamWOptions,
   AdamWOnDevice,
   AdamWOnHost,
+  type AdamWOptions,
   adamW,
   matricesOnly,
   type Optimizer,
@@ -40,8 +40,20 @@ class Pair extends Module {
 /** The gradients of update s in the fixture. */
 function gradients(s: number): Map<string, tf.Tensor> {
   return new Map([
-    ['a', tf.tensor(filled(12, (i) => 0.3 * Math.sin(1.3 * i + 0.9 * s) * (i === 5 ? 10 : 1)), [3, 4])],
-    ['b', tf.tensor(filled(4, (i) => 0.01 * Math.cos(2.1 * i + 0.4 * s) * s), [4])],
+    [
+      'a',
+      tf.tensor(
+        filled(12, (i) => 0.3 * Math.sin(1.3 * i + 0.9 * s) * (i === 5 ? 10 : 1)),
+        [3, 4],
+      ),
+    ],
+    [
+      'b',
+      tf.tensor(
+        filled(4, (i) => 0.01 * Math.cos(2.1 * i + 0.4 * s) * s),
+        [4],
+      ),
+    ],
   ]);
 }
 
@@ -73,7 +85,7 @@ function registerFusedKernel() {
       const param = read('param').map(
         (p, i) => p * keep[0]! - (size[0]! * mean[i]!) / (root[0]! * Math.sqrt(square[i]!) + epsilon),
       );
-      const shape = inputs['param']!.shape;
+      const shape = inputs.param!.shape;
       return [param, mean, square].map((values) => ({
         dataId: (backend as { write(v: Float32Array, s: number[], d: string): object }).write(values, shape, 'float32'),
         shape,
@@ -112,9 +124,7 @@ describe.each(Object.entries(forms))('AdamW %s', (_, make) => {
     const norms: number[] = [];
     let done = 0;
     for (const { step, a, b } of c.trajectory) {
-      norms.push(
-        ...(await run(optimizer, done + 1, step, (s) => c.lr * Math.min(1, s / 4), c.clip ?? undefined)),
-      );
+      norms.push(...(await run(optimizer, done + 1, step, (s) => c.lr * Math.min(1, s / 4), c.clip ?? undefined)));
       done = step;
       // Twelve updates of a few float32 roundings each (2^-24 relative) stay below 12 * 6e-8.
       expect(await far(model.a, a)).toBeLessThan(1e-6);
@@ -159,11 +169,11 @@ describe.each(Object.entries(forms))('AdamW %s', (_, make) => {
   test('a parameter without a gradient stays, undecayed and without moments', async () => {
     const model = new Pair().init(0);
     const optimizer = make(model, { weightDecay: 0.5 });
-    const before = (await model.save())['b'];
+    const before = (await model.save()).b;
     const g = gradients(1);
     g.delete('b');
     await optimizer.step(g, { learningRate: 0.1 });
-    expect((await model.save())['b']).toEqual(before);
+    expect((await model.save()).b).toEqual(before);
     expect(Object.keys((await optimizer.save()).tensors)).toEqual(['a.exp_avg', 'a.exp_avg_sq']);
   });
 });
@@ -194,7 +204,9 @@ test('a state of other parameters is refused with all differences', async () => 
 
 test('options out of range are refused together', () => {
   expect(() => adamW(new Pair(), { betas: [1, -1], weightDecay: -1 })).toThrow(InvalidArgumentError);
-  expect(() => adamW(new Pair(), { betas: [1, -1], weightDecay: -1 })).toThrow(/got 1\n.*got -1\n.*weightDecay.*got -1/);
+  expect(() => adamW(new Pair(), { betas: [1, -1], weightDecay: -1 })).toThrow(
+    /got 1\n.*got -1\n.*weightDecay.*got -1/,
+  );
 });
 
 async function far(param: Param, expected: readonly number[]): Promise<number> {

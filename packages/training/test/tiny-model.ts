@@ -29,3 +29,8 @@ export class TinyNet extends Module {
     });
   }
 }
+
+/** The discrete process of these alphaBar. */
+export function processOf(alphaBar: readonly number[]) {
+  return { alpha: alphaBar.map(Math.sqrt), sigma: alphaBar.map((a) => Math.sqrt(1 - a)) };
+}

@@ -1,6 +1,6 @@
 import { InvalidArgumentError, type RandomStream } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
-import { checkAlphasCumprod, uniformTimesteps } from '../noise-levels/levels.js';
+import { checkProcess, type ForwardProcess, uniformTimesteps } from '../noise-levels/levels.js';
 import { noiseLevels } from '../noise-levels/noise-distribution.js';
 import { independent, type Uniforms } from '../noise-levels/uniforms.js';
 import { type CleanBatch, diffuse, type NetworkFunction, perExample, times } from './denoising-loss.js';
@@ -9,8 +9,7 @@ import { stopGradient } from './stop-gradient.js';
 
 /** The discrete process and the weight of the variational bound. */
 export interface HybridLossOptions {
-  /** alphaBar_t for t = 0 .. T-1. */
-  readonly alphasCumprod: ArrayLike<number>;
+  readonly process: ForwardProcess;
   /** How the steps of a batch spread; `independent` when absent. */
   readonly uniforms?: Uniforms;
   /** lambda of the bound; 0.001 when absent. */
@@ -28,11 +27,17 @@ export function hybridLoss<C>(
   net: NetworkFunction<C>,
   { x0, cond }: CleanBatch<C>,
   rng: RandomStream,
-  { alphasCumprod, uniforms = independent, vlbWeight = 0.001 }: HybridLossOptions,
+  { process, uniforms = independent, vlbWeight = 0.001 }: HybridLossOptions,
 ): tf.Scalar {
-  checkAlphasCumprod('hybridLoss', alphasCumprod);
+  checkProcess('hybridLoss', process);
+  if (Array.prototype.includes.call(process.alpha, 0)) {
+    throw new InvalidArgumentError(
+      'hybridLoss',
+      'a step with alpha 0 tells nothing of x0 from eps; use a process without',
+    );
+  }
   return tf.tidy(() => {
-    const levels = noiseLevels(uniformTimesteps(alphasCumprod), uniforms)(x0.shape[0], rng);
+    const levels = noiseLevels(uniformTimesteps(process), uniforms)(x0.shape[0], rng);
     const { noisy, noise } = diffuse(x0, levels, rng);
     const steps = levels.map((level) => level.time);
     const answer = net(noisy, times(steps), cond);
@@ -45,8 +50,8 @@ export function hybridLoss<C>(
     }
     const [eps, share] = tf.split(answer, 2, 3) as [tf.Tensor4D, tf.Tensor4D];
     const simple = tf.mean(tf.squaredDifference(eps, noise));
-    const bound = tf.mean(vlbTerm(x0, noisy, stopGradient(eps), share, steps, alphasCumprod));
-    return tf.add<tf.Scalar>(simple, tf.mul(bound, vlbWeight * alphasCumprod.length));
+    const bound = tf.mean(vlbTerm(x0, noisy, stopGradient(eps), share, steps, process));
+    return tf.add<tf.Scalar>(simple, tf.mul(bound, vlbWeight * process.alpha.length));
   });
 }
 
@@ -60,10 +65,10 @@ export function vlbTerm(
   eps: tf.Tensor4D,
   share: tf.Tensor4D,
   steps: readonly number[],
-  alphasCumprod: ArrayLike<number>,
+  process: ForwardProcess,
 ): tf.Tensor4D {
   return tf.tidy(() => {
-    const rows = steps.map((t) => posterior(alphasCumprod, t));
+    const rows = steps.map((t) => posterior(process, t));
     const column = (pick: (row: Posterior) => number) => perExample(rows.map(pick));
     const ofX0 = column((row) => row.ofX0);
     const ofNoisy = tf.mul(
@@ -111,24 +116,25 @@ interface Posterior {
   readonly x0OfEps: number;
 }
 
-/** DDPM, eq. 6 and 7. beta tilde is 0 at t = 0, where the one of t = 1 stands in (Improved DDPM's code). */
-function posterior(alphasCumprod: ArrayLike<number>, t: number): Posterior {
-  const bar = alphasCumprod[t]!;
-  const before = t === 0 ? 1 : alphasCumprod[t - 1]!;
-  const beta = 1 - bar / before;
+/** DDPM, eq. 6 and 7, where 1 - alphaBar is sigma^2. */
+function posterior({ alpha, sigma }: ForwardProcess, t: number): Posterior {
+  const stepAlpha = t === 0 ? alpha[0]! : alpha[t]! / alpha[t - 1]!;
+  const beta = 1 - stepAlpha ** 2;
+  const variance = sigma[t]! ** 2;
+  const before = t === 0 ? { alpha: 1, variance: 0 } : { alpha: alpha[t - 1]!, variance: sigma[t - 1]! ** 2 };
   return {
-    ofX0: (beta * Math.sqrt(before)) / (1 - bar),
-    ofNoisy: ((1 - before) * Math.sqrt(bar / before)) / (1 - bar),
+    ofX0: (beta * before.alpha) / variance,
+    ofNoisy: (before.variance * stepAlpha) / variance,
     logBeta: Math.log(beta),
-    logBetaTilde: Math.log(betaTilde(alphasCumprod, alphasCumprod.length === 1 ? 0 : Math.max(t, 1))),
-    x0OfNoisy: 1 / Math.sqrt(bar),
-    x0OfEps: Math.sqrt(1 / bar - 1),
+    logBetaTilde: logBetaTilde({ alpha, sigma }, t),
+    x0OfNoisy: 1 / alpha[t]!,
+    x0OfEps: sigma[t]! / alpha[t]!,
   };
 }
 
-function betaTilde(alphasCumprod: ArrayLike<number>, t: number): number {
-  const bar = alphasCumprod[t]!;
-  if (t === 0) return 1 - bar;
-  const before = alphasCumprod[t - 1]!;
-  return ((1 - bar / before) * (1 - before)) / (1 - bar);
+/** ln of beta tilde; it is 0 at t = 0, where that of t = 1 stands in (Improved DDPM's code). */
+function logBetaTilde({ alpha, sigma }: ForwardProcess, t: number): number {
+  if (alpha.length === 1) return Math.log(sigma[0]! ** 2);
+  const i = Math.max(t, 1);
+  return Math.log((1 - (alpha[i]! / alpha[i - 1]!) ** 2) * (sigma[i - 1]! / sigma[i]!) ** 2);
 }

@@ -3,17 +3,25 @@ import type { TimedNoiseLevel } from './noise-distribution.js';
 import { probit } from './probit.js';
 
 /**
- * Uniform over the steps t = 0 .. T-1 of a discrete process: alpha = sqrt(alphaBar_t), sigma = sqrt(1 - alphaBar_t),
- * time = t. DDPM (Ho et al. 2020), algorithm 1, where t counts from 1.
- *
- * @param alphasCumprod alphaBar, T numbers in [0, 1]
- * @throws InvalidArgumentError when there is no step or a number is out of range
+ * A discrete process by its time index t = 0 (nearly clean) .. T-1: x_t = alpha_t x0 + sigma_t eps,
+ * alpha_t = sqrt(alphaBar_t), sigma_t = sqrt(1 - alphaBar_t). `discreteProcess` of `@mezzotint/schedulers` makes one.
  */
-export function uniformTimesteps(alphasCumprod: ArrayLike<number>): (u: number) => TimedNoiseLevel {
-  checkAlphasCumprod('uniformTimesteps', alphasCumprod);
+export interface ForwardProcess {
+  readonly alpha: ArrayLike<number>;
+  readonly sigma: ArrayLike<number>;
+}
+
+/**
+ * Uniform over the steps of a discrete process; time = t. DDPM (Ho et al. 2020), algorithm 1, where t counts from 1.
+ *
+ * @throws InvalidArgumentError when it is not such a process
+ */
+export function uniformTimesteps(process: ForwardProcess): (u: number) => TimedNoiseLevel {
+  checkProcess('uniformTimesteps', process);
+  const { alpha, sigma } = process;
   return (u) => {
-    const t = Math.min(Math.floor(u * alphasCumprod.length), alphasCumprod.length - 1);
-    return { alpha: Math.sqrt(alphasCumprod[t]!), sigma: Math.sqrt(1 - alphasCumprod[t]!), time: t };
+    const t = Math.min(Math.floor(u * alpha.length), alpha.length - 1);
+    return { alpha: alpha[t]!, sigma: sigma[t]!, time: t };
   };
 }
 
@@ -56,13 +64,21 @@ function normalAt(u: number): number {
   return probit(Math.min(u + 2 ** -25, 1 - 2 ** -25));
 }
 
-/** Throws an InvalidArgumentError that names `who` unless these are the alphaBar of a process. */
-export function checkAlphasCumprod(who: string, alphasCumprod: ArrayLike<number>): void {
-  if (alphasCumprod.length === 0) throw new InvalidArgumentError(who, 'alphasCumprod must hold at least one step');
-  for (let t = 0; t < alphasCumprod.length; t++) {
-    const value = alphasCumprod[t]!;
-    if (!(value >= 0 && value <= 1)) {
-      throw new InvalidArgumentError(who, `alphasCumprod[${t}] must be in [0, 1], got ${value}`);
+/** Throws an InvalidArgumentError that names `who` unless alpha^2 + sigma^2 = 1 at every one of at least one step. */
+export function checkProcess(who: string, { alpha, sigma }: ForwardProcess): void {
+  if (alpha.length === 0 || alpha.length !== sigma.length) {
+    throw new InvalidArgumentError(
+      who,
+      `the process must have as many alpha as sigma, at least one, got ${alpha.length} and ${sigma.length}`,
+    );
+  }
+  for (let t = 0; t < alpha.length; t++) {
+    // 1e-3 admits tables that were rounded to float32.
+    if (!(Math.abs(alpha[t]! ** 2 + sigma[t]! ** 2 - 1) < 1e-3)) {
+      throw new InvalidArgumentError(
+        who,
+        `alpha^2 + sigma^2 must be 1 at every step, got alpha ${alpha[t]} and sigma ${sigma[t]} at step ${t}`,
+      );
     }
   }
 }
