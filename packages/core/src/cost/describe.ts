@@ -50,11 +50,17 @@ export function describe<M extends Module>(
 ): ModelCost {
   const modules = model.modules();
   const meter = new Meter(new Set(modules.values()));
-  onShapes(meter.count, () => {
+  const kept = onShapes(meter.count, () => {
     const weights = new Map([...model.params().values()].map((param) => [param, shapeTensor(param.shape)] as const));
     const args = inputs.map(shapesOf);
     meter.watch(() => Param.substituteAll(weights, () => void run(model, args as never[])));
   });
+  if (kept > 0) {
+    throw new InvalidArgumentError(
+      'describe',
+      `${model.constructor.name} keeps ${kept} tensor${kept === 1 ? '' : 's'} past the end of forward; return them instead`,
+    );
+  }
   const parametersOf = (module: Module) => sizeOfAll(new Set(module.params().values()));
   const params = new Set(model.params().values());
   return {

@@ -73,9 +73,10 @@ export function shapeTensor(shape: readonly number[], dtype: 'float32' | 'int32'
  * `body` throws, and also when no backend was. Nothing stays registered. `count` hears the multiply-adds of each
  * matrix product and convolution.
  *
+ * @returns how many tensors `body` left behind (`tf.keep`)
  * @throws MezzotintError when an op is used that has no shape kernel, naming it
  */
-export function onShapes<T extends tf.TensorContainer>(count: (macs: number) => void, body: () => T): T {
+export function onShapes(count: (macs: number) => void, body: () => void): number {
   const engine = tf.engine() as unknown as ActiveBackend;
   const { backendName, backendInstance, pendingBackendInit, profiler } = engine;
   // A backend that is still being prepared must go on being prepared; it only is not asked meanwhile.
@@ -99,7 +100,9 @@ export function onShapes<T extends tf.TensorContainer>(count: (macs: number) => 
   try {
     // Synchronous up to its end, because the factory is.
     void tf.setBackend(NAME);
-    return tf.tidy(body);
+    const before = tf.memory().numTensors;
+    tf.tidy(body);
+    return tf.memory().numTensors - before;
   } catch (error) {
     const kernel = /Kernel '(\w+)' not registered for backend 'mezzotint-shape'/.exec(String(error))?.[1];
     if (kernel === undefined) throw error;

@@ -41,6 +41,7 @@ const binary: Rule<AB, object> = ({ a, b }) => ({
   shape: broadcastShape(a, b),
   dtype: tf.upcastType(a.dtype, b.dtype),
 });
+const floorDivision: Rule<AB, object> = ({ a, b }) => ({ shape: broadcastShape(a, b), dtype: 'int32' });
 const compare: Rule<AB, object> = ({ a, b }) => ({ shape: broadcastShape(a, b), dtype: 'bool' });
 
 // Reductions.
@@ -54,6 +55,8 @@ const mean: typeof reduce = ({ x }, { axis, keepDims }) => ({
   shape: reduced(x.shape, axis, keepDims),
   dtype: 'float32',
 });
+const maximum: Rule<X, { reductionIndices: number | number[]; keepDims: boolean }> = ({ x }, attrs) =>
+  like(x, reduced(x.shape, attrs.reductionIndices, attrs.keepDims));
 const argument: Rule<X, { axis: number }> = ({ x }, { axis }) => ({
   shape: reduced(x.shape, axis, false),
   dtype: 'int32',
@@ -229,81 +232,23 @@ const topK: Rule<X, { k: number }> = ({ x }, { k }) => {
   return [like(x, shape), { shape, dtype: 'int32' }];
 };
 
+// biome-ignore format: a list
 const UNARY = [
-  tf.Abs,
-  tf.Acos,
-  tf.Acosh,
-  tf.Asin,
-  tf.Asinh,
-  tf.Atan,
-  tf.Atanh,
-  tf.Ceil,
-  tf.ClipByValue,
-  tf.Cos,
-  tf.Cosh,
-  tf.Elu,
-  tf.Erf,
-  tf.Exp,
-  tf.Expm1,
-  tf.Floor,
-  tf.Identity,
-  tf.LeakyRelu,
-  tf.Log,
-  tf.Log1p,
-  tf.Neg,
-  tf.OnesLike,
-  tf.Reciprocal,
-  tf.Relu,
-  tf.Relu6,
-  tf.Round,
-  tf.Rsqrt,
-  tf.Selu,
-  tf.Sigmoid,
-  tf.Sign,
-  tf.Sin,
-  tf.Sinh,
-  tf.Softplus,
-  tf.Sqrt,
-  tf.Square,
-  tf.Step,
-  tf.Tan,
-  tf.Tanh,
-  tf.ZerosLike,
-  tf.Softmax,
-  tf.LogSoftmax,
-  tf.Cumsum,
-  tf.Cumprod,
-  tf.Reverse,
-  tf.LRN,
-  tf.FusedBatchNorm,
-  tf.FlipLeftRight,
-  tf.TensorScatterUpdate,
-  tf.MatrixBandPart,
+  tf.Abs, tf.Acos, tf.Acosh, tf.Asin, tf.Asinh, tf.Atan, tf.Atanh, tf.Ceil, tf.ClipByValue, tf.Cos, tf.Cosh,
+  tf.Elu, tf.Erf, tf.Exp, tf.Expm1, tf.Floor, tf.Identity, tf.LeakyRelu, tf.Log, tf.Log1p, tf.Neg, tf.OnesLike,
+  tf.Reciprocal, tf.Relu, tf.Relu6, tf.Round, tf.Rsqrt, tf.Selu, tf.Sigmoid, tf.Sign, tf.Sin, tf.Sinh,
+  tf.Softplus, tf.Sqrt, tf.Square, tf.Step, tf.Tan, tf.Tanh, tf.ZerosLike, tf.Softmax, tf.LogSoftmax, tf.Cumsum,
+  tf.Cumprod, tf.Reverse, tf.LRN, tf.FusedBatchNorm, tf.FlipLeftRight, tf.TensorScatterUpdate, tf.MatrixBandPart,
 ];
 const TESTS = [tf.IsFinite, tf.IsInf, tf.IsNan, tf.LogicalNot];
+// biome-ignore format: a list
 const BINARY = [
-  tf.Add,
-  tf.Sub,
-  tf.Multiply,
-  tf.RealDiv,
-  tf.FloorDiv,
-  tf.Maximum,
-  tf.Minimum,
-  tf.Pow,
-  tf.SquaredDifference,
-  tf.Mod,
-  tf.Atan2,
+  tf.Add, tf.Sub, tf.Multiply, tf.RealDiv, tf.Maximum, tf.Minimum, tf.Pow, tf.SquaredDifference, tf.Mod, tf.Atan2,
   tf.BitwiseAnd,
 ];
+// biome-ignore format: a list
 const COMPARE = [
-  tf.Equal,
-  tf.NotEqual,
-  tf.Greater,
-  tf.GreaterEqual,
-  tf.Less,
-  tf.LessEqual,
-  tf.LogicalAnd,
-  tf.LogicalOr,
+  tf.Equal, tf.NotEqual, tf.Greater, tf.GreaterEqual, tf.Less, tf.LessEqual, tf.LogicalAnd, tf.LogicalOr,
 ];
 
 const each = (names: readonly string[], rule: AnyRule): Array<[string, AnyRule]> => names.map((name) => [name, rule]);
@@ -315,7 +260,7 @@ export const shapeKernels: Readonly<Record<string, AnyRule>> = {
     ...each(TESTS, test),
     ...each(BINARY, binary),
     ...each(COMPARE, compare),
-    ...each([tf.Sum, tf.Prod, tf.Max, tf.Min, tf.All, tf.Any], reduce),
+    ...each([tf.Sum, tf.Prod, tf.Min, tf.All, tf.Any], reduce),
     ...each([tf.ArgMax, tf.ArgMin], argument),
     ...each([tf.PadV2, tf.MirrorPad], pad),
     ...each([tf.ResizeBilinear, tf.ResizeNearestNeighbor], resize),
@@ -324,7 +269,9 @@ export const shapeKernels: Readonly<Record<string, AnyRule>> = {
     ...each([tf.Conv2D, tf.FusedConv2D], conv2d),
     ...each([tf.DepthwiseConv2dNative, tf.FusedDepthwiseConv2D], depthwiseConv2d),
   ]),
+  [tf.Max]: maximum,
   [tf.Mean]: mean,
+  [tf.FloorDiv]: floorDivision,
   [tf.Conv2DBackpropInput]: conv2dTransposed,
   [tf.Conv3D]: conv3d,
   [tf.Concat]: concat,
