@@ -152,7 +152,8 @@ test('a full disk gives a clear error and leaves the checkpoints there as they a
   const state = await training(1);
   await checkpoints.save({ step: 1, ...state });
   for (const call of [1, 2, 3]) {
-    const full = Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' });
+    const cause = Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' });
+    const full = new MezzotintError('MEZZOTINT_WRITE_FAILED', 'a temporary path: full', {}, { cause });
     const write = vi.mocked(weights.writeSafetensors);
     const real = write.getMockImplementation()!;
     let calls = 0;

@@ -6,8 +6,8 @@ import { fileURLToPath } from 'node:url';
 import { TorchGenerator } from '@mezzotint/core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
-const UPDATES = 60;
-const KILLS = 4;
+const UPDATES = 40;
+const KILLS = 3;
 let root: string;
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), 'mezzotint-resume-'));
@@ -44,7 +44,7 @@ test('killed again and again while it writes, a run ends with the same bytes as 
   const straight = child(join(root, 'straight'));
   const killed = join(root, 'killed');
   // The moments are random but fixed; most of a child's time is spent in writing checkpoints.
-  const moments = Array.from(new TorchGenerator(11).rand(KILLS), (u) => Math.floor(u * 120));
+  const moments = Array.from(new TorchGenerator(11).rand(KILLS), (u) => Math.floor(u * 80));
   const starts: number[] = [];
   for (const moment of moments) starts.push(startOf(await child(killed, moment)));
   const last = await child(killed);

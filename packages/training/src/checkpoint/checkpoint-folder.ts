@@ -257,9 +257,16 @@ function checkState({ step, averages = {} }: TrainingState): void {
 }
 
 function explain(cause: unknown): string {
-  const code = (cause as { code?: unknown }).code;
+  const code = systemCode(cause);
   if (code === 'ENOSPC' || code === 'EDQUOT') return `the disk is full (${code}); free some space and save again`;
   return cause instanceof Error ? cause.message : String(cause);
+}
+
+/** The operating system's name for what went wrong, also of an error that was wrapped. */
+function systemCode(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  const { code } = error as NodeJS.ErrnoException;
+  return code !== undefined && /^E[A-Z]+$/.test(code) ? code : systemCode(error.cause);
 }
 
 async function exists(path: string): Promise<boolean> {
