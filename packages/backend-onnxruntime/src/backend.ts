@@ -1,0 +1,234 @@
+import { sizeOf } from '@mezzotint/core';
+import type { BackendTimingInfo, backend_util, DataType, TensorInfo } from '@tensorflow/tfjs-core';
+import * as tf from '@tensorflow/tfjs-core';
+import { LazyGraph } from './graph/graph.js';
+import { rowMajor, stretched } from './graph/layout.js';
+import { Value } from './graph/value.js';
+import { BufferPool, type StoredType } from './memory/buffer-pool.js';
+import { HostBuffer } from './memory/host-buffer.js';
+import { probeBlockSize } from './native/block-size.js';
+import { checkProvider, defaultOptions, type EngineOptions } from './session/engine.js';
+import { Executor } from './session/executor.js';
+
+type Values = backend_util.BackendValues;
+
+/** What a data id stands for: a lazy value, the strings themselves, or the two parts of complex numbers. */
+type Entry =
+  | { kind: 'value'; refCount: number; value: Value }
+  | { kind: 'strings'; refCount: number; strings: Uint8Array[] }
+  | { kind: 'complex'; refCount: number; real: TensorInfo; imag: TensorInfo };
+
+export interface BackendOptions extends Partial<EngineOptions> {
+  /** Pending nodes at which a graph that nobody reads is cut and run; 20,000 when absent. */
+  readonly maxPendingNodes?: number;
+  /** Bytes of freed buffers kept for reuse; 1 GiB when absent. */
+  readonly poolBytes?: number;
+}
+
+/** What the engine did so far. */
+export interface EngineStatistics {
+  readonly pendingNodes: number;
+  readonly programs: number;
+  readonly compiled: number;
+  readonly reused: number;
+  readonly pooledBytes: number;
+}
+
+/**
+ * A TensorFlow.js backend that writes down what is asked for and runs it, as one ONNX graph, when a number is read or a
+ * step ends. Graphs are compiled once for each structure and kept.
+ */
+export class OnnxRuntimeBackend extends tf.KernelBackend {
+  readonly graph: LazyGraph;
+  readonly executor: Executor;
+  readonly #data: tf.DataStorage<Entry>;
+  readonly #pool: BufferPool;
+
+  /** Throws where onnxruntime-node does not load, or has no such execution provider. */
+  constructor({ threads, provider, maxPendingNodes = 20_000, poolBytes = 2 ** 30 }: BackendOptions = {}) {
+    super();
+    const options = { threads: threads ?? defaultOptions.threads, provider: provider ?? defaultOptions.provider };
+    checkProvider(options.provider);
+    this.#pool = new BufferPool(poolBytes);
+    this.executor = new Executor(this.#pool, options, options.provider === 'cpu' ? probeBlockSize() : 0);
+    this.graph = new LazyGraph((cone) => this.executor.run(cone), maxPendingNodes);
+    this.#data = new tf.DataStorage<Entry>(this, tf.engine());
+  }
+
+  /** Channels in a block of the blocked image layout; 0 where the processor or provider has none. */
+  get blockSize(): number {
+    return this.executor.blockSize;
+  }
+
+  /** Runs everything that is pending and still wanted: the end of a step. */
+  stepBoundary(): void {
+    this.graph.flushAll();
+  }
+
+  statistics(): EngineStatistics {
+    const { programs } = this.executor;
+    return {
+      pendingNodes: this.graph.pendingNodes,
+      programs: programs.size,
+      compiled: programs.misses,
+      reused: programs.hits,
+      pooledBytes: this.#pool.heldBytes,
+    };
+  }
+
+  /** The lazy value of a tensor. */
+  lazy({ dataId }: TensorInfo): Value {
+    const entry = this.#data.get(dataId);
+    if (entry.kind !== 'value') throw new Error(`a ${entry.kind} tensor has no numeric value`);
+    return entry.value;
+  }
+
+  /** A new tensor that holds a value. */
+  tensorOf(value: Value): TensorInfo {
+    const dataId = {};
+    this.graph.hold(value);
+    this.#data.set(dataId, { kind: 'value', refCount: 1, value });
+    return { dataId, shape: [...value.shape], dtype: value.type };
+  }
+
+  /** A tensor whose elements are all `fill`; memory holds one. */
+  filled(shape: readonly number[], type: StoredType, fill: number): Value {
+    const value = new Value(shape, type);
+    value.buffer = this.executor.filled(fill, type, stretched(shape));
+    if (fill === 0 || fill === 1) value.fill = fill;
+    return value;
+  }
+
+  /** A complex tensor of two float32 ones, which it then owns. */
+  complexOf(real: TensorInfo, imag: TensorInfo): TensorInfo {
+    const dataId = {};
+    this.#data.set(dataId, { kind: 'complex', refCount: 1, real, imag });
+    return { dataId, shape: real.shape, dtype: 'complex64' };
+  }
+
+  partsOf({ dataId }: TensorInfo): { readonly real: TensorInfo; readonly imag: TensorInfo } {
+    const entry = this.#data.get(dataId);
+    if (entry.kind !== 'complex') throw new Error('expected a complex tensor');
+    return entry;
+  }
+
+  override write(values: Values | null, shape: number[], dtype: DataType): object {
+    const dataId = {};
+    this.move(dataId, values as Values, shape, dtype, 1);
+    return dataId;
+  }
+
+  override move(dataId: object, values: Values, shape: number[], dtype: DataType, refCount: number): void {
+    if (dtype === 'string') {
+      this.#data.set(dataId, { kind: 'strings', refCount, strings: values as Uint8Array[] });
+      return;
+    }
+    if (dtype === 'complex64') {
+      const { real, imag } = values as unknown as { real: Float32Array; imag: Float32Array };
+      const part = (numbers: Float32Array): TensorInfo => ({
+        dataId: this.write(numbers, shape, 'float32'),
+        shape,
+        dtype: 'float32',
+      });
+      this.#data.set(dataId, { kind: 'complex', refCount, real: part(real), imag: part(imag) });
+      return;
+    }
+    const value = new Value([...shape], dtype as StoredType);
+    // The caller may change its array before the graph runs, so the elements are copied now.
+    const data = this.#pool.take(value.type, sizeOf(shape));
+    if (values == null) data.fill(0);
+    else data.set(values as Float32Array);
+    value.buffer = HostBuffer.of(data, rowMajor(shape), this.#pool);
+    this.graph.hold(value);
+    this.#data.set(dataId, { kind: 'value', refCount, value });
+  }
+
+  override async read(dataId: object): Promise<Values> {
+    return this.readSync(dataId);
+  }
+
+  override readSync(dataId: object): Values {
+    const entry = this.#data.get(dataId);
+    if (entry.kind === 'strings') return entry.strings;
+    if (entry.kind === 'complex') {
+      return tf.backend_util.mergeRealAndImagArrays(
+        this.readSync(entry.real.dataId) as Float32Array,
+        this.readSync(entry.imag.dataId) as Float32Array,
+      );
+    }
+    const { value } = entry;
+    if (value.pending) this.graph.read(value, this.#temporaries());
+    return value.buffer!.read(value.type);
+  }
+
+  override numDataIds(): number {
+    return this.#data.numDataIds();
+  }
+
+  override refCount(dataId: object): number {
+    return this.#data.has(dataId) ? this.#data.get(dataId).refCount : 0;
+  }
+
+  override incRef(dataId: object): void {
+    this.#data.get(dataId).refCount++;
+  }
+
+  override disposeData(dataId: object, force = false): boolean {
+    if (!this.#data.has(dataId)) return true;
+    const entry = this.#data.get(dataId);
+    entry.refCount--;
+    if (!force && entry.refCount > 0) return false;
+    this.#data.delete(dataId);
+    if (entry.kind === 'value') this.graph.letGo(entry.value);
+    if (entry.kind === 'complex') {
+      this.disposeData(entry.real.dataId, true);
+      this.disposeData(entry.imag.dataId, true);
+    }
+    return true;
+  }
+
+  override timerAvailable(): boolean {
+    return true;
+  }
+
+  override async time(query: () => void): Promise<BackendTimingInfo> {
+    this.stepBoundary();
+    const start = performance.now();
+    query();
+    this.stepBoundary();
+    return { kernelMs: performance.now() - start };
+  }
+
+  override memory(): { unreliable: boolean; reasons?: string[] } {
+    return { unreliable: false };
+  }
+
+  override floatPrecision(): 16 | 32 {
+    return 32;
+  }
+
+  override epsilon(): number {
+    return 1e-7;
+  }
+
+  override dispose(): void {
+    this.executor.programs.clear();
+    this.#pool.clear();
+  }
+
+  /**
+   * Values of tensors that an open `tf.tidy` will free: a read in its middle would else turn every intermediate of the
+   * step into an output.
+   */
+  #temporaries(): ReadonlySet<Value> {
+    const values = new Set<Value>();
+    for (const { track } of tf.engine().state.scopeStack) {
+      for (const { dataId, kept } of track) {
+        if (kept || !this.#data.has(dataId)) continue;
+        const entry = this.#data.get(dataId);
+        if (entry.kind === 'value') values.add(entry.value);
+      }
+    }
+    return values;
+  }
+}

@@ -1,0 +1,87 @@
+import { layoutOf, physicalDims } from '../graph/layout.js';
+import { operation } from '../graph/node.js';
+import type { GraphBuilder, OutputSpec, Physical } from './builder.js';
+
+export type Reduction = 'ReduceSum' | 'ReduceMean' | 'ReduceMax' | 'ReduceMin' | 'ReduceProd';
+
+/** Reduces logical axes, each of which stays with size 1 in the result's layout (`[]`) or goes away. */
+export function reduce(
+  b: GraphBuilder,
+  op: Reduction,
+  input: Physical,
+  axes: readonly number[],
+  { shape, type }: OutputSpec,
+): Physical {
+  const reduced = new Set(axes);
+  const repeats = input.layout.axes.reduce(
+    (n, atoms, axis) => (reduced.has(axis) ? atoms.reduce((m, atom) => (atom < 0 ? m * -atom : m), n) : n),
+    1,
+  );
+  const x = repeats > 1 && op === 'ReduceProd' ? b.full(input) : input;
+  const { layout } = x;
+  const goes = layout.axes.flatMap((atoms, axis) => atoms.map(() => reduced.has(axis)));
+  const dims = physicalDims(layout);
+  // Neighbouring dimensions with the same fate become one: ONNX Runtime has fast paths for up to three.
+  const runs: { goes: boolean; size: number }[] = [];
+  layout.order.forEach((atom, at) => {
+    const last = runs.at(-1);
+    if (last !== undefined && last.goes === goes[atom]!) last.size *= dims[at]!;
+    else runs.push({ goes: goes[atom]!, size: dims[at]! });
+  });
+  const over = runs.flatMap((run, index) => (run.goes ? [index] : []));
+  const keptDims = runs.filter((run) => !run.goes).map((run) => run.size);
+  const sum =
+    over.length === 0
+      ? b.view(x, keptDims)
+      : b.one(
+          op,
+          [
+            b.view(
+              x,
+              runs.map((run) => run.size),
+            ),
+            b.ints(over),
+          ],
+          { keepdims: 0 },
+        );
+  const scaled = op === 'ReduceSum' && repeats > 1 ? b.one('Mul', [sum, b.scalar(repeats, type)]) : sum;
+
+  const kept = new Map<number, number>();
+  goes.forEach((gone, atom) => {
+    if (!gone) kept.set(atom, kept.size);
+  });
+  const remaining = layout.axes.filter((_, axis) => !reduced.has(axis));
+  // Put back the axes of size 1 that the result's shape may have (keepDims): sizes 1 have no atoms.
+  const outAxes: (readonly number[])[] = [];
+  if (shape.length === layout.axes.length) {
+    layout.axes.forEach((atoms, axis) => {
+      outAxes.push(reduced.has(axis) ? [] : atoms);
+    });
+  } else {
+    outAxes.push(...remaining);
+  }
+  const order = layout.order.flatMap((atom) => (kept.has(atom) ? [kept.get(atom)!] : []));
+  return { name: scaled, dims: keptDims, type, layout: layoutOf(outAxes, order) };
+}
+
+/** Sum, mean, maximum, minimum or product over axes (sorted, not negative). */
+export const reduction = operation<{ op: Reduction; axes: readonly number[] }>(
+  'Reduce',
+  (b, [x], [out], { op, axes }) => [reduce(b, op, x!, axes, out!)],
+);
+
+/** True where any (all) elements along axes are true. */
+export const anyAll = operation<{ all: boolean; axes: readonly number[] }>('AnyAll', (b, [x], [out], { all, axes }) => {
+  const asInt: Physical = { ...x!, type: 'int32', name: b.one('Cast', [x!.name], { to: 6 }) };
+  const found = reduce(b, all ? 'ReduceMin' : 'ReduceMax', asInt, axes, { shape: out!.shape, type: 'int32' });
+  return [{ ...found, type: 'bool', name: b.one('Cast', [found.name], { to: 9 }) }];
+});
+
+/** Index of the largest (smallest) element along one axis; the first where there are several. */
+export const argExtreme = operation<{ op: 'ArgMax' | 'ArgMin'; axis: number }>(
+  'ArgExtreme',
+  (b, [x], [out], { op, axis }) => {
+    const found = b.one(op, [b.plain(b.full(x!))], { axis, keepdims: 0 });
+    return [b.result(b.one('Cast', [found], { to: 6 }), out!)];
+  },
+);

@@ -1,0 +1,24 @@
+import * as tf from '@tensorflow/tfjs-core';
+import '@tensorflow/tfjs-backend-cpu';
+import { OnnxRuntimeBackend } from './backend.js';
+import { convolutionKernels } from './kernels/convolution.js';
+import { elementwiseKernels } from './kernels/elementwise.js';
+import { handedOver } from './kernels/kernel.js';
+import { linearKernels } from './kernels/linear.js';
+import { reduceKernels } from './kernels/reduce.js';
+import { shapeKernels } from './kernels/shape.js';
+
+/** Above wasm (2) and cpu (1), below tfjs-node's own (3 with a GPU): who imports this wants it. */
+const PRIORITY = 3;
+
+/** Registers the backend `onnxruntime` and its kernels with TensorFlow.js. Doing it twice changes nothing. */
+export function register(): void {
+  if (tf.engine().registryFactory['onnxruntime'] !== undefined) return;
+  tf.registerBackend('onnxruntime', () => new OnnxRuntimeBackend(), PRIORITY);
+  const own = [...elementwiseKernels, ...reduceKernels, ...shapeKernels, ...linearKernels, ...convolutionKernels];
+  const names = new Set(own.map(({ kernelName }) => kernelName));
+  for (const config of own) tf.registerKernel(config);
+  for (const { kernelName } of tf.getKernelsForBackend('cpu')) {
+    if (!names.has(kernelName)) tf.registerKernel(handedOver(kernelName));
+  }
+}

@@ -1,0 +1,91 @@
+import { availableParallelism } from 'node:os';
+import { InvalidArgumentError, MezzotintError } from '@mezzotint/core';
+import { type NativeSession, type NativeTensor, nativeBinding } from '../native/binding.js';
+import { encodeModel, type OnnxGraph } from '../onnx/model.js';
+
+/** How sessions are made. */
+export interface EngineOptions {
+  /** Threads inside an operator; the number of cores when absent. */
+  readonly threads: number;
+  /** ONNX Runtime's name of what runs the graphs: `cpu`, or `cuda`, `webgpu`, `coreml`, `dml` where its build has them. */
+  readonly provider: string;
+}
+
+export const defaultOptions: EngineOptions = { threads: availableParallelism(), provider: 'cpu' };
+
+/** Graphs with no value above this many elements run on one thread: starting a second one costs more than it saves. */
+const SMALL = 8192;
+
+/** Compiles a graph. `largest` is the number of elements of its largest value. */
+export function createSession(
+  graph: OnnxGraph,
+  kernels: readonly string[],
+  largest: number,
+  { threads, provider }: EngineOptions,
+): NativeSession {
+  const { InferenceSession } = nativeBinding();
+  const bytes = encodeModel(graph);
+  const session = new InferenceSession();
+  try {
+    session.loadModel(bytes.buffer, bytes.byteOffset, bytes.byteLength, {
+      executionProviders: provider === 'cpu' ? ['cpu'] : [provider, 'cpu'],
+      intraOpNumThreads: largest > SMALL ? threads : 1,
+      interOpNumThreads: 1,
+      executionMode: 'sequential',
+      // What we write is already optimized, and a large graph is created three times as fast.
+      graphOptimizationLevel: 'disabled',
+      enableMemPattern: false,
+      enableCpuMemArena: largest > SMALL,
+      logSeverityLevel: 3,
+      // Else the idle threads of all cached sessions spin and take the cores from the one that runs.
+      extra: { session: { force_spinning_stop: '1' } },
+    });
+  } catch (cause) {
+    throw failure('compile', cause, graph, kernels);
+  }
+  return session;
+}
+
+export function runSession(
+  session: NativeSession,
+  feeds: Readonly<Record<string, NativeTensor>>,
+  fetches: Readonly<Record<string, NativeTensor>>,
+  describe: { readonly graph: OnnxGraph; readonly kernels: readonly string[] },
+): void {
+  try {
+    session.run(feeds, fetches, {});
+  } catch (cause) {
+    throw failure('run', cause, describe.graph, describe.kernels);
+  }
+}
+
+/** Throws when `provider` is not one that this build of onnxruntime-node has. */
+export function checkProvider(provider: string): void {
+  const names = nativeBinding()
+    .listSupportedBackends()
+    .map(({ name }) => name);
+  if (names.includes(provider)) return;
+  throw new InvalidArgumentError(
+    'onnxruntime',
+    `expected an execution provider that onnxruntime-node has on ${process.platform} ${process.arch} (${names.join(', ')}), got ${provider}; install a build that has it or choose another`,
+  );
+}
+
+function failure(
+  what: 'compile' | 'run',
+  cause: unknown,
+  graph: OnnxGraph,
+  kernels: readonly string[],
+): MezzotintError {
+  const text = cause instanceof Error ? cause.message : String(cause);
+  const named = graph.nodes.findIndex(
+    (node, index) => text.includes(`${node.op}_${index}'`) || text.includes(`${node.op}_${index})`),
+  );
+  const kernel = named < 0 ? undefined : kernels[named];
+  return new MezzotintError(
+    'MEZZOTINT_ENGINE_FAILED',
+    `onnxruntime could not ${what} ${kernel ?? `a graph of ${graph.nodes.length} nodes (${[...new Set(kernels)].slice(0, 12).join(', ')})`}: ${text}`,
+    { kernel, nodes: graph.nodes.length },
+    { cause },
+  );
+}

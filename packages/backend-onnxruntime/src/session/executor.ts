@@ -1,0 +1,117 @@
+import type { Cone } from '../graph/graph.js';
+import { type Layout, storedSize } from '../graph/layout.js';
+import type { Value } from '../graph/value.js';
+import type { BufferPool, HostArray, StoredType } from '../memory/buffer-pool.js';
+import { gather, HostBuffer, scatter } from '../memory/host-buffer.js';
+import type { NativeTensor } from '../native/binding.js';
+import { createSession, type EngineOptions, runSession } from './engine.js';
+import { plan } from './program.js';
+import { type Program, ProgramCache } from './program-cache.js';
+
+/** Runs cones: finds or makes the program, feeds it, and hands out its buffers. */
+export class Executor {
+  readonly programs = new ProgramCache(512, 200_000);
+
+  constructor(
+    readonly pool: BufferPool,
+    readonly options: EngineOptions,
+    readonly blockSize: number,
+  ) {}
+
+  run(cone: Cone): readonly HostBuffer[] {
+    for (const node of cone.nodes) {
+      node.call.prefers?.(node.inputs).forEach((layout, index) => {
+        const input = node.inputs[index]!;
+        if (layout !== undefined && input.buffer !== undefined) this.#settleIn(input, layout);
+      });
+    }
+    const key = keyOf(cone);
+    let program = this.programs.get(key);
+    if (program === undefined) {
+      program = this.#compile(cone);
+      this.programs.set(key, program);
+    }
+    return this.#execute(program, cone.leaves);
+  }
+
+  #compile(cone: Cone): Program {
+    const planned = plan(cone, this.blockSize);
+    const session =
+      planned.outputs.length === 0
+        ? undefined
+        : createSession(planned.graph, planned.kernels, planned.largest, this.options);
+    // Constants went into the session; only names are needed from here on.
+    return { plan: { ...planned, graph: { ...planned.graph, constants: [] } }, session };
+  }
+
+  #execute({ plan, session }: Program, leaves: readonly Value[]): readonly HostBuffer[] {
+    const feeds: Record<string, NativeTensor> = {};
+    for (const { name, leaf, dims } of plan.inputs) {
+      const value = leaves[leaf]!;
+      feeds[name] = tensor(value.type, dims, value.buffer!.data);
+    }
+    const arrays = plan.outputs.map(({ type, size }) => this.pool.take(type, size));
+    const fetches: Record<string, NativeTensor> = {};
+    plan.outputs.forEach(({ name, dims, type }, index) => {
+      fetches[name] = tensor(type, dims, arrays[index]!);
+    });
+    if (session !== undefined) {
+      try {
+        runSession(session, feeds, fetches, plan);
+      } catch (error) {
+        for (const array of arrays) this.pool.give(array);
+        throw error;
+      }
+    }
+    const owners: (HostBuffer | undefined)[] = arrays.map(() => undefined);
+    return plan.kept.map(({ source, layout, type }) => {
+      if (source.kind === 'fill') return this.filled(source.value, type, layout);
+      if (source.kind === 'leaf') return leaves[source.index]!.buffer!.share(layout);
+      const owner = owners[source.index];
+      if (owner !== undefined) return owner.share(layout);
+      const made = HostBuffer.of(arrays[source.index]!, layout, this.pool);
+      owners[source.index] = made;
+      return made;
+    });
+  }
+
+  /** A buffer whose stored elements are all `value`. */
+  filled(value: number, type: StoredType, layout: Layout): HostBuffer {
+    const data = this.pool.take(type, storedSize(layout));
+    data.fill(value);
+    return HostBuffer.of(data, layout, this.pool);
+  }
+
+  /** Keeps a stored value in another layout from now on. */
+  #settleIn(value: Value, layout: Layout): void {
+    const buffer = value.buffer!;
+    if (buffer.layout.key === layout.key || !buffer.exclusive) return;
+    const dense = gather(buffer.data, value.type, buffer.layout);
+    const data: HostArray = this.pool.take(value.type, dense.length);
+    scatter(dense, data, layout);
+    value.buffer = HostBuffer.of(data, layout, this.pool);
+    buffer.release();
+  }
+}
+
+function tensor(type: StoredType, dims: readonly number[], data: HostArray): NativeTensor {
+  return { type, dims, data, location: 'cpu' };
+}
+
+/** Operations, attributes, shapes, wiring, layouts and types of what is read, and what is kept. */
+function keyOf({ nodes, leaves, kept, read }: Cone): string {
+  const ids = new Map<Value, number>();
+  const parts: (number | string)[] = [];
+  for (const leaf of leaves) {
+    ids.set(leaf, ids.size);
+    parts.push(leaf.type, leaf.fill ?? '', leaf.buffer!.layout.key);
+  }
+  for (const node of nodes) {
+    parts.push(node.signature);
+    for (const input of node.inputs) parts.push(ids.get(input)!);
+    for (const output of node.outputs) ids.set(output, ids.size);
+  }
+  parts.push('>');
+  for (const value of kept) parts.push(read.has(value) ? `r${ids.get(value)!}` : ids.get(value)!);
+  return parts.join(' ');
+}
