@@ -9,7 +9,7 @@ export interface CommandContext {
   /** A line for people. */
   say(line: string): void;
   /** The result: printed as one JSON line with `--json`, else not at all. */
-  result(value: Readonly<Record<string, unknown>>): void;
+  result(value: object): void;
 }
 
 /** Exit codes: bad input or usage. */
