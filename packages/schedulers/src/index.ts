@@ -14,11 +14,30 @@ export {
 export { type SolverEntry, type SolverName, solvers } from './registry.js';
 export { checkPair, type ModelFor, type RunOptions, run, type SavedRun, type Step, sample } from './run.js';
 export type { Advance, Means, Need, Solver, State } from './solver.js';
-export { type Dpmpp2mOptions, dpmpp2m } from './solvers/dpmpp-2m.js';
+export { eulerAncestral } from './solvers/ancestral.js';
+export { deis } from './solvers/deis.js';
+export { type DpmAdaptiveOptions, dpmAdaptive } from './solvers/dpm-adaptive.js';
+export { dpmFast } from './solvers/dpm-fast.js';
+export {
+  type DpmOptions,
+  type DpmSdeOptions,
+  dpmpp,
+  dpmpp2m,
+  dpmppSde,
+  dpmSolver,
+  dpmSolverSde,
+} from './solvers/dpm-multistep.js';
+export { dpmppSinglestep, dpmSolverSinglestep } from './solvers/dpm-singlestep.js';
+export { dpm2, dpm2Ancestral } from './solvers/dpm2.js';
+export { dpmpp2sAncestral, dpmppSdeSinglestep, type EtaOptions } from './solvers/dpmpp-sde.js';
 export { ddim, ddpm, ddpmLarge, ddpmLearned, euler } from './solvers/first-order.js';
-export { heun } from './solvers/heun.js';
+export { flowHeun, heun } from './solvers/heun.js';
+export { lms } from './solvers/lms.js';
+export { ipndm, type PlmsOptions, plms, pndm } from './solvers/pndm.js';
+export { type UniPcOptions, unipc } from './solvers/unipc.js';
 export type { Space, Term } from './spaces/space.js';
 export { initialNoise, noised } from './start.js';
+export { type AlignedSteps, alignYourSteps, interpolateSigmas } from './tables/align-your-steps.js';
 export {
   type BetaRange,
   cosineBetas,
@@ -30,8 +49,41 @@ export {
   zeroTerminalSnr,
 } from './tables/betas.js';
 export { type Clock, type DiscreteClockOptions, discreteClock, edmClock, flowClock } from './tables/clock.js';
-export { type DiscreteProcess, discreteProcess, type ProcessOptions } from './tables/process.js';
-export { exponentialSigmas, karrasSigmas, polyexponentialSigmas, type SigmaRange } from './tables/sigmas.js';
+export { consistencyTimesteps } from './tables/consistency.js';
+export {
+  type FluxMuOptions,
+  fluxMu,
+  type GridFlowOptions,
+  gridFlowSigmas,
+  insetFlowSigmas,
+  openFlowSigmas,
+  resolutionShift,
+  shiftFlow,
+  shiftFlowByMu,
+  shiftFlowLinearly,
+  stretchFlow,
+  uniformFlowSigmas,
+} from './tables/flow.js';
+export {
+  cosineLogSnr,
+  interpolatedCosineLogSnr,
+  type LogSnr,
+  type LogSnrRange,
+  logSnrClock,
+  logSnrTable,
+  shiftedCosineLogSnr,
+} from './tables/log-snr.js';
+export { type DiscreteProcess, discreteProcess, noiseRatioAt, type ProcessOptions } from './tables/process.js';
+export {
+  betaSigmas,
+  exponentialSigmas,
+  karrasSigmas,
+  luSigmas,
+  polyexponentialSigmas,
+  type SigmaRange,
+  type VpOptions,
+  vpSigmas,
+} from './tables/sigmas.js';
 export {
   convertTable,
   customTable,

@@ -1,5 +1,5 @@
 import type { Need, Solver } from './solver.js';
-import { dpmpp2m } from './solvers/dpmpp-2m.js';
+import { dpmpp2m } from './solvers/dpm-multistep.js';
 import { ddim, ddpm, ddpmLarge, ddpmLearned, euler } from './solvers/first-order.js';
 import { heun } from './solvers/heun.js';
 import type { Kind } from './tables/table.js';

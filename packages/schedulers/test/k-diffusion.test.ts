@@ -1,16 +1,26 @@
 import { describe, expect, test } from 'vitest';
 import {
-  ddim,
+  dpm2,
+  dpm2Ancestral,
+  dpmAdaptive,
+  dpmFast,
   dpmpp2m,
+  dpmpp2sAncestral,
+  dpmppSde,
+  dpmppSdeSinglestep,
   euler,
+  eulerAncestral,
   exponentialSigmas,
   heun,
   type Kind,
   karrasSigmas,
+  lms,
+  type NoiseSource,
   polyexponentialSigmas,
   type Solver,
   sigmaTable,
   traceEnd,
+  vpSigmas,
 } from '../src/index.js';
 import golden from './fixtures/k-diffusion.json' with { type: 'json' };
 import { exact, gaussian } from './gaussian.js';
@@ -25,17 +35,48 @@ describe('sigmas of k-diffusion, float64', () => {
       const sigmas = golden.sigmas as Record<string, number[]>;
       close(karrasSigmas({ steps, ...range }), sigmas[`karras n=${steps} 0.002..80 rho7`]!);
       close(exponentialSigmas({ steps, ...range }), sigmas[`exponential n=${steps} 0.002..80`]!);
+      close(vpSigmas({ steps }), sigmas[`vp n=${steps}`]!);
       close(polyexponentialSigmas({ steps, rho: 2, ...range }), sigmas[`polyexponential n=${steps} rho=2`]!);
     });
   }
 });
 
+const zero: NoiseSource = { draw: (shape) => new Float32Array(shape[0]!), save: () => null, restore: () => {} };
+
 const solvers: Readonly<Record<string, Solver<Kind, 'estimate'>>> = {
   euler: euler(),
   heun: heun(),
-  dpmpp_2m: dpmpp2m(),
-  'euler_ancestral eta0': ddim(),
+  dpm_2: dpm2(),
+  lms4: lms(),
+  dpmpp_2m: dpmpp2m({ lowerOrderFinal: false }),
+  'euler_ancestral eta0': eulerAncestral({ eta: 0 }),
+  'dpm_2_ancestral eta0': dpm2Ancestral({ eta: 0 }),
+  'dpmpp_2s_ancestral eta0': dpmpp2sAncestral({ eta: 0 }),
+  'dpmpp_sde eta0': dpmppSdeSinglestep({ eta: 0 }),
+  'dpmpp_2m_sde eta0 midpoint': dpmppSde({ eta: 0, lowerOrderFinal: false }),
+  'dpmpp_2m_sde eta0 heun': dpmppSde({ eta: 0, type: 'heun', lowerOrderFinal: false }),
+  'dpmpp_3m_sde eta0': dpmppSde({ eta: 0, order: 3, lowerOrderFinal: false }),
+  // The stochastic ones with noise that is 0.
+  'euler_ancestral eta1 zero-noise': eulerAncestral(),
+  'dpmpp_sde eta1 zero-noise': dpmppSdeSinglestep(),
+  'dpmpp_2m_sde eta1 zero-noise': dpmppSde({ lowerOrderFinal: false }),
+  'dpmpp_3m_sde eta1 zero-noise': dpmppSde({ order: 3, lowerOrderFinal: false }),
+  'dpmpp_2s_ancestral eta1 zero-noise': dpmpp2sAncestral(),
+  'dpm_2_ancestral eta1 zero-noise': dpm2Ancestral(),
 };
+
+describe('solvers that choose their own levels', () => {
+  const results = golden.results as unknown as Record<string, number[]>;
+  const ends = sigmaTable([80, 0.002]);
+  test('dpm_fast, 20 evaluations', () => {
+    close(traceEnd(dpmFast({ evaluations: 20 }), gaussian, x0, ends), results['dpm_fast n=20']!);
+  });
+  for (const order of [2, 3] as const) {
+    test(`dpm_adaptive, order ${order}`, () => {
+      close(traceEnd(dpmAdaptive({ order }), gaussian, x0, ends), results[`dpm_adaptive order${order}`]!);
+    });
+  }
+});
 
 describe('Gaussian data, 80 to 0, float64', () => {
   for (const [name, solver] of Object.entries(solvers)) {
@@ -44,14 +85,15 @@ describe('Gaussian data, 80 to 0, float64', () => {
         const expected = (golden.results as unknown as Record<string, Record<string, number[]>>)[name]![
           `karras n=${steps} to 0`
         ]!;
-        close(traceEnd(solver, gaussian, x0, sigmaTable(karrasSigmas({ steps, ...range }))), expected);
+        close(traceEnd(solver, gaussian, x0, sigmaTable(karrasSigmas({ steps, ...range })), { noise: zero }), expected);
       });
     }
   }
 });
 
 describe('observed order, 80 to 0.5, exponential sigmas', () => {
-  for (const [name, solver] of Object.entries(solvers)) {
+  for (const name of Object.keys(golden.convergence)) {
+    const solver = solvers[name]!;
     test(name, () => {
       const expected = (golden.convergence as Record<string, { errs: number[] }>)[name]!;
       const errors = [20, 40, 80, 160].map((steps) => {
@@ -69,6 +111,6 @@ describe('observed order, 80 to 0.5, exponential sigmas', () => {
 function close(got: ArrayLike<number>, expected: readonly number[]): void {
   expect(got.length).toBe(expected.length);
   for (let i = 0; i < expected.length; i++) {
-    expect(Math.abs(got[i]! - expected[i]!)).toBeLessThanOrEqual(1e-9 * Math.max(1, Math.abs(expected[i]!)));
+    expect(Math.abs(got[i]! - expected[i]!)).toBeLessThanOrEqual(1e-9 * Math.abs(expected[i]!));
   }
 }

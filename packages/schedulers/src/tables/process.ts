@@ -12,7 +12,7 @@ export interface DiscreteProcess {
 /** How the products of a chain are rounded. */
 export interface ProcessOptions {
   /**
-   * `float64` is exact. `float32` rounds betas and their running products to float32, as PyTorch libraries do: it
+   * `float64` is exact. `float32` rounds beta, 1 - beta and the stored products to float32, as PyTorch does: it
    * moves the smallest sigma of Stable Diffusion by 1.3e-5, and is what their pictures were made with.
    */
   readonly precision?: 'float64' | 'float32';
@@ -26,8 +26,8 @@ export function discreteProcess(
   const round = precision === 'float32' ? Math.fround : (x: number) => x;
   let product = 1;
   const alphaBar = Float64Array.from(betas, (beta) => {
-    product = round(product * round(1 - round(beta)));
-    return product;
+    product *= round(1 - round(beta));
+    return round(product);
   });
   return { alpha: alphaBar.map(Math.sqrt), sigma: alphaBar.map((a) => Math.sqrt(1 - a)) };
 }

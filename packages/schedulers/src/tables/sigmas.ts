@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from '@mezzotint/core';
+import { betaQuantile } from './beta-distribution.js';
 
 /** Where a sequence of noise levels starts and ends; sigma is per unit of signal (sigma / alpha). */
 export interface SigmaRange {
@@ -28,6 +29,49 @@ export function exponentialSigmas(range: SigmaRange): Float64Array {
 export function polyexponentialSigmas({ rho = 1, ...range }: SigmaRange & { readonly rho?: number }): Float64Array {
   const [a, b] = [Math.log(range.max), Math.log(range.min)];
   return sigmas('polyexponentialSigmas', range, (u) => Math.exp((1 - u) ** rho * (a - b) + b));
+}
+
+/**
+ * Lu's levels: evenly spaced in lambda = -log sigma, then 0. DPM-Solver (Lu et al. 2022), section 3.4 ("logSNR"); the
+ * same numbers as `exponentialSigmas`, under the name that users of diffusers know (use_lu_lambdas).
+ */
+export function luSigmas(range: SigmaRange): Float64Array {
+  return polyexponentialSigmas(range);
+}
+
+/**
+ * Quantiles of a beta distribution between max and min, then 0: many steps at both ends. "Beta Sampling is All You
+ * Need" (Lee et al. 2024).
+ *
+ * @param shape alpha and beta of the distribution, 0.6 each
+ */
+export function betaSigmas({
+  alpha = 0.6,
+  beta = 0.6,
+  ...range
+}: SigmaRange & { readonly alpha?: number; readonly beta?: number }): Float64Array {
+  const { min, max } = range;
+  return sigmas('betaSigmas', range, (u) => min + betaQuantile(1 - u, alpha, beta) * (max - min));
+}
+
+/** The continuous VP chain that `vpSigmas` samples. */
+export interface VpOptions {
+  readonly steps: number;
+  /** Slope of beta(t); 19.9. */
+  readonly betaD?: number;
+  /** beta(0); 0.1. */
+  readonly betaMin?: number;
+  /** Last time before 0; 1e-3. */
+  readonly epsilon?: number;
+}
+
+/**
+ * sigma(t) = sqrt(exp(beta_d t^2 / 2 + beta_min t) - 1), t evenly from 1 to epsilon, then 0. Score SDE (Song et al.
+ * 2021), appendix C, in the form of Karras et al. 2022, table 1.
+ */
+export function vpSigmas({ steps, betaD = 19.9, betaMin = 0.1, epsilon = 1e-3 }: VpOptions): Float64Array {
+  const sigma = (t: number) => Math.sqrt(Math.expm1((betaD * t * t) / 2 + betaMin * t));
+  return sigmas('vpSigmas', { steps, min: sigma(epsilon), max: sigma(1) }, (u) => sigma(1 + u * (epsilon - 1)));
 }
 
 /** n values of a curve on u = i/(n-1) in [0, 1], then 0. */

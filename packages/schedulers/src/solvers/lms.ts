@@ -1,0 +1,49 @@
+import { DIFFUSION, type Solver, solver } from '../solver.js';
+import { levelAt, noiseRatio } from '../tables/table.js';
+import { needsSignal, noiseOf, orderAt, weighted } from './parts.js';
+
+/**
+ * Weights of the slopes in y' = y + sum w_k eps_k: the integral from r to r' of the Lagrange polynomials through the nodes.
+ *
+ * @param nodes noise ratios r = sigma / alpha of the slopes, newest first
+ */
+export function adamsWeights(nodes: readonly number[], from: number, to: number): number[] {
+  return nodes.map((node, k) => {
+    const others = nodes.filter((_, j) => j !== k);
+    // In u = r - from, so that high powers lose few digits; the polynomial has degree below 4.
+    let poly = [1];
+    let scale = 1;
+    for (const other of others) {
+      const root = other - from;
+      poly = [...poly, 0].map((_, i) => (poly[i - 1] ?? 0) - root * (poly[i] ?? 0));
+      scale *= node - other;
+    }
+    const h = to - from;
+    return poly.reduce((sum, c, i) => sum + (c * h ** (i + 1)) / (i + 1), 0) / scale;
+  });
+}
+
+/**
+ * Linear multistep (Adams-Bashforth with variable steps) of dy/dr = eps for y = x / alpha, r = sigma / alpha; one
+ * evaluation a step. k-diffusion, sample_lms.
+ *
+ * @param options order 1 to 4; 4
+ */
+export function lms({ order = 4 }: { readonly order?: 1 | 2 | 3 | 4 } = {}): Solver<'vp' | 've', 'estimate'> {
+  return solver({
+    name: 'lms',
+    kinds: DIFFUSION,
+    problems: needsSignal,
+    step(i, { x, memory }, { space, table, estimate }) {
+      const level = levelAt(table, i);
+      const to = levelAt(table, i + 1);
+      const x0 = estimate(x, level);
+      const slopes = [noiseOf(space, x, x0, level), ...memory];
+      const count = orderAt(i, 0, order, false);
+      const nodes = Array.from({ length: count }, (_, k) => noiseRatio(levelAt(table, i - k)));
+      const w = adamsWeights(nodes, nodes[0]!, noiseRatio(to)).map((weight) => weight * to.alpha);
+      const next = weighted(space, to.alpha / level.alpha, x, w, slopes);
+      return { x: next, x0, level, memory: slopes.slice(0, order - 1), numbers: [] };
+    },
+  });
+}

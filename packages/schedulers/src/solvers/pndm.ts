@@ -1,0 +1,157 @@
+import { InvalidArgumentError, type NoiseLevel } from '@mezzotint/core';
+import { firstOrder } from '../coefficients.js';
+import { exchanged } from '../exponential.js';
+import { type Advance, DIFFUSION, type Means, type Solver, type State, solver } from '../solver.js';
+import type { Space } from '../spaces/space.js';
+import type { DiscreteProcess } from '../tables/process.js';
+import { levelAt, timestepTable } from '../tables/table.js';
+import { needsSignal, noiseOf } from './parts.js';
+
+/** Adams-Bashforth weights for evenly spaced steps, newest first, by order. */
+const ADAMS_BASHFORTH: readonly (readonly number[])[] = [
+  [1],
+  [3 / 2, -1 / 2],
+  [23 / 12, -16 / 12, 5 / 12],
+  [55 / 24, -59 / 24, 37 / 24, -9 / 24],
+];
+
+/** What PLMS averages over the last steps. */
+export interface PlmsOptions {
+  /**
+   * `noise` averages noise predictions, as the paper does. `velocity` averages v = alpha eps - sigma x0 and turns the
+   * average into noise at the step's own x and level: what diffusers does with networks that predict v.
+   */
+  readonly average?: 'noise' | 'velocity';
+}
+
+/**
+ * PLMS: the pseudo linear multistep method, DDIM's step on a fourth-order average of the last noise predictions, with one
+ * improved Euler step (two evaluations) to start. PNDM of diffusers with skip_prk_steps; Liu et al. 2022 (arXiv
+ * 2202.09778), eq. 12.
+ */
+export function plms({ average = 'noise' }: PlmsOptions = {}): Solver<'vp' | 've', 'estimate'> {
+  const quantity = average === 'noise' ? noiseAverage : velocityAverage;
+  return solver({
+    name: 'plms',
+    kinds: DIFFUSION,
+    problems: needsSignal,
+    step(i, state, means) {
+      if (i > 0) return adamsStep(i, state, means, quantity);
+      const { x } = state;
+      const { space, table, estimate } = means;
+      const level = levelAt(table, 0);
+      const to = levelAt(table, 1);
+      const x0 = estimate(x, level);
+      const first = quantity.of(space, x, x0, level);
+      const ahead = transfer(space, x, noiseOf(space, x, x0, level), level, to);
+      if (to.sigma === 0) return { x: ahead, x0, level, memory: [first], numbers: [] };
+      const second = quantity.of(space, ahead, estimate(ahead, to), to);
+      const noise = quantity.noise(space, x, space.combine([0.5, first], [0.5, second]), level);
+      return { x: transfer(space, x, noise, level, to), x0, level, memory: [first], numbers: [] };
+    },
+  });
+}
+
+/** A quantity that is averaged, and the noise that its average means at x. */
+interface Averaged {
+  of<V>(space: Space<V>, x: V, x0: V, at: NoiseLevel): V;
+  noise<V>(space: Space<V>, x: V, average: V, at: NoiseLevel): V;
+}
+
+const noiseAverage: Averaged = { of: noiseOf, noise: (_space, _x, average) => average };
+
+/** In the variance-preserving form x / n, n^2 = alpha^2 + sigma^2: v = (alpha x / n - n D) / sigma, eps = (alpha v + sigma x / n) / n. */
+const velocityAverage: Averaged = {
+  of(space, x, x0, { alpha, sigma }) {
+    const n = Math.hypot(alpha, sigma);
+    return space.combine([alpha / (n * sigma), x], [-n / sigma, x0]);
+  },
+  noise(space, x, average, { alpha, sigma }) {
+    const n = Math.hypot(alpha, sigma);
+    return space.combine([alpha / n, average], [sigma / n ** 2, x]);
+  },
+};
+
+/**
+ * iPNDM: PLMS that starts with lower orders instead of an extra evaluation. Zhang & Chen 2023 (arXiv 2204.13902), eq. 17.
+ */
+export function ipndm(): Solver<'vp' | 've', 'estimate'> {
+  return solver({
+    name: 'ipndm',
+    kinds: DIFFUSION,
+    problems: needsSignal,
+    step: (i, state, means) => adamsStep(i, state, means, noiseAverage),
+  });
+}
+
+/**
+ * PNDM: three pseudo Runge-Kutta steps (four evaluations each, at times halfway between rows), then PLMS. Liu et al. 2022,
+ * algorithm 2.
+ *
+ * @param options process, the chain whose whole times lie halfway between the table's
+ */
+export function pndm({ process }: { readonly process: DiscreteProcess }): Solver<'vp', 'estimate'> {
+  return solver({
+    name: 'pndm',
+    kinds: ['vp'],
+    problems: (table) => [
+      ...needsSignal(table),
+      ...(table.time ? [] : ['needs a table with times, to find the times halfway between its rows']),
+    ],
+    step(i, state, means) {
+      const { space, table, estimate } = means;
+      const to = levelAt(table, i + 1);
+      if (i > 2 || to.sigma === 0) return adamsStep(i, state, means, noiseAverage);
+      const { x } = state;
+      const level = levelAt(table, i);
+      const middle = halfway(process, level, to);
+      const x0 = estimate(x, level);
+      const first = noiseOf(space, x, x0, level);
+      const at = (noise: V, where: NoiseLevel): V => {
+        const there = transfer(space, x, noise, level, where);
+        return noiseOf(space, there, estimate(there, where), where);
+      };
+      type V = typeof x;
+      const second = at(first, middle);
+      const third = at(second, middle);
+      const fourth = at(third, to);
+      const average = space.combine([1 / 6, first], [1 / 3, second], [1 / 3, third], [1 / 6, fourth]);
+      return {
+        x: transfer(space, x, average, level, to),
+        x0,
+        level,
+        memory: [first, ...state.memory].slice(0, 3),
+        numbers: [],
+      };
+    },
+  });
+}
+
+function halfway(process: DiscreteProcess, from: NoiseLevel, to: NoiseLevel): NoiseLevel {
+  const time = Math.floor((from.time! + Math.max(to.time!, 0)) / 2);
+  if (!(time >= 0 && time < process.alpha.length)) {
+    throw new InvalidArgumentError('pndm', `time ${time} is not of the chain of ${process.alpha.length} steps`);
+  }
+  return levelAt(timestepTable(process, [time]), 0);
+}
+
+function adamsStep<V>(
+  i: number,
+  { x, memory }: State<V>,
+  { space, table, estimate }: Means<V>,
+  quantity: Averaged,
+): Advance<V> {
+  const level = levelAt(table, i);
+  const x0 = estimate(x, level);
+  const past = [quantity.of(space, x, x0, level), ...memory].slice(0, 4);
+  const average = space.combine(...ADAMS_BASHFORTH[past.length - 1]!.map((w, k) => [w, past[k]!] as const));
+  const noise = quantity.noise(space, x, average, level);
+  const next = transfer(space, x, noise, level, levelAt(table, i + 1));
+  return { x: next, x0, level, memory: past.slice(0, 3), numbers: [] };
+}
+
+/** DDIM's step with a given noise: x' = (alpha'/alpha) x + (sigma' - sigma alpha'/alpha) eps. PNDM, eq. 9. */
+function transfer<V>(space: Space<V>, x: V, noise: V, from: NoiseLevel, to: NoiseLevel): V {
+  const { p, q } = firstOrder(exchanged(from), exchanged(to));
+  return space.combine([p, x], [q, noise]);
+}
