@@ -55,8 +55,7 @@ test('killed again and again while it writes, a run ends with the same bytes as 
   expect(starts[0]).toBe(0);
   // Each run went on from a checkpoint of the one before, and at least one was stopped before its end.
   for (let i = 1; i < starts.length; i++) expect(starts[i]).toBeGreaterThanOrEqual(starts[i - 1]!);
-  expect(starts[1]).toBeGreaterThan(0);
-  expect(starts[1]).toBeLessThan(UPDATES);
+  expect(starts.some((start) => start > 0 && start < UPDATES)).toBe(true);
   for (const name of [
     'model.safetensors',
     'average-ema.safetensors',
@@ -68,7 +67,7 @@ test('killed again and again while it writes, a run ends with the same bytes as 
     const [a, b] = [await readFile(join(root, 'straight', path)), await readFile(join(killed, path))];
     expect(b.equals(a), name).toBe(true);
   }
-}, 60_000);
+}, 180_000);
 
 function startOf(out: string): number {
   return Number(/start (\d+)/.exec(out)?.[1]);

@@ -24,8 +24,8 @@ export class TinyNet extends Module {
   forward(x: tf.Tensor4D, time: tf.Tensor1D): tf.Tensor4D {
     return tf.tidy(() => {
       const moved = tf.mul(tf.reshape(time, [-1, 1, 1, 1]), this.timeWeight.value);
-      const h = tf.add(tf.add(tf.conv2d(x, this.inWeight.value as tf.Tensor4D, 1, 1), this.inBias.value), moved);
-      return tf.conv2d(tf.mul(h, tf.sigmoid(h)) as tf.Tensor4D, this.outWeight.value as tf.Tensor4D, 1, 1);
+      const h = tf.add(tf.add(tf.conv2d(x, this.inWeight.value as tf.Tensor4D, 1, 'same'), this.inBias.value), moved);
+      return tf.conv2d(tf.mul(h, tf.sigmoid(h)) as tf.Tensor4D, this.outWeight.value as tf.Tensor4D, 1, 'same');
     });
   }
 }
