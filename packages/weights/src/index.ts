@@ -1,6 +1,26 @@
 export { type ByteSource, blobSource, bytesSource, type SyncByteSource } from './bytes/byte-source.js';
+export { type Component, type ComponentOptions, openComponent } from './checkpoint/component.js';
+export { explain } from './checkpoint/explain.js';
+export { type LayoutKind, type ModelKind, type Recognised, recognise } from './checkpoint/recognise.js';
+export {
+  type ComponentName,
+  type OpenSingleFileOptions,
+  openSingleFile,
+  type SingleFile,
+} from './checkpoint/single-file.js';
+export { renamed, withoutPrefix } from './checkpoint/view.js';
+export { formatOf, type WeightFormat } from './format.js';
+export { type ClipKeyMapOptions, clipKeyMap, clipTextPrefixKeyMap, clipTransformersKeyMap } from './key-maps/clip.js';
+export { type DitKeyMapOptions, ditKeyMap } from './key-maps/dit.js';
+export { fluxKeyMap } from './key-maps/flux.js';
+export type { KeyMap, KeyOp, KeyPair, LeftOut, Made, Side } from './key-maps/key-map.js';
+export { sd3KeyMap } from './key-maps/sd3.js';
+export { type Dropped, type Move, type Translation, translate } from './key-maps/translate.js';
+export { unetKeyMap } from './key-maps/unet.js';
+export { oldVaeKeyMap, vaeKeyMap } from './key-maps/vae.js';
 export type { DType, FloatDType } from './numbers/dtypes.js';
 export { type Float64Tensor, type NumpyFile, openNpy, openNpz } from './numpy/open.js';
 export { openSafetensors, openSafetensorsSync, type SyncWeightFile } from './safetensors/open.js';
+export { joinShards, parseShardIndex, type ShardIndex } from './sharded.js';
 export { type OpenTorchOptions, openTorch, type TorchFile } from './torch/open.js';
 export type { WeightFile } from './weight-file.js';

@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
+import { crc32 } from 'node:zlib';
 import { type HostTensor, InvalidFileError } from '@mezzotint/core';
 import { bytesSource, openTorch } from '@mezzotint/weights';
 import { readTorch } from '@mezzotint/weights/node';
@@ -50,6 +51,21 @@ describe.each(['views.pt', 'views-legacy.pt'])('%s', (name) => {
     for (const [key, tensor] of Object.entries(expected)) expect(await file.read(key), key).toEqual(tensor);
     file.close();
   });
+});
+
+test("the published DiT's file format: every tensor has the bytes of its safetensors twin", async () => {
+  const golden = (name: string) => new URL(`fixtures/golden/${name}`, import.meta.url).pathname;
+  const twin = JSON.parse(readFileSync(golden('dit-original.json'), 'utf8')) as {
+    tensors: Record<string, { shape: number[]; crc32: number }>;
+  };
+  const file = await readTorch(golden('dit-original.pt'));
+  expect([...file.tensors.keys()].sort()).toEqual(Object.keys(twin.tensors));
+  for (const [name, { shape, crc32: expected }] of Object.entries(twin.tensors)) {
+    const tensor = await file.read(name);
+    expect(tensor.shape).toEqual(shape);
+    expect(crc32(Buffer.from(tensor.data.buffer, tensor.data.byteOffset, tensor.data.byteLength)), name).toBe(expected);
+  }
+  file.close();
 });
 
 describe('checkpoints', () => {

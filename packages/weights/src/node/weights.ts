@@ -1,0 +1,59 @@
+import { readFileSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { InvalidFileError } from '@mezzotint/core';
+import { FORMAT_BYTES, formatOf } from '../format.js';
+import { openNpy, openNpz } from '../numpy/open.js';
+import { openSafetensorsSync } from '../safetensors/open.js';
+import { joinShards, MAX_INDEX_BYTES, parseShardIndex } from '../sharded.js';
+import { type OpenTorchOptions, openTorch } from '../torch/open.js';
+import type { WeightFile } from '../weight-file.js';
+import { openWith } from './file-source.js';
+import { findWeights } from './folder.js';
+
+/** How weights are found and opened. */
+export interface ReadWeightsOptions extends OpenTorchOptions {
+  /** In a folder: the part of the file's name that hubs put in, such as `fp16`. */
+  readonly variant?: string;
+}
+
+/**
+ * Opens weights, whatever they are: a safetensors, torch, `.npz` or `.npy` file (told by its bytes, not its name), a
+ * shard index, or a model's folder. Throws an InvalidFileError when it is none of these.
+ */
+export async function readWeights(path: string, options: ReadWeightsOptions = {}): Promise<WeightFile> {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat === undefined) throw new InvalidFileError(path, 'no such file or folder');
+  if (stat.isDirectory()) return readWeights(findWeights(path, options.variant), options);
+  if (path.endsWith('.json')) return readShards(path, options);
+  return openWith<WeightFile>(path, async (file) => {
+    switch (formatOf(file.read(0, Math.min(FORMAT_BYTES, file.size)))) {
+      case 'safetensors':
+        return openSafetensorsSync(file);
+      case 'torch':
+        return openTorch(file, options);
+      case 'npz':
+        return openNpz(file);
+      case 'npy':
+        return openNpy(file);
+      case undefined:
+        throw new InvalidFileError(path, 'is no weight file: neither safetensors nor torch nor .npz nor .npy');
+    }
+  });
+}
+
+async function readShards(path: string, options: ReadWeightsOptions): Promise<WeightFile> {
+  if (statSync(path).size > MAX_INDEX_BYTES)
+    throw new InvalidFileError(path, `is longer than ${MAX_INDEX_BYTES} bytes`);
+  const index = parseShardIndex(path, readFileSync(path, 'utf8'));
+  const open = new Map<string, WeightFile>();
+  try {
+    for (const shard of index.shards.keys()) {
+      if (shard.endsWith('.json')) throw new InvalidFileError(path, `names ${shard} as a shard, which is JSON`);
+      open.set(shard, await readWeights(join(dirname(path), shard), options));
+    }
+    return joinShards(index, open);
+  } catch (error) {
+    for (const source of open.values()) source.close();
+    throw error;
+  }
+}
