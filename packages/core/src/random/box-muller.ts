@@ -1,3 +1,5 @@
+import { COS, FOUR_OVER_PI, LN2_HIGH, LN2_LOW, LOG, MINUS_PI_4, SIN, SQRT_HALF, TWO_PI } from './cephes.js';
+
 /**
  * Box-Muller in float32, step for step as PyTorch's vectorised CPU kernel does it (`normal_fill`, AVX2 with FMA): the
  * logarithm, sine and cosine are Cephes' single-precision polynomials (Moshier 1984-1989), every operation rounds to float32, and a multiplication that
@@ -5,34 +7,10 @@
  */
 const f = Math.fround;
 
-const TWO_PI = f(2 * Math.PI);
-const SQRT_HALF = f(Math.SQRT1_2);
-
-// log: polynomial of degree 8 on [sqrt(1/2) - 1, sqrt(2) - 1], and ln 2 in two parts.
-const L0 = f(7.0376836292e-2);
-const L1 = f(-1.151461031e-1);
-const L2 = f(1.167699874e-1);
-const L3 = f(-1.2420140846e-1);
-const L4 = f(1.4249322787e-1);
-const L5 = f(-1.6668057665e-1);
-const L6 = f(2.0000714765e-1);
-const L7 = f(-2.4999993993e-1);
-const L8 = f(3.3333331174e-1);
-const LN2_LOW = f(-2.1219444e-4);
-const LN2_HIGH = f(0.693359375);
-
-// sine and cosine: pi/4 in three parts, and polynomials of degree 3 in the square on [0, pi/4].
-const FOUR_OVER_PI = f(1.27323954473516);
-const PI4_A = f(-0.78515625);
-const PI4_B = f(-2.418756484985351e-4);
-const PI4_C = f(-3.774894977445941e-8);
-const S0 = f(-1.9515295891e-4);
-const S1 = f(8.3321608736e-3);
-const S2 = f(-1.6666654611e-1);
-const C0 = f(2.443315711809948e-5);
-const C1 = f(-1.388731625493765e-3);
-const C2 = f(4.166664568298827e-2);
-
+const [L0, L1, L2, L3, L4, L5, L6, L7, L8] = LOG;
+const [PI4_A, PI4_B, PI4_C] = MINUS_PI_4;
+const [S0, S1, S2] = SIN;
+const [C0, C1, C2] = COS;
 /** SQRT_HALF as a fraction of 2^31. */
 const SQRT_HALF_BITS = SQRT_HALF * 2 ** 31;
 /** 2^(zeros - 32): moves an integer with so many leading zeros to [1/2, 1), and the next entry to [1, 2). */

@@ -35,6 +35,17 @@ export class Mt19937 {
     return this.words[this.position++]!;
   }
 
+  /** The next words, as many as `out` has room for. */
+  fill(out: Uint32Array): void {
+    for (let at = 0; at < out.length; ) {
+      if (this.position === N) this.refill();
+      const take = Math.min(N - this.position, out.length - at);
+      out.set(this.words.subarray(this.position, this.position + take), at);
+      this.position += take;
+      at += take;
+    }
+  }
+
   /** Makes the next block of words. */
   refill(): void {
     const key = this.#key;

@@ -1,8 +1,11 @@
 import type { RandomStream } from '../denoiser.js';
 import { InvalidArgumentError } from '../errors.js';
 import { boxMuller16 } from './box-muller.js';
+import { vectorNormals } from './box-muller-simd.js';
 import { Mt19937, type Mt19937State } from './mt19937.js';
 
+/** From so many normals on, making the vector kernel pays. */
+const VECTORS_FROM = 8192;
 /** Ranges of integers from here on take two words a draw. */
 const WIDE_RANGE = 2 ** 28;
 
@@ -32,7 +35,7 @@ export class TorchGenerator implements RandomStream {
   /** n uniforms of 24 bits in [0, 1). */
   rand(n: number): Float32Array {
     const out = new Float32Array(count(n));
-    this.#uniforms(out, 0);
+    this.#uniforms(out);
     return out;
   }
 
@@ -46,10 +49,11 @@ export class TorchGenerator implements RandomStream {
       for (let i = 0; i < n; i++) out[i] = this.#normal();
       return out;
     }
-    this.#uniforms(out, 0);
-    for (let at = 0; at + 16 <= n; at += 16) boxMuller16(out, at);
-    if (n % 16 !== 0) {
-      // The last 16 are drawn anew, over what was there.
+    const tail = n % 16;
+    this.#blocks(out, n - tail);
+    if (tail > 0) {
+      // The tail uses up its uniforms, and then the last 16 are drawn anew, over what was there.
+      for (let i = 0; i < tail; i++) this.#engine.next();
       this.#uniforms(out, n - 16);
       boxMuller16(out, n - 16);
     }
@@ -136,13 +140,31 @@ export class TorchGenerator implements RandomStream {
     return generator;
   }
 
-  #uniforms(out: Float32Array, from: number): void {
+  /** The first `count` normals, a multiple of 16. */
+  #blocks(out: Float32Array, count: number): void {
+    const vectors = count >= VECTORS_FROM ? vectorNormals() : null;
+    if (vectors === null) {
+      this.#uniforms(out, 0, count);
+      for (let at = 0; at < count; at += 16) boxMuller16(out, at);
+      return;
+    }
+    const { words, normals, run } = vectors;
+    for (let at = 0; at < count; at += words.length) {
+      const take = Math.min(words.length, count - at);
+      this.#engine.fill(words.subarray(0, take));
+      run(take);
+      out.set(normals.subarray(0, take), at);
+    }
+  }
+
+  /** Uniforms to out[from...end]. */
+  #uniforms(out: Float32Array, from = 0, end = out.length): void {
     const engine = this.#engine;
     const words = engine.words;
-    for (let at = from; at < out.length; ) {
+    for (let at = from; at < end; ) {
       if (engine.position === words.length) engine.refill();
       const start = engine.position;
-      const take = Math.min(words.length - start, out.length - at);
+      const take = Math.min(words.length - start, end - at);
       for (let i = 0; i < take; i++) out[at + i] = (words[start + i]! & 0xffffff) * 2 ** -24;
       engine.position = start + take;
       at += take;
