@@ -3,6 +3,8 @@ export { classifierFromGuidedDiffusion, fromGuidedDiffusion } from './adm/from-g
 export { type ClassifierInputs, NoisyClassifier } from './adm/noisy-classifier.js';
 export { type SuperResolutionInputs, SuperResolutionUNet } from './adm/super-resolution-unet.js';
 export { UNet, type UNetInputs } from './adm/unet.js';
+export { UNet2D } from './diffusers/unet-2d.js';
+export { type UNet2DConfig, unet2dFromDiffusers } from './diffusers/unet-2d-config.js';
 export {
   adm64,
   adm64To256Upsampler,

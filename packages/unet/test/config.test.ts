@@ -3,14 +3,18 @@ import { describe, expect, test } from 'vitest';
 import {
   adm64,
   classifierFromGuidedDiffusion,
+  ddpmCifar10,
   fromGuidedDiffusion,
   NoisyClassifier,
   SuperResolutionUNet,
   UNet,
+  UNet2D,
+  type UNet2DConfig,
   type UNetConfig,
+  unet2dFromDiffusers,
 } from '../src/index.js';
 import { readJson } from './support/golden.js';
-import { tinyClassifier, tinyUNet } from './support/tiny.js';
+import { tinyClassifier, tinyUNet, tinyUNet2D } from './support/tiny.js';
 
 function problemsOf(build: () => unknown): readonly string[] {
   try {
@@ -136,11 +140,61 @@ describe('guided-diffusion’s configurations', () => {
     expect(problemsOf(() => fromGuidedDiffusion({ ...required, image_size: undefined, width: 3, dims: 3 }))).toEqual([
       'width: not an argument of this class',
       'image_size: missing, and it has no default',
-      'dims: expected 2 (images), got 3',
+      'dims: expected 2, the only one that we build, got 3',
     ]);
-    expect(() => fromGuidedDiffusion([1])).toThrow(/expected a JSON object/);
+    expect(() => fromGuidedDiffusion([1])).toThrow(/expected a configuration as a JSON object/);
     expect(() => classifierFromGuidedDiffusion({ ...required, num_classes: 10 })).toThrow(
       /num_classes: not an argument/,
     );
+  });
+});
+
+describe('diffusers’ configurations', () => {
+  test('become ours: DDPM’s published CIFAR-10 file is our preset, but for the dropout of its training', () => {
+    const file = {
+      _class_name: 'UNet2DModel',
+      _diffusers_version: '0.0.4',
+      act_fn: 'silu',
+      attention_head_dim: null,
+      block_out_channels: [128, 256, 256, 256],
+      center_input_sample: false,
+      down_block_types: ['DownBlock2D', 'AttnDownBlock2D', 'DownBlock2D', 'DownBlock2D'],
+      downsample_padding: 0,
+      flip_sin_to_cos: false,
+      freq_shift: 1,
+      in_channels: 3,
+      layers_per_block: 2,
+      mid_block_scale_factor: 1,
+      norm_eps: 1e-6,
+      norm_num_groups: 32,
+      out_channels: 3,
+      sample_size: 32,
+      time_embedding_type: 'positional',
+      up_block_types: ['UpBlock2D', 'UpBlock2D', 'AttnUpBlock2D', 'UpBlock2D'],
+    };
+    expect({ ...unet2dFromDiffusers(file), dropout: 0.1 }).toEqual(ddpmCifar10.build().config);
+  });
+
+  test('what we do not build is named, all of it', () => {
+    const json = { act_fn: 'gelu', time_embedding_type: 'fourier', colour: 'red' };
+    expect(problemsOf(() => unet2dFromDiffusers(json))).toEqual([
+      'colour: not an argument of this class',
+      'time_embedding_type: expected "positional", the only one that we build, got "fourier"',
+      'act_fn: expected "silu", the only one that we build, got "gelu"',
+    ]);
+    expect(() => unet2dFromDiffusers({ down_block_types: ['SkipDownBlock2D'] })).toThrow(
+      /down_block_types: expected a list of DownBlock2D and AttnDownBlock2D, got \["SkipDownBlock2D"\]/,
+    );
+  });
+
+  test.each<[string, object, string]>([
+    ['groups', { groups: 3 }, 'groups: 3 groups do not divide the 8 channels of level 0'],
+    ['heads', { headChannels: 3 }, 'headChannels: 3 channels a head do not divide the 16 channels of level 1'],
+    ['levels', { downAttention: [true] }, 'downAttention: expected one for each of 2 levels, got 1'],
+    ['widths', { blockChannels: [] }, 'blockChannels: expected 1 to 12 whole numbers, got []'],
+    ['padding', { downsamplePadding: 2 }, 'downsamplePadding: expected 0 or 1, got 2'],
+    ['length', { layersPerBlock: 1e9 }, 'layersPerBlock: expected at most 64, got 1000000000'],
+  ])('relations are checked: %s', (_, change, problem) => {
+    expect(problemsOf(() => new UNet2D({ ...tinyUNet2D, ...change } as UNet2DConfig))).toContain(problem);
   });
 });

@@ -8,6 +8,8 @@ import {
   NoisyClassifier,
   SuperResolutionUNet,
   UNet,
+  UNet2D,
+  unet2dFromDiffusers,
 } from '../src/index.js';
 import { readJson, readTensors, relativeError, toTensor } from './support/golden.js';
 import { randomise, tinyUNet } from './support/tiny.js';
@@ -27,7 +29,7 @@ function inputsOf(io: ReturnType<typeof readTensors>) {
   };
 }
 
-describe.each(engines)('on %s, the outputs of guided-diffusion', (engine) => {
+describe.each(engines)('on %s, the outputs of the references', (engine) => {
   beforeEach(async () => {
     await switchTo(engine);
     tf.engine().startScope();
@@ -57,6 +59,20 @@ describe.each(engines)('on %s, the outputs of guided-diffusion', (engine) => {
     const out = model.forward(x, time, { lowRes: lowRes! });
     expect(tf.memory().numTensors).toBe(before + 1);
     expect(relativeError(out.dataSync(), toTensor(io['out.out']!).dataSync())).toBeLessThan(tolerance);
+    model.dispose();
+  });
+
+  test('diffusers’ unet2d', async () => {
+    const io = readTensors('unet2d/io.safetensors');
+    const model = await new UNet2D(unet2dFromDiffusers(readJson('unet2d/config.json'))).load(
+      readTensors('unet2d/model.safetensors'),
+    );
+    const x = toTensor(io['in.sample']!) as tf.Tensor4D;
+    const time = toTensor(io['in.timestep']!) as tf.Tensor1D;
+    const before = tf.memory().numTensors;
+    const out = model.forward(x, time);
+    expect(tf.memory().numTensors).toBe(before + 1);
+    expect(relativeError(out.dataSync(), toTensor(io['out.sample']!).dataSync())).toBeLessThan(tolerance);
     model.dispose();
   });
 

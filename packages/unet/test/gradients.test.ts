@@ -2,8 +2,15 @@ import { switchTo, testEngines } from '@mezzotint/backend/testing';
 import { type Module, TorchGenerator } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { type ClassifierPool, NoisyClassifier, SuperResolutionUNet, UNet, type UNetConfig } from '../src/index.js';
-import { randomise, tinyClassifier, tinyUNet } from './support/tiny.js';
+import {
+  type ClassifierPool,
+  NoisyClassifier,
+  SuperResolutionUNet,
+  UNet,
+  UNet2D,
+  type UNetConfig,
+} from '../src/index.js';
+import { randomise, tinyClassifier, tinyUNet, tinyUNet2D } from './support/tiny.js';
 
 const x = () => tf.tensor4d(new TorchGenerator(2).randn(2 * 8 * 8 * 2), [2, 8, 8, 2]);
 
@@ -90,6 +97,12 @@ describe.each(await testEngines())('on %s, gradients reach every parameter, and 
     const [images, time] = [x(), tf.tensor1d([5, 300])];
     const lowRes = tf.tensor4d(new TorchGenerator(4).randn(2 * 4 * 4 * 2), [2, 4, 4, 2]);
     await check(model, () => model.forward(images, time, { lowRes }));
+  });
+
+  test('UNet2D', async () => {
+    const model = new UNet2D(tinyUNet2D);
+    const [images, time, labels] = [x(), tf.tensor1d([5, 300]), tf.tensor1d([0, 2], 'int32')];
+    await check(model, () => model.forward(images, time, { labels }));
   });
 
   test.each<ClassifierPool>(['attention', 'adaptive', 'spatial', 'spatial_v2'])('NoisyClassifier: %s', async (pool) => {

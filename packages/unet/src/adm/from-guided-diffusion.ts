@@ -1,8 +1,10 @@
-import { InvalidArgumentError } from '@mezzotint/core';
+import { readerOf } from '../json-reader.js';
 import type { ClassifierConfig, ClassifierPool, EncoderConfig, HeadRule, UNetConfig } from './config.js';
 
 /** Arguments that change how the reference computes (checkpointing, half precision), not what. */
-const withoutEffect = ['use_checkpoint', 'use_fp16'];
+const ignored = (key: string) => key === 'use_checkpoint' || key === 'use_fp16';
+
+const fixed = { dims: 2 };
 
 const encoderKeys = {
   image_size: undefined,
@@ -14,7 +16,6 @@ const encoderKeys = {
   dropout: 0,
   channel_mult: [1, 2, 4, 8],
   conv_resample: true,
-  dims: 2,
   num_heads: 1,
   num_head_channels: -1,
   num_heads_upsample: -1,
@@ -30,7 +31,11 @@ const encoderKeys = {
  * @throws InvalidArgumentError naming every unknown, missing or unusable key
  */
 export function fromGuidedDiffusion(json: unknown): UNetConfig {
-  const read = reader('fromGuidedDiffusion', json, { ...encoderKeys, num_classes: null });
+  const read = readerOf('fromGuidedDiffusion', json, {
+    defaults: { ...encoderKeys, num_classes: null },
+    fixed,
+    ignored,
+  });
   const upHeads = read('num_heads_upsample') as number;
   const encoder = encoderConfig(read);
   return {
@@ -46,7 +51,11 @@ export function fromGuidedDiffusion(json: unknown): UNetConfig {
  * @throws InvalidArgumentError naming every unknown, missing or unusable key
  */
 export function classifierFromGuidedDiffusion(json: unknown): ClassifierConfig {
-  const read = reader('classifierFromGuidedDiffusion', json, { ...encoderKeys, pool: 'adaptive' });
+  const read = readerOf('classifierFromGuidedDiffusion', json, {
+    defaults: { ...encoderKeys, pool: 'adaptive' },
+    fixed,
+    ignored,
+  });
   return {
     ...encoderConfig(read),
     classes: read('out_channels') as number,
@@ -75,26 +84,4 @@ function encoderConfig(read: Read): EncoderConfig {
     groups: 32,
     dropout: read('dropout') as number,
   };
-}
-
-/** Looks keys up with their defaults (undefined: required) after checking that all are there and none is foreign. */
-function reader(who: string, json: unknown, defaults: Readonly<Record<string, unknown>>): Read {
-  if (typeof json !== 'object' || json === null || Array.isArray(json)) {
-    throw new InvalidArgumentError(
-      who,
-      `expected a JSON object of guided-diffusion's arguments, got ${JSON.stringify(json)}`,
-    );
-  }
-  const given = json as Readonly<Record<string, unknown>>;
-  const problems = [
-    ...Object.keys(given)
-      .filter((key) => !(key in defaults) && !withoutEffect.includes(key))
-      .map((key) => `${key}: not an argument of this class`),
-    ...Object.keys(defaults)
-      .filter((key) => defaults[key] === undefined && given[key] === undefined)
-      .map((key) => `${key}: missing, and it has no default`),
-  ];
-  if ((given.dims ?? 2) !== 2) problems.push(`dims: expected 2 (images), got ${JSON.stringify(given.dims)}`);
-  if (problems.length > 0) throw new InvalidArgumentError(who, problems);
-  return (key) => (given[key] === undefined ? defaults[key] : given[key]);
 }

@@ -1,10 +1,10 @@
 import { Module, normal, Param, type RandomStream } from '@mezzotint/core';
 import { attention, type Conv2d, GroupNorm, Linear, silu, timestepEmbedding } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
+import { imageProblems, throwIf, timeProblems } from '../inputs.js';
 import { embeddingWidth, joinHeads, PointwiseConv1d, splitHeads, zeroConv } from './blocks.js';
 import { type ClassifierConfig, headCount, levelChannels, spatialWidth, totalDownsampling } from './config.js';
 import { buildEncoder, buildMiddle, runStage, type Stage } from './encoder.js';
-import { imageProblems, throwIf, timeProblems } from './inputs.js';
 import { validateClassifierConfig } from './validate.js';
 
 /** What a classifier takes beside the image and the time. */
@@ -58,7 +58,7 @@ export class NoisyClassifier extends Module {
    */
   features(x: tf.Tensor4D, time: tf.Tensor1D, { rng }: ClassifierInputs = {}): tf.Tensor2D {
     const { inChannels, imageSize, modelChannels, pool } = this.config;
-    const problems = [...imageProblems('x', x, inChannels, this.config), ...timeProblems(time, x)];
+    const problems = [...imageProblems('x', x, inChannels, totalDownsampling(this.config)), ...timeProblems(time, x)];
     if (problems.length === 0 && pool === 'attention' && (x.shape[1] !== imageSize || x.shape[2] !== imageSize)) {
       problems.push(`x: attention pooling takes ${imageSize} x ${imageSize} only, got ${x.shape[1]} x ${x.shape[2]}`);
     }

@@ -1,7 +1,7 @@
 import { resizeBilinear } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
+import { throwIf } from '../inputs.js';
 import type { UNetConfig } from './config.js';
-import { throwIf } from './inputs.js';
 import { UNet, type UNetInputs } from './unet.js';
 
 /** What an upsampler takes beside the noisy image and the time. */

@@ -1,10 +1,10 @@
 import { Module, type RandomStream } from '@mezzotint/core';
 import { type Conv2d, Embedding, GroupNorm, Linear, silu, timestepEmbedding } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
+import { imageProblems, labelProblems, throwIf, timeProblems } from '../inputs.js';
 import { AttentionBlock, embeddingWidth, ResBlock, Upsample, zeroConv } from './blocks.js';
-import { headCount, levelChannels, type UNetConfig } from './config.js';
+import { headCount, levelChannels, totalDownsampling, type UNetConfig } from './config.js';
 import { buildEncoder, buildMiddle, runStage, type Stage } from './encoder.js';
-import { imageProblems, throwIf, timeProblems } from './inputs.js';
 import { validateUNetConfig } from './validate.js';
 
 /** What a UNet takes beside the noisy image and the time. */
@@ -54,9 +54,9 @@ export class UNet extends Module {
    */
   forward(x: tf.Tensor4D, time: tf.Tensor1D, { labels, rng }: UNetInputs = {}): tf.Tensor4D {
     throwIf(this.constructor.name, [
-      ...imageProblems('x', x, this.config.inChannels, this.config),
+      ...imageProblems('x', x, this.config.inChannels, totalDownsampling(this.config)),
       ...timeProblems(time, x),
-      ...this.labelProblems(labels, x),
+      ...labelProblems(labels, x, this.config.classes),
     ]);
     return tf.tidy(() => {
       const emb = this.embed(time, labels); //                                        [N, 4C]
@@ -79,15 +79,6 @@ export class UNet extends Module {
     const wave = timestepEmbedding(time, this.config.modelChannels); //               [N, C]
     const emb = this.time_embed[2].forward(silu(this.time_embed[0].forward(wave))); // [N, 4C]
     return silu(labels === undefined ? emb : tf.add(emb, this.label_emb!.forward(labels)));
-  }
-
-  private labelProblems(labels: tf.Tensor1D | undefined, x: tf.Tensor): string[] {
-    const { classes } = this.config;
-    if (classes === null) return labels === undefined ? [] : ['labels: this model is unconditional; leave them out'];
-    const expected = `labels: expected int32 [${x.shape[0]}], one class in [0, ${classes}) an image`;
-    if (labels === undefined) return [`${expected}, got none`];
-    const fits = labels.rank === 1 && labels.shape[0] === x.shape[0] && labels.dtype === 'int32';
-    return fits ? [] : [`${expected}, got ${labels.dtype} [${labels.shape}]`];
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Preset } from '@mezzotint/core';
 import type { NoisyClassifier } from '../adm/noisy-classifier.js';
 import type { UNet } from '../adm/unet.js';
+import type { UNet2D } from '../diffusers/unet-2d.js';
 import {
   adm64,
   adm64To256Upsampler,
@@ -18,7 +19,7 @@ import { ddpmCifar10, iddpm64, iddpmCifar10 } from './ddpm.js';
 import { benchUnet, digits, digitsClassifier } from './small.js';
 
 /** Every preset of this package. */
-export const presets: readonly Preset<UNet | NoisyClassifier>[] = [
+export const presets: readonly Preset<UNet | UNet2D | NoisyClassifier>[] = [
   adm64,
   adm128,
   adm256,

@@ -1,5 +1,5 @@
 import { type HostTensor, type Module, TorchGenerator } from '@mezzotint/core';
-import type { ClassifierConfig, UNetConfig } from '../../src/index.js';
+import type { ClassifierConfig, UNet2DConfig, UNetConfig } from '../../src/index.js';
 
 const encoder = {
   imageSize: 8,
@@ -20,6 +20,26 @@ const encoder = {
 export const tinyUNet: UNetConfig = { ...encoder, outChannels: 4, headsUp: { channels: 4 }, classes: 3 };
 
 export const tinyClassifier: ClassifierConfig = { ...encoder, pool: 'attention', classes: 5 };
+
+export const tinyUNet2D: UNet2DConfig = {
+  inChannels: 2,
+  outChannels: 2,
+  blockChannels: [8, 16],
+  layersPerBlock: 1,
+  downAttention: [false, true],
+  upAttention: [true, false],
+  midAttention: true,
+  headChannels: 8,
+  groups: 4,
+  epsilon: 1e-5,
+  dropout: 0,
+  timeOrder: 'cos-sin',
+  timeShift: 0,
+  downsamplePadding: 1,
+  centerInput: true,
+  midScale: 2,
+  classes: 3,
+};
 
 /** Weights where nothing is zero, so that every parameter matters: normals of deviation 0.2, scales of norms around 1. */
 export async function randomise(model: Module, seed = 1): Promise<void> {

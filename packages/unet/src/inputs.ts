@@ -1,13 +1,11 @@
 import { InvalidArgumentError } from '@mezzotint/core';
 import type * as tf from '@tensorflow/tfjs-core';
-import { type EncoderConfig, totalDownsampling } from './config.js';
 
-/** What is wrong with images `[N, H, W, channels]` whose sides the levels must divide. */
-export function imageProblems(name: string, x: tf.Tensor, channels: number, config: EncoderConfig): string[] {
+/** What is wrong with images `[N, H, W, channels]` whose sides `factor` must divide. */
+export function imageProblems(name: string, x: tf.Tensor, channels: number, factor: number): string[] {
   if (x.rank !== 4 || x.shape[3] !== channels) {
     return [`${name}: expected [N, H, W, ${channels}], got [${x.shape}]`];
   }
-  const factor = totalDownsampling(config);
   const [, height, width] = x.shape as [number, number, number, number];
   if (height % factor === 0 && width % factor === 0) return [];
   return [`${name}: expected a height and a width that ${factor} divides, got ${height} x ${width}; resize or pad it`];
@@ -17,6 +15,15 @@ export function imageProblems(name: string, x: tf.Tensor, channels: number, conf
 export function timeProblems(time: tf.Tensor, x: tf.Tensor): string[] {
   if (time.rank === 1 && time.shape[0] === x.shape[0]) return [];
   return [`time: expected [${x.shape[0]}], one time an image, got [${time.shape}]`];
+}
+
+/** What is wrong with labels int32 `[N]` for images `[N, ...]` of a model with so many classes (null: unconditional). */
+export function labelProblems(labels: tf.Tensor | undefined, x: tf.Tensor, classes: number | null): string[] {
+  if (classes === null) return labels === undefined ? [] : ['labels: this model is unconditional; leave them out'];
+  const expected = `labels: expected int32 [${x.shape[0]}], one class in [0, ${classes}) an image`;
+  if (labels === undefined) return [`${expected}, got none`];
+  const fits = labels.rank === 1 && labels.shape[0] === x.shape[0] && labels.dtype === 'int32';
+  return fits ? [] : [`${expected}, got ${labels.dtype} [${labels.shape}]`];
 }
 
 /** Throws when there is a problem. */
