@@ -1,9 +1,10 @@
 import type { Module } from '@mezzotint/core';
 import type { Adapter } from '../adapter.js';
 import { admClassifier, admUNet, admUpsampler } from './adm.js';
+import { unet2d } from './unet-2d.js';
 
 /** Every family that we have models for. */
-const adapters: readonly Adapter<Module>[] = [admUNet, admUpsampler, admClassifier];
+const adapters: readonly Adapter<Module>[] = [admUNet, admUpsampler, admClassifier, unet2d];
 
 /** The adapter that knows a class of origin.json; undefined when there is no such model yet. */
 export function adapterOf(className: string): Adapter<Module> | undefined {
