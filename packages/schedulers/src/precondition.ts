@@ -82,6 +82,40 @@ export function clampedWithVariance<C>(model: VarianceDenoiser<C>, limit = 1): V
     });
 }
 
+/**
+ * Dynamic thresholding: clips each image's estimate to [-s, s], s the given quantile of its |x0| (at least 1, at most `max`),
+ * and divides by s. Imagen (Saharia et al. 2022, arXiv 2205.11487), section 2.3. The numbers are sorted on the host, once a
+ * step.
+ *
+ * @param options quantile, 0.995; max, the largest s, 1 (which is `clamped`) in diffusers, Infinity in the paper
+ */
+export function thresholded<C>(
+  model: Denoiser<C>,
+  { quantile = 0.995, max = Number.POSITIVE_INFINITY }: { readonly quantile?: number; readonly max?: number } = {},
+): Denoiser<C> {
+  return (x, at, cond) =>
+    tf.tidy(() => {
+      const x0 = model(x, at, cond);
+      const n = x0.shape[0];
+      const values = tf.abs(x0).dataSync();
+      const size = values.length / n;
+      const limits = Float32Array.from({ length: n }, (_, i) => {
+        const sorted = values.slice(i * size, (i + 1) * size).sort();
+        return Math.min(Math.max(quantileOf(sorted, quantile), 1), max);
+      });
+      const s = tf.tensor4d(limits, [n, 1, 1, 1]);
+      return tf.div(tf.minimum(tf.maximum(x0, tf.neg(s)), s), s);
+    });
+}
+
+/** The quantile of sorted numbers, linear between neighbours (NumPy, PyTorch). */
+function quantileOf(sorted: ArrayLike<number>, quantile: number): number {
+  const at = quantile * (sorted.length - 1);
+  const low = Math.floor(at);
+  const high = Math.min(low + 1, sorted.length - 1);
+  return sorted[low]! + (at - low) * (sorted[high]! - sorted[low]!);
+}
+
 function weightsOf(parameterisation: Parameterisation, at: NoiseLevel) {
   const weights = parameterisation(at);
   if (!Number.isFinite(weights.skip + weights.output + weights.input)) {

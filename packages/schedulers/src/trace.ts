@@ -11,24 +11,25 @@ export type HostDenoiser = (x: Float64Array, at: NoiseLevel) => Float64Array;
 /**
  * Runs a solver on plain float64 arrays, without TensorFlow.js: for proofs, toy data and plots. Yields every step.
  *
+ * @param from x at the table's first level, or a state that a step of another trace ended in
  * @throws InvalidArgumentError when solver and table do not fit
  */
 export function* trace<K extends Kind>(
   solver: Solver<K, 'estimate'>,
   model: HostDenoiser,
-  x: Float64Array,
+  from: Float64Array | State<Float64Array>,
   table: Table<NoInfer<K>>,
   { noise }: { readonly noise?: NoiseSource } = {},
 ): Generator<Advance<Float64Array>, void, undefined> {
   checkPair(solver, table, noise);
+  let state: State<Float64Array> = from instanceof Float64Array ? { x: from, memory: [], numbers: [] } : from;
   const means: Means<Float64Array> = {
     space: float64Space,
     table,
     estimate: model,
     estimateWithVariance: (y, at) => ({ x0: model(y, at), share: new Float64Array(y.length) }),
-    noise: (a, b) => float64Space.fromHost(noise!.draw([x.length], noiseRatio(a), noiseRatio(b))),
+    noise: (a, b) => float64Space.fromHost(noise!.draw([state.x.length], noiseRatio(a), noiseRatio(b))),
   };
-  let state: State<Float64Array> = { x, memory: [], numbers: [] };
   const count = solver.steps(table);
   for (let i = 0; i < count; i++) {
     const advance = solver.step(i, state, means);

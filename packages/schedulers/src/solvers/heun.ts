@@ -1,6 +1,6 @@
 import type { NoiseLevel } from '@mezzotint/core';
 import { firstOrder } from '../coefficients.js';
-import { type Advance, DIFFUSION, type Means, type Solver, type State, solver } from '../solver.js';
+import { DIFFUSION, type Means, type Solver, solver } from '../solver.js';
 import { levelAt } from '../tables/table.js';
 import { needsSignal } from './parts.js';
 
@@ -13,7 +13,11 @@ export function heun(): Solver<'vp' | 've', 'estimate'> {
     name: 'heun',
     kinds: DIFFUSION,
     problems: needsSignal,
-    step: (i, state, means) => heunStep(i, state, means, ({ alpha }) => alpha),
+    step(i, { x }, means) {
+      const level = levelAt(means.table, i);
+      const next = heunStep(x, level, levelAt(means.table, i + 1), means, ({ alpha }) => alpha);
+      return { ...next, level, memory: [], numbers: [] };
+    },
   });
 }
 
@@ -25,26 +29,31 @@ export function flowHeun(): Solver<'flow', 'estimate'> {
   return solver({
     name: 'flow-heun',
     kinds: ['flow'],
-    step: (i, state, means) => heunStep(i, state, means, () => 1),
+    step(i, { x }, means) {
+      const level = levelAt(means.table, i);
+      const next = heunStep(x, level, levelAt(means.table, i + 1), means, () => 1);
+      return { ...next, level, memory: [], numbers: [] };
+    },
   });
 }
 
-/** Heun for y = x / g, r = sigma / g, where dy/dr = (y - c D) / r with a constant c. */
-function heunStep<V>(
-  i: number,
-  { x }: State<V>,
-  { space, table, estimate }: Means<V>,
+/**
+ * One Heun step of y = x / g, r = sigma / g, where dy/dr = (y - c D) / r with a constant c: y' = y + (r' - r) / 2
+ * (slope + slope'). First order to sigma = 0.
+ */
+export function heunStep<V>(
+  x: V,
+  from: NoiseLevel,
+  to: NoiseLevel,
+  { space, estimate }: Means<V>,
   gauge: (level: NoiseLevel) => number,
-): Advance<V> {
-  const level = levelAt(table, i);
-  const to = levelAt(table, i + 1);
-  const x0 = estimate(x, level);
-  const { p, q } = firstOrder(level, to);
+): { readonly x: V; readonly x0: V } {
+  const x0 = estimate(x, from);
+  const { p, q } = firstOrder(from, to);
   const euler = space.combine([p, x], [q, x0]);
-  if (to.sigma === 0) return { x: euler, x0, level, memory: [], numbers: [] };
-  // y' = y + (slope + slope') (r' - r) / 2; below in x = g y.
-  const [g, g2] = [gauge(level), gauge(to)];
-  const [r, r2] = [level.sigma / g, to.sigma / g2];
+  if (to.sigma === 0) return { x: euler, x0 };
+  const [g, g2] = [gauge(from), gauge(to)];
+  const [r, r2] = [from.sigma / g, to.sigma / g2];
   const half = (r2 - r) / 2;
   const x02 = estimate(euler, to);
   const next = space.combine(
@@ -53,5 +62,5 @@ function heunStep<V>(
     [half / r2, euler],
     [-g2 * (half / r2), x02],
   );
-  return { x: next, x0, level, memory: [], numbers: [] };
+  return { x: next, x0 };
 }

@@ -51,22 +51,23 @@ export function interpolatedCosineLogSnr({
 }
 
 /**
- * Variance-preserving rows at u = 1, 1 - 1/n, ..., 0 of a log-SNR curve, and a last clean one where asked.
+ * Variance-preserving rows of a log-SNR curve at even steps of u from 1 to 0, for n steps.
  *
  * @param steps n
- * @param final `clean` replaces u = 0 by sigma = 0; `curve` keeps it
- * @param clock the network's times; log snr itself is `logSnrClock`
+ * @param options final: `clean` replaces u = 0 by sigma = 0, `curve` ends at u = 0, `added` has n rows from u = 1 to 0 and
+ *   sigma = 0 after them; clock: the network's times (`logSnrClock` where it is told log SNR itself)
  */
 export function logSnrTable(
   curve: LogSnr,
   steps: number,
-  { final = 'clean', clock }: { readonly final?: 'clean' | 'curve'; readonly clock?: Clock } = {},
+  { final = 'clean', clock }: { readonly final?: 'clean' | 'curve' | 'added'; readonly clock?: Clock } = {},
 ): Table<'vp'> {
   if (!Number.isInteger(steps) || steps < 1) {
     throw new InvalidArgumentError('logSnrTable', `steps must be an integer of at least 1, got ${steps}`);
   }
+  const last = final === 'added' ? Math.max(steps - 1, 1) : steps;
   const rows = Array.from({ length: steps + 1 }, (_, i) =>
-    levelOf('vp', i === steps && final === 'clean' ? 0 : Math.exp(-curve((steps - i) / steps) / 2)),
+    levelOf('vp', i === steps && final !== 'curve' ? 0 : Math.exp(-curve((last - i) / last) / 2)),
   );
   const alpha = Float64Array.from(rows, (row) => row.alpha);
   const sigma = Float64Array.from(rows, (row) => row.sigma);
