@@ -10,7 +10,7 @@ export const wasm: Engine = {
     const backend = await import('@tensorflow/tfjs-backend-wasm');
     if (tf.findBackend('wasm') == null && isNode()) backend.setWasmPaths(await packageFolder());
     registerWasmKernels();
-    await activate('wasm');
+    await withoutNewListeners(() => activate('wasm'));
     const simd = await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT');
     const threads = backend.getThreadsCount();
     return {
@@ -31,4 +31,17 @@ async function packageFolder(): Promise<string> {
   const { createRequire } = await import('node:module');
   const { dirname } = await import('node:path');
   return `${dirname(createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm'))}/`;
+}
+
+/** The module's loader catches every uncaught error of the program, to print its whole source: undo that. */
+async function withoutNewListeners(body: () => Promise<void>): Promise<void> {
+  if (!isNode()) return body();
+  const before = new Set(
+    process.listeners('uncaughtException').concat(process.listeners('unhandledRejection') as never),
+  );
+  await body();
+  for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
+    const added = process.listeners(event as 'uncaughtException').filter((listener) => !before.has(listener));
+    for (const listener of added) process.removeListener(event, listener);
+  }
 }

@@ -57,7 +57,12 @@ export function padded(x: tf.Tensor4D, info: tf.backend_util.Conv2DInfo): tf.Ten
   const bottom = (info.outHeight - 1) * info.strideHeight + info.filterHeight - top - info.inHeight;
   const right = (info.outWidth - 1) * info.strideWidth + info.filterWidth - left - info.inWidth;
   if ([top, left, bottom, right].every((side) => side <= 0)) return x;
-  return tf.pad(x, [[0, 0], [top, Math.max(bottom, 0)], [left, Math.max(right, 0)], [0, 0]]); // biome-ignore format: a row each
+  return tf.pad(x, [
+    [0, 0],
+    [top, Math.max(bottom, 0)],
+    [left, Math.max(right, 0)],
+    [0, 0],
+  ]);
 }
 
 /** What the tap (u, v) sees of the padded image: every stride-th pixel of the two axes. */
@@ -75,7 +80,12 @@ export function shift(
   if (strideHeight === 1 && strideWidth === 1) return tf.slice(image, begin, size);
   const strides = [1, 1, 1, 1];
   [strides[rows], strides[columns]] = [strideHeight, strideWidth];
-  return tf.stridedSlice(image, begin, begin.map((from, axis) => from + size[axis]!), strides); // biome-ignore format: short
+  return tf.stridedSlice(
+    image,
+    begin,
+    begin.map((from, axis) => from + size[axis]!),
+    strides,
+  );
 }
 
 /** dX = the convolution of dy, spread by the stride, with the flipped kernel. */
@@ -117,8 +127,17 @@ function sides(length: number, wanted: number, taps: number, paddedBefore: numbe
 function dilate(x: tf.Tensor4D, strideHeight: number, strideWidth: number): tf.Tensor4D {
   if (strideHeight === 1 && strideWidth === 1) return x;
   const [n, h, w, c] = x.shape;
-  const wide = tf.pad(x, [[0, 0], [0, 0], [0, 0], [0, c * (strideWidth - 1)]]); // biome-ignore format: a row each
+  const wide = tf.pad(x, [
+    [0, 0],
+    [0, 0],
+    [0, 0],
+    [0, c * (strideWidth - 1)],
+  ]);
   const row = w * strideWidth * c;
-  const tall = tf.pad(tf.reshape(wide, [n, h, row]), [[0, 0], [0, 0], [0, row * (strideHeight - 1)]]); // biome-ignore format: a row each
+  const tall = tf.pad(tf.reshape(wide, [n, h, row]), [
+    [0, 0],
+    [0, 0],
+    [0, row * (strideHeight - 1)],
+  ]);
   return tf.reshape(tall, [n, h * strideHeight, w * strideWidth, c]);
 }

@@ -1,10 +1,18 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { conv2dBackpropFilter, conv2dBackpropInput } from './conv2d-gradients.js';
 import { depthwiseBackpropFilter, depthwiseBackpropInput } from './depthwise-gradients.js';
+import { matMul } from './matmul.js';
+import { mean, sum } from './reductions.js';
 import { unsortedSegmentSum } from './unsorted-segment-sum.js';
 
+/** Tensors by the names of a kernel's inputs. */
+export type KernelInputs = Readonly<Record<string, tf.Tensor | undefined>>;
+
 /** A kernel made of TensorFlow.js ops. */
-export type KernelBody = (inputs: Readonly<Record<string, tf.Tensor | undefined>>, attributes: unknown) => tf.Tensor;
+export type KernelBody = (inputs: KernelInputs, attributes: unknown) => tf.Tensor;
+
+/** A kernel that may still call the one that it replaces. */
+export type KernelReplacement = (inputs: KernelInputs, attributes: unknown, original: KernelBody) => tf.Tensor;
 
 /** Kernels that training needs and `@tensorflow/tfjs-backend-wasm` has not. */
 const MISSING: Readonly<Record<string, KernelBody>> = {
@@ -14,27 +22,48 @@ const MISSING: Readonly<Record<string, KernelBody>> = {
   UnsortedSegmentSum: unsortedSegmentSum,
 };
 
-/** Kernels that it has, but 10 to 40 times slower than need be. */
-const SLOW: Readonly<Record<string, KernelBody>> = {
+/** Kernels that it has, but wrong or many times slower than need be. */
+const REPLACED: Readonly<Record<string, KernelReplacement>> = {
+  BatchMatMul: matMul,
+  _FusedMatMul: matMul,
   Conv2DBackpropInput: conv2dBackpropInput,
+  Sum: sum,
+  Mean: mean,
 };
 
-/** Gives the wasm backend the kernels that it misses for training. Calling it again changes nothing. */
+const ours = new WeakSet<tf.KernelFunc>();
+
+/**
+ * Gives TensorFlow.js's wasm backend the kernels that it misses for training, and better ones for those that are wrong
+ * or slow. Call it after importing `@tensorflow/tfjs-backend-wasm` and before `tf.setBackend('wasm')`; `useBackend` does.
+ * Calling it again changes nothing.
+ */
 export function registerWasmKernels(): void {
-  for (const [name, body] of Object.entries(MISSING)) if (tf.getKernel(name, 'wasm') == null) register(name, body);
-  for (const [name, body] of Object.entries(SLOW)) {
-    const present = tf.getKernel(name, 'wasm');
-    if (present == null || OURS.has(present.kernelFunc)) continue;
-    tf.unregisterKernel(name, 'wasm');
-    register(name, body);
+  for (const [kernelName, body] of Object.entries(MISSING)) {
+    if (tf.getKernel(kernelName, 'wasm') == null)
+      tf.registerKernel({ kernelName, backendName: 'wasm', kernelFunc: kernel(body) });
+  }
+  for (const [kernelName, body] of Object.entries(REPLACED)) {
+    const present = tf.getKernel(kernelName, 'wasm');
+    if (present == null || ours.has(present.kernelFunc)) continue;
+    tf.unregisterKernel(kernelName, 'wasm');
+    tf.registerKernel({ ...present, kernelFunc: kernel(body, present.kernelFunc) });
   }
 }
 
-const OURS = new WeakSet<tf.KernelFunc>();
-
-function register(kernelName: string, body: KernelBody): void {
-  const kernelFunc: tf.KernelFunc = ({ inputs, attrs }) =>
-    tf.tidy(() => body(inputs as Record<string, tf.Tensor | undefined>, attrs));
-  OURS.add(kernelFunc);
-  tf.registerKernel({ kernelName, backendName: 'wasm', kernelFunc });
+function kernel(body: KernelReplacement, replaced?: tf.KernelFunc): tf.KernelFunc {
+  const kernelFunc: tf.KernelFunc = ({ inputs, attrs, backend }) => {
+    const original: KernelBody = (given, attributes) => {
+      const present = Object.entries(given).filter(([, tensor]) => tensor !== undefined);
+      const info = replaced!({
+        inputs: Object.fromEntries(present) as tf.NamedTensorInfoMap,
+        attrs: attributes as tf.NamedAttrMap,
+        backend,
+      });
+      return tf.engine().makeTensorFromTensorInfo(info as tf.TensorInfo);
+    };
+    return tf.tidy(() => body(inputs as KernelInputs, attrs, original));
+  };
+  ours.add(kernelFunc);
+  return kernelFunc;
 }
