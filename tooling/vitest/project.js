@@ -4,6 +4,6 @@ import { defineProject } from 'vitest/config';
 export function project(name) {
   return defineProject({
     ssr: { resolve: { conditions: ['@mezzotint/source', 'module', 'node', 'import', 'default'] } },
-    test: { name, include: ['test/**/*.test.ts'], environment: 'node', testTimeout: 30_000 },
+    test: { name, include: ['test/**/*.test.ts'], environment: 'node', testTimeout: 120_000 },
   });
 }

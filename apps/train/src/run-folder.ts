@@ -98,7 +98,7 @@ export class RunFolder {
   async plot(): Promise<void> {
     if (this.#lines.length === 0) return;
     const x = this.#lines.map((line) => line.step);
-    const loss = { name: 'loss', x, y: this.#lines.map((line) => line.loss), smooth: 0.9 };
+    const loss = { name: 'loss', x, y: this.#lines.map((line) => line.loss), smooth: 0.6 };
     const picture = plotLines([loss], { title: 'Training loss', xLabel: 'update', yLabel: 'loss', yScale: 'log' });
     await writePng(join(this.path, 'loss.png'), picture, { overwrite: true });
   }

@@ -1,0 +1,95 @@
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { openClassifier, openDiffusionModel, sampleImages } from '@mezzotint/app';
+import { useBackend } from '@mezzotint/backend';
+import { MezzotintError } from '@mezzotint/core';
+import * as tf from '@tensorflow/tfjs-core';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { tinyConfig, writeTinyModel } from '../src/testing/index.js';
+
+const root = mkdtempSync(join(tmpdir(), 'mezzotint-app-'));
+const good = join(root, 'good');
+let folder: string;
+
+beforeAll(async () => {
+  await useBackend({ engine: 'cpu' });
+  await writeTinyModel(good);
+});
+beforeEach(() => {
+  folder = mkdtempSync(join(root, 'case-'));
+  for (const file of ['config.json', 'model.safetensors']) copyFileSync(join(good, file), join(folder, file));
+});
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+const config = (change: object) =>
+  writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...tinyConfig, ...change }));
+const problem = async (): Promise<string> => {
+  const error: unknown = await openDiffusionModel(folder).then(
+    () => new Error('it opened'),
+    (e: unknown) => e,
+  );
+  expect(MezzotintError.isInstance(error)).toBe(true); // One of ours: a message for people, exit code 2.
+  return (error as Error).message;
+};
+
+test('opens what was saved, also as the model of a run', async () => {
+  const { model } = await openDiffusionModel(good);
+  expect(model.config.classes).toBe(3);
+  const run = join(root, 'run');
+  await writeTinyModel(join(run, 'model'));
+  expect((await openDiffusionModel(run)).path).toBe(join(run, 'model'));
+});
+
+test('names every wrong setting at once', async () => {
+  config({ image: { size: -1, channels: 2 }, process: { ...tinyConfig.process, betas: 'quadratic' } });
+  const text = await problem();
+  for (const place of ['image.size', 'image.channels', 'process.betas']) expect(text).toContain(place);
+});
+
+test('a network that does not fit its classes', async () => {
+  config({ classes: ['a', 'b', 'c'] });
+  expect(await problem()).toContain('3 classes need network.classes 4, it is 3');
+});
+
+test('weights of another architecture: all differences', async () => {
+  config({ network: { ...tinyConfig.network, channelMult: [1, 3] } });
+  expect(await problem()).toContain('Weights do not fit UNet');
+});
+
+test('a classifier is not a diffusion model', async () => {
+  await expect(openClassifier(folder)).rejects.toThrow(/format/);
+});
+
+test('damaged weights', async () => {
+  const file = join(folder, 'model.safetensors');
+  const bytes = readFileSync(file);
+  writeFileSync(file, bytes.subarray(0, bytes.length - 100));
+  expect(await problem()).toContain('model.safetensors');
+  writeFileSync(file, Buffer.concat([Buffer.from([255, 255, 255, 255, 255, 255, 0, 0]), bytes.subarray(8)]));
+  expect(await problem()).toContain('model.safetensors');
+});
+
+test('not a folder, an empty folder, broken JSON', async () => {
+  await expect(openDiffusionModel(join(root, 'nowhere'))).rejects.toThrow(/no such folder/);
+  await expect(openDiffusionModel(join(good, 'config.json'))).rejects.toThrow(/got a file/);
+  await expect(openDiffusionModel(mkdtempSync(join(root, 'empty-')))).rejects.toThrow(/holds no model/);
+  writeFileSync(join(folder, 'config.json'), '{');
+  expect(await problem()).toContain('not JSON');
+});
+
+test('an image depends on its seed and label alone, not on the batch that it is made in', async () => {
+  const opened = await openDiffusionModel(good);
+  const plan = { solver: 'ddpm', steps: 4, guidance: 2, seed: 3, labels: [0, 1, 1], count: 3 } as const;
+  const before = tf.memory().numTensors;
+  const whole = await sampleImages(opened, { ...plan, batchSize: 3 });
+  const single = await sampleImages(opened, { ...plan, batchSize: 1 });
+  const last = await sampleImages(opened, { ...plan, seed: 5, labels: [1], count: 1, batchSize: 1 });
+  expect(tf.memory().numTensors).toBe(before);
+  // One grey level: batches of another size may add floats in another order.
+  const near = (a: Uint8Array, b: Uint8Array) =>
+    a.forEach((v, i) => void expect(Math.abs(v - b[i]!)).toBeLessThanOrEqual(1));
+  near(whole.images, single.images);
+  near(whole.images.slice(128), last.images);
+  expect(new Set(whole.images).size).toBeGreaterThan(20); // A picture, not a constant.
+});

@@ -1,0 +1,155 @@
+"""PyTorch as a contestant of the bench: the same networks, written from the papers, 2 threads, one job a line of input.
+
+Prints one line of JSON when ready (or why it is not there) and one for each job.
+"""
+
+import json
+import math
+import resource
+import sys
+import time
+
+
+def say(value):
+    print(json.dumps(value), flush=True)
+
+
+try:
+    import torch
+    from torch import nn
+    from torch.nn import functional as F
+except Exception as error:  # Whatever keeps PyTorch from loading is what there is to say.
+    say({"unavailable": f"Python without PyTorch ({error})"})
+    sys.exit(0)
+
+torch.set_num_threads(2)
+torch.manual_seed(0)
+
+NETWORKS = {
+    "unet": dict(size=32, inputs=3, outputs=3, width=64, mults=[1, 2, 2], blocks=2, attention={2}, head=64, groups=32, classes=None, conv=True, batch=8),
+    "digits": dict(size=28, inputs=1, outputs=1, width=32, mults=[0.5, 1, 2], blocks=1, attention={4}, head=32, groups=8, classes=11, conv=False, batch=64),
+}
+
+
+class Block(nn.Module):
+    """Residual block with GroupNorm(h) (1 + scale) + shift. Dhariwal and Nichol 2021, section 3."""
+
+    def __init__(self, cin, cout, emb, groups):
+        super().__init__()
+        self.norm1, self.conv1 = nn.GroupNorm(groups, cin), nn.Conv2d(cin, cout, 3, padding=1)
+        self.emb = nn.Linear(emb, 2 * cout)
+        self.norm2, self.conv2 = nn.GroupNorm(groups, cout), nn.Conv2d(cout, cout, 3, padding=1)
+        self.skip = nn.Conv2d(cin, cout, 1) if cin != cout else nn.Identity()
+
+    def forward(self, x, emb):
+        h = self.conv1(F.silu(self.norm1(x)))
+        scale, shift = self.emb(emb)[:, :, None, None].chunk(2, dim=1)
+        return self.skip(x) + self.conv2(F.silu(self.norm2(h) * (1 + scale) + shift))
+
+
+class Attention(nn.Module):
+    def __init__(self, channels, head, groups):
+        super().__init__()
+        self.heads = channels // head
+        self.norm, self.qkv, self.proj = nn.GroupNorm(groups, channels), nn.Conv1d(channels, 3 * channels, 1), nn.Conv1d(channels, channels, 1)
+
+    def forward(self, x, _):
+        n, c, h, w = x.shape
+        q, k, v = self.qkv(self.norm(x).flatten(2)).view(n, 3, self.heads, c // self.heads, h * w).transpose(3, 4).unbind(1)
+        out = F.scaled_dot_product_attention(q, k, v).transpose(2, 3).reshape(n, c, h * w)
+        return x + self.proj(out).view(n, c, h, w)
+
+
+class Resample(nn.Module):
+    def __init__(self, channels, up, conv):
+        super().__init__()
+        self.up = up
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1, stride=1 if up else 2) if conv else None
+
+    def forward(self, x, _):
+        if self.up:
+            x = F.interpolate(x, scale_factor=2, mode="nearest")
+            return self.conv(x) if self.conv else x
+        return self.conv(x) if self.conv else F.avg_pool2d(x, 2)
+
+
+class UNet(nn.Module):
+    def __init__(self, size, inputs, outputs, width, mults, blocks, attention, head, groups, classes, conv, batch):
+        super().__init__()
+        self.width, emb = width, 4 * width
+        self.time = nn.Sequential(nn.Linear(width, emb), nn.SiLU(), nn.Linear(emb, emb))
+        self.label = nn.Embedding(classes, emb) if classes else None
+        channels = [int(m * width) for m in mults]
+        self.first = nn.Conv2d(inputs, channels[0], 3, padding=1)
+        self.down, self.decoder, skips, c = nn.ModuleList(), nn.ModuleList(), [channels[0]], channels[0]
+
+        def stage(cin, cout, factor):
+            layers = [Block(cin, cout, emb, groups)]
+            return nn.ModuleList(layers + [Attention(cout, head, groups)] if factor in attention else layers)
+
+        for level, cout in enumerate(channels):
+            for _ in range(blocks):
+                self.down.append(stage(c, cout, 2**level))
+                c = cout
+                skips.append(c)
+            if level < len(channels) - 1:
+                self.down.append(nn.ModuleList([Resample(c, False, conv)]))
+                skips.append(c)
+        self.middle = nn.ModuleList([Block(c, c, emb, groups), Attention(c, head, groups), Block(c, c, emb, groups)])
+        for level, cout in reversed(list(enumerate(channels))):
+            for i in range(blocks + 1):
+                layers = stage(c + skips.pop(), cout, 2**level)
+                c = cout
+                if level > 0 and i == blocks:
+                    layers.append(Resample(c, True, conv))
+                self.decoder.append(layers)
+        self.out = nn.Sequential(nn.GroupNorm(groups, c), nn.SiLU(), nn.Conv2d(c, outputs, 3, padding=1))
+
+    def forward(self, x, t, labels):
+        half = self.width // 2
+        angles = t[:, None] * torch.exp(-math.log(10000) * torch.arange(half) / half)
+        emb = self.time(torch.cat([angles.cos(), angles.sin()], dim=1))
+        if self.label is not None:
+            emb = emb + self.label(labels)
+        emb = F.silu(emb)
+        h, skips = self.first(x), []
+        skips.append(h)
+        for stage in self.down:
+            for layer in stage:
+                h = layer(h, emb)
+            skips.append(h)
+        for layer in self.middle:
+            h = layer(h, emb)
+        for stage in self.decoder:
+            h = torch.cat([h, skips.pop()], dim=1)
+            for layer in stage:
+                h = layer(h, emb)
+        return self.out(h)
+
+
+config = NETWORKS[sys.argv[1]]
+net = UNet(**config)
+x = torch.randn(config["batch"], config["inputs"], config["size"], config["size"])
+t = torch.linspace(1, 999, config["batch"])
+labels = torch.zeros(config["batch"], dtype=torch.long)
+optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4, weight_decay=0.01)
+
+
+def forward():
+    with torch.no_grad():
+        net(x, t, labels)
+
+
+def train():
+    optimizer.zero_grad(set_to_none=True)
+    net(x, t, labels).square().mean().backward()
+    nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+    optimizer.step()
+
+
+JOBS = {"forward": forward, "train": train}
+say({"name": "pytorch", "version": torch.__version__, "jobs": list(JOBS), "parameters": sum(p.numel() for p in net.parameters())})
+for line in sys.stdin:
+    start = time.perf_counter()
+    JOBS[line.strip()]()
+    say({"milliseconds": 1000 * (time.perf_counter() - start), "peakBytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024})
