@@ -56,15 +56,10 @@ export abstract class Module {
     const source = asWeightSource(weights);
     const params = this.params();
     this.#checkFit(source, params);
-    const staged: Array<ReturnType<Param['stage']>> = [];
+    const staged: Staged[] = [];
     try {
       for (const [name, param] of params) {
-        const tensor = await source.read(name);
-        try {
-          staged.push(param.stage(tensor));
-        } catch (cause) {
-          throw new InvalidFileError(source.name, `${name}: ${(cause as Error).message}`, { cause });
-        }
+        staged.push(stage(param, name, await source.read(name), source));
       }
     } catch (error) {
       for (const value of staged) value.discard();
@@ -81,6 +76,11 @@ export abstract class Module {
     return state;
   }
 
+  /** Frees the weights; the module can be initialised or loaded again. */
+  dispose(): void {
+    for (const param of this.params().values()) param.dispose();
+  }
+
   #checkFit(source: WeightSource, params: ReadonlyMap<string, Param>): void {
     const missing = [...params.keys()].filter((name) => !source.tensors.has(name));
     const unexpected = [...source.tensors.keys()].filter((name) => !params.has(name));
@@ -95,10 +95,16 @@ export abstract class Module {
       throw new WeightsMismatchError(this.constructor.name, missing, unexpected, mismatched);
     }
   }
+}
 
-  /** Frees the weights; the module can be initialised or loaded again. */
-  dispose(): void {
-    for (const param of this.params().values()) param.dispose();
+type Staged = ReturnType<Param['stage']>;
+
+function stage(param: Param, name: string, tensor: HostTensor, source: WeightSource): Staged {
+  try {
+    return param.stage(tensor);
+  } catch (cause) {
+    if (!InvalidArgumentError.isInstance(cause)) throw cause;
+    throw new InvalidFileError(source.name, `${name}: ${cause.message}`, { cause });
   }
 }
 
