@@ -51,8 +51,12 @@ export interface ImageBatches {
   readonly batchesPerEpoch: number;
   next(): Promise<ImageBatch>;
   state(): BatchesState;
-  /** @throws InvalidArgumentError when the state is of other data or other options; nothing changes then */
-  resume(state: BatchesState): void;
+  /**
+   * Goes to a place that `state()` gave, also after JSON.
+   *
+   * @throws InvalidArgumentError when it is no state, or of other data or other options; nothing changes then
+   */
+  resume(state: unknown): void;
 }
 
 /**
@@ -110,10 +114,10 @@ export function batches(set: ImageSet, { batchSize, seed, flip = false, last = '
     },
     state: () => ({ epoch, batch, of }),
     resume(state) {
-      const wrong = differences(state, of, batchesPerEpoch);
+      const { wrong, place } = placeOf(state, of, batchesPerEpoch);
       if (wrong.length > 0) throw new InvalidArgumentError('batches.resume', wrong);
-      epoch = state.epoch;
-      batch = state.batch;
+      epoch = place.epoch;
+      batch = place.batch;
     },
   };
 }
@@ -139,16 +143,16 @@ function gather(set: ImageSet, indices: Int32Array, flips: Uint8Array | null): I
   return { images, labels, shape: [indices.length, height, width, channels] };
 }
 
-/** What keeps `state` from being resumed on `of`, one line each. */
-function differences(state: BatchesState, of: BatchesSource, batchesPerEpoch: number): string[] {
+/** Where `state` says to go, and what keeps it from being resumed on `of`, one line each. */
+function placeOf(state: unknown, of: BatchesSource, batchesPerEpoch: number) {
+  const { epoch = -1, batch = -1, of: its } = (state ?? {}) as Partial<BatchesState>;
   const wrong = [];
   for (const key of Object.keys(of) as (keyof BatchesSource)[]) {
-    if (state.of?.[key] !== of[key])
-      wrong.push(`${key}: the state is of ${state.of?.[key]}, these batches are of ${of[key]}`);
+    if (its?.[key] !== of[key]) wrong.push(`${key}: the state is of ${its?.[key]}, these batches are of ${of[key]}`);
   }
-  if (!Number.isSafeInteger(state.epoch) || state.epoch < 0) wrong.push(`expected an epoch from 0, got ${state.epoch}`);
-  if (!Number.isInteger(state.batch) || state.batch < 0 || state.batch >= batchesPerEpoch) {
-    wrong.push(`expected a batch in [0, ${batchesPerEpoch}), got ${state.batch}`);
+  if (!Number.isSafeInteger(epoch) || epoch < 0) wrong.push(`expected an epoch from 0, got ${epoch}`);
+  if (!Number.isInteger(batch) || batch < 0 || batch >= batchesPerEpoch) {
+    wrong.push(`expected a batch in [0, ${batchesPerEpoch}), got ${batch}`);
   }
-  return wrong;
+  return { wrong, place: { epoch, batch } };
 }

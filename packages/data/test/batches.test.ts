@@ -96,6 +96,12 @@ describe('batches', () => {
     expect(() => to.resume(bad)).toThrow(/epoch from 0, got -1\n.*batch in \[0, 2\), got 2/);
   });
 
+  test.each([null, undefined, 7, 'x', {}, { of: null }, []])('refuses %j as a state', (state) => {
+    expect(() => batches(set, { batchSize: 5, seed: 0 }).resume(state)).toThrow(
+      /batches\.resume:\n.*count: the state is of undefined/,
+    );
+  });
+
   test('refuses what cannot be cut', () => {
     expect(() => batches(set, { batchSize: 0, seed: 0.5 })).toThrow(/batchSize.*got 0\n.*seed.*got 0\.5/);
     expect(() => batches(set, { batchSize: 11, seed: 0 })).toThrow(/batch of 11 does not fit in 10 images/);
