@@ -77,6 +77,16 @@ describe('a configuration is checked as a whole before anything is built', () =>
   });
 });
 
+test('a model’s configuration builds it again, and cannot be mistaken for the network’s inner one', () => {
+  for (const model of [new UNet(tinyUNet), new SuperResolutionUNet(tinyUNet), new UNet2D(tinyUNet2D)]) {
+    const again = new (model.constructor as new (config: unknown) => typeof model)(
+      JSON.parse(JSON.stringify(model.config)),
+    );
+    const shapes = (m: typeof model) => [...m.params()].map(([name, param]) => `${name} ${param.shape}`);
+    expect(shapes(again)).toEqual(shapes(model));
+  }
+});
+
 describe('guided-diffusion’s configurations', () => {
   test('become ours, and a JSON round trip changes nothing', () => {
     const config = fromGuidedDiffusion(readJson('adm-legacy-attention/config.json'));

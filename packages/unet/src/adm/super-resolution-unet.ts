@@ -16,8 +16,8 @@ export interface SuperResolutionInputs extends UNetInputs {
  * of guided-diffusion's `SuperResModel`.
  */
 export class SuperResolutionUNet extends UNet {
-  /** Channels of the noisy image and of the low-resolution one. */
-  readonly imageChannels: number;
+  /** The configuration as given: `inChannels` counts the image only. */
+  override readonly config: UNetConfig;
 
   /**
    * @param config `inChannels` counts the image only; the network has twice as many
@@ -25,7 +25,7 @@ export class SuperResolutionUNet extends UNet {
    */
   constructor(config: UNetConfig) {
     super({ ...config, inChannels: 2 * config.inChannels });
-    this.imageChannels = config.inChannels;
+    this.config = config;
   }
 
   /**
@@ -37,20 +37,18 @@ export class SuperResolutionUNet extends UNet {
    */
   override forward(x: tf.Tensor4D, time: tf.Tensor1D, inputs?: SuperResolutionInputs): tf.Tensor4D {
     const lowRes = inputs?.lowRes;
-    const channels = this.imageChannels;
-    throwIf(this.constructor.name, [
-      ...shapeProblems('x', x, ['N', 'H', 'W', channels]),
-      ...shapeProblems('lowRes', lowRes, [x.shape[0]!, 'h', 'w', channels]),
-    ]);
+    const problems = [...this.problems(x, time, inputs ?? {}), ...this.lowResProblems(lowRes, x)];
+    throwIf(this.constructor.name, problems);
     return tf.tidy(() => {
       const resized = resizeBilinear(lowRes!, [x.shape[1], x.shape[2]]); //           [N, H, W, C]
-      return super.forward(tf.concat([x, resized], 3), time, inputs);
+      return this.predict(tf.concat([x, resized], 3), time, inputs!);
     });
   }
-}
 
-/** Letters stand for any size. */
-function shapeProblems(name: string, x: tf.Tensor | undefined, shape: readonly (number | string)[]): string[] {
-  const fits = x?.rank === shape.length && shape.every((size, i) => typeof size === 'string' || size === x.shape[i]);
-  return fits ? [] : [`${name}: expected [${shape.join(', ')}], got ${x === undefined ? 'none' : `[${x.shape}]`}`];
+  private lowResProblems(lowRes: tf.Tensor | undefined, x: tf.Tensor): string[] {
+    const { inChannels } = this.config;
+    if (lowRes?.rank === 4 && lowRes.shape[0] === x.shape[0] && lowRes.shape[3] === inChannels) return [];
+    const got = lowRes === undefined ? 'none' : `[${lowRes.shape}]`;
+    return [`lowRes: expected [${x.shape[0]}, h, w, ${inChannels}], got ${got}`];
+  }
 }

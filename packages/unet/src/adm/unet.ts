@@ -52,12 +52,22 @@ export class UNet extends Module {
    * @returns `[N, H, W, outChannels]`, a new tensor
    * @throws InvalidArgumentError when a shape does not fit, or labels are missing or not expected
    */
-  forward(x: tf.Tensor4D, time: tf.Tensor1D, { labels, rng }: UNetInputs = {}): tf.Tensor4D {
-    throwIf(this.constructor.name, [
+  forward(x: tf.Tensor4D, time: tf.Tensor1D, inputs: UNetInputs = {}): tf.Tensor4D {
+    throwIf(this.constructor.name, this.problems(x, time, inputs));
+    return this.predict(x, time, inputs);
+  }
+
+  /** What is wrong with the arguments of a forward pass. */
+  protected problems(x: tf.Tensor4D, time: tf.Tensor1D, { labels }: UNetInputs): string[] {
+    return [
       ...imageProblems('x', x, this.config.inChannels, totalDownsampling(this.config)),
       ...timeProblems(time, x),
       ...labelProblems(labels, x, this.config.classes),
-    ]);
+    ];
+  }
+
+  /** The network, top to bottom; `x` has all the channels that it sees. */
+  protected predict(x: tf.Tensor4D, time: tf.Tensor1D, { labels, rng }: UNetInputs): tf.Tensor4D {
     return tf.tidy(() => {
       const emb = this.embed(time, labels); //                                        [N, 4C]
       const skips: tf.Tensor4D[] = [];
