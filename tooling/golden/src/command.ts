@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import type { CommandContext } from '@mezzotint/app';
 import { useBackend } from '@mezzotint/backend';
 import { InvalidArgumentError } from '@mezzotint/core';
@@ -16,12 +17,14 @@ export function goldenCommand(): Command {
     .argument('<folders...>', 'golden folders, such as shared/golden/models/*');
 }
 
-/** Checks the folders in turn. All are opened before the first model runs. */
+/** Checks the folders in turn. All are opened before the first model runs. Plain files (of a shell's `*`) are left out. */
 export async function runGolden(
   paths: readonly string[],
   { say, result }: Omit<CommandContext, 'signal'>,
 ): Promise<void> {
-  const folders = await openAll(paths);
+  const files = paths.filter((path) => statSync(path, { throwIfNoEntry: false })?.isFile());
+  const folders = await openAll(paths.filter((path) => !files.includes(path)));
+  for (const file of files) say(`${file}: a file, not a folder; left out`);
   const engine = await useBackend();
   const reports: FolderReport[] = [];
   for (const folder of folders) {
@@ -31,17 +34,18 @@ export async function runGolden(
   }
   say(summarise(reports, engine.name));
   const counts = countsOf(reports);
-  result({ engine: engine.name, version: engine.version, tolerance, ...counts, folders: reports });
+  result({ engine: engine.name, version: engine.version, tolerance, ...counts, folders: reports, leftOut: files });
   if (counts.failed > 0) process.exitCode = 1;
 }
 
 async function openAll(paths: readonly string[]): Promise<GoldenFolder[]> {
+  if (paths.length === 0) throw new InvalidArgumentError('folders', 'expected at least one folder, got files only');
   const opened = await Promise.allSettled(paths.map(openGoldenFolder));
   const reasons = opened.flatMap((open) => (open.status === 'rejected' ? [open.reason as Error] : []));
   if (reasons.length === 1) throw reasons[0]!;
   if (reasons.length > 1)
     throw new InvalidArgumentError(
-      'golden',
+      'folders',
       reasons.map(({ message }) => message),
     );
   return opened.flatMap((open) => (open.status === 'fulfilled' ? [open.value] : []));

@@ -19,7 +19,7 @@ export interface GoldenFolder {
 
 /**
  * Reads a golden folder: origin.json, config.json and io.safetensors (tensors `in.*` and `out.*`).
- * @throws InvalidFileError, or the system's error, when a file is missing or is not what it should be
+ * @throws InvalidFileError when a file is missing or is not what it should be
  */
 export async function openGoldenFolder(path: string): Promise<GoldenFolder> {
   const originFile = join(path, 'origin.json');
@@ -56,10 +56,19 @@ async function readIo(file: string): Promise<Pick<GoldenFolder, 'inputs' | 'outp
 }
 
 function readJson(file: string): unknown {
-  const text = readFileSync(file, 'utf8');
+  const text = readText(file);
   try {
     return JSON.parse(text);
   } catch (cause) {
     throw new InvalidFileError(file, `is not JSON: ${(cause as Error).message}`, { cause });
+  }
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (cause) {
+    const missing = (cause as { code?: string }).code === 'ENOENT';
+    throw new InvalidFileError(file, missing ? 'no such file or folder' : (cause as Error).message, { cause });
   }
 }

@@ -114,6 +114,20 @@ describe('pnpm golden', () => {
     expect(errors.trim().split('\n')).toHaveLength(1);
   });
 
+  test('files among folders (a shell’s *) are left out and named; files only are an error', async () => {
+    const file = join(fixtures, 'adm-classifier', 'config.json');
+    const { code, output } = await run(join(fixtures, 'adm-classifier'), file);
+    expect(code).toBe(0);
+    expect(output).toContain(`${file}: a file, not a folder; left out`);
+    expect((await run(file)).code).toBe(2);
+  });
+
+  test('all bad folders are named at once', async () => {
+    const { code, errors } = await run(join(scratch, 'a'), join(scratch, 'b'));
+    expect(code).toBe(2);
+    expect(errors.match(/[ab].origin\.json: no such file or folder/g)).toHaveLength(2);
+  });
+
   test('no folder at all is a usage error', async () => {
     expect((await run()).code).toBe(2);
   });
