@@ -1,3 +1,4 @@
+export { type BoundaryOptions, consistencyBoundary } from './consistency-boundary.js';
 export { type Likelihood, type LikelihoodOptions, logLikelihood } from './likelihood.js';
 export { type BrownianOptions, brownianNoise } from './noise/brownian-noise.js';
 export { nchwToNhwc } from './noise/layout.js';
