@@ -17,5 +17,6 @@ export async function testEngines(): Promise<EngineName[]> {
 
 /** Makes an engine of `testEngines` the active one: `beforeAll(() => switchTo(engine))`. */
 export async function switchTo(engine: EngineName): Promise<void> {
+  await import('./register-gradients.js');
   if (tf.getBackend() !== engine) await ENGINES[engine].load();
 }

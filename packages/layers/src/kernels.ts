@@ -57,9 +57,12 @@ export function runForward(name: KernelName, inputs: Inputs, attributes: Attribu
   return isRecording() && !has(`${name}Grad`) ? undefined : run(name, inputs, attributes);
 }
 
-/** Runs the active engine's fused gradient, or gives undefined when it has to be decomposed. */
+/**
+ * Runs the active engine's fused gradient, or gives undefined when it has to be decomposed; always while a second
+ * derivative is recorded, since a fused gradient has none.
+ */
 export function runGrad(name: KernelName, inputs: Inputs, attributes: Attributes = {}): tf.Tensor[] | undefined {
-  return run(`${name}Grad`, inputs, attributes);
+  return isRecording() ? undefined : run(`${name}Grad`, inputs, attributes);
 }
 
 function has(name: string): boolean {

@@ -24,14 +24,20 @@ export function attention(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, option
     ([q, k, v, mask]) => {
       const fused = runForward(KERNELS.attention, { q, k, v, mask }, { scale })?.[0];
       if (fused !== undefined) return { value: fused, saved: [fused] };
-      const share = weights(q!, k!, mask, scale); // [N, h, T, S]
-      const value = tf.matMul(share, v!); // [N, h, T, e]
+      const [value, share] = forward(q!, k!, v!, mask, scale);
       return { value, saved: [value, share] };
     },
     (dy, [q, k, v, mask], [o, share]) =>
       runGrad(KERNELS.attention, { q, k, v, o, dy, mask }, { scale }) ??
       backward(dy, q!, k!, v!, mask, o!, share ?? weights(q!, k!, mask, scale), scale),
+    ([q, k, v, mask]) => forward(q!, k!, v!, mask, scale),
   ) as tf.Tensor4D;
+}
+
+/** The value `[N, h, T, e]` and the weights of v, `[N, h, T, S]`. */
+function forward(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, mask: tf.Tensor | undefined, scale: number) {
+  const share = weights(q, k, mask, scale);
+  return [tf.matMul(share, v), share] as const;
 }
 
 /** softmax(scale q k^T + mask). The factor goes to q, which is smaller than the scores. */

@@ -1,6 +1,7 @@
 import { InvalidArgumentError } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { KERNELS, runForward, runGrad } from '../kernels.js';
+import { squaredDistance } from './squared-distance.js';
 import { withGradient } from './with-gradient.js';
 
 export interface GroupNormOptions {
@@ -49,6 +50,7 @@ export function groupNorm<T extends tf.Tensor>(
           backward(x, dy, mean!, inverse!, gamma, groups);
         return [dx!, ...(scale === null ? [] : [dScale!]), ...(shift === null ? [] : [dShift!])];
       },
+      (inputs) => forward(inputs[0]!, inputs[scaleAt], inputs[shiftAt], groups, epsilon).slice(1),
     );
     return tf.reshape(y, x.shape) as T;
   });
@@ -68,7 +70,7 @@ function forward(
   const count = (pixels * channels) / groups;
   const mean = groupSum(tf.sum(x, 1), groups, 1 / count); // [N, G]
   const centre = spread(mean, channels);
-  const variance = groupSum(tf.sum(tf.squaredDifference(x, centre), 1), groups, 1 / count);
+  const variance = groupSum(tf.sum(squaredDistance(x, centre), 1), groups, 1 / count);
   const inverse = tf.rsqrt(tf.add(variance, epsilon)); // [N, G]
   const rows = spread(inverse, channels);
   const a = scale === undefined ? rows : tf.mul(rows, scale); // [N, 1, C]

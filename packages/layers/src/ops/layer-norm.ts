@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { KERNELS, runForward, runGrad } from '../kernels.js';
 import { columnSum, rowDot } from './row-sums.js';
+import { squaredDistance } from './squared-distance.js';
 import { withGradient } from './with-gradient.js';
 
 export interface LayerNormOptions {
@@ -37,6 +38,7 @@ export function layerNorm<T extends tf.Tensor>(
           backward(x, dy, mean!, inverse!, gamma);
         return [dx!, ...(scale === null ? [] : [dScale!]), ...(shift === null ? [] : [dShift!])];
       },
+      (inputs) => forward(inputs[0]!, inputs[scaleAt], inputs[shiftAt], epsilon).slice(1),
     );
     return tf.reshape(y, x.shape) as T;
   });
@@ -49,7 +51,7 @@ function forward(
   epsilon: number,
 ): tf.Tensor[] {
   const mean = tf.mean(x, 1, true); // [R, 1]
-  const variance = tf.mean(tf.squaredDifference(x, mean), 1, true);
+  const variance = tf.mean(squaredDistance(x, mean), 1, true);
   const inverse = tf.rsqrt(tf.add(variance, epsilon));
   const z = tf.mul(tf.sub(x, mean), inverse); // [R, C]
   const scaled = scale === undefined ? z : tf.mul(z, scale);

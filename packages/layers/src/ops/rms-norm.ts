@@ -22,6 +22,7 @@ export function rmsNorm<T extends tf.Tensor>(x: T, scale: tf.Tensor | null, { ep
           runGrad(KERNELS.rmsNorm, { x, dy, inverseRms: inverse, scale }) ?? backward(x!, dy, inverse!, scale);
         return scale === undefined ? [dx!] : [dx!, dScale!];
       },
+      ([x, scale]) => forward(x!, scale, epsilon).slice(1),
     );
     return tf.reshape(y, x.shape) as T;
   });
