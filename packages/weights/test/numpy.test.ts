@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { InvalidFileError } from '@mezzotint/core';
-import { bytesSource, openNpy, openNpz } from '@mezzotint/weights';
+import { bytesSource, encodeNpy, encodeNpz, openNpy, openNpz } from '@mezzotint/weights';
 import { readNpy, readNpz } from '@mezzotint/weights/node';
 import { describe, expect, test } from 'vitest';
 
@@ -74,5 +74,27 @@ describe('damage', () => {
     const directory = Buffer.from(bytes).indexOf('PK\x01\x02');
     new DataView(bytes.buffer).setUint32(directory + 24, 2 ** 31, true);
     await expect(openNpz(bytesSource(bytes))).rejects.toThrow(/claims to unpack \d+ bytes to 2147483648/);
+  });
+});
+
+describe('writing', () => {
+  test('what is written comes back in double precision', async () => {
+    const sigma = Float64Array.from(a.flatMap((x) => a.map((y) => x * y + 1e-17)));
+    const bytes = encodeNpz({
+      mu: { shape: [6], data: Float64Array.from(a) },
+      sigma: { shape: [6, 6], data: sigma },
+      n: { shape: [], data: Int32Array.of(7) },
+      image: { shape: [1, 2], data: Uint8Array.of(0, 255) },
+    });
+    const file = await openNpz(bytesSource(bytes));
+    expect(await file.readFloat64('sigma')).toEqual({ shape: [6, 6], data: sigma });
+    expect(await file.read('n')).toEqual({ shape: [], data: Int32Array.of(7) });
+    expect(await file.read('image')).toEqual({ shape: [1, 2], data: Int32Array.of(0, 255) });
+  });
+
+  test('an .npy file has the bytes that NumPy writes', () => {
+    expect(
+      Buffer.from(encodeNpy({ shape: [3, 2], data: Float64Array.from(a) })).equals(readFileSync(fixture('one.npy'))),
+    ).toBe(true);
   });
 });

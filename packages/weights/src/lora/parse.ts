@@ -1,0 +1,89 @@
+import { InvalidFileError, type WeightSource } from '@mezzotint/core';
+
+/** Models that LoRA files change. */
+export type LoraTarget = 'denoiser' | 'text_encoder' | 'text_encoder_2' | 'text_encoder_3';
+
+/** One low-rank change: W' = W + scale (alpha / rank) up down. Hu et al. 2021, eq. 3. */
+export interface LoraLayer {
+  readonly target: LoraTarget;
+  /** The layer's name as the file has it; kohya's have `_` where names have dots. */
+  readonly layer: string;
+  /** Names of the tensors in the file. */
+  readonly down: string;
+  readonly up: string;
+  /** Absent where the file leaves alpha to its configuration or to the rank. */
+  readonly alpha?: string;
+}
+
+/** Endings of names by the tools that write them: kohya and OneTrainer, peft, diffusers before and since 2023. */
+const ENDINGS: readonly (readonly [RegExp, 'down' | 'up' | 'alpha'])[] = [
+  [/\.lora_down\.weight$/, 'down'],
+  [/\.lora_up\.weight$/, 'up'],
+  [/\.lora_A(?:\.default)?\.weight$/, 'down'],
+  [/\.lora_B(?:\.default)?\.weight$/, 'up'],
+  [/\.lora\.down\.weight$/, 'down'],
+  [/\.lora\.up\.weight$/, 'up'],
+  [/_lora\.down\.weight$/, 'down'],
+  [/_lora\.up\.weight$/, 'up'],
+  [/\.lora_linear_layer\.down\.weight$/, 'down'],
+  [/\.lora_linear_layer\.up\.weight$/, 'up'],
+  [/\.alpha$/, 'alpha'],
+];
+
+/** Beginnings of names, longest first where one begins another. */
+const BEGINNINGS: readonly (readonly [string, LoraTarget])[] = [
+  ['lora_unet_', 'denoiser'],
+  ['lora_transformer_', 'denoiser'],
+  ['lora_te1_', 'text_encoder'],
+  ['lora_te2_', 'text_encoder_2'],
+  ['lora_te3_', 'text_encoder_3'],
+  ['lora_te_', 'text_encoder'],
+  ['model.diffusion_model.', 'denoiser'],
+  ['diffusion_model.', 'denoiser'],
+  ['base_model.model.', 'denoiser'],
+  ['unet.', 'denoiser'],
+  ['transformer.', 'denoiser'],
+  ['text_encoder.', 'text_encoder'],
+  ['text_encoder_2.', 'text_encoder_2'],
+  ['text_encoder_3.', 'text_encoder_3'],
+];
+
+/**
+ * Reads the names of a LoRA file (kohya, diffusers, peft, ComfyUI). Throws an InvalidFileError that lists every tensor
+ * of another kind (LoHa, LoKr, DoRA, full differences) and every half of a pair: nothing is skipped.
+ */
+export function parseLora(lora: WeightSource): LoraLayer[] {
+  const found = new Map<string, { -readonly [K in 'down' | 'up' | 'alpha']?: string }>();
+  const strange: string[] = [];
+  for (const name of lora.tensors.keys()) {
+    const ending = ENDINGS.find(([pattern]) => pattern.test(name));
+    if (ending === undefined) {
+      strange.push(`${name}: not a tensor of a plain LoRA`);
+      continue;
+    }
+    const layer = name.replace(ending[0], '').replace(/_lora$/, '');
+    const parts = found.get(layer) ?? {};
+    if (parts[ending[1]] !== undefined) strange.push(`${name}: there is another ${ending[1]} of this layer`);
+    parts[ending[1]] = name;
+    found.set(layer, parts);
+  }
+  const layers: LoraLayer[] = [];
+  for (const [full, { down, up, alpha }] of found) {
+    if (down === undefined || up === undefined) {
+      strange.push(`${full}: has no ${down === undefined ? 'down' : 'up'} matrix`);
+      continue;
+    }
+    const beginning = BEGINNINGS.find(([prefix]) => full.startsWith(prefix));
+    const layer = full.slice(beginning?.[0].length ?? 0);
+    layers.push({ target: beginning?.[1] ?? 'denoiser', layer, down, up, ...(alpha === undefined ? {} : { alpha }) });
+  }
+  if (strange.length > 0) {
+    const shown = strange.slice(0, 20).join('; ');
+    throw new InvalidFileError(
+      lora.name,
+      `cannot be merged: ${shown}${strange.length > 20 ? `; … and ${strange.length - 20} more` : ''}`,
+    );
+  }
+  if (layers.length === 0) throw new InvalidFileError(lora.name, 'holds no LoRA layers');
+  return layers;
+}
