@@ -105,6 +105,16 @@ describe('checkpoints', () => {
   });
 });
 
+test("a network of EDM's kind, whose pickle carries source code", async () => {
+  const file = await readTorch(fixture('persistent.pkl'));
+  expect(file.part).toBe('ema');
+  expect([...file.tensors.keys()]).toEqual(['gain', 'model.weight', 'model.freqs']);
+  expect(await file.read('model.weight')).toEqual({ shape: [2, 2], data: floats(0, 1, 2, 3) });
+  expect(file.refused).toEqual(
+    expect.arrayContaining(['torch_utils.persistence._reconstruct_persistent_obj', 'dnnlib.util.EasyDict']),
+  );
+});
+
 describe('damage', () => {
   test('a flipped bit in a storage fails its checksum, unless checksums are off', async () => {
     const bytes = new Uint8Array(readFileSync(fixture('views.pt')));

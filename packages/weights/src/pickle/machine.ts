@@ -306,16 +306,17 @@ class Machine {
   }
 
   #append(items: readonly unknown[]): void {
-    const list = this.#top();
-    if (Array.isArray(list)) {
-      for (const item of items) list.push(item);
-    } else if (!(list instanceof PickleObject)) this.#fail('a value is appended to what is no list');
+    const top = this.#top();
+    const list = top instanceof PickleObject ? top.elements : top;
+    if (!Array.isArray(list)) return this.#fail('a value is appended to what is no list');
+    for (const item of items) list.push(item);
   }
 
   #addItems(items: readonly unknown[]): void {
-    const dict = this.#top();
-    if (dict instanceof Map) this.#setItems(dict, items);
-    else if (!(dict instanceof PickleObject)) this.#fail('a key is set in what is no dict');
+    const top = this.#top();
+    const dict = top instanceof PickleObject ? top.entries : top;
+    if (!(dict instanceof Map)) return this.#fail('a key is set in what is no dict');
+    this.#setItems(dict, items);
   }
 
   #setItems(dict: Map<unknown, unknown>, items: readonly unknown[]): Map<unknown, unknown> {

@@ -13,7 +13,12 @@ export class PickleGlobal {
 
 /** What a pickle would have made by calling `type`: the ingredients, uncalled. */
 export class PickleObject {
+  /** What `__setstate__` or `__dict__` would have got. */
   state: unknown = undefined;
+  /** What was set by key: the object is some kind of dict. */
+  readonly entries = new Map<unknown, unknown>();
+  /** What was appended: the object is some kind of list. */
+  readonly elements: unknown[] = [];
   constructor(
     readonly type: PickleGlobal,
     readonly args: unknown,

@@ -64,7 +64,8 @@ export interface CheckpointParts {
 export function chooseWeights(file: string, root: unknown, wanted: string | undefined): CheckpointParts {
   const budget = { values: MAX_VALUES };
   const groups = new Map<string, Map<string, AnyTensor>>();
-  for (const [key, child] of children(root)) {
+  for (const [name, child] of dictEntries(root) ?? []) {
+    const key = String(name);
     if (child instanceof TorchTensor || child instanceof NestedTensor) continue;
     const tensors = collectTensors(file, child, budget);
     if (tensors.size > 0) groups.set(key, tensors);
@@ -84,28 +85,31 @@ export function chooseWeights(file: string, root: unknown, wanted: string | unde
   return { parts, part, tensors: groups.get(part) ?? collectTensors(file, root, budget) };
 }
 
+/** The entries of a dict, or of an object that is some kind of dict (EDM's `EasyDict`). */
+function dictEntries(value: unknown): ReadonlyMap<unknown, unknown> | undefined {
+  if (value instanceof Map) return value;
+  return value instanceof PickleObject && value.entries.size > 0 ? value.entries : undefined;
+}
+
 function* children(value: unknown): Iterable<[string, unknown]> {
-  if (value instanceof Map) {
-    for (const [key, child] of value) yield [String(key), child];
-  } else if (Array.isArray(value)) {
-    for (let i = 0; i < value.length; i++) yield [String(i), value[i]];
-  } else if (value instanceof PickleObject) {
-    yield* moduleChildren(value);
-  }
+  const entries = dictEntries(value);
+  if (entries !== undefined) for (const [key, child] of entries) yield [String(key), child];
+  const elements: unknown = value instanceof PickleObject ? value.elements : value;
+  if (Array.isArray(elements)) for (let i = 0; i < elements.length; i++) yield [String(i), elements[i]];
+  if (value instanceof PickleObject) yield* moduleChildren(value);
 }
 
 /** A torch module that was not executed: its `__dict__` is its state, or in the arguments of EDM's persistence. */
 function* moduleChildren(object: PickleObject): Iterable<[string, unknown]> {
-  const fields = object.state instanceof Map ? object.state : persistentState(object.args);
+  const fields = dictEntries(object.state) ?? persistentState(object.args);
   if (fields === undefined) return;
   for (const field of ['_parameters', '_buffers', '_modules']) {
-    const members: unknown = fields.get(field);
-    if (members instanceof Map) for (const [key, child] of members) yield [String(key), child];
+    for (const [key, child] of dictEntries(fields.get(field)) ?? []) yield [String(key), child];
   }
 }
 
-function persistentState(args: unknown): Map<unknown, unknown> | undefined {
-  const meta: unknown = Array.isArray(args) ? args[0] : undefined;
-  const state: unknown = meta instanceof Map ? meta.get('state') : undefined;
-  return state instanceof Map ? state : undefined;
+/** EDM pickles a module as the arguments of a function: one dict with the source code, the class and the state. */
+function persistentState(args: unknown): ReadonlyMap<unknown, unknown> | undefined {
+  const meta = dictEntries(Array.isArray(args) ? args[0] : undefined);
+  return dictEntries(meta?.get('state'));
 }
