@@ -3,6 +3,8 @@ import '@tensorflow/tfjs-backend-cpu';
 import { OnnxRuntimeBackend } from './backend.js';
 import { convolutionKernels } from './kernels/convolution.js';
 import { elementwiseKernels } from './kernels/elementwise.js';
+import { fusedKernels } from './kernels/fused.js';
+import { imageKernels } from './kernels/image.js';
 import { handedOver } from './kernels/kernel.js';
 import { linearKernels } from './kernels/linear.js';
 import { reduceKernels } from './kernels/reduce.js';
@@ -15,7 +17,15 @@ const PRIORITY = 3;
 export function register(): void {
   if (tf.engine().registryFactory['onnxruntime'] !== undefined) return;
   tf.registerBackend('onnxruntime', () => new OnnxRuntimeBackend(), PRIORITY);
-  const own = [...elementwiseKernels, ...reduceKernels, ...shapeKernels, ...linearKernels, ...convolutionKernels];
+  const own = [
+    ...elementwiseKernels,
+    ...reduceKernels,
+    ...shapeKernels,
+    ...linearKernels,
+    ...convolutionKernels,
+    ...imageKernels,
+    ...fusedKernels,
+  ];
   const names = new Set(own.map(({ kernelName }) => kernelName));
   for (const config of own) tf.registerKernel(config);
   for (const { kernelName } of tf.getKernelsForBackend('cpu')) {

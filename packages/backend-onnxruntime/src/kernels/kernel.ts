@@ -63,14 +63,14 @@ export function kernel<A>(
       const engine = backend as OnnxRuntimeBackend;
       if (Object.values(inputs).some(isForeign)) return handOver(name, inputs, attrs, engine);
       const tracer = new Tracer(name, engine);
-      const valueOf = (info: TensorInfo | undefined): Value | undefined =>
+      const lazyOf = (info: TensorInfo | undefined): Value | undefined =>
         info == null ? undefined : engine.lazy(info);
       const made = trace(
         tracer,
         {
           input: (key) => engine.lazy(inputs[key]!),
-          maybe: (key) => valueOf(inputs[key]),
-          all: Object.values(inputs).flatMap((info) => valueOf(info) ?? []),
+          maybe: (key) => lazyOf(inputs[key]),
+          all: Object.values(inputs).flatMap((info) => lazyOf(info) ?? []),
         },
         attrs as unknown as A,
       );

@@ -1,6 +1,7 @@
 import { broadcast, isStretched, reshaped, shapeOf } from '../graph/layout.js';
 import { operation } from '../graph/node.js';
 import type { GraphBuilder, OutputSpec, Physical } from './builder.js';
+import { foldVector } from './channel-affine.js';
 import { elementwise } from './elementwise.js';
 
 type Formula = (b: GraphBuilder, x: string, y: string) => string;
@@ -73,13 +74,26 @@ export const COMPARISONS: ReadonlySet<string> = new Set(Object.keys(COMPARE));
 export const binary = operation<{ name: string }>('Binary', (b, [x, y], [out], { name }) => {
   const simple = simplify(name, x!, y!, out!) ?? (name === 'Add' ? foldedSum(x!, y!, out!) : undefined);
   if (simple !== undefined) return [simple];
+  if (name === 'Add' || name === 'Multiply') {
+    const folded = foldVector(b, name, x!, y!, out!.shape) ?? foldVector(b, name, y!, x!, out!.shape);
+    if (folded !== undefined) return [folded];
+  }
   const formula = COMPARE[name] ?? (x!.type === 'int32' ? INT : FLOAT)[name]!;
-  return [elementwise(b, [x!, y!], out!, (p, q) => formula(b, p, q))];
+  const made = elementwise(b, [x!, y!], out!, (p, q) => formula(b, p, q));
+  const isProduct = name === 'Multiply' && x!.type === 'float32' && sameShape(x!, out!) && sameShape(y!, out!);
+  return [isProduct ? { ...made, origin: { product: [x!, y!] } } : made];
 });
+
+function sameShape(x: Physical, { shape }: OutputSpec): boolean {
+  return String(shapeOf(x.layout)) === String(shape);
+}
 
 /** Arithmetic with tensors of ones and zeros, which gradients are full of, costs nothing. */
 function simplify(name: string, x: Physical, y: Physical, { shape, type }: OutputSpec): Physical | undefined {
-  const stretched = (value: Physical): Physical => ({ ...value, layout: broadcast(value.layout, shape) });
+  const stretched = (value: Physical): Physical =>
+    String(shapeOf(value.layout)) === String(shape)
+      ? value
+      : { ...value, layout: broadcast(value.layout, shape), fusable: undefined, origin: undefined };
   if (type === 'bool') return undefined;
   if (name === 'Multiply') {
     if (y.fill === 1) return stretched(x);

@@ -21,15 +21,25 @@ export interface Physical {
   readonly fill?: 0 | 1 | undefined;
   /** Ways to write the node that made it once more with an addition folded in. */
   readonly fusable?: Fusable | undefined;
+  readonly origin?: Origin | undefined;
   /** Set on an input that nothing but the reading operation wants: folding it costs no second computation. */
   readonly sole?: boolean | undefined;
 }
 
+/** Ways to write the node that made a value once more with something folded in. */
 export interface Fusable {
   /** Adds a vector along the last axis. */
-  readonly bias: ((vector: Physical) => Physical) | undefined;
+  readonly bias?: ((vector: Physical) => Physical) | undefined;
   /** Adds a tensor of the same shape. */
-  readonly sum: ((other: Physical) => Physical) | undefined;
+  readonly sum?: ((other: Physical) => Physical) | undefined;
+}
+
+/** How a value is built from others, where that lets an operation do without the value itself. */
+export interface Origin {
+  /** scale x + shift for every image and channel of a blocked map: names of `[N, C]`. */
+  readonly affine?: { readonly x: Physical; readonly scale: string; readonly shift: string | undefined };
+  /** The product of two values of the same shape. */
+  readonly product?: readonly [Physical, Physical];
 }
 
 export interface OutputSpec {
@@ -106,6 +116,11 @@ export class GraphBuilder {
     return this.#constant('int64', [values.length], new Uint8Array(BigInt64Array.from(values, BigInt).buffer));
   }
 
+  /** A constant vector of float32 that belongs to the formula. */
+  floats(values: readonly number[]): string {
+    return this.#constant('float32', [values.length], new Uint8Array(Float32Array.from(values).buffer));
+  }
+
   /** A constant scalar that belongs to the formula (never one that a caller may change). */
   scalar(value: number, type: ElementType = 'float32'): string {
     return this.#constant(type, [], scalarBytes(value, type));
@@ -160,9 +175,9 @@ export class GraphBuilder {
   /** The same elements under another logical shape; they move only where the layout cannot express it. */
   reshape(value: Physical, shape: readonly number[]): Physical {
     const layout = reshaped(value.layout, shape);
-    if (layout !== undefined) return { ...value, layout, fusable: undefined };
+    if (layout !== undefined) return { ...value, layout, fusable: undefined, origin: keptOrigin(value, shape) };
     const flat = this.dense(value);
-    return { ...flat, layout: rowMajor(shape), fusable: undefined };
+    return { ...flat, layout: rowMajor(shape), fusable: undefined, origin: undefined };
   }
 
   /** Carries out broadcasts that were put off. */
@@ -207,6 +222,13 @@ export class GraphBuilder {
     this.#written.set(key, [name]);
     return name;
   }
+}
+
+/** A reshape that joins or splits positions, `[N, ..., C]` to `[N, ..., C]`, keeps what is known for each channel. */
+function keptOrigin({ origin, layout }: Physical, shape: readonly number[]): Origin | undefined {
+  const before = shapeOf(layout);
+  const same = before[0] === shape[0] && before.at(-1) === shape.at(-1) && shape.length > 1 && before.length > 1;
+  return same && origin?.affine !== undefined ? { affine: origin.affine } : undefined;
 }
 
 /** Puts each missing atom before the first stored atom that follows it logically. */

@@ -46,6 +46,19 @@ export function channelsBlocked([n, h, w, c]: readonly [number, number, number, 
   );
 }
 
+/** `[N, P, C]` lying as N, C/block, P, block. */
+export function blockedRows([n, p, c]: readonly [number, number, number], block: number): Layout {
+  return arrange(
+    [[n], [p], [c / block, block]],
+    [
+      [0, 0],
+      [2, 0],
+      [1, 0],
+      [2, 1],
+    ],
+  );
+}
+
 /** A filter `[H, W, I, O]` lying as O, I, H, W. */
 export function filterPlain([h, w, i, o]: readonly [number, number, number, number]): Layout {
   return arrange(

@@ -42,7 +42,7 @@ export function multiply(
     const rank = x.layout.axes.length;
     if (!swap) return x;
     const axes = [...Array(rank - 2).keys(), rank - 1, rank - 2];
-    return { ...x, layout: transposed(x.layout, axes) };
+    return { ...x, layout: transposed(x.layout, axes), fusable: undefined, origin: undefined };
   };
   const a = turn(left, transposeA);
   const w = turn(right, transposeB);

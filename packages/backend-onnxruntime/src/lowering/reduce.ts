@@ -1,6 +1,8 @@
-import { layoutOf, physicalDims } from '../graph/layout.js';
+import { layoutOf, physicalDims, rowMajor } from '../graph/layout.js';
 import { operation } from '../graph/node.js';
 import type { GraphBuilder, OutputSpec, Physical } from './builder.js';
+import { dotsOf, sumsOf } from './channel-affine.js';
+import { isBlocked } from './channel-sums.js';
 
 export type Reduction = 'ReduceSum' | 'ReduceMean' | 'ReduceMax' | 'ReduceMin' | 'ReduceProd';
 
@@ -67,8 +69,27 @@ export function reduce(
 /** Sum, mean, maximum, minimum or product over axes (sorted, not negative). */
 export const reduction = operation<{ op: Reduction; axes: readonly number[] }>(
   'Reduce',
-  (b, [x], [out], { op, axes }) => [reduce(b, op, x!, axes, out!)],
+  (b, [x], [out], { op, axes }) => [positionSums(b, op, x!, axes, out!) ?? reduce(b, op, x!, axes, out!)],
 );
+
+/** Sums over all positions of a blocked map or of a product of two, without the product. */
+function positionSums(
+  b: GraphBuilder,
+  op: Reduction,
+  x: Physical,
+  axes: readonly number[],
+  { shape, type }: OutputSpec,
+): Physical | undefined {
+  const rank = x.layout.axes.length;
+  if (op !== 'ReduceSum' || rank < 3 || type !== 'float32') return undefined;
+  if (axes.length !== rank - 2 || axes.some((axis, at) => axis !== at + 1)) return undefined;
+  const factors = x.origin?.product;
+  const sources = factors ?? [x];
+  if (!sources.every((source) => isBlocked(b, source.origin?.affine?.x ?? source))) return undefined;
+  const sums = factors === undefined ? sumsOf(b, x) : dotsOf(b, factors[0], factors[1]);
+  if (sums === undefined) return undefined;
+  return { name: sums, dims: [shape[0]!, shape.at(-1)!], type, layout: rowMajor(shape) };
+}
 
 /** True where any (all) elements along axes are true. */
 export const anyAll = operation<{ all: boolean; axes: readonly number[] }>('AnyAll', (b, [x], [out], { all, axes }) => {

@@ -8,7 +8,7 @@ export const reshape = operation<object>('Reshape', (b, [x], [out]) => [b.reshap
 
 /** Axes in another order; nothing moves until somebody needs it to. */
 export const transpose = operation<{ permutation: readonly number[] }>('Transpose', (_, [x], __, { permutation }) => [
-  { ...x!, layout: transposed(x!.layout, permutation), fusable: undefined },
+  { ...x!, layout: transposed(x!.layout, permutation), fusable: undefined, origin: undefined },
 ]);
 
 /**
@@ -120,11 +120,12 @@ function sliceBlocks(
     // One block: the outer atom is gone.
     const order = x.layout.order.flatMap((atom) => (atom === first ? [] : [atom > first ? atom - 1 : atom]));
     const thin = axes.map((list, at) => (at === axis ? list.slice(1) : list));
-    return { ...x, name, dims: dims.map((size, at) => (at === dim ? 1 : size)), layout: layoutOf(thin, order) };
+    const one = dims.map((size, at) => (at === dim ? 1 : size));
+    return { name, dims: one, type: x.type, layout: layoutOf(thin, order) };
   }
   return {
-    ...x,
     name,
+    type: x.type,
     dims: dims.map((size, at) => (at === dim ? end - begin : size)),
     layout: layoutOf(axes, x.layout.order),
   };

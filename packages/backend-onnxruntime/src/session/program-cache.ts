@@ -46,6 +46,10 @@ export class ProgramCache {
     }
   }
 
+  all(): readonly Program[] {
+    return [...this.#programs.values()];
+  }
+
   clear(): void {
     for (const { session } of this.#programs.values()) session?.dispose();
     this.#programs.clear();
