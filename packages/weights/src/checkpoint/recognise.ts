@@ -2,6 +2,7 @@
 export type ModelKind =
   | 'sd-unet'
   | 'adm-unet'
+  | 'ddpm-unet'
   | 'kl-vae'
   | 'vq-vae'
   | 'tiny-vae'
@@ -52,6 +53,11 @@ const SIGNATURES: readonly Signature[] = [
     has: ['down_blocks.0.resnets.0.norm1.weight', 'mid_block.attentions.0.proj_in.weight'],
   },
   { model: 'adm-unet', layout: 'original', has: ['input_blocks.0.0.weight', 'middle_block.1.qkv.weight'] },
+  {
+    model: 'ddpm-unet',
+    layout: 'diffusers',
+    has: ['conv_in.weight', 'time_embedding.linear_1.weight', 'mid_block.attentions.0.to_q.weight'],
+  },
   { model: 'vq-vae', layout: 'original', has: ['encoder.mid.attn_1.q.weight', 'quantize.embedding.weight'] },
   {
     model: 'vq-vae',

@@ -204,12 +204,14 @@ function addProduct(weight: HostTensor, up: HostTensor, down: HostTensor, rank: 
   const outputs = weight.shape[0]!;
   const inputs = weight.data.length / outputs;
   const data = Float32Array.from(weight.data);
+  const from = down.data;
   const row = new Float64Array(inputs);
   for (let o = 0; o < outputs; o++) {
     row.fill(0);
     for (let r = 0; r < rank; r++) {
       const u = up.data[o * rank + r]! * factor;
-      for (let i = 0; i < inputs; i++) row[i]! += u * down.data[r * inputs + i]!;
+      const start = r * inputs;
+      for (let i = 0; i < inputs; i++) row[i]! += u * from[start + i]!;
     }
     for (let i = 0; i < inputs; i++) data[o * inputs + i]! += row[i]!;
   }

@@ -1,6 +1,6 @@
-import { InvalidFileError } from '@mezzotint/core';
 import type { ByteSource } from '../bytes/byte-source.js';
-import { PickleBytes, PickleGlobal, PickleObject } from './values.js';
+import { NeedBytes, PickleCursor } from './cursor.js';
+import { PickleGlobal, PickleObject } from './values.js';
 
 /** What the values of a pickle mean. Nothing of a pickle is executed: these functions say what is known, and that is all. */
 export interface PickleMeaning {
@@ -24,67 +24,43 @@ export interface Pickle {
 /** Bytes fetched at a time. */
 const WINDOW = 1 << 16;
 
-/** Byte strings from this length stay in the file. */
-const INLINE_BYTES = 1 << 12;
-
-/** Longest integer that is read; torch's longest has 10 bytes. */
-const MAX_INTEGER_BYTES = 64;
-
-/** Thrown inside when an instruction reaches past the window; it has changed nothing yet and is run again. */
-class NeedBytes {
-  constructor(readonly end: number) {}
-}
-
 /**
  * Reads a pickle (protocols 0 to 5) from `start` by interpreting its instructions without executing any: objects become
  * their ingredients. Every instruction that can run code merely records what it names.
  * Throws an InvalidFileError for instructions outside the allow-list and for streams that do not add up.
  */
 export async function readPickle(source: ByteSource, start: number, meaning: PickleMeaning): Promise<Pickle> {
-  const machine = new Machine(source.name, source.size, start, meaning);
+  const cursor = new PickleCursor(source.name, source.size, start);
+  const machine = new Machine(cursor, meaning);
   for (;;) {
     const missing = machine.run();
     if (missing === undefined) return machine.result();
-    const length = Math.min(Math.max(missing - machine.position, WINDOW), source.size - machine.position);
-    machine.window(await source.read(machine.position, length));
+    const length = Math.min(Math.max(missing - cursor.position, WINDOW), source.size - cursor.position);
+    cursor.window(await source.read(cursor.position, length));
   }
 }
 
 class Machine {
-  position: number;
-  #bytes = new Uint8Array(0);
-  #view = new DataView(this.#bytes.buffer);
-  #windowStart = 0;
-  /** Reading head inside the instruction that is being run. */
-  #at = 0;
+  readonly #cursor: PickleCursor;
+  readonly #meaning: PickleMeaning;
   readonly #stack: unknown[] = [];
   readonly #marks: number[] = [];
   readonly #memo = new Map<number, unknown>();
   readonly #refused = new Set<string>();
   #stopped = false;
 
-  constructor(
-    readonly file: string,
-    readonly size: number,
-    start: number,
-    readonly meaning: PickleMeaning,
-  ) {
-    this.position = start;
-  }
-
-  window(bytes: Uint8Array<ArrayBuffer>): void {
-    this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer);
-    this.#windowStart = this.position;
+  constructor(cursor: PickleCursor, meaning: PickleMeaning) {
+    this.#cursor = cursor;
+    this.#meaning = meaning;
   }
 
   /** Runs until STOP (undefined) or until bytes up to the returned offset are needed. */
   run(): number | undefined {
     try {
       while (!this.#stopped) {
-        this.#at = this.position;
-        this.#step(this.#u8());
-        this.position = this.#at;
+        this.#cursor.begin();
+        this.#step(this.#cursor.u8());
+        this.#cursor.end();
       }
       return undefined;
     } catch (signal) {
@@ -94,7 +70,7 @@ class Machine {
   }
 
   result(): Pickle {
-    return { value: this.#stack[0], refused: [...this.#refused], end: this.position };
+    return { value: this.#stack[0], refused: [...this.#refused], end: this.#cursor.position };
   }
 
   /** One instruction: reads all its arguments first, so that it can be run again, then acts. */
@@ -102,10 +78,10 @@ class Machine {
     switch (opcode) {
       // Framing.
       case 0x80: // PROTO
-        if (this.#u8() > 5) this.#fail('its protocol is newer than 5');
+        if (this.#cursor.u8() > 5) this.#fail('its protocol is newer than 5');
         return;
       case 0x95: // FRAME
-        this.#length(8);
+        this.#cursor.length();
         return;
       case 0x2e: // STOP
         if (this.#stack.length !== 1 || this.#marks.length > 0) this.#fail('it stops with values left over');
@@ -126,25 +102,25 @@ class Machine {
         this.#push(this.#top());
         return;
       case 0x70: // PUT
-        this.#memo.set(this.#decimal(), this.#top());
+        this.#memo.set(this.#cursor.decimal(), this.#top());
         return;
       case 0x71: // BINPUT
-        this.#memo.set(this.#u8(), this.#top());
+        this.#memo.set(this.#cursor.u8(), this.#top());
         return;
       case 0x72: // LONG_BINPUT
-        this.#memo.set(this.#u32(), this.#top());
+        this.#memo.set(this.#cursor.u32(), this.#top());
         return;
       case 0x94: // MEMOIZE
         this.#memo.set(this.#memo.size, this.#top());
         return;
       case 0x67: // GET
-        this.#push(this.#recall(this.#decimal()));
+        this.#push(this.#recall(this.#cursor.decimal()));
         return;
       case 0x68: // BINGET
-        this.#push(this.#recall(this.#u8()));
+        this.#push(this.#recall(this.#cursor.u8()));
         return;
       case 0x6a: // LONG_BINGET
-        this.#push(this.#recall(this.#u32()));
+        this.#push(this.#recall(this.#cursor.u32()));
         return;
 
       // Constants and numbers.
@@ -158,61 +134,61 @@ class Machine {
         this.#push(false);
         return;
       case 0x49: // INT
-        this.#push(this.#textInteger());
+        this.#push(this.#cursor.textInteger());
         return;
       case 0x4c: // LONG
-        this.#push(this.#textInteger());
+        this.#push(this.#cursor.textInteger());
         return;
       case 0x46: // FLOAT
-        this.#push(Number(this.#line()));
+        this.#push(Number(this.#cursor.line()));
         return;
       case 0x4a: // BININT
-        this.#push(this.#u32() | 0);
+        this.#push(this.#cursor.u32() | 0);
         return;
       case 0x4b: // BININT1
-        this.#push(this.#u8());
+        this.#push(this.#cursor.u8());
         return;
       case 0x4d: // BININT2
-        this.#push(this.#take(2).getUint16(0, true));
+        this.#push(this.#cursor.take(2).getUint16(0, true));
         return;
       case 0x8a: // LONG1
-        this.#push(this.#integer(this.#u8()));
+        this.#push(this.#cursor.integer(this.#cursor.u8()));
         return;
       case 0x8b: // LONG4
-        this.#push(this.#integer(this.#u32()));
+        this.#push(this.#cursor.integer(this.#cursor.u32()));
         return;
       case 0x47: // BINFLOAT
-        this.#push(this.#take(8).getFloat64(0, false));
+        this.#push(this.#cursor.take(8).getFloat64(0, false));
         return;
 
       // Text and bytes.
       case 0x56: // UNICODE
-        this.#push(this.#line());
+        this.#push(this.#cursor.line());
         return;
       case 0x8c: // SHORT_BINUNICODE
-        this.#push(this.#text(this.#u8()));
+        this.#push(this.#cursor.text(this.#cursor.u8()));
         return;
       case 0x58: // BINUNICODE
-        this.#push(this.#text(this.#u32()));
+        this.#push(this.#cursor.text(this.#cursor.u32()));
         return;
       case 0x8d: // BINUNICODE8
-        this.#push(this.#text(this.#length(8)));
+        this.#push(this.#cursor.text(this.#cursor.length()));
         return;
       case 0x55: // SHORT_BINSTRING, Python 2
-        this.#push(this.#latin(this.#u8()));
+        this.#push(this.#cursor.latin(this.#cursor.u8()));
         return;
       case 0x54: // BINSTRING, Python 2
-        this.#push(this.#latin(this.#u32()));
+        this.#push(this.#cursor.latin(this.#cursor.u32()));
         return;
       case 0x43: // SHORT_BINBYTES
-        this.#push(this.#byteString(this.#u8()));
+        this.#push(this.#cursor.byteString(this.#cursor.u8()));
         return;
       case 0x42: // BINBYTES
-        this.#push(this.#byteString(this.#u32()));
+        this.#push(this.#cursor.byteString(this.#cursor.u32()));
         return;
       case 0x8e: // BINBYTES8
       case 0x96: // BYTEARRAY8
-        this.#push(this.#byteString(this.#length(8)));
+        this.#push(this.#cursor.byteString(this.#cursor.length()));
         return;
 
       // Containers.
@@ -253,7 +229,7 @@ class Machine {
 
       // What would run code elsewhere, and here is only written down.
       case 0x63: // GLOBAL
-        this.#push(this.#global(this.#line(), this.#line()));
+        this.#push(this.#global(this.#cursor.line(), this.#cursor.line()));
         return;
       case 0x93: {
         // STACK_GLOBAL
@@ -283,7 +259,7 @@ class Machine {
         return; // Attributes of a dict or list (torch's `_metadata`) say nothing about the numbers.
       }
       case 0x51: // BINPERSID
-        this.#push(this.meaning.persistent(this.#pop()));
+        this.#push(this.#meaning.persistent(this.#pop()));
         return;
       default:
         this.#fail(
@@ -294,13 +270,13 @@ class Machine {
 
   #global(module: string, name: string): PickleGlobal {
     const global = new PickleGlobal(module, name);
-    if (!this.meaning.isKnown(global)) this.#refused.add(global.path);
+    if (!this.#meaning.isKnown(global)) this.#refused.add(global.path);
     return global;
   }
 
   #call(callable: unknown, args: unknown): unknown {
     if (!Array.isArray(args)) return this.#fail('a call has no arguments');
-    if (callable instanceof PickleGlobal) return this.meaning.call(callable, args) ?? new PickleObject(callable, args);
+    if (callable instanceof PickleGlobal) return this.#meaning.call(callable, args) ?? new PickleObject(callable, args);
     if (callable instanceof PickleObject) return new PickleObject(callable.type, args);
     return this.#fail('a call names nothing that can be called');
   }
@@ -360,91 +336,7 @@ class Machine {
     return this.#memo.get(index);
   }
 
-  /** The next `length` bytes of the instruction. */
-  #take(length: number): DataView {
-    const end = this.#at + length;
-    if (end > this.size) this.#fail('it ends in the middle');
-    if (this.#at < this.#windowStart || end > this.#windowStart + this.#bytes.byteLength) throw new NeedBytes(end);
-    const view = new DataView(this.#view.buffer, this.#at - this.#windowStart, length);
-    this.#at = end;
-    return view;
-  }
-
-  #u8(): number {
-    return this.#take(1).getUint8(0);
-  }
-
-  #u32(): number {
-    return this.#take(4).getUint32(0, true);
-  }
-
-  #length(width: 8): number {
-    const length = this.#take(width).getBigUint64(0, true);
-    if (length > BigInt(this.size)) this.#fail(`it claims ${length} bytes`);
-    return Number(length);
-  }
-
-  #chars(length: number): Uint8Array {
-    const view = this.#take(length);
-    return new Uint8Array(view.buffer, view.byteOffset, length);
-  }
-
-  #text(length: number): string {
-    try {
-      return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(this.#chars(length));
-    } catch (cause) {
-      if (cause instanceof NeedBytes || cause instanceof InvalidFileError) throw cause;
-      return this.#fail('a text is not UTF-8');
-    }
-  }
-
-  #latin(length: number): string {
-    return new TextDecoder('latin1').decode(this.#chars(length));
-  }
-
-  #byteString(length: number): Uint8Array | PickleBytes {
-    if (length < INLINE_BYTES) return this.#chars(length).slice();
-    if (this.#at + length > this.size) this.#fail('it ends in the middle');
-    const bytes = new PickleBytes(this.#at, length);
-    this.#at += length;
-    return bytes;
-  }
-
-  /** A line without its end. */
-  #line(): string {
-    const start = this.#at;
-    while (this.#u8() !== 0x0a) if (this.#at - start > WINDOW) this.#fail('a line does not end');
-    const length = this.#at - start - 1;
-    this.#at = start;
-    const line = this.#text(length);
-    this.#at += 1;
-    return line;
-  }
-
-  #decimal(): number {
-    const value = Number(this.#line());
-    return Number.isSafeInteger(value) ? value : this.#fail('a number is malformed');
-  }
-
-  #textInteger(): number | boolean {
-    const line = this.#line();
-    if (line === '00' || line === '01') return line === '01';
-    const value = Number(line.replace(/L$/, ''));
-    return Number.isSafeInteger(value) ? value : this.#fail('a number is malformed');
-  }
-
-  /** Little-endian two's complement. */
-  #integer(length: number): number | bigint {
-    if (length > MAX_INTEGER_BYTES) this.#fail(`an integer has ${length} bytes`);
-    const bytes = this.#chars(length);
-    let value = 0n;
-    for (let i = length - 1; i >= 0; i--) value = (value << 8n) | BigInt(bytes[i]!);
-    value = BigInt.asIntN(8 * length, value);
-    const narrow = Number(value);
-    return Number.isSafeInteger(narrow) ? narrow : value;
-  }
-
   #fail(problem: string): never {
-    throw new InvalidFileError(this.file, `damaged or refused pickle at byte ${this.position}: ${problem}`);
+    return this.#cursor.fail(problem);
   }
 }
