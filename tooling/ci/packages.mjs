@@ -9,7 +9,6 @@ import { fileURLToPath } from 'node:url';
 const here = dirname(fileURLToPath(import.meta.url));
 const root = join(here, '..', '..');
 const manifest = (folder) => JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
-const { packageManager } = manifest(root);
 const work = mkdtempSync(join(tmpdir(), 'mezzotint-packages-'));
 const problems = [];
 
@@ -18,10 +17,10 @@ const packages = folders.map((folder) => ({ folder, ...manifest(folder) })).filt
 const tarball = (name) => join(work, `${name.replace('@', '').replace('/', '-')}-${packages.find((p) => p.name === name).version}.tgz`);
 
 try {
-  execFileSync('npx', ['--yes', packageManager, '-r', '--filter', './packages/**', 'exec', 'npx', '--yes', packageManager, 'pack', '--pack-destination', work], {
-    cwd: root,
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
+  const pnpm = join(root, 'node_modules', '.bin', 'pnpm');
+  for (const { folder } of packages) {
+    execFileSync(pnpm, ['pack', '--pack-destination', work], { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] });
+  }
   for (const { name, folder, ...p } of packages) {
     for (const field of ['description', 'license', 'repository', 'files', 'exports']) {
       if (p[field] === undefined) problems.push(`${name}: package.json has no ${field}`);
