@@ -8,7 +8,7 @@ export const wasm: Engine = {
   name: 'wasm',
   async load() {
     const backend = await import('@tensorflow/tfjs-backend-wasm');
-    if (tf.findBackend('wasm') == null && isNode()) backend.setWasmPaths(await packageFolder());
+    if (!('wasm' in tf.engine().registry) && isNode()) backend.setWasmPaths(await packageFolder());
     registerWasmKernels();
     await withoutNewListeners(() => activate('wasm'));
     const simd = await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT');

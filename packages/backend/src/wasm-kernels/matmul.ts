@@ -12,6 +12,7 @@ interface MatMulAttributes {
  */
 export const matMul: KernelReplacement = (inputs, attributes, original) => {
   const { transposeA, transposeB } = attributes as MatMulAttributes;
+  if (inputs.a!.size === 0 || inputs.b!.size === 0) return original(inputs, attributes);
   const a = matrices(inputs.a!, transposeA); // [A, M, K]
   const b = matrices(inputs.b!, transposeB); // [B, K, N]
   const count = Math.max(a.shape[0], b.shape[0]);

@@ -1,0 +1,61 @@
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { build } from 'tsup';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import config from '../tsup.config.js';
+
+const run = promisify(execFile);
+const cache = fileURLToPath(new URL('../node_modules/.cache/', import.meta.url));
+let folder: string;
+
+// As published, but with @mezzotint/core inside, which the tests do not build.
+beforeAll(async () => {
+  await mkdir(cache, { recursive: true });
+  folder = await mkdtemp(join(cache, 'built-'));
+  await build({
+    ...config,
+    outDir: folder,
+    dts: false,
+    config: false,
+    silent: true,
+    noExternal: ['@mezzotint/core'],
+    esbuildOptions: (options) => {
+      options.conditions = ['@mezzotint/source'];
+    },
+  });
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const program = `
+  import * as tf from '@tensorflow/tfjs-core';
+  import { useBackend } from './index.js';
+  const listeners = process.listenerCount('uncaughtException') + process.listenerCount('unhandledRejection');
+  const { name } = await useBackend();
+  const more = process.listenerCount('uncaughtException') + process.listenerCount('unhandledRejection') - listeners;
+  const f = (x, w) => tf.sum(tf.conv2d(x, w, 1, 'same'));
+  const [dx, dw] = tf.grads(f)([tf.ones([1, 3, 3, 1]), tf.ones([3, 3, 1, 1])]);
+  console.log(JSON.stringify({ name, more, dx: Array.from(dx.dataSync()), dw: Array.from(dw.dataSync()) }));
+`;
+
+describe('the built package in plain Node', () => {
+  // A pixel of a 3x3 image is seen by as many windows as there are pixels around it; a tap sees as many pixels.
+  const seen = [4, 6, 4, 6, 9, 6, 4, 6, 4];
+
+  test.each(['cpu', 'wasm'])('%s computes, differentiates and prints nothing', async (name) => {
+    await writeFile(join(folder, 'program.js'), program);
+    const env = { ...process.env, MEZZOTINT_BACKEND: name, NODE_OPTIONS: '' };
+    const { stdout, stderr } = await run(process.execPath, [join(folder, 'program.js')], { env });
+    expect(JSON.parse(stdout)).toEqual({ name, more: 0, dx: seen, dw: seen });
+    expect(stderr).toBe('');
+  });
+
+  test('the gradients come without the rest of TensorFlow.js', async () => {
+    const files = (await readdir(folder)).filter((file) => file.endsWith('.js') && file !== 'program.js');
+    for (const file of files) {
+      expect(await readFile(join(folder, file), 'utf8')).not.toMatch(/(from|import\(?)\s*['"]@tensorflow\/tfjs['"]/);
+    }
+  });
+});
