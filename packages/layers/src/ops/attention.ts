@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
-import { KERNELS, runForward, runGrad } from '../kernels.js';
+import { isRecording, KERNELS, runForward, runGrad } from '../kernels.js';
 import { withGradient } from './with-gradient.js';
 
 export interface AttentionOptions {
@@ -24,6 +24,7 @@ export function attention(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, option
     ([q, k, v, mask]) => {
       const fused = runForward(KERNELS.attention, { q, k, v, mask }, { scale })?.[0];
       if (fused !== undefined) return { value: fused, saved: [fused] };
+      if (!isRecording()) return { value: inParts(q!, k!, v!, mask, scale) };
       const [value, share] = forward(q!, k!, v!, mask, scale);
       return { value, saved: [value, share] };
     },
@@ -38,6 +39,22 @@ export function attention(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, option
 function forward(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, mask: tf.Tensor | undefined, scale: number) {
   const share = weights(q, k, mask, scale);
   return [tf.matMul(share, v), share] as const;
+}
+
+/** How many weights of v may exist at once when no gradient wants them: 64 MB of them. */
+const LIMIT = 2 ** 24;
+
+/** The value, for as many queries at a time as keep the weights below the limit. */
+function inParts(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, mask: tf.Tensor | undefined, scale: number): tf.Tensor {
+  const [n, heads, t] = q.shape as [number, number, number];
+  const step = Math.max(1, Math.floor(LIMIT / (n * heads * k.shape[2]!)));
+  if (step >= t) return forward(q, k, v, mask, scale)[0];
+  const parts: tf.Tensor[] = [];
+  for (let from = 0; from < t; from += step) {
+    const rows = (whole: tf.Tensor) => tf.slice(whole, [0, 0, from], [-1, -1, Math.min(step, t - from)]);
+    parts.push(tf.tidy(() => forward(rows(q), k, v, mask === undefined ? mask : rows(mask), scale)[0]));
+  }
+  return tf.concat(parts, 2);
 }
 
 /** softmax(scale q k^T + mask). The factor goes to q, which is smaller than the scores. */

@@ -1,0 +1,56 @@
+import { switchTo, testEngines } from '@mezzotint/backend/testing';
+import { InvalidArgumentError, TorchGenerator } from '@mezzotint/core';
+import * as tf from '@tensorflow/tfjs-core';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { averagePool2x, conv2d, dropout, embeddingLookup, groupNorm, linear } from '../src/index.js';
+
+const engines = await testEngines();
+
+describe.each(engines)('on %s', (engine) => {
+  beforeAll(() => switchTo(engine));
+
+  test('dropout keeps what the stream says, scaled; without a stream it keeps all', () => {
+    tf.tidy(() => {
+      const draws = new TorchGenerator(5).rand(6);
+      const want = Array.from(draws, (u) => (u < 0.25 ? 0 : 1 / 0.75));
+      const x = tf.ones([2, 3]);
+      expect(Array.from(dropout(x, 0.25, new TorchGenerator(5)).dataSync())).toEqual(want.map((y) => Math.fround(y)));
+      expect(Array.from(dropout(x, 0.25).dataSync())).toEqual([1, 1, 1, 1, 1, 1]);
+    });
+  });
+
+  test('dropout without a stream gives a tensor that the caller may dispose', () => {
+    const x = tf.ones([2]);
+    dropout(x, 0.5).dispose();
+    expect(x.isDisposed).toBe(false);
+    x.dispose();
+  });
+
+  test('linear of one row and of none', () => {
+    const shapes = [[4], [0, 4]].map((shape) =>
+      tf.tidy(() => linear(tf.ones(shape), tf.ones([5, 4]), tf.ones([5])).shape),
+    );
+    expect(shapes).toEqual([[5], [0, 5]]);
+  });
+});
+
+describe('refused', () => {
+  beforeAll(() => switchTo('cpu'));
+
+  test.each<[string, () => unknown, RegExp]>([
+    ['linear', () => linear(tf.ones([2, 3]), tf.ones([5, 4]), null), /expected x \[\.\.\., 4\].*got \[2,3\]/],
+    ['conv2d channels', () => conv2d(tf.ones([1, 4, 4, 2]), tf.ones([3, 3, 3, 1]), null), /same C, got \[1,4,4,2\]/],
+    [
+      'conv2d half a pixel',
+      () => conv2d(tf.ones([1, 4, 4, 2]), tf.ones([2, 2, 2, 1]), null, { padding: 0.5 }),
+      /got 0\.5/,
+    ],
+    ['groupNorm', () => groupNorm(tf.ones([1, 4]), null, null, { groups: 3, epsilon: 0 }), /multiple of 3 groups/],
+    ['averagePool2x', () => averagePool2x(tf.ones([1, 3, 4, 1])), /even height and width, got \[1,3,4,1\]/],
+    ['dropout', () => dropout(tf.ones([1]), 1), /rate in \[0, 1\), got 1/],
+    ['embeddingLookup', () => embeddingLookup(tf.ones([2, 2]), tf.tensor1d([0])), /int32 ids, got float32/],
+  ])('%s', (_, run, message) => {
+    expect(run).toThrow(InvalidArgumentError);
+    expect(run).toThrow(message);
+  });
+});
