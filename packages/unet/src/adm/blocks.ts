@@ -1,4 +1,4 @@
-import { Module, Param, type RandomStream, uniform, zeros } from '@mezzotint/core';
+import { isSkipped, Module, Param, type RandomStream, uniform, zeros } from '@mezzotint/core';
 import {
   attention,
   averagePool2x,
@@ -100,12 +100,13 @@ export class AttentionBlock extends Module {
   }
 
   forward(x: tf.Tensor4D): tf.Tensor4D {
+    if (isSkipped(this)) return tf.clone(x);
     return tf.tidy(() => {
       const [n, height, width, c] = x.shape;
       const tokens = tf.reshape(this.norm.forward(x), [n, height * width, c]); //     [N, T, C]
       const qkv = this.qkv.forward(tokens as tf.Tensor3D); //                         [N, T, 3C]
       const { q, k, v } = splitHeads(qkv, this.heads, this.order); //                 [N, h, T, d]
-      const mixed = joinHeads(attention(q, k, v)); //                                 [N, T, C]
+      const mixed = joinHeads(attention(q, k, v, { by: this })); //                   [N, T, C]
       return tf.add(x, tf.reshape(this.proj_out.forward(mixed), [n, height, width, c]));
     });
   }
