@@ -10,6 +10,14 @@ export type {
 export { InvalidArgumentError, InvalidFileError, MezzotintError, WeightsMismatchError } from './errors.js';
 export { asWeightSource, type HostTensor, type StateDict, sizeOf, type WeightSource } from './host-tensor.js';
 export {
+  type AttentionCall,
+  type AttentionInputs,
+  activeHooks,
+  isSkipped,
+  type NetworkHooks,
+  withHooks,
+} from './hooks.js';
+export {
   constant,
   type Initializer,
   normal,

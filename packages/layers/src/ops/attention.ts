@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from '@mezzotint/core';
+import { activeHooks, type AttentionInputs, InvalidArgumentError } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { isRecording, KERNELS, runForward, runGrad } from '../kernels.js';
 import { withGradient } from './with-gradient.js';
@@ -8,17 +8,35 @@ export interface AttentionOptions {
   readonly mask?: tf.Tensor4D | undefined;
   /** Factor of the scores; 1 / sqrt(d) when absent. */
   readonly scale?: number | undefined;
+  /** The module that asks, so that guidance can tell one attention from another (`withHooks` of core). */
+  readonly by?: object | undefined;
 }
 
 /**
  * Softmax attention: o = softmax(scale q k^T + mask) v. Vaswani et al. 2017, eq. 1.
- * q `[N, h, T, d]`, k `[N, h, S, d]`, v `[N, h, S, e]`; gives `[N, h, T, e]`.
+ * q `[N, h, T, d]`, k `[N, h, S, d]`, v `[N, h, S, e]`; gives `[N, h, T, e]`. A hook that is in force (`withHooks` of
+ * core) may answer in its place.
  *
  * @throws InvalidArgumentError when the shapes do not fit each other
  */
 export function attention(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, options: AttentionOptions = {}): tf.Tensor4D {
-  const { mask, scale = 1 / Math.sqrt(q.shape[3]) } = options;
+  const { mask, scale = 1 / Math.sqrt(q.shape[3]), by } = options;
   checkShapes(q, k, v, mask);
+  const inputs: AttentionInputs = { q, k, v, mask, scale };
+  const hook = activeHooks()?.attention;
+  if (hook === undefined) return attend(inputs);
+  return hook({
+    ...inputs,
+    by,
+    attend(changed) {
+      const all = { ...inputs, ...changed };
+      checkShapes(all.q, all.k, all.v, all.mask);
+      return attend(all);
+    },
+  });
+}
+
+function attend({ q, k, v, mask, scale }: AttentionInputs): tf.Tensor4D {
   return withGradient(
     mask === undefined ? [q, k, v] : [q, k, v, mask],
     ([q, k, v, mask]) => {
