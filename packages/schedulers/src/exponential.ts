@@ -83,8 +83,12 @@ export function phi3(h: number): number {
   return (-Math.exp(-h) * exponentialMoment(2, -1, h)) / (2 * h * h);
 }
 
-/** How a second-order term is weighted: with half the first-order weight, or by exact integration. */
-export type SecondOrder = 'midpoint' | 'heun';
+/**
+ * How the terms past the first order are weighted: `midpoint` gives the second half the first-order weight; `heun` integrates
+ * the line through both predictions; `exact` integrates the parabola in order 3 too, where the published formula (both other
+ * types) takes half of its curvature and so stays of order 2.
+ */
+export type SecondOrder = 'midpoint' | 'heun' | 'exact';
 
 /**
  * Weights of DPM-Solver's multistep methods: x' = p x + sum w_k m_k + noise z. With H = (1 + eta) h, q = -alpha' expm1(-H),
@@ -117,6 +121,7 @@ export function dpmWeights(
   // After a row without signal the steps before are infinitely long and say nothing.
   const order = r.findIndex((x) => !Number.isFinite(x)) + 1 || nodes.length;
   if (order === 1) return { p, w: [q], noise };
+  if (type === 'exact' && eta === 0) return lagrangeWeights(from, to, nodes.slice(0, order));
   const [r0, r1] = r as [number, number];
   if (order === 2) {
     const c = (type === 'midpoint' ? q / 2 : to.alpha * phi2(big)) / r0;

@@ -23,6 +23,8 @@ export interface Step {
   readonly index: number;
   /** Number of steps of the whole run; Infinity when the solver does not know. */
   readonly count: number;
+  /** True for the last step, also where the solver did not know the count. */
+  readonly last: boolean;
   /** Evaluations of the network so far. */
   readonly evaluations: number;
   /** The noise level at which x0 was estimated. */
@@ -113,9 +115,11 @@ export async function* run<K extends Kind, N extends Need, C = void>(
       state = { x: advance.x, memory: advance.memory, numbers: advance.numbers };
       const { level, x0, x, memory, numbers } = advance;
       const done = evaluations;
+      const last = advance.done === true || index + 1 === count;
       yield {
         index,
         count,
+        last,
         evaluations,
         level,
         x0,
@@ -130,7 +134,7 @@ export async function* run<K extends Kind, N extends Need, C = void>(
           noise: noise?.save() ?? null,
         }),
       };
-      if (advance.done) return;
+      if (last) return;
       await breathe();
     }
   } finally {

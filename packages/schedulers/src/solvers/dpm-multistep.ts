@@ -15,7 +15,9 @@ export interface DpmOptions {
 }
 
 /** The stochastic forms. */
-export interface DpmSdeOptions extends DpmOptions {
+export interface DpmSdeOptions extends Omit<DpmOptions, 'type'> {
+  /** Weight of the second-order term; `midpoint`, and `heun` in order 3. */
+  readonly type?: 'midpoint' | 'heun';
   /** Share of fresh noise: 0 is the ODE, 1 the reverse SDE. */
   readonly eta?: number;
 }
@@ -72,7 +74,7 @@ export function dpmSolver(options: DpmOptions = {}): Solver<'vp' | 've', 'estima
  * sigma' sqrt(e^(2h) - 1). sde-dpmsolver of diffusers. The step to sigma = 0 gives the estimate of x0.
  */
 export function dpmSolverSde(
-  options: Omit<DpmOptions, 'order'> & { readonly order?: 1 | 2 } = {},
+  options: Omit<DpmOptions, 'order' | 'type'> & { readonly order?: 1 | 2; readonly type?: 'midpoint' | 'heun' } = {},
 ): Solver<'vp' | 've', 'estimate'> {
   const { order = 2, type } = options;
   return solver({

@@ -64,7 +64,7 @@ function blockWeights(to: NoiseLevel, nodes: readonly NoiseLevel[], type: Second
     const first = dpmWeights(to, [start]);
     return { ...first, w: [...nodes.slice(1).map(() => 0), ...first.w] };
   }
-  if (type === 'heun') return lagrangeWeights(start, to, nodes);
+  if (type !== 'midpoint') return lagrangeWeights(start, to, nodes);
   const q = -to.alpha * Math.expm1(-h);
   const r = (halfLogSnr(nodes[0]!) - halfLogSnr(start)) / h;
   // Order 2: q/2 times the slope of the newest; order 3 (midpoint): alpha' phi_2 times it.
