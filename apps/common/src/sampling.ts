@@ -6,6 +6,7 @@ import {
   checkPair,
   clamped,
   clampedWithVariance,
+  convertTable,
   cosineBetas,
   type DiscreteProcess,
   denoiser,
@@ -83,12 +84,17 @@ export function chainOf(process: Extract<Process, { kind: 'discrete' }>): Discre
   return discreteProcess(betas[process.betas](process.steps));
 }
 
-/** Noise levels of a run with this many steps: trailing times of the chain, or Karras sigmas for EDM. */
-export function tableOf(process: Process, steps: number): Table {
+/**
+ * Noise levels of a run with this many steps: trailing times of the chain, or Karras sigmas for EDM; in the
+ * variance-exploding form for solvers that know only that one.
+ */
+export function tableOf(process: Process, steps: number, { kinds }: Pick<Solver, 'kinds'>): Table {
   if (process.kind === 'edm') {
-    return sigmaTable(karrasSigmas({ steps, min: process.sigmaMin, max: process.sigmaMax }), edmClock);
+    const table = sigmaTable(karrasSigmas({ steps, min: process.sigmaMin, max: process.sigmaMax }), edmClock);
+    return kinds.includes('ve') ? table : convertTable(table, 'vp');
   }
-  return timestepTable(chainOf(process), trailingTimesteps(process.steps, steps));
+  const table = timestepTable(chainOf(process), trailingTimesteps(process.steps, steps));
+  return kinds.includes('vp') ? table : convertTable(table, 've');
 }
 
 /** Samples images in batches; deterministic in the plan, whatever the batch size, on the same engine. */
@@ -101,8 +107,8 @@ export async function sampleImages(
   const { size, channels } = config.image;
   const started = performance.now();
   const images = new Uint8Array(plan.count * size * size * channels);
-  const table = tableOf(config.process, plan.steps);
   const solver = solvers[plan.solver].create() as Solver;
+  const table = tableOf(config.process, plan.steps, solver);
   const batches = Math.ceil(plan.count / plan.batchSize);
   let firstSeconds = 0;
   for (let batch = 0; batch < batches; batch++) {
@@ -197,7 +203,7 @@ export function checkSampling({ process, sampling }: DiffusionConfig): void {
     throw new InvalidArgumentError('sampling', `unknown solver '${solver}', known: ${Object.keys(solvers).join(', ')}`);
   }
   const made = solvers[solver as SolverName].create() as Solver;
-  checkPair(made, tableOf(process, steps), perImageNoise([0]));
+  checkPair(made, tableOf(process, steps, made), perImageNoise([0]));
   if (made.needs === 'variance' && !(process.kind === 'discrete' && process.learnedVariance)) {
     throw new InvalidArgumentError(solver, 'needs a model that learned the variance: choose another solver');
   }

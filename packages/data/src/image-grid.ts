@@ -15,6 +15,8 @@ export interface GridOptions {
   readonly rowLabels?: readonly string[];
   /** A label over each column. */
   readonly columnLabels?: readonly string[];
+  /** A line of text under each image, such as its score. */
+  readonly captions?: readonly string[];
 }
 
 /** Most pixels of a grid. */
@@ -31,7 +33,7 @@ export function imageGrid(
   options: GridOptions = {},
 ): Bitmap {
   const { count, height, width, channels } = images;
-  const { columns = Math.ceil(Math.sqrt(count)), padding = 2, scale = 1, rowLabels, columnLabels } = options;
+  const { columns = Math.ceil(Math.sqrt(count)), padding = 2, scale = 1, rowLabels, columnLabels, captions } = options;
   const rows = Math.ceil(count / columns);
   const problems = [];
   const positive = { count, height, width, columns, scale };
@@ -54,10 +56,15 @@ export function imageGrid(
       if (labels && labels.length !== wanted) problems.push(`expected ${wanted} ${what} labels, got ${labels.length}`);
     }
   }
+  if (problems.length === 0 && captions && captions.length !== count) {
+    problems.push(`expected ${count} captions, got ${captions.length}`);
+  }
   if (problems.length > 0) throw new InvalidArgumentError('imageGrid', problems);
 
   const cell = { height: height * scale, width: width * scale };
-  const step = { y: cell.height + padding, x: cell.width + padding };
+  const captionFont = fittingFont(captions ?? [], cell.width);
+  const captionHeight = captions ? Math.ceil(captionFont * 1.4) : 0;
+  const step = { y: cell.height + captionHeight + padding, x: cell.width + padding };
   const rowFont = Math.max(9, Math.min(18, Math.round(cell.height * 0.4)));
   const columnFont = fittingFont(columnLabels ?? [], step.x);
   const left = padding + Math.max(0, ...(rowLabels ?? []).map((label) => textWidth(label, rowFont) + 6));
@@ -78,6 +85,10 @@ export function imageGrid(
     ...(columnLabels ?? []).map((label, column) =>
       svgText(label, left + column * step.x + cell.width / 2, top - padding - columnFont * 0.25, columnFont, 'middle'),
     ),
+    ...(captions ?? []).map((caption, i) => {
+      const x = left + (i % columns) * step.x + cell.width / 2;
+      return svgText(caption, x, top + Math.floor(i / columns) * step.y + cell.height + captionFont, captionFont, 'middle');
+    }),
   ];
   const grid = canvas(size, channels, labels);
   for (let i = 0; i < count; i++) {

@@ -58,7 +58,21 @@ describe('imageGrid', () => {
     expect(blacks(grid.data)).toBe(blacks(plain.data));
   });
 
+  test('writes a caption under each image, and nothing on the images', () => {
+    const black = { images: new Uint8Array(2 * 28 * 56), count: 2, height: 28, width: 56, channels: 1 as const };
+    const [plain, grid] = [imageGrid(black, { columns: 1 }), imageGrid(black, { columns: 1, captions: ['0.123', '0.456'] })];
+    expect(grid.width).toBe(plain.width);
+    const line = (grid.height - plain.height) / 2;
+    const inkIn = (from: number, to: number) =>
+      grid.data.subarray(from * grid.width, to * grid.width).filter((v) => v > 0 && v < 200).length;
+    expect(inkIn(2, 30)).toBe(0); //                        the first image
+    expect(inkIn(30, 30 + line)).toBeGreaterThan(20); //    its caption
+    expect(inkIn(32 + line, 60 + line)).toBe(0); //         the second image
+    expect(inkIn(60 + line, 60 + 2 * line)).toBeGreaterThan(20);
+  });
+
   test('names what does not fit', () => {
+    expect(() => imageGrid(images, { captions: ['a'] })).toThrow(/3 captions, got 1/);
     expect(() => imageGrid({ ...images, count: 4 }, { columns: 0 })).toThrow(/columns.*got 0\n.*16 bytes.*got 12/);
     expect(() => imageGrid(images, { columns: 2, rowLabels: ['a'], columnLabels: ['a', 'b', 'c'] })).toThrow(
       /2 row labels, got 1\n.*2 column labels, got 3/,
