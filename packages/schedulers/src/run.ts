@@ -124,15 +124,19 @@ export async function* run<K extends Kind, N extends Need, C = void>(
         level,
         x0,
         x,
-        save: async () => ({
-          solver: solver.name,
-          index: index + 1,
-          evaluations: done,
-          x: await toHost(x),
-          memory: await Promise.all(memory.map(toHost)),
-          numbers,
-          noise: noise?.save() ?? null,
-        }),
+        save: async () => {
+          if (x.isDisposed)
+            throw new InvalidArgumentError('Step.save', 'this step is over: save before the next is asked for');
+          return {
+            solver: solver.name,
+            index: index + 1,
+            evaluations: done,
+            x: await toHost(x),
+            memory: await Promise.all(memory.map(toHost)),
+            numbers,
+            noise: noise?.save() ?? null,
+          };
+        },
       };
       if (last) return;
       await breathe();
