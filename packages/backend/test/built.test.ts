@@ -26,7 +26,7 @@ beforeAll(async () => {
       options.conditions = ['@mezzotint/source'];
     },
   });
-});
+}, 120_000);
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 const program = `

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { KernelBody } from './register.js';
+import { tapsOf } from './taps.js';
 
 type ConvAttributes = {
   readonly strides: [number, number] | number;
@@ -32,60 +33,16 @@ export function convInfo(
   return tf.backend_util.computeConv2DInfo(input, filter, strides, 1, pad, dimRoundingMode, depthwise);
 }
 
-/**
- * dW[u, v, c, o] = sum over p of x[p s + (u, v), c] dy[p, o]: one matrix product for each tap, of the image turned
- * channels-first once and shifted, with dy.
- */
+/** dW[u, v, c, o] = sum over places p of (the pixel that the tap meets at p)[c] dy[p, o]: one matrix product for each tap. */
 function filterGradient(x: tf.Tensor4D, dy: tf.Tensor4D, info: tf.backend_util.Conv2DInfo): tf.Tensor {
   const { filterHeight, filterWidth, inChannels, outChannels } = info;
-  const pixels = info.batchSize * info.outHeight * info.outWidth;
-  const byPixel = tf.reshape(dy, [pixels, outChannels]) as tf.Tensor2D;
-  const image = tf.transpose(padded(x, info), [3, 0, 1, 2]) as tf.Tensor4D; // [C, N, H, W]
-  const taps: tf.Tensor[] = [];
+  const byPlace = tf.reshape(dy, [-1, outChannels]) as tf.Tensor2D;
+  const tap = tapsOf(x, info);
+  const products: tf.Tensor[] = [];
   for (let u = 0; u < filterHeight; u++) {
-    for (let v = 0; v < filterWidth; v++) {
-      const shifted = shift(image, [2, 3], u, v, info);
-      taps.push(tf.matMul(tf.reshape(shifted, [inChannels, pixels]) as tf.Tensor2D, byPixel));
-    }
+    for (let v = 0; v < filterWidth; v++) products.push(tf.matMul(tap(u, v), byPlace));
   }
-  return tf.reshape(tf.stack(taps), [filterHeight, filterWidth, inChannels, outChannels]);
-}
-
-/** The image with the convolution's zeros around it, and as many more below and right as the shifts reach. */
-export function padded(x: tf.Tensor4D, info: tf.backend_util.Conv2DInfo): tf.Tensor4D {
-  const { top, left } = info.padInfo;
-  const bottom = (info.outHeight - 1) * info.strideHeight + info.filterHeight - top - info.inHeight;
-  const right = (info.outWidth - 1) * info.strideWidth + info.filterWidth - left - info.inWidth;
-  if ([top, left, bottom, right].every((side) => side <= 0)) return x;
-  return tf.pad(x, [
-    [0, 0],
-    [top, Math.max(bottom, 0)],
-    [left, Math.max(right, 0)],
-    [0, 0],
-  ]);
-}
-
-/** What the tap (u, v) sees of the padded image: every stride-th pixel of the two axes. */
-export function shift(
-  image: tf.Tensor4D,
-  [rows, columns]: readonly [number, number],
-  u: number,
-  v: number,
-  { outHeight, outWidth, strideHeight, strideWidth }: tf.backend_util.Conv2DInfo,
-): tf.Tensor {
-  const begin = [0, 0, 0, 0];
-  const size = [...image.shape];
-  [begin[rows], begin[columns]] = [u, v];
-  [size[rows], size[columns]] = [(outHeight - 1) * strideHeight + 1, (outWidth - 1) * strideWidth + 1];
-  if (strideHeight === 1 && strideWidth === 1) return tf.slice(image, begin, size);
-  const strides = [1, 1, 1, 1];
-  [strides[rows], strides[columns]] = [strideHeight, strideWidth];
-  return tf.stridedSlice(
-    image,
-    begin,
-    begin.map((from, axis) => from + size[axis]!),
-    strides,
-  );
+  return tf.reshape(tf.stack(products), [filterHeight, filterWidth, inChannels, outChannels]);
 }
 
 /** dX = the convolution of dy, spread by the stride, with the flipped kernel. */

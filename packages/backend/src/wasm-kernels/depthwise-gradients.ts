@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { convInfo, padded, shift, spreadForFlipped } from './conv2d-gradients.js';
+import { convInfo, spreadForFlipped } from './conv2d-gradients.js';
 import type { KernelBody } from './register.js';
+import { tapsOf } from './taps.js';
 
 type Shape4 = [number, number, number, number];
 type DepthwiseAttributes = {
@@ -14,17 +15,13 @@ export const depthwiseBackpropFilter: KernelBody = ({ x, dy }, attributes) => {
   const { filterShape, ...attrs } = attributes as DepthwiseAttributes & { filterShape: Shape4 };
   const info = convInfo(x!.shape as Shape4, filterShape, { ...attrs, dataFormat: 'NHWC' }, true);
   const [height, width, channels, multiplier] = filterShape;
-  const image = padded(x as tf.Tensor4D, info);
-  const pixels = info.batchSize * info.outHeight * info.outWidth;
-  const byPixel = tf.reshape(dy!, [pixels, channels, multiplier]);
-  const taps: tf.Tensor[] = [];
+  const byChannel = tf.transpose(tf.reshape(dy!, [-1, channels, multiplier]), [1, 0, 2]); // [C, places, M]
+  const tap = tapsOf(x as tf.Tensor4D, info);
+  const sums: tf.Tensor[] = [];
   for (let u = 0; u < height; u++) {
-    for (let v = 0; v < width; v++) {
-      const seen = tf.reshape(shift(image, [1, 2], u, v, info), [pixels, channels, 1]);
-      taps.push(tf.sum(tf.mul(seen, byPixel), 0)); // [C, M]
-    }
+    for (let v = 0; v < width; v++) sums.push(tf.sum(tf.mul(tf.expandDims(tap(u, v), 2), byChannel), 1)); // [C, M]
   }
-  return tf.reshape(tf.stack(taps), filterShape);
+  return tf.reshape(tf.stack(sums), filterShape);
 };
 
 /** Gradient of a depthwise convolution by its input, [N, H, W, C]: dy, spread by the stride, under the flipped kernel. */

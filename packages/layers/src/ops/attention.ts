@@ -1,4 +1,4 @@
-import { activeHooks, type AttentionInputs, InvalidArgumentError } from '@mezzotint/core';
+import { type AttentionInputs, activeHooks, InvalidArgumentError } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { isRecording, KERNELS, runForward, runGrad } from '../kernels.js';
 import { withGradient } from './with-gradient.js';
