@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -56,6 +57,37 @@ describe('the built package in plain Node', () => {
     const files = (await readdir(folder)).filter((file) => file.endsWith('.js') && file !== 'program.js');
     for (const file of files) {
       expect(await readFile(join(folder, file), 'utf8')).not.toMatch(/(from|import\(?)\s*['"]@tensorflow\/tfjs['"]/);
+    }
+  });
+
+  test('where npm could not install the optional engines, wasm runs and the reasons are told', async () => {
+    const elsewhere = await realpath(await mkdtemp(join(tmpdir(), 'mezzotint-backend-')));
+    try {
+      const scope = join(elsewhere, 'node_modules', '@tensorflow');
+      await mkdir(join(scope, 'tfjs-node-gpu', 'lib'), { recursive: true });
+      await writeFile(join(scope, 'tfjs-node-gpu', 'package.json'), '{ "name": "@tensorflow/tfjs-node-gpu" }');
+      for (const name of ['tfjs-core', 'tfjs-backend-cpu', 'tfjs-backend-wasm']) {
+        const installed = fileURLToPath(new URL(`../node_modules/@tensorflow/${name}`, import.meta.url));
+        await symlink(await realpath(installed), join(scope, name), 'junction');
+      }
+      await cp(folder, elsewhere, { recursive: true });
+      const tell = "import { useBackend } from './index.js'; console.log(JSON.stringify(await useBackend()));";
+      await writeFile(join(elsewhere, 'tell.js'), tell);
+      const env = { ...process.env, MEZZOTINT_BACKEND: '', NODE_OPTIONS: '', NODE_PATH: '' };
+      const { stdout, stderr } = await run(process.execPath, [join(elsewhere, 'tell.js')], { env, cwd: elsewhere });
+      const noAddon = expect.stringContaining('tfjs-node-gpu is installed without its native addon');
+      expect(JSON.parse(stdout)).toMatchObject({
+        name: 'wasm',
+        trains: true,
+        why: [
+          { engine: 'tensorflow on a GPU', reason: noAddon },
+          { engine: 'onnxruntime', reason: '@mezzotint/backend-onnxruntime is not installed' },
+          { engine: 'tensorflow', reason: noAddon },
+        ],
+      });
+      expect(stderr).toBe('');
+    } finally {
+      await rm(elsewhere, { recursive: true, force: true });
     }
   });
 });
