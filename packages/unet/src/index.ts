@@ -4,6 +4,8 @@ export { type ClassifierInputs, NoisyClassifier } from './adm/noisy-classifier.j
 export { type SuperResolutionInputs, SuperResolutionUNet } from './adm/super-resolution-unet.js';
 export { UNet, type UNetInputs } from './adm/unet.js';
 export { UNet2D } from './diffusers/unet-2d.js';
+export { UNet2DCondition, type UNet2DConditionInputs } from './diffusers/unet-2d-condition.js';
+export { type UNet2DConditionConfig, unet2dConditionFromDiffusers } from './diffusers/unet-2d-condition-config.js';
 export { type UNet2DConfig, unet2dFromDiffusers } from './diffusers/unet-2d-config.js';
 export {
   adm64,
@@ -21,3 +23,4 @@ export {
 export { ddpmCifar10, iddpm64, iddpmCifar10 } from './presets/ddpm.js';
 export { presets } from './presets/index.js';
 export { benchUnet, digits, digitsClassifier } from './presets/small.js';
+export { sd15, sd21, sdxlBase, sdxlRefiner } from './presets/stable-diffusion.js';

@@ -14,6 +14,10 @@ const published = {
   'adm-classifier-128': 21.04,
   'adm-classifier-256': 73.35,
   'adm-classifier-512': 112.77,
+  sd15: 401.64,
+  sd21: 1074.55,
+  'sdxl-base': 3380.62,
+  'sdxl-refiner': 3643.01,
 };
 
 describe('multiply-adds', () => {

@@ -8,9 +8,10 @@ import {
   SuperResolutionUNet,
   UNet,
   UNet2D,
+  UNet2DCondition,
   type UNetConfig,
 } from '../src/index.js';
-import { randomise, tinyClassifier, tinyUNet, tinyUNet2D } from './support/tiny.js';
+import { randomise, tinyClassifier, tinyUNet, tinyUNet2D, tinyUNet2DCondition } from './support/tiny.js';
 
 const x = () => tf.tensor4d(new TorchGenerator(2).randn(2 * 8 * 8 * 2), [2, 8, 8, 2]);
 
@@ -103,6 +104,18 @@ describe.each(await testEngines())('on %s, gradients reach every parameter, and 
     const model = new UNet2D(tinyUNet2D);
     const [images, time, labels] = [x(), tf.tensor1d([5, 300]), tf.tensor1d([0, 2], 'int32')];
     await check(model, () => model.forward(images, time, { labels }));
+  });
+
+  test('UNet2DCondition', async () => {
+    const model = new UNet2DCondition(tinyUNet2DCondition);
+    const [images, time] = [x(), tf.tensor1d([5, 300])];
+    const rng = new TorchGenerator(4);
+    const context = tf.tensor3d(rng.randn(2 * 3 * 6), [2, 3, 6]);
+    const pooled = tf.tensor2d(rng.randn(2 * 5), [2, 5]);
+    const timeIds = tf.tensor2d([64, 64, 0, 8], [2, 2]);
+    const timeCondition = tf.tensor2d(rng.randn(2 * 3), [2, 3]);
+    const labels = tf.tensor1d([0, 2], 'int32');
+    await check(model, () => model.forward(images, time, { context, pooled, timeIds, timeCondition, labels }));
   });
 
   test.each<ClassifierPool>(['attention', 'adaptive', 'spatial', 'spatial_v2'])('NoisyClassifier: %s', async (pool) => {

@@ -16,6 +16,10 @@ const published = {
   'adm-classifier-256': 54_096_360,
   'adm-classifier-512': 54_448_360,
   'ddpm-cifar10': 35_746_307,
+  sd15: 859_520_964,
+  sd21: 865_910_724,
+  'sdxl-base': 2_567_463_684,
+  'sdxl-refiner': 2_259_526_660,
   // Printed as 6.95 M in the project's design.
   'bench-unet': 6_949_187,
   // The paper prints "~120M" and gives no count for CIFAR-10; these pin what we build.
@@ -44,12 +48,15 @@ describe('parameters', () => {
   });
 });
 
-describe('state dicts are guided-diffusion’s', () => {
+describe('state dicts are those of the published files', () => {
   test.each([
     ['adm-64', unet.adm64],
     ['adm-128', unet.adm128],
     ['adm-256', unet.adm256],
     ['adm-512', unet.adm512],
+    ['sd15', unet.sd15],
+    ['sdxl-base', unet.sdxlBase],
+    ['sdxl-refiner', unet.sdxlRefiner],
   ])('%s: same names, same shapes, same order', (name, preset) => {
     const { tensors } = readJson<{ tensors: Record<string, number[]> }>(`${name}.manifest.json`);
     const ours = [...preset.build().params()].map(([key, param]) => [key, [...param.fileShape]]);

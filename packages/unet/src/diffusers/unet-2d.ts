@@ -1,18 +1,9 @@
 import { Module, type RandomStream } from '@mezzotint/core';
-import {
-  attention,
-  Conv2d,
-  dropout,
-  Embedding,
-  GroupNorm,
-  Linear,
-  silu,
-  timestepEmbedding,
-  upsample2x,
-} from '@mezzotint/layers';
+import { attention, Conv2d, Embedding, GroupNorm, Linear, silu, timestepEmbedding } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
 import type { UNetInputs } from '../adm/unet.js';
 import { imageProblems, labelProblems, throwIf, timeProblems } from '../inputs.js';
+import { Downsample, divide, ResnetBlock, type ResnetOptions, repeat, Upsample } from './blocks.js';
 import { type UNet2DConfig, validateUNet2DConfig } from './unet-2d-config.js';
 
 /**
@@ -94,9 +85,10 @@ class DownBlock extends Module {
   constructor(inChannels: number, width: number, level: number, config: UNet2DConfig) {
     super();
     const count = config.layersPerBlock;
-    this.resnets = repeat(count, (i) => new ResnetBlock(i === 0 ? inChannels : width, width, config));
+    this.resnets = repeat(count, (i) => new ResnetBlock(i === 0 ? inChannels : width, width, resnetOf(config)));
     this.attentions = repeat(config.downAttention[level] ? count : 0, () => new AttentionLayer(width, config));
-    this.downsamplers = repeat(level < config.blockChannels.length - 1 ? 1 : 0, () => new Downsample(width, config));
+    const steps = level < config.blockChannels.length - 1 ? 1 : 0;
+    this.downsamplers = repeat(steps, () => new Downsample(width, config.downsamplePadding));
   }
 
   /** Every output that a skip connection takes, the block's own last. */
@@ -123,7 +115,8 @@ class MidBlock extends Module {
   constructor(width: number, config: UNet2DConfig) {
     super();
     const { midScale } = config;
-    this.resnets = [new ResnetBlock(width, width, config, midScale), new ResnetBlock(width, width, config, midScale)];
+    const make = () => new ResnetBlock(width, width, resnetOf(config), midScale);
+    this.resnets = [make(), make()];
     this.attentions = repeat(config.midAttention ? 1 : 0, () => new AttentionLayer(width, config, midScale));
   }
 
@@ -147,7 +140,7 @@ class UpBlock extends Module {
     const count = config.layersPerBlock + 1;
     this.resnets = repeat(count, (i) => {
       const inChannels = (i === 0 ? before : width) + (i === count - 1 ? above : width);
-      return new ResnetBlock(inChannels, width, config);
+      return new ResnetBlock(inChannels, width, resnetOf(config));
     });
     const attends = config.upAttention[config.blockChannels.length - 1 - level];
     this.attentions = repeat(attends ? count : 0, () => new AttentionLayer(width, config));
@@ -163,42 +156,6 @@ class UpBlock extends Module {
         h = this.attentions[i]?.forward(h) ?? h;
       });
       return this.upsamplers[0]?.forward(h) ?? h;
-    });
-  }
-}
-
-/** (x + conv(silu(norm(conv(silu(norm(x))) + time)))) / scale. `[N,H,W,Cin] -> [N,H,W,Cout]`. */
-class ResnetBlock extends Module {
-  readonly norm1: GroupNorm;
-  readonly conv1: Conv2d;
-  readonly time_emb_proj: Linear;
-  readonly norm2: GroupNorm;
-  readonly conv2: Conv2d;
-  readonly conv_shortcut?: Conv2d;
-  readonly dropout: number;
-  readonly scale: number;
-
-  constructor(inChannels: number, outChannels: number, config: UNet2DConfig, scale = 1) {
-    super();
-    const { groups, epsilon, blockChannels } = config;
-    this.dropout = config.dropout;
-    this.scale = scale;
-    this.norm1 = new GroupNorm(groups, inChannels, { epsilon });
-    this.conv1 = new Conv2d(inChannels, outChannels, 3);
-    this.time_emb_proj = new Linear(4 * blockChannels[0]!, outChannels);
-    this.norm2 = new GroupNorm(groups, outChannels, { epsilon });
-    this.conv2 = new Conv2d(outChannels, outChannels, 3);
-    if (inChannels !== outChannels) this.conv_shortcut = new Conv2d(inChannels, outChannels, 1);
-  }
-
-  /** `emb` is silu(embedding), `[N, 4C]`. */
-  forward(x: tf.Tensor4D, emb: tf.Tensor2D, rng?: RandomStream): tf.Tensor4D {
-    return tf.tidy(() => {
-      const time = this.time_emb_proj.forward(emb); //                                [N, Cout]
-      const shift = tf.reshape(time, [time.shape[0], 1, 1, time.shape[1]]);
-      const h = tf.add(this.conv1.forward(silu(this.norm1.forward(x))), shift) as tf.Tensor4D; // [N, H, W, Cout]
-      const branch = this.conv2.forward(dropout(silu(this.norm2.forward(h)), this.dropout, rng));
-      return divide(tf.add(this.conv_shortcut?.forward(x) ?? x, branch), this.scale);
     });
   }
 }
@@ -229,7 +186,7 @@ class AttentionLayer extends Module {
       const [n, height, width, c] = x.shape;
       const tokens = tf.reshape(this.group_norm.forward(x), [n, height * width, c]) as tf.Tensor3D; // [N, T, C]
       const [q, k, v] = [this.to_q, this.to_k, this.to_v].map((map) => this.split(map.forward(tokens)));
-      const mixed = tf.transpose(attention(q!, k!, v!), [0, 2, 1, 3]); //             [N, T, h, d]
+      const mixed = tf.transpose(attention(q!, k!, v!, { by: this }), [0, 2, 1, 3]); // [N, T, h, d]
       const out = this.to_out[0].forward(tf.reshape(mixed, [n, height * width, c]));
       return divide(tf.add(x, tf.reshape(out, x.shape)), this.scale);
     });
@@ -242,42 +199,6 @@ class AttentionLayer extends Module {
   }
 }
 
-/** A convolution of stride 2. */
-class Downsample extends Module {
-  readonly conv: Conv2d;
-
-  constructor(channels: number, { downsamplePadding }: UNet2DConfig) {
-    super();
-    const uneven = [
-      [0, 1],
-      [0, 1],
-    ] as const;
-    this.conv = new Conv2d(channels, channels, 3, { stride: 2, padding: downsamplePadding === 0 ? uneven : 1 });
-  }
-
-  forward(x: tf.Tensor4D): tf.Tensor4D {
-    return this.conv.forward(x);
-  }
-}
-
-/** Nearest neighbour and a convolution. */
-class Upsample extends Module {
-  readonly conv: Conv2d;
-
-  constructor(channels: number) {
-    super();
-    this.conv = new Conv2d(channels, channels, 3);
-  }
-
-  forward(x: tf.Tensor4D): tf.Tensor4D {
-    return tf.tidy(() => this.conv.forward(upsample2x(x)));
-  }
-}
-
-function divide(x: tf.Tensor4D, scale: number): tf.Tensor4D {
-  return scale === 1 ? x : tf.div(x, scale);
-}
-
-function repeat<T>(count: number, make: (i: number) => T): T[] {
-  return Array.from({ length: count }, (_, i) => make(i));
+function resnetOf({ blockChannels, groups, epsilon, dropout }: UNet2DConfig): ResnetOptions {
+  return { embedding: 4 * blockChannels[0]!, groups, epsilon, dropout };
 }

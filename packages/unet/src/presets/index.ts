@@ -2,6 +2,7 @@ import type { Preset } from '@mezzotint/core';
 import type { NoisyClassifier } from '../adm/noisy-classifier.js';
 import type { UNet } from '../adm/unet.js';
 import type { UNet2D } from '../diffusers/unet-2d.js';
+import type { UNet2DCondition } from '../diffusers/unet-2d-condition.js';
 import {
   adm64,
   adm64To256Upsampler,
@@ -17,9 +18,10 @@ import {
 } from './adm.js';
 import { ddpmCifar10, iddpm64, iddpmCifar10 } from './ddpm.js';
 import { benchUnet, digits, digitsClassifier } from './small.js';
+import { sd15, sd21, sdxlBase, sdxlRefiner } from './stable-diffusion.js';
 
 /** Every preset of this package. */
-export const presets: readonly Preset<UNet | UNet2D | NoisyClassifier>[] = [
+export const presets: readonly Preset<UNet | UNet2D | UNet2DCondition | NoisyClassifier>[] = [
   adm64,
   adm128,
   adm256,
@@ -34,6 +36,10 @@ export const presets: readonly Preset<UNet | UNet2D | NoisyClassifier>[] = [
   ddpmCifar10,
   iddpmCifar10,
   iddpm64,
+  sd15,
+  sd21,
+  sdxlBase,
+  sdxlRefiner,
   digits,
   digitsClassifier,
   benchUnet,

@@ -1,5 +1,5 @@
 import { type HostTensor, type Module, TorchGenerator } from '@mezzotint/core';
-import type { ClassifierConfig, UNet2DConfig, UNetConfig } from '../../src/index.js';
+import type { ClassifierConfig, UNet2DConditionConfig, UNet2DConfig, UNetConfig } from '../../src/index.js';
 
 const encoder = {
   imageSize: 8,
@@ -39,6 +39,30 @@ export const tinyUNet2D: UNet2DConfig = {
   centerInput: true,
   midScale: 2,
   classes: 3,
+};
+
+/** The smallest conditional network that has every part: both kinds of attention, a table, pooled text, a condition of the time. */
+export const tinyUNet2DCondition: UNet2DConditionConfig = {
+  inChannels: 2,
+  outChannels: 2,
+  blockChannels: [8, 16],
+  resBlocks: [1, 1],
+  downAttention: [true, false],
+  upAttention: [false, true],
+  mid: true,
+  heads: [2, 4],
+  depth: [1, 2],
+  onlyCrossAttention: [true, false],
+  linearProjection: true,
+  contextWidth: 6,
+  groups: 4,
+  epsilon: 1e-5,
+  dropout: 0,
+  timeOrder: 'cos-sin',
+  timeShift: 0,
+  timeConditionWidth: 3,
+  classes: { table: 3 },
+  textAndNumbers: { numberWidth: 4, width: 13 },
 };
 
 /** Weights where nothing is zero, so that every parameter matters: normals of deviation 0.2, scales of norms around 1. */

@@ -1,0 +1,206 @@
+import { switchTo, testEngines } from '@mezzotint/backend/testing';
+import { TorchGenerator } from '@mezzotint/core';
+import * as tf from '@tensorflow/tfjs-core';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import {
+  sd15,
+  sd21,
+  sdxlBase,
+  sdxlRefiner,
+  UNet2DCondition,
+  type UNet2DConditionConfig,
+  type UNet2DConditionInputs,
+  unet2dConditionFromDiffusers,
+} from '../src/index.js';
+import { readJson, readTensors, relativeError, toTensor } from './support/golden.js';
+import { randomise, tinyUNet2DCondition as tiny } from './support/tiny.js';
+
+const engines = await testEngines();
+
+/** All inputs of the tiny network for a batch of two; a new draw each time it is called. */
+function inputs(rng = new TorchGenerator(4)) {
+  const x = tf.tensor4d(rng.randn(2 * 8 * 8 * 2), [2, 8, 8, 2]);
+  const time = tf.tensor1d([5, 300]);
+  const conditions: Required<Omit<UNet2DConditionInputs, 'rng' | 'vector'>> = {
+    context: tf.tensor3d(rng.randn(2 * 3 * 6), [2, 3, 6]),
+    pooled: tf.tensor2d(rng.randn(2 * 5), [2, 5]),
+    timeIds: tf.tensor2d([64, 64, 0, 8], [2, 2]),
+    timeCondition: tf.tensor2d(rng.randn(2 * 3), [2, 3]),
+    labels: tf.tensor1d([0, 2], 'int32'),
+  };
+  return { x, time, conditions };
+}
+
+beforeEach(() => tf.engine().startScope());
+afterEach(() => tf.engine().endScope());
+
+describe.each(engines)('on %s, the outputs of diffusers’ UNet2DConditionModel', (engine) => {
+  beforeEach(() => switchTo(engine));
+
+  // float32 on both sides: rounding of some 50 layers gives relative errors near 1e-6; 1e-4 is what the project promises.
+  test.each([
+    ['unet2d-condition-odd', 'SD 1: convolutions around the blocks, 7 x 5 pixels'],
+    ['unet2d-condition-upscaler', 'SD’s x4 upscaler: only cross-attention, a table of noise levels'],
+    ['unet2d-condition-vector', 'vectors as classes, embedded guidance, blocks and heads by level'],
+    ['unet2d-condition-xl', 'SDXL: pooled text and six numbers'],
+  ])('%s (%s)', async (folder) => {
+    const io = readTensors(`${folder}/io.safetensors`);
+    const config = unet2dConditionFromDiffusers(readJson(`${folder}/config.json`));
+    const model = await new UNet2DCondition(config).load(readTensors(`${folder}/model.safetensors`));
+    const names = {
+      encoder_hidden_states: 'context',
+      text_embeds: 'pooled',
+      time_ids: 'timeIds',
+      timestep_cond: 'timeCondition',
+    };
+    const conditions = Object.entries(names).flatMap(([theirs, ours]) => {
+      const tensor = io[`in.${theirs}`];
+      return tensor === undefined ? [] : [[ours, toTensor(tensor)]];
+    });
+    const classes = io['in.class_labels'];
+    if (classes !== undefined) conditions.push([classes.shape.length === 1 ? 'labels' : 'vector', toTensor(classes)]);
+    const x = toTensor(io['in.sample']!) as tf.Tensor4D;
+    const time = toTensor(io['in.timestep']!) as tf.Tensor1D;
+    const before = tf.memory().numTensors;
+    const out = model.forward(x, time, Object.fromEntries(conditions) as UNet2DConditionInputs);
+    expect(tf.memory().numTensors).toBe(before + 1);
+    expect(relativeError(out.dataSync(), toTensor(io['out.sample']!).dataSync())).toBeLessThan(1e-4);
+    model.dispose();
+  });
+});
+
+test('every condition reaches the output; those left out of the time condition count as zeros', async () => {
+  await switchTo(engines[0]!);
+  const model = new UNet2DCondition(tiny);
+  await randomise(model);
+  const { x, time, conditions } = inputs();
+  const other = inputs(new TorchGenerator(9)).conditions;
+  const outputOf = (change: Partial<UNet2DConditionInputs>) =>
+    model.forward(x, time, { ...conditions, ...change }).dataSync();
+  const plain = outputOf({});
+  const changes: Partial<UNet2DConditionInputs>[] = [
+    { context: other.context },
+    { pooled: other.pooled },
+    { timeIds: tf.tensor2d([64, 65, 0, 8], [2, 2]) },
+    { timeCondition: other.timeCondition },
+    { labels: tf.tensor1d([1, 2], 'int32') },
+  ];
+  // Any change of the input by its own size is far above rounding, 1e-6.
+  for (const change of changes)
+    expect(relativeError(outputOf(change), plain), Object.keys(change)[0]!).toBeGreaterThan(1e-4);
+  const { timeCondition: _, ...rest } = conditions;
+  const without = model.forward(x, time, rest).dataSync();
+  expect(relativeError(without, outputOf({ timeCondition: tf.zeros([2, 3]) }))).toBeLessThan(1e-6);
+  model.dispose();
+});
+
+test('images of a batch do not see each other', async () => {
+  await switchTo(engines[0]!);
+  const model = new UNet2DCondition(tiny);
+  await randomise(model);
+  const { x, time, conditions } = inputs();
+  const both = model.forward(x, time, conditions);
+  const first = <T extends tf.Tensor>(t: T) => tf.slice(t, 0, 1) as T;
+  const one = model.forward(first(x), first(time), {
+    context: first(conditions.context),
+    pooled: first(conditions.pooled),
+    timeIds: first(conditions.timeIds),
+    timeCondition: first(conditions.timeCondition),
+    labels: first(conditions.labels),
+  });
+  // The same sums, but matrix products of another size may add in another order.
+  expect(relativeError(one.dataSync(), first(both).dataSync())).toBeLessThan(1e-5);
+  model.dispose();
+});
+
+test('a forward pass names every input that does not fit, and leaves nothing behind', async () => {
+  await switchTo(engines[0]!);
+  const model = new UNet2DCondition(tiny).init(1);
+  const { x, time, conditions } = inputs();
+  const before = tf.memory().numTensors;
+  const wrong = { ...conditions, context: conditions.pooled as unknown as tf.Tensor3D, vector: conditions.pooled };
+  expect(() => model.forward(x, time, { ...wrong, timeIds: conditions.timeCondition })).toThrowError(
+    /context: expected \[2, S, 6\], got \[2,5\][\s\S]*vector: this model has no place for it[\s\S]*P \+ 4 K = 13, got \[2,5\] and \[2,3\]/,
+  );
+  const { labels: _, pooled: __, ...rest } = conditions;
+  expect(() => model.forward(x, time, rest)).toThrowError(/labels: expected int32 \[2\][\s\S]*got none and \[2,2\]/);
+  expect(tf.memory().numTensors).toBe(before);
+  model.dispose();
+});
+
+describe('configurations', () => {
+  // The settings in the published config.json files that are not the class's defaults.
+  const blocks = (flags: string, way: 'Down' | 'Up') =>
+    [...flags].map((flag) => `${flag === 'x' ? 'CrossAttn' : ''}${way}Block2D`);
+  const xl = { use_linear_projection: true, addition_embed_type: 'text_time', addition_time_embed_dim: 256 };
+  const published = {
+    sd15: { sample_size: 64, cross_attention_dim: 768, _diffusers_version: '0.6.0', downsample_padding: 1 },
+    sd21: {
+      sample_size: 96,
+      cross_attention_dim: 1024,
+      attention_head_dim: [5, 10, 20, 20],
+      use_linear_projection: true,
+      upcast_attention: true,
+      only_cross_attention: false,
+    },
+    'sdxl-base': {
+      ...xl,
+      block_out_channels: [320, 640, 1280],
+      down_block_types: blocks('-xx', 'Down'),
+      up_block_types: blocks('xx-', 'Up'),
+      attention_head_dim: [5, 10, 20],
+      cross_attention_dim: 2048,
+      transformer_layers_per_block: [1, 2, 10],
+      projection_class_embeddings_input_dim: 2816,
+    },
+    'sdxl-refiner': {
+      ...xl,
+      block_out_channels: [384, 768, 1536, 1536],
+      down_block_types: blocks('-xx-', 'Down'),
+      up_block_types: blocks('-xx-', 'Up'),
+      attention_head_dim: [6, 12, 24, 24],
+      cross_attention_dim: 1280,
+      transformer_layers_per_block: 4,
+      projection_class_embeddings_input_dim: 2560,
+    },
+  };
+
+  test.each([sd15, sd21, sdxlBase, sdxlRefiner])('$name: diffusers’ file is our preset', ({ name, build }) => {
+    const ours = unet2dConditionFromDiffusers(published[name as keyof typeof published]);
+    expect(ours).toEqual(build().config);
+    expect(JSON.parse(JSON.stringify(ours))).toEqual(ours);
+  });
+
+  test('settings that we do not build are named, all of them', () => {
+    const read = () =>
+      unet2dConditionFromDiffusers({
+        encoder_hid_dim_type: 'text_proj',
+        attention_type: 'gated',
+        num_attention_heads: 8,
+        conv_in_kernel: 1,
+        colour: 'red',
+      });
+    expect(read).toThrowError(
+      /colour: not an argument[\s\S]*encoder_hid_dim_type[\s\S]*num_attention_heads[\s\S]*conv_in_kernel[\s\S]*attention_type/,
+    );
+    const types = () =>
+      unet2dConditionFromDiffusers({
+        down_block_types: ['SimpleCrossAttnDownBlock2D'],
+        mid_block_type: 'UNetMidBlock2DSimpleCrossAttn',
+        addition_embed_type: 'image',
+      });
+    expect(types).toThrowError(/down_block_types[\s\S]*mid_block_type[\s\S]*addition_embed_type/);
+  });
+
+  test.each<[string, Partial<UNet2DConditionConfig>, RegExp]>([
+    ['lists of other lengths', { heads: [2], depth: [1, 2, 3] }, /heads: [\s\S]*2 levels, got \[2\][\s\S]*depth: /],
+    ['depths out of range', { depth: [1, 1e9] }, /depth: expected a whole number from 0 to 256/],
+    ['heads that do not divide', { heads: [3, 4] }, /3 heads do not divide the 8 channels of level 0/],
+    ['groups that do not divide', { groups: 3 }, /3 groups do not divide the 8 channels of level 0/],
+    ['a table of nothing', { classes: { table: 0 } }, /classes.table: expected a whole number/],
+    ['no room for pooled text', { textAndNumbers: { numberWidth: 4, width: 4 } }, /more than one number's 4, got 4/],
+    ['nested depths', { depth: [[1], 2] as unknown as number[] }, /depth: .*got \[\[1\],2\]/],
+  ])('refused before anything is built: %s', (_, change, message) => {
+    expect(() => new UNet2DCondition({ ...tiny, ...change })).toThrowError(message);
+  });
+});
