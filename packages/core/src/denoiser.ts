@@ -11,7 +11,7 @@ export interface NoiseLevel {
   readonly time?: number;
 }
 
-/** Noise levels from the first (noisiest) to the last, which has sigma = 0. Numbers in float64. */
+/** Noise levels from the first (noisiest) to the last, usually the clean one (sigma = 0). Numbers in float64. */
 export interface NoiseTable {
   readonly alpha: Float64Array;
   readonly sigma: Float64Array;

@@ -4,7 +4,16 @@ export { type BrownianOptions, brownianNoise } from './noise/brownian-noise.js';
 export { nchwToNhwc } from './noise/layout.js';
 export type { Json, NoiseSource } from './noise/noise-source.js';
 export { perImageNoise, torchNoise } from './noise/stream-noise.js';
-export { edm, epsilon, flow, type Parameterisation, type Readout, velocity, x0 } from './parameterisation.js';
+export {
+  convertPrediction,
+  edm,
+  epsilon,
+  flow,
+  type Parameterisation,
+  type Readout,
+  velocity,
+  x0,
+} from './parameterisation.js';
 export {
   clamped,
   clampedWithVariance,

@@ -58,3 +58,19 @@ export function edm({ sigmaData = 0.5 }: { readonly sigmaData?: number } = {}): 
     };
   };
 }
+
+/**
+ * One network's prediction as another kind of network would have given it: G = a x + b F, with both scaled as their
+ * parameterisations ask. From D = skip x + output F of both. For comparing networks, and for distillation.
+ *
+ * @returns the two weights at a level; not finite where the second kind says nothing
+ */
+export function convertPrediction(
+  from: Parameterisation,
+  to: Parameterisation,
+): (at: NoiseLevel) => { readonly x: number; readonly prediction: number } {
+  return (at) => {
+    const [f, g] = [from(at), to(at)];
+    return { x: (f.skip - g.skip) / g.output, prediction: f.output / g.output };
+  };
+}
