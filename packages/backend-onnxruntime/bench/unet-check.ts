@@ -62,17 +62,22 @@ const step = () => {
   stepBoundary();
   tf.dispose([value, ...Object.values(grads)]);
 };
-const med = (f: () => void, n = 9) => {
+const med = (f: () => void, n = Number(process.env.ROUNDS ?? 9)) => {
   f();
   f();
   const ts: number[] = [];
+  const cs: number[] = [];
   for (let i = 0; i < n; i++) {
+    const c = process.cpuUsage();
     const a = performance.now();
     f();
     ts.push(performance.now() - a);
+    const d = process.cpuUsage(c);
+    cs.push((d.user + d.system) / 1000);
   }
   ts.sort((a, b) => a - b);
-  return `min ${ts[0]!.toFixed(0)} med ${ts[n >> 1]!.toFixed(0)}`;
+  cs.sort((a, b) => a - b);
+  return `wall min ${ts[0]!.toFixed(0)} med ${ts[n >> 1]!.toFixed(0)}  cpu min ${cs[0]!.toFixed(0)} med ${cs[n >> 1]!.toFixed(0)}`;
 };
 let a = performance.now();
 fwd();

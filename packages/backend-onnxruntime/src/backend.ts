@@ -83,6 +83,18 @@ export class OnnxRuntimeBackend extends tf.KernelBackend {
     return entry.value;
   }
 
+  /** The value of a tensor, computed now if it was pending, in whatever layout. */
+  stored(info: TensorInfo): Value {
+    const value = this.lazy(info);
+    if (value.pending) this.graph.read(value, this.#temporaries(), false);
+    return value;
+  }
+
+  /** True when one tensor alone holds the value, so that nobody else would see it change. */
+  ownedAlone(info: TensorInfo): boolean {
+    return this.#data.get(info.dataId).refCount === 1 && this.lazy(info).handles === 1;
+  }
+
   /** A new tensor that holds a value. */
   tensorOf(value: Value): TensorInfo {
     const dataId = {};

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-cpu';
 import { OnnxRuntimeBackend } from './backend.js';
+import { adamWKernel } from './kernels/adamw.js';
 import { convolutionKernels } from './kernels/convolution.js';
 import { elementwiseKernels } from './kernels/elementwise.js';
 import { fusedKernels } from './kernels/fused.js';
@@ -15,7 +16,7 @@ const PRIORITY = 3;
 
 /** Registers the backend `onnxruntime` and its kernels with TensorFlow.js. Doing it twice changes nothing. */
 export function register(): void {
-  if (tf.engine().registryFactory['onnxruntime'] !== undefined) return;
+  if (tf.engine().registryFactory.onnxruntime !== undefined) return;
   tf.registerBackend('onnxruntime', () => new OnnxRuntimeBackend(), PRIORITY);
   const own = [
     ...elementwiseKernels,
@@ -25,6 +26,7 @@ export function register(): void {
     ...convolutionKernels,
     ...imageKernels,
     ...fusedKernels,
+    adamWKernel,
   ];
   const names = new Set(own.map(({ kernelName }) => kernelName));
   for (const config of own) tf.registerKernel(config);

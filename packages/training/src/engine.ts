@@ -5,7 +5,6 @@ export function tensorsAreInHostMemory(): boolean {
   switch (tf.getBackend()) {
     case 'cpu':
     case 'wasm':
-    case 'onnxruntime':
       return true;
     case 'tensorflow':
       return (tf.backend() as { isUsingGpuDevice?: boolean }).isUsingGpuDevice !== true;

@@ -88,9 +88,17 @@ export class LazyGraph {
     }
   }
 
-  /** Computes one value now; others of the same cone come with it unless they are temporaries. */
-  read(value: Value, temporaries: ReadonlySet<Value>): void {
-    this.#flush([value], temporaries, new Set([value]));
+  /**
+   * Computes one value now; others of the same cone come with it unless they are temporaries. Row-major unless `dense`
+   * is false.
+   */
+  read(value: Value, temporaries: ReadonlySet<Value>, dense = true): void {
+    this.#flush([value], temporaries, dense ? new Set([value]) : none);
+  }
+
+  /** Frees a value that no tensor ever held, once it is done with. */
+  sweep(value: Value): void {
+    if (!value.wanted) this.#drop(value);
   }
 
   /** Computes everything that tensors hold. */

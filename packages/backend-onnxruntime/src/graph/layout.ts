@@ -20,7 +20,8 @@ const interned = new Map<string, Layout>();
 /** The layout with neighbours merged that belong together, always the same object for the same arrangement. */
 export function layoutOf(axes: readonly (readonly number[])[], order: readonly number[]): Layout {
   const { axes: merged, order: mergedOrder } = merge(axes, order);
-  const key = `${merged.map((atoms) => atoms.join(',')).join(';')}/${mergedOrder.join(',')}`;
+  // The rank is part of it: no axes and one axis of size 1 both have no atoms.
+  const key = `${merged.length}:${merged.map((atoms) => atoms.join(',')).join(';')}/${mergedOrder.join(',')}`;
   const found = interned.get(key);
   if (found !== undefined) return found;
   const layout: Layout = { axes: merged, order: mergedOrder, key };

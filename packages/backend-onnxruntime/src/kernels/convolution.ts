@@ -22,15 +22,15 @@ type Size4 = [number, number, number, number];
 function geometry(
   input: readonly number[],
   filter: readonly number[],
-  { strides, pad, dilations = 1, dimRoundingMode }: Pick<Conv2DAttrs, 'strides' | 'pad'> & Partial<Conv2DAttrs>,
+  { strides, pad, dilations, dimRoundingMode, dataFormat }: Pick<Conv2DAttrs, 'strides' | 'pad'> & Partial<Conv2DAttrs>,
   depthwise = false,
 ): ConvGeometry {
   const info = backend_util.computeConv2DInfo(
     [...input] as Size4,
     [...filter] as Size4,
     strides,
-    dilations as number,
-    pad as Padding,
+    (dilations ?? 1) as number,
+    (typeof pad === 'object' && dataFormat === 'NCHW' ? TO_NHWC.map((axis) => pad[axis]) : pad) as Padding,
     dimRoundingMode,
     depthwise,
   );
@@ -84,6 +84,8 @@ export const convolutionKernels: readonly KernelConfig[] = [
     const shape = first ? TO_NHWC.map((axis) => attributes.inputShape[axis]!) : attributes.inputShape;
     const where = geometry(shape, filter.shape, attributes);
     const gradient = first ? transposeValue(tracer, dy, TO_NHWC) : dy;
+    // conv2dTranspose may ask for an output that its input does not fit.
+    if (String(gradient.shape) !== String(where.output)) return undefined;
     const { blockSize } = tracer.backend;
     const dx = tracer.one(conv2dInputGradient({ ...where, blockSize }), [gradient, filter], {
       shape: where.input,

@@ -7,6 +7,7 @@ import type {
   StepAttrs,
 } from '@tensorflow/tfjs-core';
 import { backend_util } from '@tensorflow/tfjs-core';
+import type { OnnxRuntimeBackend } from '../backend.js';
 import type { Value } from '../graph/value.js';
 import { addN, binary, COMPARISONS, FLOAT_BINARY, INT_BINARY, select } from '../lowering/binary.js';
 import { cast, clip, FLOAT_UNARY, INT_UNARY, leakyRelu, not, step, unary } from '../lowering/unary.js';
@@ -81,7 +82,16 @@ export const elementwiseKernels: readonly KernelConfig[] = [
     if (dtype !== 'float32' && dtype !== 'int32' && dtype !== 'bool') return undefined;
     return toType(tracer, x, dtype);
   }),
-  kernel<object>('Identity', (_, { input }) => input('x')),
+  {
+    // Two tensors of one data id, as on the other backends: memory is counted once.
+    kernelName: 'Identity',
+    backendName: 'onnxruntime',
+    kernelFunc: ({ inputs, backend }) => {
+      const { dataId, shape, dtype } = inputs.x!;
+      (backend as OnnxRuntimeBackend).incRef(dataId);
+      return { dataId, shape, dtype };
+    },
+  },
   kernel<object>('LogicalNot', (tracer, { input }) => {
     const x = input('x');
     if (x.type !== 'bool') return undefined;

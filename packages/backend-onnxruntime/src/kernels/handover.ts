@@ -2,7 +2,7 @@ import type { MathBackendCPU } from '@tensorflow/tfjs-backend-cpu';
 import type { NamedAttrMap, NamedTensorInfoMap, TensorInfo } from '@tensorflow/tfjs-core';
 import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-backend-cpu';
-import { MezzotintError } from '@mezzotint/core';
+import { MezzotintError, sizeOf } from '@mezzotint/core';
 import type { OnnxRuntimeBackend } from '../backend.js';
 
 /** Runs a kernel on the cpu backend: reads its inputs, and takes its outputs over. */
@@ -25,10 +25,15 @@ export function handOver(
   const lend = (info: TensorInfo): TensorInfo => {
     const moved = toCpu(info, backend, cpu);
     lent.push(moved);
-    return moved;
+    // Some kernels of the cpu backend read more than a TensorInfo has.
+    return Object.assign({}, moved, { rank: moved.shape.length, size: sizeOf(moved.shape) });
   };
   const given: NamedTensorInfoMap = {};
-  for (const [key, info] of Object.entries(inputs)) if (info != null) given[key] = lend(info);
+  for (const [key, info] of Object.entries(inputs as Record<string, TensorInfo | TensorInfo[]>)) {
+    if (info == null) continue;
+    // The ragged kernels take lists.
+    given[key] = Array.isArray(info) ? (info.map(lend) as unknown as TensorInfo) : lend(info);
+  }
   const asGiven = Array.isArray(inputs) ? (Object.values(given) as unknown as NamedTensorInfoMap) : given;
   const made = kernel.kernelFunc({ inputs: asGiven, attrs: attrs ?? {}, backend: cpu });
   const outputs = (Array.isArray(made) ? made : [made]) as TensorInfo[];

@@ -9,6 +9,9 @@ import { kernel, type Tracer } from './kernel.js';
 
 /** a b over the last two axes of tensors of rank 3 or more. */
 export function matMulValue(tracer: Tracer, a: Value, b: Value, transposeA: boolean, transposeB: boolean): Value {
+  if (a.shape.length < 2 || b.shape.length < 2) {
+    throw new InvalidArgumentError(tracer.kernel, `expected matrices, got the shapes [${a.shape}] and [${b.shape}]`);
+  }
   const [m, k] = lastTwo(a, transposeA);
   const [inner, n] = lastTwo(b, transposeB);
   if (k !== inner) {

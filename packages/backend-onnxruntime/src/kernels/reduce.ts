@@ -1,4 +1,4 @@
-import type { ArgMaxAttrs, CumsumAttrs, KernelConfig, SoftmaxAttrs, SumAttrs } from '@tensorflow/tfjs-core';
+import type { ArgMaxAttrs, CumsumAttrs, KernelConfig, MaxAttrs, SoftmaxAttrs, SumAttrs } from '@tensorflow/tfjs-core';
 import { util } from '@tensorflow/tfjs-core';
 import type { Value } from '../graph/value.js';
 import { anyAll, argExtreme, type Reduction, reduction } from '../lowering/reduce.js';
@@ -39,15 +39,16 @@ const REDUCTIONS: readonly (readonly [string, Reduction])[] = [
 
 export const reduceKernels: readonly KernelConfig[] = [
   ...REDUCTIONS.map(([name, op]) =>
-    kernel<SumAttrs>(name, (tracer, { input }, attributes) => {
+    kernel<SumAttrs | MaxAttrs>(name, (tracer, { input }, given) => {
       const x = input('x');
-      if (name === 'Sum' && x.type === 'bool')
-        return reduceValue(tracer, op, toType(tracer, x, 'int32'), attributes as ReduceAttributes);
+      const axis = 'reductionIndices' in given ? given.reductionIndices : given.axis;
+      const attributes: ReduceAttributes = { axis, keepDims: given.keepDims };
+      if (name === 'Sum' && x.type === 'bool') return reduceValue(tracer, op, toType(tracer, x, 'int32'), attributes);
       if (name === 'Mean' && x.type !== 'float32') {
-        return reduceValue(tracer, op, toType(tracer, x, 'float32'), attributes as ReduceAttributes);
+        return reduceValue(tracer, op, toType(tracer, x, 'float32'), attributes);
       }
       if (x.type === 'bool') return undefined;
-      return reduceValue(tracer, op, x, attributes as ReduceAttributes);
+      return reduceValue(tracer, op, x, attributes);
     }),
   ),
   ...(['Any', 'All'] as const).map((name) =>

@@ -78,6 +78,10 @@ export const shapeKernels: readonly KernelConfig[] = [
   }),
   kernel<ExpandDimsAttrs>('ExpandDims', (tracer, { input }, { dim }) => {
     const x = input('input');
+    util.assert(
+      -(x.shape.length + 1) <= dim,
+      () => `expected an axis in [${-(x.shape.length + 1)}, ${x.shape.length}], got ${dim}`,
+    );
     const at = dim < 0 ? x.shape.length + dim + 1 : dim;
     return reshapeValue(tracer, x, [...x.shape.slice(0, at), 1, ...x.shape.slice(at)]);
   }),
@@ -117,12 +121,19 @@ export const shapeKernels: readonly KernelConfig[] = [
   }),
   kernel<ConcatAttrs>('Concat', (tracer, { all }, { axis }) => {
     const at = util.parseAxisParam(axis, [...all[0]!.shape])[0]!;
+    backend_util.assertParamsConsistent(
+      all.map((x) => [...x.shape]),
+      at,
+    );
     if (all.some((x) => x.type !== all[0]!.type)) return undefined;
     return joined(tracer, all, at);
   }),
   kernel<PackAttrs>('Pack', (tracer, { all }, { axis }) => {
     const rank = all[0]!.shape.length + 1;
     const at = axis < 0 ? axis + rank : axis;
+    for (const { shape } of all) {
+      util.assertShapesMatch([...all[0]!.shape], [...shape], 'All tensors passed to stack must have matching shapes');
+    }
     if (all.some((x) => x.type !== all[0]!.type)) return undefined;
     const parts = all.map((x) => reshapeValue(tracer, x, [...x.shape.slice(0, at), 1, ...x.shape.slice(at)]));
     return joined(tracer, parts, at);
@@ -219,13 +230,9 @@ export const shapeKernels: readonly KernelConfig[] = [
     const order = backend_util.getPermuted(split.shape.length, blockShape.length);
     const moved = transposeValue(tracer, split, order);
     const grid = reshapeValue(tracer, moved, backend_util.getReshapedPermuted(shape, blockShape, blocks));
-    const begins = backend_util.getSliceBeginCoords(crops, blockShape.length);
-    const sizes = backend_util.getSliceSize([...grid.shape], crops, blockShape.length);
-    return sliceValue(
-      tracer,
-      grid,
-      begins,
-      begins.map((begin, axis) => begin + sizes[axis]!),
-    );
+    // The axes after the blocks stay whole.
+    const begins = grid.shape.map((_, axis) => (axis === 0 ? 0 : (crops[axis - 1]?.[0] ?? 0)));
+    const ends = grid.shape.map((size, axis) => size - (axis === 0 ? 0 : (crops[axis - 1]?.[1] ?? 0)));
+    return sliceValue(tracer, grid, begins, ends);
   }),
 ];

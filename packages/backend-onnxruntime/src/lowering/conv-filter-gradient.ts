@@ -13,7 +13,8 @@ const NCHWC = 'com.microsoft.nchwc';
  */
 function direct(b: GraphBuilder, x: Physical, dy: Physical, { input, filter, output, pads }: ConvGeometry): Physical {
   const block = b.blockSize;
-  const [n, h, w, inputs] = input;
+  const [n, h, own, inputs] = input;
+  const w = paddedWidth(own, n, block);
   const [kh, kw, , outputs] = filter;
   const [, oh, ow] = output;
   const [top, left, bottom] = pads;
@@ -23,14 +24,17 @@ function direct(b: GraphBuilder, x: Physical, dy: Physical, { input, filter, out
   const images = block / columns;
   const [nOuter, wOuter] = [n / images, w / columns];
 
-  const image = b.relayout(x, channelsBlocked(input, block));
+  const stored = b.view(b.relayout(x, channelsBlocked(input, block)), [n * i * h, own, block]);
+  const image = w === own ? stored : b.one('Pad', [stored, b.ints([0, 0, 0, 0, w - own, 0])]);
+  const imageDims = [n * i * h, w, block];
   let tiles: string;
   if (images === 1) {
-    const turned = reorder(b, b.view(image, [n * i * h, w, 1, block]));
+    const turned = reorder(b, viewOf(b, image, imageDims, [n * i * h, w, 1, block]));
     const grid = viewOf(b, turned, [n * i * h, w, 1, block], [n, i, h, wOuter, block * block]);
     tiles = b.one('Transpose', [grid], { perm: [0, 3, 2, 1, 4] });
   } else {
-    const near = b.one('Transpose', [b.view(image, [nOuter, images, i, h, w * block])], { perm: [0, 3, 2, 1, 4] });
+    const grid = viewOf(b, image, imageDims, [nOuter, images, i, h, w * block]);
+    const near = b.one('Transpose', [grid], { perm: [0, 3, 2, 1, 4] });
     tiles = reorder(b, viewOf(b, near, [nOuter, h, i, images, w * block], [nOuter * h * i, block, 1, block]));
   }
   const source = viewOf(b, tiles, images === 1 ? [n, wOuter, h, i, block * block] : [nOuter * h * i, block, 1, block], [
@@ -99,9 +103,16 @@ export const conv2dFilterGradient = operation<ConvGeometry>('Conv2DFilterGradien
 function fitsDirect(block: number, { input, filter, output, strides, dilations, pads }: ConvGeometry): boolean {
   if (block < 2 || filter[2] % block !== 0 || filter[3] % block !== 0) return false;
   if (strides.some((s) => s !== 1) || dilations.some((d) => d !== 1)) return false;
-  const [n, , w] = input;
-  const columnsFit = w % block === 0 || (block % w === 0 && n % (block / w) === 0);
-  return columnsFit && filter[1] - 1 - pads[1] >= 0 && w - output[2] + pads[1] >= 0;
+  return filter[1] - 1 - pads[1] >= 0 && input[2] - output[2] + pads[1] >= 0;
+}
+
+/** The width with zeros to the right: whole blocks of columns, or of 16 / width images side by side. */
+function paddedWidth(width: number, images: number, block: number): number {
+  if (width > block / 2) return Math.ceil(width / block) * block;
+  let power = 1;
+  while (power < width) power *= 2;
+  while (power < block && images % (block / power) !== 0) power *= 2;
+  return power;
 }
 
 function reorder(b: GraphBuilder, name: string): string {

@@ -1,6 +1,6 @@
 import { rowMajor } from '../graph/layout.js';
 import { operation } from '../graph/node.js';
-import type { GraphBuilder, OutputSpec, Physical } from './builder.js';
+import type { GraphBuilder, Physical } from './builder.js';
 import { affineMap, dotsOf, sumsOf } from './channel-affine.js';
 import { asBlockedMap, channelAffine } from './channel-sums.js';
 

@@ -69,8 +69,20 @@ export function reduce(
 /** Sum, mean, maximum, minimum or product over axes (sorted, not negative). */
 export const reduction = operation<{ op: Reduction; axes: readonly number[] }>(
   'Reduce',
-  (b, [x], [out], { op, axes }) => [positionSums(b, op, x!, axes, out!) ?? reduce(b, op, x!, axes, out!)],
+  (b, [x], [out], { op, axes }) => {
+    if ((op === 'ReduceMax' || op === 'ReduceMin') && out!.type === 'float32') return [extreme(b, op, x!, axes, out!)];
+    return [positionSums(b, op, x!, axes, out!) ?? reduce(b, op, x!, axes, out!)];
+  },
 );
+
+/** ONNX Runtime's maximum and minimum may skip NaN; TensorFlow.js's are NaN where one element is. */
+function extreme(b: GraphBuilder, op: Reduction, x: Physical, axes: readonly number[], spec: OutputSpec): Physical {
+  const found = reduce(b, op, x, axes, spec);
+  const marks = b.one('Cast', [b.one('IsNaN', [x.name])], { to: 1 });
+  const anyNaN = reduce(b, 'ReduceMax', { ...x, name: marks, fill: undefined, origin: undefined }, axes, spec);
+  const clean = b.one('Equal', [anyNaN.name, b.scalar(0)]);
+  return { ...found, name: b.one('Where', [clean, found.name, b.scalar(Number.NaN)]) };
+}
 
 /** Sums over all positions of a blocked map or of a product of two, without the product. */
 function positionSums(
@@ -98,11 +110,15 @@ export const anyAll = operation<{ all: boolean; axes: readonly number[] }>('AnyA
   return [{ ...found, type: 'bool', name: b.one('Cast', [found.name], { to: 9 }) }];
 });
 
-/** Index of the largest (smallest) element along one axis; the first where there are several. */
+/** Index of the largest (smallest) element along one axis; the first where there are several. NaN is passed over. */
 export const argExtreme = operation<{ op: 'ArgMax' | 'ArgMin'; axis: number }>(
   'ArgExtreme',
   (b, [x], [out], { op, axis }) => {
-    const found = b.one(op, [b.plain(b.full(x!))], { axis, keepdims: 0 });
+    const elements = b.plain(b.full(x!));
+    const worst = op === 'ArgMax' ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
+    const ordered =
+      x!.type === 'float32' ? b.one('Where', [b.one('IsNaN', [elements]), b.scalar(worst), elements]) : elements;
+    const found = b.one(op, [ordered], { axis, keepdims: 0 });
     return [b.result(b.one('Cast', [found], { to: 6 }), out!)];
   },
 );

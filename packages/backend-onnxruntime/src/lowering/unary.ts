@@ -55,7 +55,7 @@ const FLOAT: Readonly<Record<string, Formula>> = {
   Round: direct('Round'),
   Rsqrt: (b, x) => b.one('Reciprocal', [b.one('Sqrt', [x])]),
   Sigmoid: direct('Sigmoid'),
-  Sign: direct('Sign'),
+  Sign: (b, x) => b.one('Where', [b.one('IsNaN', [x]), b.scalar(0), b.one('Sign', [x])]),
   Sin: direct('Sin'),
   Sinh: direct('Sinh'),
   Softplus: (b, x) => {
@@ -65,7 +65,8 @@ const FLOAT: Readonly<Record<string, Formula>> = {
   },
   Sqrt: direct('Sqrt'),
   Square: (b, x) => b.one('Mul', [x, x]),
-  Tan: direct('Tan'),
+  // In float64: near a pole, float32's argument reduction would lose digits.
+  Tan: (b, x) => b.one('Cast', [b.one('Tan', [b.one('Cast', [x], { to: 11 })])], { to: 1 }),
   Tanh: direct('Tanh'),
   Elu: (b, x) => b.one('Where', [b.one('Less', [x, b.scalar(0)]), expm1(b, x), x]),
   Selu: (b, x) => {

@@ -1,0 +1,4 @@
+import '@tensorflow/tfjs-backend-cpu';
+import { specsRunOn } from './environment.js';
+
+specsRunOn('cpu');

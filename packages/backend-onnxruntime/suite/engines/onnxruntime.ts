@@ -1,0 +1,4 @@
+import '../../src/index.js';
+import { specsRunOn } from './environment.js';
+
+specsRunOn('onnxruntime');
