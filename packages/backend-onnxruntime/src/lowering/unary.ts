@@ -65,8 +65,11 @@ const FLOAT: Readonly<Record<string, Formula>> = {
   },
   Sqrt: direct('Sqrt'),
   Square: (b, x) => b.one('Mul', [x, x]),
-  // In float64: near a pole, float32's argument reduction would lose digits.
-  Tan: (b, x) => b.one('Cast', [b.one('Tan', [b.one('Cast', [x], { to: 11 })])], { to: 1 }),
+  Tan: (b, x) => {
+    // In float64: near a pole, float32 loses digits.
+    const wide = b.one('Cast', [x], { to: 11 });
+    return b.one('Cast', [b.one('Div', [b.one('Sin', [wide]), b.one('Cos', [wide])])], { to: 1 });
+  },
   Tanh: direct('Tanh'),
   Elu: (b, x) => b.one('Where', [b.one('Less', [x, b.scalar(0)]), expm1(b, x), x]),
   Selu: (b, x) => {
