@@ -1,4 +1,10 @@
-import { type HostTensor, InvalidArgumentError, type StateDict, type WeightSource } from '@mezzotint/core';
+import {
+  asWeightSource,
+  type HostTensor,
+  InvalidArgumentError,
+  type StateDict,
+  type WeightSource,
+} from '@mezzotint/core';
 import type { FloatDType } from '../numbers/dtypes.js';
 import { narrow } from '../numbers/narrow.js';
 import { checkTensor, type PlannedTensor, planSafetensors } from '../safetensors/layout.js';
@@ -41,7 +47,7 @@ export async function writeSafetensors(
   weights: StateDict | WeightSource,
   { metadata, dtype = 'F32', overwrite = false }: WriteSafetensorsOptions = {},
 ): Promise<void> {
-  const source = isSource(weights) ? weights : fromStateDict(weights);
+  const source = asWeightSource(weights);
   const plan = planSafetensors(
     [...source.tensors].map(([name, tensor]) => ({
       name,
@@ -75,21 +81,4 @@ function encode(planned: PlannedTensor, tensor: HostTensor): Uint8Array {
 /** Sources name their types as safetensors does or as TensorFlow.js does. */
 function isInteger(dtype: string): boolean {
   return /^(?:u?int|[iu]\d|bool)/i.test(dtype);
-}
-
-function isSource(weights: StateDict | WeightSource): weights is WeightSource {
-  return typeof (weights as WeightSource).read === 'function';
-}
-
-function fromStateDict(state: StateDict): WeightSource {
-  return {
-    name: 'state dict',
-    tensors: new Map(
-      Object.entries(state).map(([name, { shape, data }]) => [
-        name,
-        { shape, dtype: data instanceof Int32Array ? 'int32' : 'float32' },
-      ]),
-    ),
-    read: (name) => state[name]!,
-  };
 }
