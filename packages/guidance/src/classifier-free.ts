@@ -1,48 +1,62 @@
-import type { Denoiser } from '@mezzotint/core';
+import type { Denoiser, NoiseLevel } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
+import { combineRescaled } from './rescale.js';
+import { type Scale, scaleAt } from './scale.js';
+import { type Combination, guided, type PredictionOption, type TwoPassOptions } from './two-pass.js';
+
+/**
+ * Where the scaled difference is added. `unconditional`: u + s (c - u), so s = 1 is the conditional model (Imagen,
+ * diffusers' default). `conditional`: c + s (c - u), so s = 0 is the conditional model (the paper's w, diffusers'
+ * "original formulation").
+ */
+export type Formulation = 'unconditional' | 'conditional';
+
+/** Strength of a guidance in one of the two formulations. */
+export interface ScaleOptions {
+  /** Guidance scale; with `from: 'unconditional'` 1 is the conditional model as it is, more sharpens. */
+  readonly scale: Scale;
+  /** The formulation; 'unconditional', in which the lecture's and the paper's w is scale - 1. */
+  readonly from?: Formulation | undefined;
+}
 
 /** Settings of classifier-free guidance. */
-export interface ClassifierFreeOptions<C> {
-  /**
-   * Guidance scale: 1 is the conditional model as it is, 0 the unconditional one, more than 1 sharpens. The lecture and
-   * Ho & Salimans write w with scale = 1 + w.
-   */
-  readonly scale: number;
-  /** What the model is given instead of the condition: its null label, the empty or a negative prompt. */
-  readonly unconditional: C;
+export interface ClassifierFreeOptions<C> extends TwoPassOptions<C>, ScaleOptions, PredictionOption {
+  /** Share in which the deviation of each image is brought back to the conditional one; 0. See `combineRescaled`. */
+  readonly rescale?: number | undefined;
+}
+
+/** u + s (c - u), or c + s (c - u). Ho & Salimans 2022 (arXiv 2207.12598), eq. 6. */
+export function combineClassifierFree({ scale, from = 'unconditional' }: ScaleOptions): Combination {
+  return (c, u, at) =>
+    tf.tidy(() => tf.add(from === 'unconditional' ? u : c, tf.mul(tf.sub(c, u), scaleAt(scale, at))));
 }
 
 /**
- * Classifier-free guidance with two passes: D = D(uncond) + scale (D(cond) - D(uncond)). Ho & Salimans 2022, eq. 6, on
- * x0 estimates (the same combination as on eps, since x0 is affine in eps at a fixed x).
+ * Classifier-free guidance: D = D(uncond) + scale (D(cond) - D(uncond)). Ho & Salimans 2022, eq. 6, on x0 estimates (the
+ * same combination as on eps, since x0 is affine in eps at a fixed x). A negative prompt is an `unconditional`.
  *
- * @returns a denoiser of x `[N, H, W, C]`; at scale 1 the unconditional pass is not run
+ * @returns a denoiser of x `[N, H, W, C]`; where the scale leaves the conditional model, one pass is run
  */
-export function classifierFree<C>(denoiser: Denoiser<C>, { scale, unconditional }: ClassifierFreeOptions<C>): Denoiser<C> {
-  if (scale === 1) return denoiser;
-  return (x, at, cond) =>
-    tf.tidy(() => combine(denoiser(x, at, cond), denoiser(x, at, unconditional), scale)) as tf.Tensor4D;
+export function classifierFree<C>(denoiser: Denoiser<C>, options: ClassifierFreeOptions<C>): Denoiser<C> {
+  const { rescale = 0 } = options;
+  const plain = combineClassifierFree(options);
+  return guided(denoiser, rescale === 0 ? plain : combineRescaled(plain, rescale), options, isNeutral(options));
 }
 
 /**
  * Classifier-free guidance in one pass over a batch of twice the size: `[conditional; unconditional]`.
  *
- * @param join puts two conditions one after the other along the batch
+ * @param options join puts two conditions one after the other along the batch
  */
 export function classifierFreeBatched<C>(
   denoiser: Denoiser<C>,
-  { scale, unconditional, join }: ClassifierFreeOptions<C> & { readonly join: (cond: C, unconditional: C) => C },
+  options: ClassifierFreeOptions<C> & { readonly join: (cond: C, unconditional: C) => C },
 ): Denoiser<C> {
-  if (scale === 1) return denoiser;
-  return (x, at, cond) =>
-    tf.tidy(() => {
-      const both = denoiser(tf.concat([x, x], 0), at, join(cond, unconditional)); //  [2N, H, W, C]
-      const [conditional, free] = tf.split(both, 2, 0) as [tf.Tensor4D, tf.Tensor4D]; // [N, H, W, C] each
-      return combine(conditional, free, scale);
-    });
+  return classifierFree(denoiser, options);
 }
 
-/** free + scale (conditional - free). */
-function combine(conditional: tf.Tensor4D, free: tf.Tensor4D, scale: number): tf.Tensor4D {
-  return tf.add(free, tf.mul(tf.sub(conditional, free), scale));
+/** Tells the levels at which the scale leaves the conditional prediction as it is. */
+export function isNeutral({ scale, from = 'unconditional' }: ScaleOptions): (at: NoiseLevel) => boolean {
+  const neutral = from === 'unconditional' ? 1 : 0;
+  return (at) => scaleAt(scale, at) === neutral;
 }

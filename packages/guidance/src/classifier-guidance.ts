@@ -1,11 +1,19 @@
 import { type Denoiser, InvalidArgumentError, type NoiseLevel } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
+import { type Scale, scaleAt } from './scale.js';
 
 /**
  * log p(y | x) of a classifier that was trained on noisy images, for each image of the batch: `[N]`. Differentiable in
  * `x`, which stands at the noise level `at`.
  */
 export type LogProbability<C> = (x: tf.Tensor4D, at: NoiseLevel, cond: C) => tf.Tensor1D;
+
+/** Settings of a guidance by a gradient. */
+export interface GradientGuidanceOptions<C> {
+  /** 1 is Bayes' rule; more sharpens; 0 leaves the denoiser as it is. */
+  readonly scale: Scale;
+  readonly logProbability: LogProbability<C>;
+}
 
 /**
  * Classifier guidance: eps' = eps - sigma scale grad_x log p(y | x), which for the x0 estimate is
@@ -16,16 +24,76 @@ export type LogProbability<C> = (x: tf.Tensor4D, at: NoiseLevel, cond: C) => tf.
  */
 export function classifierGuidance<C>(
   denoiser: Denoiser<C>,
-  { scale, logProbability }: { readonly scale: number; readonly logProbability: LogProbability<C> },
+  { scale, logProbability }: GradientGuidanceOptions<C>,
 ): Denoiser<C> {
   if (scale === 0) return denoiser;
   return (x, at, cond) => {
-    if (at.alpha === 0) {
-      throw new InvalidArgumentError('classifierGuidance', 'alpha is 0 at this noise level: start at a level with alpha > 0');
-    }
+    const weight = noiseWeight('classifierGuidance', scale, at);
     return tf.tidy(() => {
+      const estimate = denoiser(x, at, cond);
       const gradient = tf.grad((noisy) => tf.sum(logProbability(noisy as tf.Tensor4D, at, cond)))(x); // [N, H, W, C]
-      return tf.add(denoiser(x, at, cond), tf.mul(gradient, (scale * at.sigma ** 2) / at.alpha)) as tf.Tensor4D;
+      return tf.add(estimate, tf.mul(gradient, weight)) as tf.Tensor4D;
     });
   };
+}
+
+/**
+ * Guidance by anything that judges clean images: D' = D + scale (sigma^2 / alpha) grad_x log p(y | D(x)). The gradient
+ * goes through the network, which must be differentiable. Universal guidance (Bansal et al. 2023, arXiv 2302.07121),
+ * eq. 6; DPS (Chung et al. 2023, arXiv 2209.14687), eq. 10; k-diffusion's conditioned denoiser.
+ *
+ * @param options logProbability of clean images: it is given the estimate
+ * @returns a denoiser of x `[N, H, W, C]`
+ * @throws InvalidArgumentError at alpha = 0
+ */
+export function estimateGuidance<C>(
+  denoiser: Denoiser<C>,
+  { scale, logProbability }: GradientGuidanceOptions<C>,
+): Denoiser<C> {
+  if (scale === 0) return denoiser;
+  return (x, at, cond) => {
+    const weight = noiseWeight('estimateGuidance', scale, at);
+    return tf.tidy(() => {
+      let estimate: tf.Tensor4D | undefined;
+      try {
+        const gradient = tf.grad((noisy) => {
+          const clean = denoiser(noisy as tf.Tensor4D, at, cond);
+          estimate = tf.keep(tf.clone(clean)); // outlives the gradient's own tidy
+          return tf.sum(logProbability(clean, at, cond));
+        })(x);
+        return tf.add(estimate!, tf.mul(gradient, weight)) as tf.Tensor4D;
+      } finally {
+        estimate?.dispose();
+      }
+    });
+  };
+}
+
+/**
+ * The same without the way through the network: D' = D + scale grad_D log p(y | D). It takes the covariance of x0 given x
+ * as scale times the identity (it is (sigma^2 / alpha) dD/dx); cheaper, and works at alpha = 0. Universal guidance,
+ * section 3.2.
+ *
+ * @param options scale, in squared units of the images; a function of the noise level in practice
+ * @returns a denoiser of x `[N, H, W, C]`
+ */
+export function directEstimateGuidance<C>(
+  denoiser: Denoiser<C>,
+  { scale, logProbability }: GradientGuidanceOptions<C>,
+): Denoiser<C> {
+  if (scale === 0) return denoiser;
+  return (x, at, cond) =>
+    tf.tidy(() => {
+      const estimate = denoiser(x, at, cond);
+      const gradient = tf.grad((clean) => tf.sum(logProbability(clean as tf.Tensor4D, at, cond)))(estimate);
+      return tf.add(estimate, tf.mul(gradient, scaleAt(scale, at))) as tf.Tensor4D;
+    });
+}
+
+/** scale sigma^2 / alpha: what turns a gradient in x into a change of the estimate (Tweedie's formula). */
+function noiseWeight(who: string, scale: Scale, at: NoiseLevel): number {
+  if (at.alpha === 0) {
+    throw new InvalidArgumentError(who, 'alpha is 0 at this noise level: start at a level with alpha > 0');
+  }
+  return (scaleAt(scale, at) * at.sigma ** 2) / at.alpha;
 }

@@ -2,8 +2,8 @@ import type { Denoiser, VarianceDenoiser } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 
 /**
- * Guides the x0 estimate of a network with learned variance and keeps the variance of its conditional pass, as ADM
- * samples with guidance: `guideVariance(d, (d) => classifierFree(d, options))`.
+ * Guides the x0 estimate of a network with learned variance and keeps the variance of its first pass (the
+ * conditional one, but for `composed`), as ADM samples with guidance: `guideVariance(d, (d) => classifierFree(d, options))`.
  */
 export function guideVariance<C>(
   denoiser: VarianceDenoiser<C>,

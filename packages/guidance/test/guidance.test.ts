@@ -83,7 +83,10 @@ describe('classifier guidance', () => {
   });
 
   test('refuses a level that holds nothing of x0', () => {
-    const guided = classifierGuidance<null>((x) => tf.clone(x), { scale: 1, logProbability: (x) => tf.sum(x, [1, 2, 3]) });
+    const guided = classifierGuidance<null>((x) => tf.clone(x), {
+      scale: 1,
+      logProbability: (x) => tf.sum(x, [1, 2, 3]),
+    });
     expect(() => guided(ramp(), { alpha: 0, sigma: 1 }, null)).toThrow(/alpha is 0/);
   });
 });

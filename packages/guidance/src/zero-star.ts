@@ -1,0 +1,46 @@
+import type { Denoiser } from '@mezzotint/core';
+import { flow } from '@mezzotint/schedulers';
+import * as tf from '@tensorflow/tfjs-core';
+import { isNeutral, type ScaleOptions } from './classifier-free.js';
+import { dotPerImage } from './per-image.js';
+import { scaleAt } from './scale.js';
+import { type Combination, guided, type PredictionOption, type TwoPassOptions } from './two-pass.js';
+
+/** Settings of CFG-Zero*. */
+export interface ZeroStarOptions<C> extends TwoPassOptions<C>, ScaleOptions, PredictionOption {
+  /**
+   * The velocity is taken as 0 at noise ratios sigma / alpha above this: `intervalOfSteps(table, 0, k - 1).low` for the
+   * paper's first k steps. Never when left out.
+   */
+  readonly zeroAbove?: number | undefined;
+}
+
+/**
+ * u' + s (c - u') or c + s (c - u') with u' = (<c, u> / |u|^2) u for each image: the unconditional prediction at the
+ * length that fits the conditional one best. CFG-Zero* (Fan et al. 2025, arXiv 2503.18886), eq. 8 to 10.
+ */
+export function combineZeroStar({ scale, from = 'unconditional' }: ScaleOptions): Combination {
+  return (c, u, at) =>
+    tf.tidy(() => {
+      const fit = tf.div(dotPerImage(c, u), tf.add(dotPerImage(u, u), 1e-8)); //      [N, 1, 1, 1]
+      const fitted = tf.mul(u, fit);
+      return tf.add(from === 'unconditional' ? fitted : c, tf.mul(tf.sub(c, fitted), scaleAt(scale, at)));
+    });
+}
+
+/**
+ * CFG-Zero* with zero-init: `combineZeroStar` on velocities, and no movement at all in the noisiest steps, where the
+ * learned velocity is worse than none.
+ *
+ * @param options prediction, the velocity of flow matching when left out
+ */
+export function zeroStar<C>(
+  denoiser: Denoiser<C>,
+  { zeroAbove = Number.POSITIVE_INFINITY, prediction = flow, ...options }: ZeroStarOptions<C>,
+): Denoiser<C> {
+  const inside = guided(denoiser, combineZeroStar(options), { ...options, prediction }, isNeutral(options));
+  return (x, at, cond) => {
+    if (!(at.sigma / at.alpha > zeroAbove)) return inside(x, at, cond);
+    return tf.tidy(() => tf.mul(x, prediction(at).skip)); // F = 0
+  };
+}
