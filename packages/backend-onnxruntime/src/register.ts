@@ -5,6 +5,7 @@ import { adamWKernel } from './kernels/adamw.js';
 import { convolutionKernels } from './kernels/convolution.js';
 import { elementwiseKernels } from './kernels/elementwise.js';
 import { fusedKernels } from './kernels/fused.js';
+import { gatherKernels } from './kernels/gather.js';
 import { imageKernels } from './kernels/image.js';
 import { handedOver } from './kernels/kernel.js';
 import { linearKernels } from './kernels/linear.js';
@@ -25,6 +26,7 @@ export function register(): void {
     ...linearKernels,
     ...convolutionKernels,
     ...imageKernels,
+    ...gatherKernels,
     ...fusedKernels,
     adamWKernel,
   ];
