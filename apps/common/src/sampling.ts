@@ -131,7 +131,7 @@ export async function sampleImages(
       )) {
         done = step.index + 1;
         onStep?.(batch * plan.steps + done, batches * plan.steps);
-        if (done === step.count) {
+        if (step.last) {
           images.set(toBytes((await step.x.data()) as Float32Array), first * size * size * channels);
         }
       }

@@ -1,4 +1,5 @@
 export { type BoundaryOptions, consistencyBoundary } from './consistency-boundary.js';
+export { type DiffusersSampler, samplerFromDiffusers } from './from-diffusers.js';
 export { type Likelihood, type LikelihoodOptions, logLikelihood } from './likelihood.js';
 export { type BrownianOptions, brownianNoise } from './noise/brownian-noise.js';
 export { nchwToNhwc } from './noise/layout.js';
