@@ -8,7 +8,6 @@ export type {
   VariancePrediction,
 } from './denoiser.js';
 export { InvalidArgumentError, InvalidFileError, MezzotintError, WeightsMismatchError } from './errors.js';
-export { asWeightSource, type HostTensor, type StateDict, sizeOf, type WeightSource } from './host-tensor.js';
 export {
   type AttentionCall,
   type AttentionInputs,
@@ -17,6 +16,7 @@ export {
   type NetworkHooks,
   withHooks,
 } from './hooks.js';
+export { asWeightSource, type HostTensor, type StateDict, sizeOf, type WeightSource } from './host-tensor.js';
 export {
   constant,
   type Initializer,

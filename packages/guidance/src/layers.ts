@@ -1,4 +1,5 @@
 import { type Denoiser, InvalidArgumentError, type Module, type NetworkHooks, withHooks } from '@mezzotint/core';
+import type * as tf from '@tensorflow/tfjs-core';
 
 /** Layers of a network by their path, as `layersAt` or `model.modules()` give them. */
 export type Layers = ReadonlyMap<string, object>;
@@ -24,7 +25,7 @@ export function layersAt(model: Pick<Module, 'modules'>, paths: readonly (string
 /**
  * The same denoiser with hooks on some of its layers.
  *
- * @param hooks made for each call; it reports a layer that it was asked about
+ * @param hooks made for each call, on x; `has` tells whether a layer was chosen, and notes that it asked
  * @throws InvalidArgumentError (when called) when a chosen layer never asked: it has no attention of its own, or its
  *   architecture does not say `by: this`
  */
@@ -32,7 +33,7 @@ export function hooked<C>(
   who: string,
   denoiser: Denoiser<C>,
   layers: Layers,
-  hooks: (has: (layer: object | undefined) => boolean) => NetworkHooks,
+  hooks: (has: (layer: object | undefined) => boolean, x: tf.Tensor4D) => NetworkHooks,
 ): Denoiser<C> {
   const chosen = new Set(layers.values());
   if (chosen.size === 0) throw new InvalidArgumentError(who, 'expected at least one layer, got none');
@@ -43,7 +44,7 @@ export function hooked<C>(
       asked.add(layer);
       return true;
     };
-    const answer = withHooks(hooks(has), () => denoiser(x, at, cond));
+    const answer = withHooks(hooks(has, x), () => denoiser(x, at, cond));
     const silent = [...layers].filter(([, layer]) => !asked.has(layer)).map(([path]) => path);
     if (silent.length > 0) {
       answer.dispose();

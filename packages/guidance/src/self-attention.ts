@@ -83,7 +83,7 @@ function lookedAt(
   const received = tf.sum(tf.mean(shares, 1), 1); //                                  [N, T]
   const picture = tf.slice(received, [0, first], [-1, height * width]);
   const map = tf.reshape(picture, [-1, height, width, 1]) as tf.Tensor4D;
-  return separable(tf.cast(tf.greater<tf.Tensor4D>(map, threshold), "float32"), nearest(h, height), nearest(w, width));
+  return separable(tf.cast(tf.greater<tf.Tensor4D>(map, threshold), 'float32'), nearest(h, height), nearest(w, width));
 }
 
 /** Nearest-neighbour resizing of one axis. */

@@ -22,14 +22,13 @@ export function smoothedEnergy<C>(
   denoiser: Denoiser<C>,
   { scale, layers, deviation = Number.POSITIVE_INFINITY, grid }: SmoothedEnergyOptions,
 ): Denoiser<C> {
-  const smoothed: Denoiser<C> = (x, at, cond) => {
+  const smoothed = hooked('smoothedEnergy', denoiser, layers, (has, x) => {
     const gridOf = grid ?? gridLike(x);
-    const pass = hooked('smoothedEnergy', denoiser, layers, (has) => ({
+    return {
       attention: (call) =>
         has(call.by) ? call.attend({ q: blurQueries(call, gridOf(call), deviation) }) : call.attend(),
-    }));
-    return pass(x, at, cond);
-  };
+    };
+  });
   return awayFrom(denoiser, smoothed, scale);
 }
 

@@ -30,6 +30,8 @@ export function expectClose(found: ArrayLike<number>, expected: ArrayLike<number
   expect(found.length).toBe(expected.length);
   for (let i = 0; i < found.length; i++) {
     const limit = tolerance * Math.max(1, Math.abs(expected[i]!));
-    expect(Math.abs(found[i]! - expected[i]!), `element ${i}: ${found[i]} for ${expected[i]}`).toBeLessThanOrEqual(limit);
+    expect(Math.abs(found[i]! - expected[i]!), `element ${i}: ${found[i]} for ${expected[i]}`).toBeLessThanOrEqual(
+      limit,
+    );
   }
 }

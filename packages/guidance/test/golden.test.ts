@@ -49,10 +49,7 @@ const cases = (from: Formulation): Readonly<Record<string, Combination>> => ({
 function compare(found: number[], wanted: Golden, tolerance = 1e-6): void {
   const close = (value: number, expected: number, scale = 1) =>
     expect(Math.abs(value - expected)).toBeLessThanOrEqual(tolerance * Math.max(scale, Math.abs(expected)));
-  close(
-    Math.sqrt(found.reduce((s, v) => s + v * v, 0)),
-    wanted.l2,
-  );
+  close(Math.sqrt(found.reduce((s, v) => s + v * v, 0)), wanted.l2);
   close(found.reduce((s, v) => s + Math.abs(v), 0) / found.length, wanted.abs_mean);
   // A sum of 512 numbers of both signs: its rounding is that of the sum of their sizes.
   close(
