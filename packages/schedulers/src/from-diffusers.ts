@@ -27,7 +27,7 @@ export interface DiffusersSampler {
   readonly solver: Solver<Kind, 'estimate'>;
   /** Estimates are kept in [-clip, clip] (`clamped`); null where they are not, as in all latent models. */
   readonly clip: number | null;
-  /** What `initialNoise` multiplies noise by. */
+  /** What `initialNoise` multiplies noise by (its option `scale`). */
   readonly start: 'sigma' | 'total';
   /** The noise levels of a run with so many steps. */
   table(steps: number): Table;
@@ -45,23 +45,23 @@ const predictions: Readonly<Record<string, Parameterisation>> = { epsilon, v_pre
 const families: Readonly<Record<string, Family>> = {
   DDIMScheduler: (read, process) => ({
     solver: ddim(),
-    start: 'sigma',
+    start: 'total',
     table: chainTable(read, process, read('set_alpha_to_one', true)),
   }),
   DDPMScheduler: (read, process) => {
     const variance = read('variance_type', 'fixed_small', ['fixed_small', 'fixed_large']);
     return {
       solver: variance === 'fixed_small' ? ddpm() : ddpmLarge(),
-      start: 'sigma',
+      start: 'total',
       table: chainTable(read, process, true),
     };
   },
   PNDMScheduler: (read, process) => {
     read('skip_prk_steps', false, [true]);
-    const average = read('prediction_type', 'epsilon') === 'v_prediction' ? 'velocity' : 'noise';
+    const average = read<string>('prediction_type', 'epsilon') === 'v_prediction' ? 'velocity' : 'noise';
     return {
       solver: plms({ average }),
-      start: 'sigma',
+      start: 'total',
       table: chainTable(read, process, read('set_alpha_to_one', false)),
     };
   },
@@ -86,18 +86,18 @@ const families: Readonly<Record<string, Family>> = {
       dpmsolver: () => dpmSolver({ order, type }),
       'sde-dpmsolver++': () => dpmppSde({ order }),
     }[algorithm]();
-    return { solver, start: 'sigma', table: multistepTable(read, process) };
+    return { solver, start: 'total', table: multistepTable(read, process) };
   },
   DEISMultistepScheduler: (read, process) => {
     const order = read<1 | 2 | 3>('solver_order', 2, [1, 2, 3]);
-    return { solver: deis({ order }), start: 'sigma', table: multistepTable(read, process) };
+    return { solver: deis({ order }), start: 'total', table: multistepTable(read, process) };
   },
   UniPCMultistepScheduler: (read, process) => {
     read('predict_x0', true, [true]);
     read('lower_order_final', true, [true]);
     const order = read<1 | 2 | 3>('solver_order', 2, [1, 2, 3]);
     const type = read<'bh1' | 'bh2'>('solver_type', 'bh2', ['bh1', 'bh2']);
-    return { solver: unipc({ order, type }), start: 'sigma', table: multistepTable(read, process) };
+    return { solver: unipc({ order, type }), start: 'total', table: multistepTable(read, process) };
   },
 };
 

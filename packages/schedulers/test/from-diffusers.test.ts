@@ -1,0 +1,112 @@
+import { describe, expect, test } from 'vitest';
+import { noiseRatio, samplerFromDiffusers, velocity } from '../src/index.js';
+import { levelAt } from '../src/tables/table.js';
+import golden from './fixtures/diffusers.json' with { type: 'json' };
+
+interface GoldenTable {
+  readonly timesteps: readonly number[];
+  readonly sigmas?: readonly number[];
+  readonly init_noise_sigma?: number;
+}
+
+/** The settings of Stable Diffusion's scheduler_config.json, some of which each class does not know. */
+const sd = {
+  _diffusers_version: '0.6.0',
+  beta_start: 0.00085,
+  beta_end: 0.012,
+  beta_schedule: 'scaled_linear',
+  num_train_timesteps: 1000,
+  trained_betas: null,
+  clip_sample: false,
+  set_alpha_to_one: false,
+  skip_prk_steps: true,
+  steps_offset: 1,
+};
+
+const configs: readonly (readonly [RegExp, Record<string, unknown>])[] = [
+  [/^DDIM SD (leading|linspace|trailing)/, { _class_name: 'DDIMScheduler' }],
+  [/^EulerDiscrete SD (leading|linspace|trailing)/, { _class_name: 'EulerDiscreteScheduler' }],
+  [
+    /^EulerDiscrete SD use_karras/,
+    { _class_name: 'EulerDiscreteScheduler', timestep_spacing: 'leading', use_karras_sigmas: true },
+  ],
+  [
+    /^EulerDiscrete SD use_beta/,
+    { _class_name: 'EulerDiscreteScheduler', timestep_spacing: 'leading', use_beta_sigmas: true },
+  ],
+  [/^PNDM SD/, { _class_name: 'PNDMScheduler' }],
+  [/^DPM\+\+2M SD karras/, { _class_name: 'DPMSolverMultistepScheduler', use_karras_sigmas: true }],
+  [/^DPM\+\+2M SD n/, { _class_name: 'DPMSolverMultistepScheduler' }],
+  [/^UniPC SD/, { _class_name: 'UniPCMultistepScheduler' }],
+  [/^LMS SD/, { _class_name: 'LMSDiscreteScheduler' }],
+];
+
+describe('tables of diffusers, by scheduler_config.json', () => {
+  const tables = Object.entries(golden.tables as Record<string, GoldenTable>).flatMap(([name, expected]) => {
+    const config = configs.find(([pattern]) => pattern.test(name))?.[1];
+    const spacing = /(leading|linspace|trailing)/.exec(name)?.[1];
+    return config
+      ? [[name, { ...sd, ...(spacing && { timestep_spacing: spacing }), ...config }, expected] as const]
+      : [];
+  });
+  test('every family is there', () => expect(tables.length).toBeGreaterThan(20));
+
+  test.each(tables)('%s', (name, config, { timesteps, sigmas, init_noise_sigma }) => {
+    const steps = Number(/n=(\d+)/.exec(name)![1]);
+    const sampler = samplerFromDiffusers(config);
+    const table = sampler.table(steps);
+    // PNDM tells its second time twice: the evaluation that starts it.
+    const times = name.startsWith('PNDM') ? [timesteps[0]!, ...timesteps.slice(2)] : [...timesteps];
+    // Where the last row is the chain's own first, a step from t = 0 to it is none and left out.
+    const kept = times.at(-1) === 0 && name.startsWith('DDIM') ? times.slice(0, -1) : times;
+    expect(table.time!.length).toBe(kept.length + 1);
+    // float32 tables there; times between rows come from differences of logarithms, which lose two digits.
+    kept.forEach((time, row) => {
+      expect(Math.abs(table.time![row]! - time)).toBeLessThanOrEqual(2e-3);
+    });
+    sigmas?.forEach((sigma, row) => {
+      const ratio = noiseRatio(levelAt(table, row));
+      expect(Math.abs(ratio - sigma)).toBeLessThanOrEqual(2e-5 * sigma + 1e-7);
+    });
+    if (init_noise_sigma !== undefined) {
+      const { alpha, sigma } = levelAt(table, 0);
+      expect(
+        Math.abs((sampler.start === 'total' ? Math.hypot(alpha, sigma) : sigma) / init_noise_sigma - 1),
+      ).toBeLessThan(1e-5);
+    }
+  });
+});
+
+test('v-prediction on a chain that ends in pure noise: the first row has no signal, or as little as ve can say', () => {
+  const zero = { ...sd, prediction_type: 'v_prediction', rescale_betas_zero_snr: true, timestep_spacing: 'trailing' };
+  const ddim = samplerFromDiffusers({ ...zero, _class_name: 'DDIMScheduler' });
+  expect(ddim.parameterisation).toBe(velocity);
+  expect(levelAt(ddim.table(10), 0)).toEqual({ alpha: 0, sigma: 1, time: 999 });
+  const euler = samplerFromDiffusers({ ...zero, _class_name: 'EulerDiscreteScheduler' }).table(10);
+  expect(euler.sigma[0]! / 2 ** 12).toBeCloseTo(1, 6);
+});
+
+test('estimates are clipped where the class does so', () => {
+  expect(samplerFromDiffusers({ _class_name: 'DDIMScheduler' }).clip).toBe(1);
+  expect(samplerFromDiffusers({ ...sd, _class_name: 'DDIMScheduler' }).clip).toBe(null);
+  expect(samplerFromDiffusers({ clip_sample: true, _class_name: 'EulerDiscreteScheduler' }).clip).toBe(null);
+});
+
+test('what we do not build is named, all of it', () => {
+  expect(() => samplerFromDiffusers({ _class_name: 'MagicScheduler' })).toThrowError(
+    /expected one of DDIMScheduler.*"MagicScheduler"/,
+  );
+  expect(() => samplerFromDiffusers([])).toThrowError(/JSON object/);
+  const read = () =>
+    samplerFromDiffusers({
+      ...sd,
+      _class_name: 'EulerDiscreteScheduler',
+      prediction_type: 'magic',
+      beta_schedule: 3,
+      trained_betas: [1],
+    });
+  expect(read).toThrowError(/trained_betas[\s\S]*prediction_type: expected "epsilon" or[\s\S]*beta_schedule/);
+  expect(() =>
+    samplerFromDiffusers({ ...sd, _class_name: 'DPMSolverMultistepScheduler', solver_order: 4, use_lu_lambdas: true }),
+  ).toThrowError(/use_lu_lambdas[\s\S]*solver_order: expected 1 or 2 or 3, got 4/);
+});
