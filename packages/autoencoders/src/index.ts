@@ -1,0 +1,26 @@
+export { type AdversarialOptions, type AdversarialTerms, adversarialLoss } from './adversarial/adversarial-loss.js';
+export { hingeDiscriminatorLoss, hingeGeneratorLoss } from './adversarial/hinge.js';
+export { PatchDiscriminator, type PatchDiscriminatorConfig } from './adversarial/patch-discriminator.js';
+export { Autoencoder } from './autoencoder.js';
+export { AutoencoderKL, type AutoencoderKLConfig, autoencoderKLFromDiffusers } from './autoencoder-kl.js';
+export type { CoderConfig } from './coder/config.js';
+export { type Gaussian, klToNormal, sampleGaussian } from './gaussian.js';
+export { type LatentScale, scaleLatents, unscaleLatents } from './latent-scale.js';
+export { klLoss } from './losses/kl.js';
+export { l1Loss, l2Loss } from './losses/reconstruction.js';
+export { Lpips, lpipsWeights } from './perceptual/lpips.js';
+export { presets } from './presets/index.js';
+export { vaeFlux, vaeSd, vaeSd3, vaeSdxl } from './presets/kl.js';
+export { digitsVae, digitsVq } from './presets/small.js';
+export { taesd, taesd3 } from './presets/tiny.js';
+export { decodeTiled, encodeTiled, type LatentDecoder, type TilingOptions } from './tiling.js';
+export {
+  AutoencoderTiny,
+  type AutoencoderTinyConfig,
+  autoencoderTinyFromDiffusers,
+} from './tiny/autoencoder-tiny.js';
+export { type CodebookUsage, codebookUsage } from './vq/codebook-usage.js';
+export { EmaCodebook, type EmaCodebookOptions, type EmaCodebookState } from './vq/ema-codebook.js';
+export { straightThrough, VectorQuantizer } from './vq/vector-quantizer.js';
+export { codebookLoss, commitmentLoss, type VqLossOptions, vqLoss } from './vq/vq-loss.js';
+export { VQModel, type VQModelConfig, vqModelFromDiffusers } from './vq/vq-model.js';

@@ -1,0 +1,38 @@
+import { InvalidArgumentError } from '@mezzotint/core';
+
+/** What a foreign configuration may hold. */
+export interface JsonKeys {
+  /** Keys that are read, with their defaults; undefined means required. */
+  readonly defaults: Readonly<Record<string, unknown>>;
+  /** Keys with the only value that we build; absent keys have it. */
+  readonly fixed: Readonly<Record<string, unknown>>;
+  /** Keys that change nothing that we compute. */
+  readonly ignored: (key: string) => boolean;
+}
+
+/**
+ * Looks up the keys of a foreign configuration, after checking that all are there and none is unknown.
+ * @throws InvalidArgumentError naming every unknown, missing or unsupported key
+ */
+export function readerOf(who: string, json: unknown, { defaults, fixed, ignored }: JsonKeys): (key: string) => unknown {
+  if (typeof json !== 'object' || json === null || Array.isArray(json)) {
+    throw new InvalidArgumentError(who, `expected a configuration as a JSON object, got ${JSON.stringify(json)}`);
+  }
+  const given = new Map(Object.entries(json).filter(([, value]) => value !== undefined));
+  const problems = [
+    ...[...given.keys()]
+      .filter((key) => !Object.hasOwn(defaults, key) && !Object.hasOwn(fixed, key) && !ignored(key))
+      .map((key) => `${key}: not an argument of this class`),
+    ...Object.keys(defaults)
+      .filter((key) => defaults[key] === undefined && !given.has(key))
+      .map((key) => `${key}: missing, and it has no default`),
+    ...Object.entries(fixed)
+      .filter(([key, value]) => given.has(key) && given.get(key) !== value)
+      .map(
+        ([key, value]) =>
+          `${key}: expected ${JSON.stringify(value)}, the only one that we build, got ${JSON.stringify(given.get(key))}`,
+      ),
+  ];
+  if (problems.length > 0) throw new InvalidArgumentError(who, problems);
+  return (key) => (given.has(key) ? given.get(key) : defaults[key]);
+}

@@ -1,0 +1,33 @@
+import type { Preset } from '@mezzotint/core';
+import { AutoencoderKL } from '../autoencoder-kl.js';
+import { VQModel } from '../vq/vq-model.js';
+
+/** What our two networks for 28x28 digits share: f = 4, so a latent image is 7x7. */
+const shared = {
+  inChannels: 1,
+  outChannels: 1,
+  blockChannels: [16, 32, 32],
+  layersPerBlock: 1,
+  groups: 8,
+  midAttention: true,
+  scalingFactor: 1,
+  shiftFactor: 0,
+} as const;
+
+const inputs = () => [{ shape: [1, 28, 28, 1] }];
+
+/** A small KL autoencoder for 28x28 digits. */
+export const digitsVae: Preset<AutoencoderKL> = {
+  name: 'digits-vae',
+  about: 'Small KL autoencoder of our own for 28x28 grey digits; latent images 7x7x4',
+  build: () => new AutoencoderKL({ ...shared, latentChannels: 4, quantConv: true, postQuantConv: true }),
+  inputs,
+};
+
+/** A small VQ autoencoder for 28x28 digits. */
+export const digitsVq: Preset<VQModel> = {
+  name: 'digits-vq',
+  about: 'Small VQ autoencoder of our own for 28x28 grey digits; 7x7 of 64 codes',
+  build: () => new VQModel({ ...shared, latentChannels: 4, codes: 64, codeWidth: 4 }),
+  inputs,
+};
