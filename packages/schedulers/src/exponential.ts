@@ -1,4 +1,5 @@
 import type { NoiseLevel } from '@mezzotint/core';
+import { productOfRoots } from './polynomial.js';
 import { halfLogSnr } from './tables/table.js';
 
 /**
@@ -133,14 +134,6 @@ export function dpmWeights(
   const onD0 = (f2 * (1 + s) - f3 / (r0 + r1)) / r0;
   const onD1 = (-f2 * s + f3 / (r0 + r1)) / r1;
   return { p, w: [q + onD0, onD1 - onD0, -onD1], noise };
-}
-
-/** Coefficients of prod (u - r_i), constant term first. */
-function productOfRoots(roots: readonly number[]): number[] {
-  return roots.reduce<number[]>(
-    (poly, root) => [...poly, 0].map((_, i) => (poly[i - 1] ?? 0) - root * (poly[i] ?? 0)),
-    [1],
-  );
 }
 
 function dot(a: readonly number[], b: readonly number[]): number {

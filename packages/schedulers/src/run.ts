@@ -68,15 +68,15 @@ export async function* run<K extends Kind, N extends Need, C = void>(
   { noise, signal }: RunOptions = {},
 ): AsyncGenerator<Step, void, undefined> {
   checkPair(solver, table, noise);
-  const start = from instanceof tf.Tensor ? undefined : from;
-  if (start) checkSaved(solver, start);
+  const start = isSaved(from) ? from : undefined;
+  const count = solver.steps(table);
+  if (start) checkSaved(solver, start, count);
   if (start && noise && start.noise !== null) noise.restore(start.noise);
   let state: State<tf.Tensor4D> = start
     ? { x: toTensor(start.x), memory: start.memory.map(toTensor), numbers: start.numbers }
     : { x: tf.clone(from as tf.Tensor4D), memory: [], numbers: [] };
   let held: tf.Tensor[] = [state.x, ...state.memory];
   let evaluations = start?.evaluations ?? 0;
-  const count = solver.steps(table);
 
   const shape = state.x.shape;
   const space = tensorSpace(shape);
@@ -90,7 +90,7 @@ export async function* run<K extends Kind, N extends Need, C = void>(
     table,
     estimate: (x, at) => {
       const x0 = tf.tidy(() => (model as Denoiser<C>)(x, at, cond));
-      if (!(x0 instanceof tf.Tensor)) throw wrongModel(solver, 'a Denoiser; withoutVariance(model) makes one');
+      if ('share' in x0) throw wrongModel(solver, 'a Denoiser; withoutVariance(model) makes one');
       return evaluated(x0);
     },
     estimateWithVariance: (x, at) => {
@@ -166,7 +166,7 @@ export async function sample<K extends Kind, N extends Need, C = void>(
     result = tf.clone(step.x);
   }
   if (result) return result;
-  return from instanceof tf.Tensor ? tf.clone(from as tf.Tensor4D) : toTensor((from as SavedRun).x);
+  return isSaved(from) ? toTensor(from.x) : tf.clone(from);
 }
 
 /**
@@ -184,13 +184,24 @@ export function checkPair(solver: Solver, table: Table, noise?: NoiseSource): vo
   if (problems.length > 0) throw new InvalidArgumentError(solver.name, problems);
 }
 
+/** By its fields: a tensor may come from another copy of TensorFlow.js. */
+function isSaved(from: tf.Tensor4D | SavedRun): from is SavedRun {
+  return 'solver' in from;
+}
+
 function wrongModel(solver: Solver, expected: string): InvalidArgumentError {
   return new InvalidArgumentError(solver.name, `this solver takes ${expected}`);
 }
 
-function checkSaved(solver: Solver, saved: SavedRun): void {
+function checkSaved(solver: Solver, saved: SavedRun, count: number): void {
   if (saved.solver !== solver.name) {
     throw new InvalidArgumentError(solver.name, `the saved run was made by ${saved.solver}; resume it with that`);
+  }
+  if (saved.index > count) {
+    throw new InvalidArgumentError(
+      solver.name,
+      `the saved run has done ${saved.index} steps, and this table has ${count}: resume it with its own table`,
+    );
   }
 }
 

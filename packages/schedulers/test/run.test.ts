@@ -174,6 +174,10 @@ describe('run', () => {
     for await (const step of run(ddim(), model, x, vp, undefined)) {
       const saved = await step.save();
       await expect(sample(heun(), model, saved, vp, undefined)).rejects.toThrow(/made by ddim/);
+      if (step.last) {
+        const short = timestepTable(chain, [500]);
+        await expect(sample(ddim(), model, saved, short, undefined)).rejects.toThrow(/has done 7 steps.*table has 1/);
+      }
       late = step;
     }
     await expect(late!.save()).rejects.toThrow(/save before the next is asked for/);

@@ -2,7 +2,7 @@ import { InvalidArgumentError } from '@mezzotint/core';
 import { firstOrder } from '../coefficients.js';
 import { exchanged } from '../exponential.js';
 import type { SavedRun } from '../run.js';
-import { ANY, DIFFUSION, type Means, rowSteps, type Solver, type State, solver } from '../solver.js';
+import { DIFFUSION, rowSteps, type Solver, solver } from '../solver.js';
 import { levelAt } from '../tables/table.js';
 import { needsSignal, noiseOf } from './parts.js';
 

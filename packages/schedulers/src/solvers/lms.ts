@@ -1,3 +1,4 @@
+import { productOfRoots } from '../polynomial.js';
 import { DIFFUSION, type Solver, solver } from '../solver.js';
 import { levelAt, noiseRatio } from '../tables/table.js';
 import { needsSignal, noiseOf, orderAt, weighted } from './parts.js';
@@ -8,18 +9,13 @@ import { needsSignal, noiseOf, orderAt, weighted } from './parts.js';
  * @param nodes noise ratios r = sigma / alpha of the slopes, newest first
  */
 export function adamsWeights(nodes: readonly number[], from: number, to: number): number[] {
+  const h = to - from;
   return nodes.map((node, k) => {
+    // In u = r - from, so that high powers lose few digits.
     const others = nodes.filter((_, j) => j !== k);
-    // In u = r - from, so that high powers lose few digits; the polynomial has degree below 4.
-    let poly = [1];
-    let scale = 1;
-    for (const other of others) {
-      const root = other - from;
-      poly = [...poly, 0].map((_, i) => (poly[i - 1] ?? 0) - root * (poly[i] ?? 0));
-      scale *= node - other;
-    }
-    const h = to - from;
-    return poly.reduce((sum, c, i) => sum + (c * h ** (i + 1)) / (i + 1), 0) / scale;
+    const poly = productOfRoots(others.map((other) => other - from));
+    const integral = poly.reduce((sum, c, i) => sum + (c * h ** (i + 1)) / (i + 1), 0);
+    return integral / others.reduce((product, other) => product * (node - other), 1);
   });
 }
 

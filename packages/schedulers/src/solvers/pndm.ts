@@ -98,7 +98,7 @@ export function pndm({ process }: { readonly process: DiscreteProcess }): Solver
       ...needsSignal(table),
       ...(table.time ? [] : ['needs a table with times, to find the times halfway between its rows']),
     ],
-    step(i, state, means) {
+    step<V>(i: number, state: State<V>, means: Means<V>): Advance<V> {
       const { space, table, estimate } = means;
       const to = levelAt(table, i + 1);
       if (i > 2 || to.sigma === 0) return adamsStep(i, state, means, noiseAverage);
@@ -111,7 +111,6 @@ export function pndm({ process }: { readonly process: DiscreteProcess }): Solver
         const there = transfer(space, x, noise, level, where);
         return noiseOf(space, there, estimate(there, where), where);
       };
-      type V = typeof x;
       const second = at(first, middle);
       const third = at(second, middle);
       const fourth = at(third, to);
