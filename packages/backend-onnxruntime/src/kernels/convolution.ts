@@ -19,7 +19,8 @@ import { transposeValue } from './shape.js';
 type Padding = Parameters<typeof backend_util.computeConv2DInfo>[4];
 type Size4 = [number, number, number, number];
 
-function geometry(
+/** Sizes, padding and steps as ONNX wants them, for channels last. */
+export function geometry(
   input: readonly number[],
   filter: readonly number[],
   { strides, pad, dilations, dimRoundingMode, dataFormat }: Pick<Conv2DAttrs, 'strides' | 'pad'> & Partial<Conv2DAttrs>,

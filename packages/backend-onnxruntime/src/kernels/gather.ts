@@ -18,7 +18,7 @@ function checkIndices(tracer: Tracer, indices: Value, limit: number): void {
   const known = indices.buffer?.data;
   const wrong = known?.find((index) => index < 0 || index >= limit);
   if (wrong === undefined) return;
-  throw new InvalidArgumentError(tracer.kernel, `expected indices in [0, ${limit - 1}], got ${wrong}`);
+  throw new InvalidArgumentError(tracer.kernel, `the index value ${wrong} is not in [0, ${limit - 1}]`);
 }
 
 export const gatherKernels: readonly KernelConfig[] = [
@@ -28,11 +28,12 @@ export const gatherKernels: readonly KernelConfig[] = [
     if (batchDims !== 0 || indices.type !== 'int32' || x.type === 'bool') return undefined;
     checkIndices(tracer, indices, x.shape[at]!);
     const shape = [...x.shape.slice(0, at), ...indices.shape, ...x.shape.slice(at + 1)];
-    return tracer.one(gather({ axis: at }), [x, indices], { shape, type: x.type });
+    return tracer.one(gather({ axis: at, size: x.shape[at]! }), [x, indices], { shape, type: x.type });
   }),
   kernel<object>('GatherNd', (tracer, { input }) => {
     const [x, indices] = [input('params'), input('indices')];
-    const depth = indices.shape.at(-1)!;
+    const depth = indices.shape.at(-1) ?? 0;
+    if (depth > x.shape.length) return undefined;
     if (indices.type !== 'int32' || x.type === 'bool' || depth === 0 || indices.buffer === undefined) return undefined;
     for (let at = 0; at < indices.size; at++) {
       const index = indices.buffer.data[at]!;

@@ -52,7 +52,8 @@ function toCpu(info: TensorInfo, backend: OnnxRuntimeBackend, cpu: MathBackendCP
     for (const part of Object.values(parts)) cpu.disposeData(part.dataId);
     return complex;
   }
-  return cpu.makeTensorInfo(info.shape, info.dtype, backend.readSync(info.dataId));
+  // A copy: some kernels of the cpu backend write into what they were given.
+  return cpu.makeTensorInfo(info.shape, info.dtype, backend.readSync(info.dataId).slice());
 }
 
 function fromCpu(info: TensorInfo, backend: OnnxRuntimeBackend, cpu: MathBackendCPU): TensorInfo {

@@ -29,6 +29,16 @@ export class Tracer {
     return this.backend.filled(shape, type, fill);
   }
 
+  /** Numbers made on the host, in row-major order. */
+  stored(data: Float32Array, shape: readonly number[]): Value {
+    const value = new Value(shape, 'float32');
+    const { pool } = this.backend.executor;
+    const own = pool.take('float32', data.length);
+    own.set(data);
+    value.buffer = HostBuffer.of(own, rowMajor(shape), pool);
+    return value;
+  }
+
   empty({ shape, type }: ValueSpec): Value {
     const value = new Value(shape, type);
     const { pool } = this.backend.executor;

@@ -195,6 +195,18 @@ export const shapeKernels: readonly KernelConfig[] = [
       x.shape.map((_, axis) => (turned.has(axis) ? -1 : 1)),
     );
   }),
+  kernel<object>('FlipLeftRight', (tracer, { input }) => {
+    const x = input('image');
+    const begins = x.shape.map((size, axis) => (axis === 2 ? size - 1 : 0));
+    const ends = x.shape.map((size, axis) => (axis === 2 ? -1 : size));
+    return sliceValue(
+      tracer,
+      x,
+      begins,
+      ends,
+      x.shape.map((_, axis) => (axis === 2 ? -1 : 1)),
+    );
+  }),
   kernel<DepthToSpaceAttrs>('DepthToSpace', (tracer, { input }, { blockSize: s, dataFormat }) => {
     const x = input('x');
     if (dataFormat !== 'NHWC') return undefined;

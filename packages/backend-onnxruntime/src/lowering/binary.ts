@@ -64,6 +64,7 @@ const COMPARE: Readonly<Record<string, Formula>> = {
   LessEqual: direct('LessOrEqual'),
   LogicalAnd: direct('And'),
   LogicalOr: direct('Or'),
+  LogicalXor: direct('Xor'),
 };
 
 export const FLOAT_BINARY: ReadonlySet<string> = new Set(Object.keys(FLOAT));

@@ -1,9 +1,12 @@
 import { operation } from '../graph/node.js';
 
-/** Rows `indices` of one axis. */
-export const gather = operation<{ axis: number }>('Gather', (b, [x, indices], [out], { axis }) => [
-  b.result(b.one('Gather', [b.plain(x!), b.plain(indices!)], { axis }), out!),
-]);
+/** Rows `indices` of one axis of `size`. ONNX counts indices below zero from the end; here they are out of range. */
+export const gather = operation<{ axis: number; size: number }>('Gather', (b, [x, indices], [out], { axis, size }) => {
+  const places = b.plain(indices!);
+  const negative = b.one('Less', [places, b.scalar(0, 'int32')]);
+  const strict = b.one('Where', [negative, b.scalar(size, 'int32'), places]);
+  return [b.result(b.one('Gather', [b.plain(x!), strict], { axis }), out!)];
+});
 
 /** Slices at the coordinates in the last axis of `indices`. */
 export const gatherNd = operation<object>('GatherNd', (b, [x, indices], [out]) => [
