@@ -36,7 +36,8 @@ export function createSession(
       graphOptimizationLevel: 'disabled',
       enableMemPattern: false,
       enableCpuMemArena: largest > SMALL,
-      logSeverityLevel: 3,
+      // Faults come as exceptions; a library prints nothing.
+      logSeverityLevel: 4,
       // Else the idle threads of all cached sessions spin and take the cores from the one that runs.
       extra: { session: { force_spinning_stop: '1' } },
     });
