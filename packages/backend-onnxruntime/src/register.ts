@@ -23,32 +23,38 @@ import { shapeKernels } from './kernels/shape.js';
 /** Above wasm (2) and cpu (1), below tfjs-node's own (3 with a GPU): who imports this wants it. */
 const PRIORITY = 3;
 
+/** The kernels that are written into graphs. */
+const OWN: readonly tf.KernelConfig[] = [
+  ...elementwiseKernels,
+  ...reduceKernels,
+  ...shapeKernels,
+  ...linearKernels,
+  ...convolutionKernels,
+  ...conv3dKernels,
+  ...depthwiseGradientKernels,
+  ...imageKernels,
+  ...poolingKernels,
+  ...resizeGradientKernels,
+  ...normalizationKernels,
+  ...complexKernels,
+  ...scatterKernels,
+  einsumKernel,
+  ...gatherKernels,
+  ...fusedKernels,
+  adamWKernel,
+];
+
 /** Registers the backend `onnxruntime` and its kernels with TensorFlow.js. Doing it twice changes nothing. */
 export function register(): void {
   if (tf.engine().registryFactory.onnxruntime !== undefined) return;
   tf.registerBackend('onnxruntime', () => new OnnxRuntimeBackend(), PRIORITY);
-  const own = [
-    ...elementwiseKernels,
-    ...reduceKernels,
-    ...shapeKernels,
-    ...linearKernels,
-    ...convolutionKernels,
-    ...conv3dKernels,
-    ...depthwiseGradientKernels,
-    ...imageKernels,
-    ...poolingKernels,
-    ...resizeGradientKernels,
-    ...normalizationKernels,
-    ...complexKernels,
-    ...scatterKernels,
-    einsumKernel,
-    ...gatherKernels,
-    ...fusedKernels,
-    adamWKernel,
-  ];
-  const names = new Set(own.map(({ kernelName }) => kernelName));
-  for (const config of own) tf.registerKernel(config);
-  for (const { kernelName } of tf.getKernelsForBackend('cpu')) {
-    if (!names.has(kernelName)) tf.registerKernel(handedOver(kernelName));
-  }
+  for (const config of OWN) tf.registerKernel(config);
+  for (const name of kernelNames().handedOver) tf.registerKernel(handedOver(name));
+}
+
+/** Names of the kernels that run in graphs, and of those that the cpu backend runs for this one. */
+export function kernelNames(): { readonly lowered: readonly string[]; readonly handedOver: readonly string[] } {
+  const lowered = OWN.map(({ kernelName }) => kernelName);
+  const theirs = tf.getKernelsForBackend('cpu').map(({ kernelName }) => kernelName);
+  return { lowered: lowered.sort(), handedOver: theirs.filter((name) => !lowered.includes(name)).sort() };
 }

@@ -43,10 +43,24 @@ const FLOAT: Readonly<Record<string, Formula>> = {
   },
 };
 
+/** floor(x / y) and x - y floor(x / y) of int32 in float64, which holds them exactly; 0 where y is 0, as on cpu. */
+const wholeQuotient =
+  (remainder: boolean): Formula =>
+  (b, x, y) => {
+    const [p, q] = [b.one('Cast', [x], { to: 11 }), b.one('Cast', [y], { to: 11 })];
+    const floor = b.one('Floor', [b.one('Div', [p, q])]);
+    const result = remainder ? b.one('Sub', [p, b.one('Mul', [q, floor])]) : floor;
+    const zero = b.scalar(0, 'int32');
+    return b.one('Where', [b.one('Equal', [y, zero]), zero, b.one('Cast', [result], { to: 6 })]);
+  };
+
 const INT: Readonly<Record<string, Formula>> = {
   Add: direct('Add'),
   Sub: direct('Sub'),
   Multiply: direct('Mul'),
+  FloorDiv: wholeQuotient(false),
+  Mod: wholeQuotient(true),
+  BitwiseAnd: direct('BitwiseAnd'),
   Maximum: direct('Max'),
   Minimum: direct('Min'),
   SquaredDifference: (b, x, y) => {
