@@ -3,16 +3,28 @@ export { checkConfig, readConfig } from './config-file.js';
 export { type ImageSource, imageSourceSchema, openImages, parseImageSource } from './image-source.js';
 export { parseLabels } from './labels.js';
 export {
+  type AutoencoderModelConfig,
+  autoencoderArchitectures,
+  autoencoderConfigSchema,
   type ClassifierModelConfig,
   classifierConfigSchema,
   type DiffusionConfig,
   diffusionConfigSchema,
   imageSchema,
+  type ModelConfig,
   type Process,
   processSchema,
   samplingSchema,
 } from './model-config.js';
-export { type ModelFolder, openClassifier, openDiffusionModel, saveModel } from './model-folder.js';
+export {
+  type AnyAutoencoder,
+  autoencoderOf,
+  type ModelFolder,
+  openAutoencoder,
+  openClassifier,
+  openDiffusionModel,
+  saveModel,
+} from './model-folder.js';
 export { oneOf, realNumber, wholeNumber } from './options.js';
 export { prepareOutput } from './output-file.js';
 export { type Progress, startProgress } from './progress.js';

@@ -60,3 +60,19 @@ export const classifierConfigSchema = z.strictObject({
 });
 
 export type ClassifierModelConfig = z.infer<typeof classifierConfigSchema>;
+
+/** Classes of @mezzotint/autoencoders. */
+export const autoencoderArchitectures = ['AutoencoderKL', 'Autoencoder', 'VQModel', 'AutoencoderTiny'] as const;
+
+/** An autoencoder's `config.json`. */
+export const autoencoderConfigSchema = z.strictObject({
+  format: z.literal('mezzotint/autoencoder@1'),
+  architecture: z.enum(autoencoderArchitectures),
+  network: z.record(z.string(), z.unknown()),
+  image: imageSchema,
+});
+
+export type AutoencoderModelConfig = z.infer<typeof autoencoderConfigSchema>;
+
+/** Any model's `config.json`. */
+export type ModelConfig = DiffusionConfig | ClassifierModelConfig | AutoencoderModelConfig;

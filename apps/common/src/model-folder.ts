@@ -1,16 +1,29 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import {
+  Autoencoder,
+  AutoencoderKL,
+  type AutoencoderKLConfig,
+  AutoencoderTiny,
+  type AutoencoderTinyConfig,
+  type CoderConfig,
+  VQModel,
+  type VQModelConfig,
+} from '@mezzotint/autoencoders';
 import { InvalidArgumentError, InvalidFileError, type Module } from '@mezzotint/core';
 import { type ClassifierConfig, NoisyClassifier, UNet, type UNetConfig } from '@mezzotint/unet';
 import { readSafetensors, writeFileAtomically, writeSafetensors } from '@mezzotint/weights/node';
 import type { z } from 'zod';
 import { readConfig } from './config-file.js';
 import {
+  type AutoencoderModelConfig,
+  autoencoderConfigSchema,
   type ClassifierModelConfig,
   classifierConfigSchema,
   type DiffusionConfig,
   diffusionConfigSchema,
+  type ModelConfig,
 } from './model-config.js';
 
 /** A folder with a model: `config.json` and `model.safetensors`. */
@@ -38,10 +51,40 @@ export async function openClassifier(path: string): Promise<ModelFolder<Classifi
   return { path: folder, config, model };
 }
 
+/** An autoencoder of any kind. */
+export type AnyAutoencoder = AutoencoderKL | Autoencoder | VQModel | AutoencoderTiny;
+
+/** The autoencoder of a configuration, without weights. */
+export function autoencoderOf({
+  architecture,
+  network,
+}: Pick<AutoencoderModelConfig, 'architecture' | 'network'>): AnyAutoencoder {
+  // Each class checks its own configuration.
+  const config: unknown = network;
+  switch (architecture) {
+    case 'AutoencoderKL':
+      return new AutoencoderKL(config as AutoencoderKLConfig);
+    case 'Autoencoder':
+      return new Autoencoder(config as CoderConfig);
+    case 'VQModel':
+      return new VQModel(config as VQModelConfig);
+    case 'AutoencoderTiny':
+      return new AutoencoderTiny(config as AutoencoderTinyConfig);
+  }
+}
+
+/** Opens an autoencoder that the train app made. */
+export async function openAutoencoder(path: string): Promise<ModelFolder<AutoencoderModelConfig, AnyAutoencoder>> {
+  const { folder, config } = openConfig(path, autoencoderConfigSchema);
+  const model = autoencoderOf(config);
+  await loadWeights(folder, model);
+  return { path: folder, config, model };
+}
+
 /** Writes a model folder; weights in half precision when `half`. An existing model is replaced only with `overwrite`. */
 export async function saveModel(
   folder: string,
-  config: DiffusionConfig | ClassifierModelConfig,
+  config: ModelConfig,
   model: Module,
   { half = false, overwrite = false }: { half?: boolean; overwrite?: boolean } = {},
 ): Promise<void> {

@@ -14,7 +14,9 @@ export interface TrainFlags {
 
 export function trainCommand(): Command {
   return new Command('train')
-    .description('Trains a diffusion model or a classifier from a configuration file into a run folder.')
+    .description(
+      'Trains a diffusion model, a classifier or an autoencoder from a configuration file into a run folder.',
+    )
     .requiredOption('--run <folder>', 'run folder: config, log, loss plot, sample grids, checkpoints, model')
     .option('--config <file>', 'JSON configuration; see apps/train/configs (not needed with --resume)')
     .option('--resume', 'go on from the last checkpoint of the run folder, exactly as if it had not been stopped')

@@ -1,15 +1,15 @@
-import { imageSourceSchema, processSchema, samplingSchema } from '@mezzotint/app';
+import { autoencoderArchitectures, imageSourceSchema, processSchema, samplingSchema } from '@mezzotint/app';
 import { z } from 'zod';
 
 const positive = z.number().positive();
 const count = z.int().min(1);
 
-/** Settings that both tasks share. */
+/** Settings that all tasks share. */
 const common = {
   data: imageSourceSchema,
   /** Mirror images left-right with probability 1/2; wrong for digits. */
   flip: z.boolean().default(false),
-  /** A preset of @mezzotint/unet by name, or a network's whole configuration. */
+  /** A preset of the task's package by name (@mezzotint/unet, @mezzotint/autoencoders), or a network's whole configuration. */
   network: z.union([z.string(), z.record(z.string(), z.unknown())]),
   /** Updates of the weights in all. */
   steps: count,
@@ -66,9 +66,20 @@ const classifier = z.strictObject({
   cleanShare: z.number().min(0).max(1).default(0.5),
 });
 
+const autoencoder = z.strictObject({
+  task: z.literal('autoencoder'),
+  ...common,
+  architecture: z.enum(autoencoderArchitectures),
+  /** Distance between an image and its reconstruction. */
+  reconstruction: z.enum(['l1', 'l2']).default('l1'),
+  /** Weight of the KL term (AutoencoderKL, 1e-6 when absent) or of the commitment loss (VQModel, 0.25); the others have none. */
+  regularisation: z.number().min(0).optional(),
+});
+
 /** What `train` reads from its configuration file. */
-export const trainConfigSchema = z.discriminatedUnion('task', [diffusion, classifier]);
+export const trainConfigSchema = z.discriminatedUnion('task', [diffusion, classifier, autoencoder]);
 
 export type TrainConfig = z.infer<typeof trainConfigSchema>;
 export type DiffusionTask = z.infer<typeof diffusion>;
 export type ClassifierTask = z.infer<typeof classifier>;
+export type AutoencoderTask = z.infer<typeof autoencoder>;

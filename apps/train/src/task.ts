@@ -1,4 +1,4 @@
-import type { ClassifierModelConfig, DiffusionConfig, ImageSource } from '@mezzotint/app';
+import type { ImageSource, ModelConfig } from '@mezzotint/app';
 import type { Module, RandomStream } from '@mezzotint/core';
 import type { ImageBatch, ImageSet } from '@mezzotint/data';
 import type * as tf from '@tensorflow/tfjs-core';
@@ -7,7 +7,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 export interface Task {
   readonly model: Module;
   /** `config.json` of the model folder that comes out. */
-  readonly modelConfig: DiffusionConfig | ClassifierModelConfig;
+  readonly modelConfig: ModelConfig;
   /** Mean loss of a batch; all randomness comes from `rng`. */
   loss(batch: ImageBatch, rng: RandomStream): tf.Scalar;
   /** Looks at the model as it is now (with averaged weights); writes files into `folder` if it has any. */

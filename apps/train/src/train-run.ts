@@ -5,13 +5,14 @@ import { deriveSeed, InvalidArgumentError, TorchGenerator } from '@mezzotint/cor
 import { batches } from '@mezzotint/data';
 import { type Average, adamW, ema, matricesOnly, ratioWarmUp, type TrainStep, train } from '@mezzotint/training';
 import { CheckpointFolder } from '@mezzotint/training/node';
+import { autoencoderTask } from './autoencoder-task.js';
 import { classifierTask } from './classifier-task.js';
 import type { TrainFlags } from './command.js';
 import { type TrainConfig, trainConfigSchema } from './config.js';
 import { diffusionTask } from './diffusion-task.js';
 import { learningRateOf } from './learning-rate.js';
 import { RunFolder } from './run-folder.js';
-import type { Task } from './task.js';
+import type { Task, TaskData } from './task.js';
 
 /** Trains as the flags say; stops at Ctrl-C with a checkpoint from which `--resume` goes on exactly. */
 export async function trainRun(flags: TrainFlags, { signal, say, result }: CommandContext): Promise<void> {
@@ -21,7 +22,7 @@ export async function trainRun(flags: TrainFlags, { signal, say, result }: Comma
   const engine = await useBackend({ engine: flags.engine });
   if (!engine.trains) throw new InvalidArgumentError('--engine', `${engine.name} cannot train; choose another engine`);
   const data = { images, source: config.data };
-  const task = config.task === 'diffusion' ? diffusionTask(config, data) : await classifierTask(config, data);
+  const task = await taskOf(config, data);
 
   const state = await startState(config, task, images, run, engine, say);
   const { from } = state;
@@ -76,6 +77,17 @@ export async function trainRun(flags: TrainFlags, { signal, say, result }: Comma
     say(`Stopped at update ${last} of ${config.steps}; go on with: pnpm train --resume --run ${run.path}`);
   say(`Model: ${resolve(run.model)} (${minutes.toFixed(1)} minutes)`);
   result({ run: resolve(run.path), step: last, done: last === config.steps, minutes, engine: engine.name });
+}
+
+function taskOf(config: TrainConfig, data: TaskData): Task | Promise<Task> {
+  switch (config.task) {
+    case 'diffusion':
+      return diffusionTask(config, data);
+    case 'classifier':
+      return classifierTask(config, data);
+    case 'autoencoder':
+      return autoencoderTask(config, data);
+  }
 }
 
 /** The configuration file with the flags over it; undefined when there is no file. */

@@ -50,7 +50,8 @@ export function adversarialLoss(
 function kernelNorm(features: tf.Tensor4D, last: Conv2d, dy: tf.Tensor4D): tf.Tensor {
   const { stride, padding } = last;
   const through = (kernel: tf.Tensor) => tf.sum(tf.mul(conv2d(features, kernel, null, { stride, padding }), dy));
-  return tf.norm(tf.grad(through)(last.weight.value));
+  // A copy: dy was made with the kernel itself, and that path is not meant.
+  return tf.norm(tf.grad(through)(tf.clone(last.weight.value)));
 }
 
 /** The number `value` as a function of `y` whose gradient is known to be `gradient`. */
