@@ -148,7 +148,7 @@ class Cases:
         self.tensors[f"{name}.latents"] = torch.stack(steps).float()
         self.tensors[f"{name}.images"] = torch.from_numpy(np.ascontiguousarray(out.images)).float()
         plain = {k: v for k, v in call.items() if isinstance(v, (str, int, float, list))}
-        scheduler = {k: v for k, v in pipe.scheduler.config.items() if not k.startswith("_")}
+        scheduler = {k: v for k, v in pipe.scheduler.config.items() if not k.startswith("_") and v != float("-inf")}
         self.calls[name] = {"seed": seed, "scheduler": {"_class_name": type(pipe.scheduler).__name__, **scheduler}, **plain}
         if note:
             self.calls[name]["note"] = note

@@ -1,0 +1,197 @@
+import { type Denoiser, InvalidArgumentError } from '@mezzotint/core';
+import { classifierFree } from '@mezzotint/guidance';
+import {
+  clamped,
+  convertTable,
+  denoiser,
+  initialNoise,
+  type Kind,
+  type Network,
+  type NoiseSource,
+  noised,
+  type Solver,
+  type SolverName,
+  type Step,
+  sample,
+  solvers,
+  type Table,
+  tableRows,
+} from '@mezzotint/schedulers';
+import * as tf from '@tensorflow/tfjs-core';
+import type { Condition, PictureSize, PromptPair } from './condition.js';
+import type { LatentParts } from './latent-model.js';
+import { encodePicture, type Inpainting, inpaintingOf, type StartPicture } from './start.js';
+
+/** How a latent image is made. */
+export interface LatentPlan {
+  readonly steps: number;
+  /** Guidance scale; 1 is none. */
+  readonly guidance: number;
+  /** Share in which the guided prediction's deviation is brought back to the conditional one; 0 is none. */
+  readonly guidanceRescale?: number;
+  /** A solver in the place of the model's own. */
+  readonly solver?: SolverName | undefined;
+  readonly size: PictureSize;
+  /** Image to image, and inpainting where it has a mask. */
+  readonly start?: StartPicture | undefined;
+  /** Where this model stops: the share of the noise that is left to another, in [0, 1); 0 when absent. */
+  readonly leave?: number;
+  /** A latent image that another model left at this share of the noise. */
+  readonly from?: { readonly latents: tf.Tensor4D; readonly share: number } | undefined;
+}
+
+/** What a run tells while it works. */
+export interface LatentHooks {
+  readonly signal?: AbortSignal;
+  readonly onStep?: (step: Step) => void;
+}
+
+/**
+ * Makes latent images `[N, h, w, C]`, which the caller disposes. Noise is drawn as diffusers' pipelines draw it: the
+ * picture's sample, the start's noise, the masked picture's sample, then what the solver asks for.
+ *
+ * @throws InvalidArgumentError when plan and model do not fit
+ */
+export async function sampleLatents(
+  parts: Pick<LatentParts, 'unet' | 'vae' | 'sampler'>,
+  { wanted, unwanted }: PromptPair,
+  plan: LatentPlan,
+  noise: NoiseSource,
+  { signal, onStep }: LatentHooks = {},
+): Promise<tf.Tensor4D> {
+  checkPlan(parts, plan);
+  const { sampler, vae } = parts;
+  const solver: Solver<Kind, 'estimate'> =
+    plan.solver === undefined ? sampler.solver : (solvers[plan.solver].create() as Solver<Kind, 'estimate'>);
+  const table = rowsOf(parts, solver, plan);
+  const count = wanted.context.shape[0];
+  const held: tf.Tensor[] = [];
+  const keep = <T extends tf.Tensor>(tensor: T): T => {
+    held.push(tensor);
+    return tensor;
+  };
+  try {
+    let inpainting: Inpainting | undefined;
+    let x: tf.Tensor4D;
+    if (plan.from) {
+      x = plan.from.latents;
+    } else if (plan.start) {
+      const { image, mask, strength } = plan.start;
+      const known = keep(encodePicture(vae, image, count, noise));
+      x = keep(
+        strength === 1
+          ? initialNoise(table, known.shape, noise, { scale: sampler.start })
+          : noised(known, table, noise),
+      );
+      if (mask) {
+        inpainting = inpaintingOf(vae, image, mask, known, noise);
+        held.push(inpainting.mask, inpainting.known, inpainting.masked);
+      }
+    } else {
+      const { height, width } = plan.size;
+      const [h, w] = [height / vae.downscale, width / vae.downscale];
+      x = keep(initialNoise(table, [count, h, w, vae.config.latentChannels], noise, { scale: sampler.start }));
+    }
+    const model = estimates(parts, plan, unwanted, inpainting);
+    const hooks = { ...(signal && { signal }), ...(onStep && { onStep }) };
+    const end = await sample(solver, model, x, table, wanted, { noise, ...hooks });
+    if (!inpainting || sees(parts) || plan.leave) return end;
+    const clean = outsideKnown(end, inpainting); // the last row of a table may have noise left
+    end.dispose();
+    return clean;
+  } finally {
+    tf.dispose(held);
+  }
+}
+
+/** The guided estimate of the clean latent image. */
+function estimates(
+  { unet, vae, sampler }: Pick<LatentParts, 'unet' | 'vae' | 'sampler'>,
+  { guidance, guidanceRescale = 0 }: LatentPlan,
+  unwanted: Condition,
+  inpainting: Inpainting | undefined,
+): Denoiser<Condition> {
+  const seen = sees({ unet, vae }) ? inpainting : undefined;
+  const network: Network<Condition> = (x, time, condition) =>
+    unet.forward(seen ? tf.concat([x, seen.mask, seen.masked], 3) : x, time, condition);
+  const plain = denoiser(network, sampler.parameterisation, { clock: sampler.clock });
+  const guided = classifierFree(plain, {
+    scale: guidance,
+    unconditional: unwanted,
+    rescale: guidanceRescale,
+    ...(guidanceRescale > 0 && { prediction: sampler.parameterisation }),
+  });
+  const kept = inpainting && !seen ? withKnown(guided, inpainting) : guided;
+  return sampler.clip === null ? kept : clamped(kept, sampler.clip);
+}
+
+/** Whether the UNet was made for inpainting: it sees the mask and the masked picture. */
+function sees({ unet, vae }: Pick<LatentParts, 'unet' | 'vae'>): boolean {
+  return unet.config.inChannels === 2 * vae.config.latentChannels + 1;
+}
+
+/** What is outside the mask is known: its estimate is the picture, and so the noise there stays the start's own. */
+function withKnown(model: Denoiser<Condition>, inpainting: Inpainting): Denoiser<Condition> {
+  return (x, at, condition) => tf.tidy(() => outsideKnown(model(x, at, condition), inpainting));
+}
+
+/** x inside the mask, the picture outside. */
+function outsideKnown(x: tf.Tensor4D, { mask, known }: Inpainting): tf.Tensor4D {
+  return tf.tidy(() => tf.add(known, tf.mul(mask, tf.sub(x, known))) as tf.Tensor4D);
+}
+
+/** The rows of the table that this model runs on, in the form that the solver knows. */
+function rowsOf(
+  { sampler }: Pick<LatentParts, 'sampler'>,
+  solver: Solver<Kind, 'estimate'>,
+  { steps, start, leave = 0, from }: LatentPlan,
+): Table {
+  const whole = sampler.table(steps);
+  const last = whole.alpha.length - 1;
+  const first = start ? last - Math.min(Math.floor(last * start.strength), last) : 0;
+  const begin = from ? rowsAbove(sampler, whole, from.share) : first;
+  const end = leave > 0 ? rowsAbove(sampler, whole, leave) : last;
+  if (end <= begin) {
+    throw new InvalidArgumentError(
+      'sampling',
+      `no step is left of ${last}; take more steps, more strength or another hand-over`,
+    );
+  }
+  const rows = tableRows(whole, begin, end);
+  const kind = solver.kinds.find((kind) => kind === rows.kind) ?? solver.kinds[0]!;
+  return kind === rows.kind ? rows : convertTable(rows, kind);
+}
+
+/** How many rows have at least this share of the chain's times. */
+function rowsAbove({ process }: Pick<LatentParts['sampler'], 'process'>, { time }: Table, share: number): number {
+  const cut = Math.round(process.alpha.length * share);
+  return Array.from(time!.slice(0, -1)).filter((t) => t >= cut).length;
+}
+
+function checkPlan(
+  { unet, vae }: Pick<LatentParts, 'unet' | 'vae'>,
+  { size, start, from, leave = 0, ...plan }: LatentPlan,
+): void {
+  const problems: string[] = [];
+  const { height, width } = size;
+  for (const [name, side] of Object.entries({ height, width })) {
+    if (!(Number.isInteger(side) && side > 0 && side % vae.downscale === 0)) {
+      problems.push(`${name}: expected a multiple of ${vae.downscale}, got ${side}`);
+    }
+  }
+  if (start && !(start.strength > 0 && start.strength <= 1))
+    problems.push(`strength: expected a number in (0, 1], got ${start.strength}`);
+  if (start && from) problems.push('a run starts from a picture or from another model, not from both');
+  const seen = sees({ unet, vae });
+  if (!seen && unet.config.inChannels !== vae.config.latentChannels) {
+    problems.push(`the UNet takes ${unet.config.inChannels} channels; known are latent images and those with a mask`);
+  }
+  if (seen && !start?.mask) problems.push('this model was made for inpainting: give it a picture and a mask');
+  for (const [name, share] of Object.entries({ leave, from: from?.share ?? 0 })) {
+    if (!(share >= 0 && share < 1)) problems.push(`${name}: expected a share of the noise in [0, 1), got ${share}`);
+  }
+  if (plan.solver && solvers[plan.solver].needs === 'variance') {
+    problems.push(`${plan.solver} needs a network that learned the variance; latent models did not`);
+  }
+  if (problems.length > 0) throw new InvalidArgumentError('sampling', problems);
+}
