@@ -2,10 +2,11 @@ import { sizeOf } from '@mezzotint/core';
 import type { BackendTimingInfo, backend_util, DataType, TensorInfo } from '@tensorflow/tfjs-core';
 import * as tf from '@tensorflow/tfjs-core';
 import { LazyGraph } from './graph/graph.js';
-import { rowMajor, stretched } from './graph/layout.js';
+import { isStretched, rowMajor, stretched } from './graph/layout.js';
 import { Value } from './graph/value.js';
 import { BufferPool, type StoredType } from './memory/buffer-pool.js';
-import { HostBuffer } from './memory/host-buffer.js';
+import { gather, HostBuffer } from './memory/host-buffer.js';
+import { encode16, encodeBlocks, type Narrow, type SixteenBit } from './memory/narrow.js';
 import { probeBlockSize } from './native/block-size.js';
 import { checkProvider, defaultOptions, type EngineOptions } from './session/engine.js';
 import { Executor } from './session/executor.js';
@@ -93,6 +94,26 @@ export class OnnxRuntimeBackend extends tf.KernelBackend {
   /** True when one tensor alone holds the value, so that nobody else would see it change. */
   ownedAlone(info: TensorInfo): boolean {
     return this.#data.get(info.dataId).refCount === 1 && this.lazy(info).handles === 1;
+  }
+
+  /** Keeps a float32 tensor's elements in fewer bits from now on; everybody who holds its value sees the rounded ones. */
+  narrow(
+    info: TensorInfo,
+    format: SixteenBit | { readonly bits: 4 | 8; readonly block: number; readonly integer: boolean },
+  ): Narrow {
+    const value = this.stored(info);
+    const buffer = value.buffer!;
+    // Blocks are rows of the matrix; the others keep the layout that they have come to have.
+    const isBlocks = typeof format === 'object';
+    const layout = isBlocks || isStretched(buffer.layout) ? rowMajor(value.shape) : buffer.layout;
+    const data = layout === buffer.layout ? buffer.data : gather(buffer.data, value.type, buffer.layout);
+    const narrow: Narrow = isBlocks
+      ? encodeBlocks(data as Float32Array, format.bits, format.block, format.integer)
+      : { kind: format, data: encode16(data as Float32Array, format) };
+    value.buffer = HostBuffer.narrow(narrow, layout, this.#pool);
+    value.fill = undefined;
+    buffer.release();
+    return narrow;
   }
 
   /** A new tensor that holds a value. */

@@ -4,9 +4,8 @@ import { elementwise, map } from './elementwise.js';
 
 export type GeluKind = 'tanh' | 'erf' | 'quick';
 
-/** 1 / sqrt(2 pi) and 1 / sqrt(2). */
+/** 1 / sqrt(2 pi) */
 const INVERSE_ROOT_TWO_PI = 0.3989422804014327;
-const INVERSE_ROOT_TWO = 0.7071067811865476;
 /** tanh(u) with u = sqrt(2 / pi) (x + c x^3) is 2 sigmoid(2 u) - 1: the factor 2 sqrt(2 / pi), and c. */
 const TANH_FACTOR = 1.5957691216057308;
 const TANH_CUBE = 0.044715;
@@ -24,7 +23,7 @@ function sigmoidUnitSlope(b: GraphBuilder, x: string, alpha: number): string {
 
 /** Phi(x) + x phi(x), with the normal distribution's Phi and phi. */
 function erfSlope(b: GraphBuilder, x: string): string {
-  const half = b.one('Mul', [b.one('Erf', [b.one('Mul', [x, b.scalar(INVERSE_ROOT_TWO)])]), b.scalar(0.5)]);
+  const half = b.one('Mul', [b.one('Erf', [b.one('Mul', [x, b.scalar(Math.SQRT1_2)])]), b.scalar(0.5)]);
   const density = b.one('Exp', [b.one('Mul', [b.one('Mul', [x, x]), b.scalar(-0.5)])]);
   const bell = b.one('Mul', [b.one('Mul', [x, b.scalar(INVERSE_ROOT_TWO_PI)]), density]);
   return b.one('Add', [b.one('Add', [half, b.scalar(0.5)]), bell]);

@@ -38,6 +38,16 @@ export interface Fusable {
 export interface Origin {
   /** scale x + shift for every image and channel of a blocked map: names of `[N, C]`. */
   readonly affine?: { readonly x: Physical; readonly scale: string; readonly shift: string | undefined };
+  /** Rows `[rows, columns]` kept in blocks of few bits: names of the codes and their scales. */
+  readonly blocks?: {
+    readonly codes: string;
+    readonly factors: string;
+    readonly rows: number;
+    readonly columns: number;
+    readonly bits: number;
+    readonly block: number;
+    readonly integer: boolean;
+  };
   /** The product of two values of the same shape. */
   readonly product?: readonly [Physical, Physical];
 }
@@ -119,6 +129,15 @@ export class GraphBuilder {
   /** A constant vector of float32 that belongs to the formula. */
   floats(values: readonly number[]): string {
     return this.#constant('float32', [values.length], new Uint8Array(Float32Array.from(values).buffer));
+  }
+
+  /** Constant data; `name` where it has one already and is not to be compared with others. */
+  bytes(type: ElementType, shape: readonly number[], data: Uint8Array, name?: string): string {
+    if (name === undefined && data.length <= 64) return this.#constant(type, shape, data);
+    const own = name ?? `${type}_table_${shape}`;
+    if (!this.constants.some((constant) => constant.name === own))
+      this.constants.push({ name: own, type, shape, data });
+    return own;
   }
 
   /** A constant scalar that belongs to the formula (never one that a caller may change). */
@@ -227,6 +246,7 @@ export class GraphBuilder {
 /** A reshape that joins or splits positions, `[N, ..., C]` to `[N, ..., C]`, keeps what is known for each channel. */
 function keptOrigin({ origin, layout }: Physical, shape: readonly number[]): Origin | undefined {
   const before = shapeOf(layout);
+  if (origin?.blocks !== undefined) return before.at(-1) === shape.at(-1) ? { blocks: origin.blocks } : undefined;
   const same = before[0] === shape[0] && before.at(-1) === shape.at(-1) && shape.length > 1 && before.length > 1;
   return same && origin?.affine !== undefined ? { affine: origin.affine } : undefined;
 }

@@ -1,6 +1,7 @@
 import { inOrder, type Layout, layoutOf, rowMajor, shapeOf, transposed } from '../graph/layout.js';
 import { operation } from '../graph/node.js';
 import type { GraphBuilder, OutputSpec, Physical } from './builder.js';
+import { multiplyBlocks } from './widen.js';
 
 /** A matrix operand as a GEMM takes it: batch axes first, then rows and columns, the two perhaps swapped. */
 interface Operand {
@@ -45,6 +46,13 @@ export function multiply(
     return { ...x, layout: transposed(x.layout, axes), fusable: undefined, origin: undefined };
   };
   const a = turn(left, transposeA);
+  const blocks = right.origin?.blocks;
+  if (blocks !== undefined && transposeB && alpha === 1 && blocks.rows === shape.at(-1)) {
+    // Weights in few bits, one matrix for all rows.
+    const rows = shape.slice(0, -1).reduce((n, d) => n * d, 1);
+    const flat = b.view(b.dense(a), [rows, blocks.columns]);
+    return { name: multiplyBlocks(b, flat, blocks), dims: [rows, blocks.rows], type, layout: rowMajor(shape) };
+  }
   const w = turn(right, transposeB);
   const p = operand(b, a, shapeOf(a.layout));
   const q = operand(b, w, shapeOf(w.layout));

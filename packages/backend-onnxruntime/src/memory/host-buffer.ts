@@ -1,9 +1,12 @@
 import { isRowMajor, type Layout, physicalDims, shapeOf, storedSize } from '../graph/layout.js';
 import type { BufferPool, HostArray, StoredType } from './buffer-pool.js';
+import { type Narrow, widen } from './narrow.js';
 
 /** Elements that several tensors may look at in different ways. */
 interface Storage {
-  readonly data: HostArray;
+  /** Absent where the elements are kept in fewer bits. */
+  readonly data: HostArray | undefined;
+  readonly narrow: Narrow | undefined;
   readonly pool: BufferPool;
   owners: number;
   /** True once a caller outside holds the array: then it is neither reused nor written to. */
@@ -18,11 +21,21 @@ export class HostBuffer {
   ) {}
 
   static of(data: HostArray, layout: Layout, pool: BufferPool): HostBuffer {
-    return new HostBuffer(layout, { data, pool, owners: 1, escaped: false });
+    return new HostBuffer(layout, { data, narrow: undefined, pool, owners: 1, escaped: false });
   }
 
+  /** Elements in fewer bits, in the order of `layout`. */
+  static narrow(narrow: Narrow, layout: Layout, pool: BufferPool): HostBuffer {
+    return new HostBuffer(layout, { data: undefined, narrow, pool, owners: 1, escaped: false });
+  }
+
+  /** The elements; a widened copy where they are kept in fewer bits. */
   get data(): HostArray {
-    return this.storage.data;
+    return this.storage.data ?? widen(this.storage.narrow!);
+  }
+
+  get narrowed(): Narrow | undefined {
+    return this.storage.narrow;
   }
 
   /** Another tensor looks at the same elements. */
@@ -34,12 +47,12 @@ export class HostBuffer {
   release(): void {
     const { storage } = this;
     storage.owners--;
-    if (storage.owners === 0 && !storage.escaped) storage.pool.give(storage.data);
+    if (storage.owners === 0 && !storage.escaped && storage.data !== undefined) storage.pool.give(storage.data);
   }
 
   /** True when nobody else would see the elements change. */
   get exclusive(): boolean {
-    return this.storage.owners === 1 && !this.storage.escaped;
+    return this.storage.owners === 1 && !this.storage.escaped && this.storage.narrow === undefined;
   }
 
   /** The elements in row-major order: the memory itself where it is so, else a copy. */

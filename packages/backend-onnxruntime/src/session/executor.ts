@@ -3,7 +3,9 @@ import { type Layout, storedSize } from '../graph/layout.js';
 import type { Value } from '../graph/value.js';
 import type { BufferPool, HostArray, StoredType } from '../memory/buffer-pool.js';
 import { gather, HostBuffer, scatter } from '../memory/host-buffer.js';
+import { encode16, type Narrow, widen } from '../memory/narrow.js';
 import type { NativeTensor } from '../native/binding.js';
+import type { ElementType } from '../onnx/model.js';
 import { createSession, type EngineOptions, runSession } from './engine.js';
 import { plan } from './program.js';
 import { type Program, ProgramCache } from './program-cache.js';
@@ -46,9 +48,8 @@ export class Executor {
 
   #execute({ plan, session }: Program, leaves: readonly Value[]): readonly HostBuffer[] {
     const feeds: Record<string, NativeTensor> = {};
-    for (const { name, leaf, dims } of plan.inputs) {
-      const value = leaves[leaf]!;
-      feeds[name] = tensor(value.type, dims, value.buffer!.data);
+    for (const { name, leaf, dims, type } of plan.inputs) {
+      feeds[name] = tensor(type, dims, fed(leaves[leaf]!.buffer!));
     }
     const arrays = plan.outputs.map(({ type, size }) => this.pool.take(type, size));
     const fetches: Record<string, NativeTensor> = {};
@@ -85,7 +86,16 @@ export class Executor {
   /** Keeps a stored value in another layout from now on. */
   #settleIn(value: Value, layout: Layout): void {
     const buffer = value.buffer!;
-    if (buffer.layout.key === layout.key || !buffer.exclusive) return;
+    const narrow = buffer.narrowed;
+    if (buffer.layout.key === layout.key || narrow?.kind === 'blocks') return;
+    if (narrow !== undefined) {
+      const wide = new Float32Array(value.size);
+      scatter(gather(widen(narrow), 'float32', buffer.layout), wide, layout);
+      const turned: Narrow = { kind: narrow.kind, data: encode16(wide, narrow.kind) };
+      value.buffer = HostBuffer.narrow(turned, layout, this.pool);
+      return;
+    }
+    if (!buffer.exclusive) return;
     const dense = gather(buffer.data, value.type, buffer.layout);
     const data: HostArray = this.pool.take(value.type, dense.length);
     scatter(dense, data, layout);
@@ -94,7 +104,13 @@ export class Executor {
   }
 }
 
-function tensor(type: StoredType, dims: readonly number[], data: HostArray): NativeTensor {
+/** What a session is given of a buffer. */
+function fed(buffer: HostBuffer): HostArray | Uint16Array {
+  const narrow = buffer.narrowed;
+  return narrow !== undefined && narrow.kind !== 'blocks' ? narrow.data : buffer.data;
+}
+
+function tensor(type: ElementType, dims: readonly number[], data: ArrayBufferView): NativeTensor {
   return { type, dims, data, location: 'cpu' };
 }
 
@@ -104,7 +120,10 @@ function keyOf({ nodes, leaves, kept, read }: Cone): string {
   const parts: (number | string)[] = [];
   for (const leaf of leaves) {
     ids.set(leaf, ids.size);
-    parts.push(leaf.type, leaf.fill ?? '', leaf.buffer!.layout.key);
+    const { layout, narrowed } = leaf.buffer!;
+    const stored =
+      narrowed === undefined ? leaf.type : narrowed.kind === 'blocks' ? `blocks${narrowed.id}` : narrowed.kind;
+    parts.push(stored, leaf.fill ?? '', layout.key);
   }
   for (const node of nodes) {
     parts.push(node.signature);

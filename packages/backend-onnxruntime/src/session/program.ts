@@ -2,8 +2,9 @@ import type { Cone } from '../graph/graph.js';
 import type { Layout } from '../graph/layout.js';
 import { physicalDims } from '../graph/layout.js';
 import { GraphBuilder, type Physical } from '../lowering/builder.js';
+import { fedType, widened } from '../lowering/widen.js';
 import type { StoredType } from '../memory/buffer-pool.js';
-import type { OnnxGraph } from '../onnx/model.js';
+import type { ElementType, OnnxGraph } from '../onnx/model.js';
 
 /** Where the buffer of a kept value comes from. */
 export type Source =
@@ -15,7 +16,12 @@ export interface ProgramPlan {
   readonly graph: OnnxGraph;
   /** The kernel that each ONNX node belongs to. */
   readonly kernels: readonly string[];
-  readonly inputs: readonly { readonly name: string; readonly leaf: number; readonly dims: readonly number[] }[];
+  readonly inputs: readonly {
+    readonly name: string;
+    readonly leaf: number;
+    readonly dims: readonly number[];
+    readonly type: ElementType;
+  }[];
   readonly outputs: readonly {
     readonly name: string;
     readonly dims: readonly number[];
@@ -37,7 +43,14 @@ export function plan(cone: Cone, blockSize: number): ProgramPlan {
     const dims = physicalDims(layout);
     const name = `i${index}`;
     leafOf.set(name, index);
-    values.set(value, { name, dims, type: value.type, layout, fill: value.fill });
+    const narrow = value.buffer!.narrowed;
+    builder.kernel = 'widening of weights';
+    values.set(
+      value,
+      narrow === undefined
+        ? { name, dims, type: value.type, layout, fill: value.fill }
+        : widened(builder, name, narrow, layout),
+    );
   });
   const keptValues = new Set(cone.kept);
   let largest = 0;
@@ -78,8 +91,10 @@ export function plan(cone: Cone, blockSize: number): ProgramPlan {
   const live = prune(builder, outputs);
   const used = new Set(live.nodes.flatMap((node) => node.inputs));
   const inputs = cone.leaves.flatMap((value, leaf) => {
-    const { name, dims } = values.get(value)!;
-    return used.has(name) ? [{ name, leaf, dims, type: value.type }] : [];
+    const { layout, narrowed } = value.buffer!;
+    const type = narrowed === undefined ? value.type : fedType(narrowed);
+    const name = `i${leaf}`;
+    return used.has(name) && type !== undefined ? [{ name, leaf, dims: physicalDims(layout), type }] : [];
   });
   return {
     graph: {

@@ -1,0 +1,103 @@
+import { freeze } from '@mezzotint/backend-onnxruntime';
+import { Module } from '@mezzotint/core';
+import { Conv2d, Linear } from '@mezzotint/layers';
+import * as tf from '@tensorflow/tfjs';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { decode16, encode16, encodeBlocks, widen } from '../src/memory/narrow.js';
+import { normals } from './against-cpu.js';
+
+beforeAll(async () => {
+  await tf.setBackend('onnxruntime');
+});
+
+/** A convolution and a linear layer: `[N, 8, 8, 16] -> [N, 64, 48]`. */
+class Small extends Module {
+  readonly conv = new Conv2d(16, 32, 3);
+  readonly linear = new Linear(32, 48);
+  forward(x: tf.Tensor4D): tf.Tensor {
+    return tf.tidy(() => this.linear.forward(tf.reshape(this.conv.forward(x), [x.shape[0], 64, 32])));
+  }
+}
+
+function relativeError(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  let [difference, size] = [0, 0];
+  for (let i = 0; i < b.length; i++) {
+    difference += (a[i]! - b[i]!) ** 2;
+    size += b[i]! ** 2;
+  }
+  return Math.sqrt(difference / size);
+}
+
+describe('sixteen bits', () => {
+  test.each([
+    ['float16', [0, -0, 1, -2.5, 65504, 2 ** -14, 2 ** -24, Number.POSITIVE_INFINITY]],
+    ['bfloat16', [0, -0, 1, -2.5, 2 ** 127, 2 ** -126, Number.NEGATIVE_INFINITY]],
+  ] as const)('%s keeps what it can represent', (kind, numbers) => {
+    expect([...decode16(encode16(Float32Array.from(numbers), kind), kind)]).toEqual(numbers.map(Math.fround));
+    expect(decode16(encode16(Float32Array.of(Number.NaN), kind), kind)[0]).toBeNaN();
+  });
+
+  test('every float16 survives a round trip', () => {
+    const all = Uint16Array.from({ length: 65536 }, (_, i) => i).filter((h) => (h & 0x7c00) !== 0x7c00);
+    expect(encode16(decode16(all, 'float16'), 'float16')).toEqual(all);
+  });
+
+  test('rounds to nearest, ties to even', () => {
+    // Between 1 and 1 + 2^-10: the tie goes to the even 1; above it, up.
+    expect([
+      ...decode16(encode16(Float32Array.of(1 + 2 ** -11, 1 + 2 ** -11 + 2 ** -20), 'float16'), 'float16'),
+    ]).toEqual([1, 1 + 2 ** -10]);
+  });
+});
+
+describe('blocks', () => {
+  test.each([4, 8] as const)(
+    '%i bits: the error is at most half a step of the block, one step for its far end',
+    (bits) => {
+      const data = Float32Array.from({ length: 128 }, (_, i) => Math.sin(i * 1.7) * (1 + Math.floor(i / 32)));
+      const narrow = encodeBlocks(data, bits, 32, false);
+      const back = widen(narrow);
+      for (let i = 0; i < data.length; i++) {
+        const most = 1 + Math.floor(i / 32);
+        expect(Math.abs(back[i]! - data[i]!)).toBeLessThanOrEqual(most / 2 ** (bits - 1) + 1e-6);
+      }
+    },
+  );
+});
+
+describe('freeze', () => {
+  // Weights rounded to 2^-11 (float16), 2^-9 (bfloat16), about 1/256 and 1/16 of a block's largest: the output's relative
+  // error is of that size, whatever the number of terms, because the roundings are independent.
+  test.each([
+    [{ weights: 'float16' }, 5e-4, 0.501],
+    [{ weights: 'bfloat16' }, 4e-3, 0.501],
+    [{ weights: 'int8' }, 1e-2, 0.93],
+    [{ weights: 'int4' }, 0.12, 0.9],
+    [{ weights: 'int8', integerProducts: true }, 2e-2, 0.93],
+    [{ weights: 'int4', integerProducts: true, block: 16 }, 0.12, 0.9],
+  ] as const)('%j', (options, error, share) => {
+    const model = new Small().init(3);
+    const x = normals([2, 8, 8, 16]) as tf.Tensor4D;
+    const before = model.forward(x).dataSync();
+    const report = freeze(model, options);
+    const after = model.forward(x).dataSync();
+    const again = model.forward(x).dataSync();
+    expect(relativeError(after, before)).toBeLessThan(error);
+    expect(relativeError(after, before)).toBeGreaterThan(0);
+    expect(again).toEqual(after);
+    expect(report.bytesAfter / report.bytesBefore).toBeLessThan(share);
+    // Reading a frozen weight gives what the graph uses.
+    const weight = model.linear.weight.variable.dataSync();
+    const w = tf.tensor2d(weight as Float32Array, [48, 32]);
+    const y = model.conv.forward(x);
+    const expected = tf
+      .tidy(() => tf.add(tf.matMul(tf.reshape(y, [128, 32]), w, false, true), model.linear.bias!.value))
+      .dataSync();
+    expect(relativeError(after, expected)).toBeLessThan('integerProducts' in options ? 2e-2 : 1e-5);
+    model.dispose();
+  });
+
+  test('says what is wrong, all at once', () => {
+    expect(() => freeze(new Small().init(1), { weights: 'int8', block: 24 })).toThrow(/block.*24/);
+  });
+});
