@@ -44,6 +44,8 @@ const common = {
     .prefault({}),
   /** Checkpoints that are kept. */
   keep: count.default(2),
+  /** The model that comes out has its weights in half precision; checkpoints stay whole. */
+  half: z.boolean().default(false),
 };
 
 const diffusion = z.strictObject({

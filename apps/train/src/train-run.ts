@@ -70,7 +70,9 @@ export async function trainRun(flags: TrainFlags, { signal, say, result }: Comma
   }
   await run.plot();
   if (last > from) await save(state, last, task);
-  await state.averages.during(() => saveModel(run.model, task.modelConfig, task.model, { overwrite: true }));
+  await state.averages.during(() =>
+    saveModel(run.model, task.modelConfig, task.model, { half: config.half, overwrite: true }),
+  );
 
   const minutes = (performance.now() - started) / 60_000;
   if (last < config.steps)
