@@ -1,3 +1,4 @@
 import type { UserWorkspaceConfig } from 'vitest/config';
 
 export declare function project(name: string): UserWorkspaceConfig;
+export declare function projectWithThreads(name: string): UserWorkspaceConfig;
