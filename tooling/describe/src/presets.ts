@@ -1,4 +1,6 @@
+import { presets as autoencoders } from '@mezzotint/autoencoders';
 import { MezzotintError, type Preset } from '@mezzotint/core';
+import { presets as textEncoders } from '@mezzotint/text-encoders';
 import { presets as unet } from '@mezzotint/unet';
 import { nearest } from './nearest.js';
 
@@ -9,7 +11,9 @@ export interface Listed {
 }
 
 const packages: Readonly<Record<string, readonly Preset[]>> = {
+  '@mezzotint/autoencoders': autoencoders,
   '@mezzotint/unet': unet,
+  '@mezzotint/text-encoders': textEncoders,
 };
 
 /** Every preset of every package. A package that gets presets is added above. */

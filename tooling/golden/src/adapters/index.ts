@@ -1,10 +1,26 @@
 import type { Module } from '@mezzotint/core';
 import type { Adapter } from '../adapter.js';
 import { admClassifier, admUNet, admUpsampler } from './adm.js';
+import { autoencoderKL, autoencoderTiny, vqModel } from './autoencoders.js';
+import { clip, clipText, clipTextProjection, t5Encoder } from './text-encoders.js';
 import { unet2d } from './unet-2d.js';
+import { unet2dCondition } from './unet-2d-condition.js';
 
 /** Every family that we have models for. */
-const adapters: readonly Adapter<Module>[] = [admUNet, admUpsampler, admClassifier, unet2d];
+const adapters: readonly Adapter<Module>[] = [
+  admUNet,
+  admUpsampler,
+  admClassifier,
+  unet2d,
+  unet2dCondition,
+  autoencoderKL,
+  vqModel,
+  autoencoderTiny,
+  clipText,
+  clipTextProjection,
+  clip,
+  t5Encoder,
+];
 
 /** The adapter that knows a class of origin.json; undefined when there is no such model yet. */
 export function adapterOf(className: string): Adapter<Module> | undefined {

@@ -1,0 +1,103 @@
+import { Module, normal } from '@mezzotint/core';
+import { attention, type GeluKind, gelu, LayerNorm, Linear } from '@mezzotint/layers';
+import * as tf from '@tensorflow/tfjs-core';
+import type { ClipTowerConfig } from './config.js';
+
+/** Embeddings start as N(0, 0.02^2). Radford et al. 2021, section 2.4 (GPT-2's initialisation). */
+export const embeddingInit = normal(0.02);
+
+/** Self-attention of several heads. `[N, T, D] -> [N, T, D]`. */
+class ClipAttention extends Module {
+  readonly k_proj: Linear;
+  readonly v_proj: Linear;
+  readonly q_proj: Linear;
+  readonly out_proj: Linear;
+  readonly heads: number;
+
+  constructor(width: number, heads: number) {
+    super();
+    this.heads = heads;
+    this.k_proj = new Linear(width, width);
+    this.v_proj = new Linear(width, width);
+    this.q_proj = new Linear(width, width);
+    this.out_proj = new Linear(width, width);
+  }
+
+  forward(x: tf.Tensor3D, mask?: tf.Tensor4D): tf.Tensor3D {
+    return tf.tidy(() => {
+      const [n, t, width] = x.shape;
+      const split = (y: tf.Tensor3D): tf.Tensor4D =>
+        tf.transpose(tf.reshape(y, [n, t, this.heads, width / this.heads]), [0, 2, 1, 3]);
+      const q = split(this.q_proj.forward(x)); //               [N, h, T, d]
+      const k = split(this.k_proj.forward(x));
+      const v = split(this.v_proj.forward(x));
+      const mixed = tf.transpose(attention(q, k, v, { mask }), [0, 2, 1, 3]);
+      return this.out_proj.forward(tf.reshape(mixed, [n, t, width]));
+    });
+  }
+}
+
+/** Two linear maps with a GELU between. `[N, T, D] -> [N, T, D]`. */
+class ClipMlp extends Module {
+  readonly fc1: Linear;
+  readonly fc2: Linear;
+  readonly activation: GeluKind;
+
+  constructor({ width, mlpWidth, activation }: ClipTowerConfig) {
+    super();
+    this.activation = activation;
+    this.fc1 = new Linear(width, mlpWidth);
+    this.fc2 = new Linear(mlpWidth, width);
+  }
+
+  forward(x: tf.Tensor3D): tf.Tensor3D {
+    return tf.tidy(() => this.fc2.forward(gelu(this.fc1.forward(x), this.activation)));
+  }
+}
+
+/** Pre-norm transformer layer: y = x + attention(norm(x)), z = y + mlp(norm(y)). `[N, T, D] -> [N, T, D]`. */
+class ClipLayer extends Module {
+  readonly self_attn: ClipAttention;
+  readonly layer_norm1: LayerNorm;
+  readonly mlp: ClipMlp;
+  readonly layer_norm2: LayerNorm;
+
+  constructor(config: ClipTowerConfig) {
+    super();
+    const { width, heads, epsilon } = config;
+    this.self_attn = new ClipAttention(width, heads);
+    this.layer_norm1 = new LayerNorm(width, { epsilon });
+    this.mlp = new ClipMlp(config);
+    this.layer_norm2 = new LayerNorm(width, { epsilon });
+  }
+
+  forward(x: tf.Tensor3D, mask?: tf.Tensor4D): tf.Tensor3D {
+    return tf.tidy(() => {
+      const y: tf.Tensor3D = tf.add(x, this.self_attn.forward(this.layer_norm1.forward(x), mask));
+      return tf.add(y, this.mlp.forward(this.layer_norm2.forward(y)));
+    });
+  }
+}
+
+/** The layers of a tower. */
+export class ClipEncoder extends Module {
+  readonly layers: readonly ClipLayer[];
+
+  constructor(config: ClipTowerConfig) {
+    super();
+    this.layers = Array.from({ length: config.layers }, () => new ClipLayer(config));
+  }
+
+  /** x `[N, T, D]` -> the output of the last layer and that of the layer `skip` before it, `[N, T, D]` each. */
+  forward(x: tf.Tensor3D, skip: number, mask?: tf.Tensor4D): { last: tf.Tensor3D; hidden: tf.Tensor3D } {
+    return tf.tidy(() => {
+      let last = x;
+      let hidden = x;
+      this.layers.forEach((layer, i) => {
+        last = layer.forward(last, mask);
+        if (i === this.layers.length - 1 - skip) hidden = last;
+      });
+      return { last, hidden: tf.clone(hidden) };
+    });
+  }
+}

@@ -1,0 +1,53 @@
+export { ClipModel, type ClipOutput } from './clip/clip.js';
+export type { ClipConfig, ClipTextConfig, ClipTowerConfig, ClipVisionConfig } from './clip/config.js';
+export {
+  clipFromTransformers,
+  clipTextFromTransformers,
+  clipVisionFromTransformers,
+} from './clip/from-transformers.js';
+export type { HiddenStateOptions } from './clip/skip.js';
+export {
+  ClipTextModel,
+  ClipTextModelWithProjection,
+  type ClipTextOutput,
+  type ClipTextProjectionOutput,
+} from './clip/text.js';
+export {
+  ClipVisionModel,
+  ClipVisionModelWithProjection,
+  type ClipVisionOutput,
+  type ClipVisionProjectionOutput,
+  clipPixels,
+} from './clip/vision.js';
+export {
+  clipB32,
+  clipL14,
+  clipTextL14,
+  clipTextL14Projection,
+  openClipTextBigG14,
+  openClipTextH14,
+  presets,
+  t5Base,
+  t5Large,
+  t5Small,
+  t5Xl,
+  t5Xxl,
+} from './presets.js';
+export { alignChunks, chunkPrompt, type PromptChunk, type PromptSyntax } from './prompts/chunks.js';
+export {
+  encodeSdPrompts,
+  encodeSdxlPrompts,
+  type PromptOptions,
+  type SdPromptOptions,
+  type SdxlPrompt,
+  type SdxlTextEncoders,
+  type TextEncoder,
+} from './prompts/encode.js';
+export { parseWeights, type WeightedText } from './prompts/weights.js';
+export type { T5EncoderConfig } from './t5/config.js';
+export { T5EncoderModel, type T5Inputs } from './t5/encoder.js';
+export { t5FromTransformers } from './t5/from-transformers.js';
+export { type ClipTokenizerFiles, type ClipTokenizerOptions, clipTokenizer } from './tokenizers/clip-tokenizer.js';
+export { type TokenizerOptions, tokenizerOptionsFromTransformers } from './tokenizers/options.js';
+export { type T5TokenizerFiles, t5Tokenizer } from './tokenizers/t5-tokenizer.js';
+export { type PaddedIds, padIds, type TokenizedTexts, type Tokenizer, tokenize } from './tokenizers/tokenizer.js';

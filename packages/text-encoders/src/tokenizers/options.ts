@@ -1,0 +1,28 @@
+import { isObject, transformersReader } from '../transformers-json.js';
+
+/** What a tokenizer's files do not always say. */
+export interface TokenizerOptions {
+  /** The token that fills up. */
+  readonly pad?: string;
+  /** How many tokens the model takes. */
+  readonly maxLength?: number;
+}
+
+/** Above it, `model_max_length` means "no limit": transformers writes 10^30 then. */
+const NO_LIMIT = 1e6;
+
+/**
+ * Reads tokenizer_config.json: the token that fills up (`pad_token`) and the longest text (`model_max_length`).
+ *
+ * @throws InvalidArgumentError when it is no object
+ */
+export function tokenizerOptionsFromTransformers(json: unknown): TokenizerOptions {
+  const read = transformersReader('tokenizerOptionsFromTransformers', json, []);
+  const token = read('pad_token', undefined);
+  const pad = isObject(token) ? token.content : token;
+  const maxLength = read('model_max_length', undefined);
+  return {
+    ...(typeof pad === 'string' && { pad }),
+    ...(typeof maxLength === 'number' && maxLength <= NO_LIMIT && { maxLength }),
+  };
+}

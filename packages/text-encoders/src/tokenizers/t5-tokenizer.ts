@@ -1,0 +1,101 @@
+import { InvalidFileError } from '@mezzotint/core';
+import { countProblems, throwIf } from '../checks.js';
+import { Charsmap } from './charsmap.js';
+import { buildEncoder, type SpecialToken } from './library.js';
+import type { TokenizerOptions } from './options.js';
+import { readSentencePieceModel, type UnigramModel } from './sentence-piece.js';
+import type { Tokenizer } from './tokenizer.js';
+import { readTokenizerJson } from './tokenizer-json.js';
+
+/** T5's tokenizer as it is published: one parsed tokenizer.json, or the bytes of spiece.model. */
+export type T5TokenizerFiles = { readonly tokenizerJson: unknown } | { readonly spiece: Uint8Array };
+
+const PAD = '<pad>';
+const END = '</s>';
+const UNKNOWN = '<unk>';
+/** Stands for a space in pieces. */
+const SPACE = '\u2581';
+/** T5's files have so many tokens for masked spans after their pieces, the last one first. Raffel et al. 2020. */
+const SPANS = 100;
+
+const FAMILY = {
+  name: 'T5',
+  model: 'Unigram',
+  normalizers: ['', 'Precompiled', 'Precompiled Strip Replace'],
+  preTokenizers: ['WhitespaceSplit Metaspace', 'Metaspace'],
+};
+
+/**
+ * T5's tokenizer: the likeliest pieces of each word (Kudo 2018), as transformers' `T5Tokenizer` does it. `maxLength` is
+ * 512 when absent; `pad` is `<pad>`.
+ *
+ * @throws InvalidFileError when a file is not what it should be; InvalidArgumentError for a `pad` that is no token
+ */
+export function t5Tokenizer(files: T5TokenizerFiles, { pad = PAD, maxLength = 512 }: TokenizerOptions = {}): Tokenizer {
+  const { file, model, special } = 'spiece' in files ? fromSpiece(files.spiece) : fromJson(files.tokenizerJson);
+  const idOf = (token: string) => special.find(({ content }) => content === token)?.id;
+  const [end, padId] = [idOf(END), idOf(pad)];
+  if (end === undefined) throw new InvalidFileError(file, `has no ${END}`);
+  throwIf('t5Tokenizer', [
+    ...countProblems({ maxLength }),
+    ...(padId === undefined ? [`pad: expected a special token of ${file}, got ${JSON.stringify(pad)}`] : []),
+  ]);
+  const rules = model.charsmap && new Charsmap(file, model.charsmap);
+  const encode = buildEncoder(file, {
+    model: { type: 'Unigram', vocab: model.pieces, unk_id: model.unknown },
+    preTokenizer: {
+      type: 'Sequence',
+      pretokenizers: [
+        { type: 'WhitespaceSplit' },
+        { type: 'Metaspace', replacement: SPACE, prepend_scheme: 'always', split: true },
+      ],
+    },
+    // Every kind of space is a space then: the library's own idea of a space lacks some.
+    normalize: (text) => (rules?.normalize(text) ?? text).replaceAll(/\p{White_Space}+/gu, ' '),
+    special,
+  });
+  return { encode, start: null, end, pad: padId!, maxLength };
+}
+
+interface Unigram {
+  readonly file: string;
+  readonly model: UnigramModel;
+  readonly special: readonly SpecialToken[];
+}
+
+function fromSpiece(bytes: Uint8Array): Unigram {
+  const file = 'spiece.model';
+  const model = readSentencePieceModel(file, bytes);
+  const spans = Array.from({ length: SPANS }, (_, i) => `<extra_id_${SPANS - 1 - i}>`);
+  const pieces = [...model.pieces, ...spans.map((span) => [span, 0] as const)];
+  const tokens = new Set([PAD, END, UNKNOWN, ...spans]);
+  const special = pieces.flatMap(([content], id) => (tokens.has(content) ? [{ content, id }] : []));
+  return { file, model: { ...model, pieces }, special };
+}
+
+function fromJson(json: unknown): Unigram {
+  const file = 'tokenizer.json';
+  const { model, normalizers, special } = readTokenizerJson(file, json, FAMILY);
+  const { vocab, unk_id: unknown, byte_fallback: bytes } = model;
+  if (!Array.isArray(vocab) || vocab.length === 0 || !vocab.every(isPiece)) {
+    throw new InvalidFileError(file, 'model.vocab: expected pieces with scores');
+  }
+  if (!Number.isInteger(unknown) || (unknown as number) < 0 || (unknown as number) >= vocab.length || bytes === true) {
+    throw new InvalidFileError(file, 'model: expected the number of an unknown piece, and no bytes as a fallback');
+  }
+  const text = normalizers.find(({ type }) => type === 'Precompiled')?.precompiled_charsmap;
+  const charsmap = typeof text === 'string' && text !== '' ? fromBase64(file, text) : undefined;
+  return { file, model: { pieces: vocab, unknown: unknown as number, charsmap }, special };
+}
+
+function isPiece(entry: unknown): entry is readonly [string, number] {
+  return Array.isArray(entry) && typeof entry[0] === 'string' && entry[0] !== '' && Number.isFinite(entry[1]);
+}
+
+function fromBase64(file: string, text: string): Uint8Array {
+  try {
+    return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  } catch (cause) {
+    throw new InvalidFileError(file, 'precompiled_charsmap: expected base64', { cause });
+  }
+}
