@@ -39,7 +39,7 @@ export interface SavedMomentum {
  */
 export interface MomentumGuidance {
   /** Denoiser -> Denoiser. All denoisers of one guidance share the one memory. */
-  guide<C>(denoiser: Denoiser<C>, options: TwoPassOptions<C>): Denoiser<C>;
+  guide<C>(denoiser: Denoiser<C>, options: TwoPassOptions<NoInfer<C>>): Denoiser<C>;
   /** What is remembered now. */
   save(): Promise<SavedMomentum>;
   /** Goes back to what was saved. */

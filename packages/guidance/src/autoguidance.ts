@@ -15,12 +15,15 @@ export interface AutoguidanceOptions<C> {
  *
  * @returns a denoiser of x `[N, H, W, C]`; at w = 1 the weaker network is not run
  */
-export function autoguidance<C>(denoiser: Denoiser<C>, { weaker, scale }: AutoguidanceOptions<C>): Denoiser<C> {
+export function autoguidance<C>(
+  denoiser: Denoiser<C>,
+  { weaker, scale }: AutoguidanceOptions<NoInfer<C>>,
+): Denoiser<C> {
   return awayFrom(denoiser, weaker, (at) => scaleAt(scale, at) - 1);
 }
 
 /** D + s (D - D_worse): away from what a worse denoiser would say; at s = 0 that one is not run. */
-export function awayFrom<C>(denoiser: Denoiser<C>, worse: Denoiser<C>, scale: Scale): Denoiser<C> {
+export function awayFrom<C>(denoiser: Denoiser<C>, worse: Denoiser<NoInfer<C>>, scale: Scale): Denoiser<C> {
   return (x, at, cond) =>
     tf.tidy(() => {
       const estimate = denoiser(x, at, cond);

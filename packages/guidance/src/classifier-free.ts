@@ -37,7 +37,7 @@ export function combineClassifierFree({ scale, from = 'unconditional' }: ScaleOp
  *
  * @returns a denoiser of x `[N, H, W, C]`; where the scale leaves the conditional model, one pass is run
  */
-export function classifierFree<C>(denoiser: Denoiser<C>, options: ClassifierFreeOptions<C>): Denoiser<C> {
+export function classifierFree<C>(denoiser: Denoiser<C>, options: ClassifierFreeOptions<NoInfer<C>>): Denoiser<C> {
   const { rescale = 0 } = options;
   const plain = combineClassifierFree(options);
   return guided(denoiser, rescale === 0 ? plain : combineRescaled(plain, rescale), options, isNeutral(options));
@@ -50,7 +50,9 @@ export function classifierFree<C>(denoiser: Denoiser<C>, options: ClassifierFree
  */
 export function classifierFreeBatched<C>(
   denoiser: Denoiser<C>,
-  options: ClassifierFreeOptions<C> & { readonly join: (cond: C, unconditional: C) => C },
+  options: ClassifierFreeOptions<NoInfer<C>> & {
+    readonly join: (cond: NoInfer<C>, unconditional: NoInfer<C>) => NoInfer<C>;
+  },
 ): Denoiser<C> {
   return classifierFree(denoiser, options);
 }

@@ -24,7 +24,7 @@ export interface Region<C> {
  *
  * @returns a denoiser of x `[N, H, W, C]` whose condition is the list of parts; one pass each and one unconditional
  */
-export function composed<C>(denoiser: Denoiser<C>, unconditional: C): Denoiser<readonly Part<C>[]> {
+export function composed<C>(denoiser: Denoiser<C>, unconditional: NoInfer<C>): Denoiser<readonly Part<C>[]> {
   return (x, at, parts) =>
     tf.tidy(() => {
       const free = denoiser(x, at, unconditional);

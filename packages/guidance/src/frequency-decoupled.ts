@@ -57,6 +57,9 @@ export function combineFrequencyDecoupled({
 }
 
 /** Frequency-decoupled guidance: strong in details, mild in composition and colour. */
-export function frequencyDecoupled<C>(denoiser: Denoiser<C>, options: FrequencyDecoupledOptions<C>): Denoiser<C> {
+export function frequencyDecoupled<C>(
+  denoiser: Denoiser<C>,
+  options: FrequencyDecoupledOptions<NoInfer<C>>,
+): Denoiser<C> {
   return guided(denoiser, combineFrequencyDecoupled(options), options);
 }

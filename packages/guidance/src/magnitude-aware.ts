@@ -33,6 +33,6 @@ export function combineMagnitudeAware({ scale, damping = 8, from = 'unconditiona
 }
 
 /** Magnitude-aware guidance: weak where guidance would change much, as in the first steps. */
-export function magnitudeAware<C>(denoiser: Denoiser<C>, options: MagnitudeAwareOptions<C>): Denoiser<C> {
+export function magnitudeAware<C>(denoiser: Denoiser<C>, options: MagnitudeAwareOptions<NoInfer<C>>): Denoiser<C> {
   return guided(denoiser, combineMagnitudeAware(options), options);
 }

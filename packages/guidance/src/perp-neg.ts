@@ -19,7 +19,10 @@ export interface PerpNegOptions<C> {
  *
  * @returns a denoiser of x `[N, H, W, C]`; 2 passes and one for each negative
  */
-export function perpNeg<C>(denoiser: Denoiser<C>, { scale, unconditional, negatives }: PerpNegOptions<C>): Denoiser<C> {
+export function perpNeg<C>(
+  denoiser: Denoiser<C>,
+  { scale, unconditional, negatives }: PerpNegOptions<NoInfer<C>>,
+): Denoiser<C> {
   return (x, at, cond) =>
     tf.tidy(() => {
       const conditional = denoiser(x, at, cond);

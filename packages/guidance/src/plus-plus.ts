@@ -19,7 +19,10 @@ export interface PlusPlusOptions<C> extends TwoPassOptions<C> {
  *
  * @throws InvalidArgumentError (when called) at a level that is not a row of the table
  */
-export function plusPlus<C>(denoiser: Denoiser<C>, { lambda, table, ...options }: PlusPlusOptions<C>): Denoiser<C> {
+export function plusPlus<C>(
+  denoiser: Denoiser<C>,
+  { lambda, table, ...options }: PlusPlusOptions<NoInfer<C>>,
+): Denoiser<C> {
   return classifierFree(denoiser, { ...options, scale: plusPlusScale(lambda, table) });
 }
 

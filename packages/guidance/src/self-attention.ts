@@ -33,7 +33,7 @@ export interface SelfAttentionOptions<C> {
  */
 export function selfAttention<C>(
   denoiser: Denoiser<C>,
-  { scale, layer, condition, deviation = 1, size = 9, threshold = 1, grid }: SelfAttentionOptions<C>,
+  { scale, layer, condition, deviation = 1, size = 9, threshold = 1, grid }: SelfAttentionOptions<NoInfer<C>>,
 ): Denoiser<C> {
   return (x, at, cond) =>
     tf.tidy(() => {

@@ -22,7 +22,7 @@ export function combineTangential({ scale, from = 'unconditional' }: ScaleOption
 }
 
 /** Tangential classifier-free guidance. */
-export function tangential<C>(denoiser: Denoiser<C>, options: TangentialOptions<C>): Denoiser<C> {
+export function tangential<C>(denoiser: Denoiser<C>, options: TangentialOptions<NoInfer<C>>): Denoiser<C> {
   return guided(denoiser, combineTangential(options), options, isNeutral(options));
 }
 

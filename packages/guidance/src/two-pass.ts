@@ -38,7 +38,7 @@ export interface PredictionOption {
 export function guided<C>(
   denoiser: Denoiser<C>,
   combine: Combination,
-  { unconditional, join, prediction }: TwoPassOptions<C> & PredictionOption,
+  { unconditional, join, prediction }: TwoPassOptions<NoInfer<C>> & PredictionOption,
   skip: (at: NoiseLevel) => boolean = () => false,
 ): Denoiser<C> {
   return (x, at, cond) =>

@@ -36,7 +36,7 @@ export function combineZeroStar({ scale, from = 'unconditional' }: ScaleOptions)
  */
 export function zeroStar<C>(
   denoiser: Denoiser<C>,
-  { zeroAbove = Number.POSITIVE_INFINITY, prediction = flow, ...options }: ZeroStarOptions<C>,
+  { zeroAbove = Number.POSITIVE_INFINITY, prediction = flow, ...options }: ZeroStarOptions<NoInfer<C>>,
 ): Denoiser<C> {
   const inside = guided(denoiser, combineZeroStar(options), { ...options, prediction }, isNeutral(options));
   return (x, at, cond) => {

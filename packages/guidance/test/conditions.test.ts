@@ -180,7 +180,7 @@ describe('gradients', () => {
     expect(distance(guidedEstimate)).toBeLessThan(distance(exact(noisy, at, null)));
     // The distance knows directions only, so its gradient has none along the estimate (Euler's theorem): 1e-6 of its size.
     const plain = values(exact(noisy, at, null));
-    const change = values(guidedEstimate).map((v, i) => v - plain[i]!);
+    const change = Array.from(values(guidedEstimate), (v, i) => v - plain[i]!);
     const alongEstimate = change.reduce((s, d, i) => s + d * plain[i]!, 0);
     expect(Math.abs(alongEstimate)).toBeLessThan(1e-6);
   });
