@@ -1,4 +1,4 @@
-import { InvalidArgumentError, Module, type RandomStream } from '@mezzotint/core';
+import { foreignConfig, InvalidArgumentError, Module, type RandomStream } from '@mezzotint/core';
 import { Conv2d } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
 import { type CoderConfig, downscale, validateCoder } from './coder/config.js';
@@ -7,7 +7,6 @@ import { coderDefaults, coderFromDiffusers, ignoredKey } from './coder/diffusers
 import { Encoder } from './coder/encoder.js';
 import { type Gaussian, gaussianOf, sampleGaussian } from './gaussian.js';
 import { checkImage } from './inputs.js';
-import { readerOf } from './json-reader.js';
 import { type LatentScale, scaleProblems } from './latent-scale.js';
 
 /** Configuration of {@link AutoencoderKL}. A plain JSON value. */
@@ -104,7 +103,7 @@ const keys = {
  */
 export function autoencoderKLFromDiffusers(json: unknown): AutoencoderKLConfig {
   const who = 'autoencoderKLFromDiffusers';
-  const read = readerOf(who, json, keys);
+  const read = foreignConfig(who, json, keys);
   return {
     ...coderFromDiffusers(who, read),
     scalingFactor: read('scaling_factor') as number,

@@ -202,6 +202,22 @@ describe('LPIPS', () => {
     lpips.dispose();
   });
 
+  test('has the same gradient on every engine', async () => {
+    const gradients: Float32Array[] = [];
+    for (const engine of await testEngines()) {
+      await switchTo(engine);
+      const lpips = new Lpips().init(1);
+      const [x, y] = [noise([1, 16, 16, 3], 1), noise([1, 16, 16, 3], 2)];
+      const slope = tf.grad((x) => tf.sum(lpips.forward(x as tf.Tensor4D, y)))(x);
+      gradients.push(slope.dataSync() as Float32Array);
+      tf.dispose([x, y, slope]);
+      lpips.dispose();
+    }
+    await switchTo('cpu');
+    // Thirteen layers of float32 sums in another order; a pixel at the bend of a ReLU may fall to the other side.
+    for (const gradient of gradients) expect(relativeError(gradient, gradients[0]!)).toBeLessThan(1e-3);
+  });
+
   test('is what the formula gives for the first layer, loaded from the two files that people have', async () => {
     const rng = new TorchGenerator(3);
     const random = (shape: number[], size: number): HostTensor => ({

@@ -1,9 +1,8 @@
-import { InvalidArgumentError, Module } from '@mezzotint/core';
+import { foreignConfig, InvalidArgumentError, Module } from '@mezzotint/core';
 import { Conv2d, upsample2x } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
 import { countProblems, widthProblems } from '../coder/config.js';
 import { checkImage } from '../inputs.js';
-import { readerOf } from '../json-reader.js';
 import { type LatentScale, scaleProblems } from '../latent-scale.js';
 
 /** Configuration of {@link AutoencoderTiny}. A plain JSON value. */
@@ -208,7 +207,7 @@ const keys = {
  */
 export function autoencoderTinyFromDiffusers(json: unknown): AutoencoderTinyConfig {
   const who = 'autoencoderTinyFromDiffusers';
-  const read = readerOf(who, json, keys);
+  const read = foreignConfig(who, json, keys);
   const width = (key: string) => oneWidth(who, key, read(key));
   return {
     inChannels: read('in_channels') as number,

@@ -1,4 +1,4 @@
-import { InvalidArgumentError, Module } from '@mezzotint/core';
+import { foreignConfig, InvalidArgumentError, Module } from '@mezzotint/core';
 import { Conv2d } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
 import { type CoderConfig, downscale, validateCoder } from '../coder/config.js';
@@ -6,7 +6,6 @@ import { Decoder } from '../coder/decoder.js';
 import { coderDefaults, coderFromDiffusers, ignoredKey } from '../coder/diffusers.js';
 import { Encoder } from '../coder/encoder.js';
 import { checkImage } from '../inputs.js';
-import { readerOf } from '../json-reader.js';
 import { type LatentScale, scaleProblems } from '../latent-scale.js';
 import { VectorQuantizer } from './vector-quantizer.js';
 
@@ -105,7 +104,7 @@ const keys = {
  */
 export function vqModelFromDiffusers(json: unknown): VQModelConfig {
   const who = 'vqModelFromDiffusers';
-  const read = readerOf(who, json, keys);
+  const read = foreignConfig(who, json, keys);
   const coder = coderFromDiffusers(who, read);
   return {
     ...coder,

@@ -1,4 +1,4 @@
-import { readerOf } from '../json-reader.js';
+import { foreignConfig } from '@mezzotint/core';
 import type { ClassifierConfig, ClassifierPool, EncoderConfig, HeadRule, UNetConfig } from './config.js';
 
 /** Arguments that change how the reference computes (checkpointing, half precision), not what. */
@@ -31,7 +31,7 @@ const encoderKeys = {
  * @throws InvalidArgumentError naming every unknown, missing or unusable key
  */
 export function fromGuidedDiffusion(json: unknown): UNetConfig {
-  const read = readerOf('fromGuidedDiffusion', json, {
+  const read = foreignConfig('fromGuidedDiffusion', json, {
     defaults: { ...encoderKeys, num_classes: null },
     fixed,
     ignored,
@@ -51,7 +51,7 @@ export function fromGuidedDiffusion(json: unknown): UNetConfig {
  * @throws InvalidArgumentError naming every unknown, missing or unusable key
  */
 export function classifierFromGuidedDiffusion(json: unknown): ClassifierConfig {
-  const read = readerOf('classifierFromGuidedDiffusion', json, {
+  const read = foreignConfig('classifierFromGuidedDiffusion', json, {
     defaults: { ...encoderKeys, pool: 'adaptive' },
     fixed,
     ignored,

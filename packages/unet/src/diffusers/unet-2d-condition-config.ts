@@ -1,5 +1,4 @@
-import { InvalidArgumentError } from '@mezzotint/core';
-import { readerOf } from '../json-reader.js';
+import { foreignConfig, InvalidArgumentError } from '@mezzotint/core';
 
 /** Configuration of {@link UNet2DCondition}. A plain JSON value. Lists by level start at full resolution. */
 export interface UNet2DConditionConfig {
@@ -111,7 +110,7 @@ const ignored = (key: string) =>
  */
 export function unet2dConditionFromDiffusers(json: unknown): UNet2DConditionConfig {
   const who = 'unet2dConditionFromDiffusers';
-  const read = readerOf(who, json, { defaults, fixed, ignored });
+  const read = foreignConfig(who, json, { defaults, fixed, ignored });
   const problems: string[] = [];
   const attends = (key: string, plain: string, attending: string): boolean[] => {
     const types = read(key);

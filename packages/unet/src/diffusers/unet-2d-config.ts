@@ -1,5 +1,4 @@
-import { InvalidArgumentError } from '@mezzotint/core';
-import { readerOf } from '../json-reader.js';
+import { foreignConfig, InvalidArgumentError } from '@mezzotint/core';
 
 /** Configuration of {@link UNet2D}. A plain JSON value. */
 export interface UNet2DConfig {
@@ -79,7 +78,7 @@ const ignored = (key: string) => key === 'sample_size' || key === 'num_train_tim
  */
 export function unet2dFromDiffusers(json: unknown): UNet2DConfig {
   const who = 'unet2dFromDiffusers';
-  const read = readerOf(who, json, { defaults, fixed, ignored });
+  const read = foreignConfig(who, json, { defaults, fixed, ignored });
   return {
     inChannels: read('in_channels') as number,
     outChannels: read('out_channels') as number,

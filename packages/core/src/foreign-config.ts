@@ -1,7 +1,7 @@
-import { InvalidArgumentError } from '@mezzotint/core';
+import { InvalidArgumentError } from './errors.js';
 
-/** What a foreign configuration may hold. */
-export interface JsonKeys {
+/** What a configuration of another library may hold. */
+export interface ForeignConfigKeys {
   /** Keys that are read, with their defaults; undefined means required. */
   readonly defaults: Readonly<Record<string, unknown>>;
   /** Keys with the only value that we build; absent keys have it. */
@@ -11,10 +11,17 @@ export interface JsonKeys {
 }
 
 /**
- * Looks up the keys of a foreign configuration, after checking that all are there and none is unknown.
+ * Reads a configuration of another library strictly: gives the lookup of its keys, absent ones as their defaults, after
+ * checking that none is missing, unknown, or set to what we do not build.
+ *
+ * @param who who reads, for errors
  * @throws InvalidArgumentError naming every unknown, missing or unsupported key
  */
-export function readerOf(who: string, json: unknown, { defaults, fixed, ignored }: JsonKeys): (key: string) => unknown {
+export function foreignConfig(
+  who: string,
+  json: unknown,
+  { defaults, fixed, ignored }: ForeignConfigKeys,
+): (key: string) => unknown {
   if (typeof json !== 'object' || json === null || Array.isArray(json)) {
     throw new InvalidArgumentError(who, `expected a configuration as a JSON object, got ${JSON.stringify(json)}`);
   }
