@@ -1,9 +1,9 @@
 import { InvalidFileError } from '@mezzotint/core';
 
-/** A field of a message: its number and its value, by wire type (numbers as they are on the wire). */
+/** A field of a message: its number and its value, by wire type (a fixed 32-bit value as the float that it is here). */
 export type Field =
   | { readonly number: number; readonly varint: number }
-  | { readonly number: number; readonly fixed32: number }
+  | { readonly number: number; readonly float32: number }
   | { readonly number: number; readonly bytes: Uint8Array };
 
 /**
@@ -49,7 +49,7 @@ export function* protobufFields(file: string, bytes: Uint8Array): Generator<Fiel
         break;
       }
       case 5:
-        yield { number, fixed32: view.getFloat32(take(4), true) };
+        yield { number, float32: view.getFloat32(take(4), true) };
         break;
       default:
         throw new InvalidFileError(file, `is no protocol buffer: wire type ${key % 8} at byte ${start}`);

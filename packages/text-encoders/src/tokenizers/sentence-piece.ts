@@ -62,7 +62,7 @@ function readPiece(file: string, bytes: Uint8Array): { piece: [string, number]; 
   let [text, score, type] = ['', 0, NORMAL];
   for (const field of protobufFields(file, bytes)) {
     if (field.number === PIECE.piece && 'bytes' in field) text = new TextDecoder().decode(field.bytes);
-    if (field.number === PIECE.score && 'fixed32' in field) score = field.fixed32;
+    if (field.number === PIECE.score && 'float32' in field) score = field.float32;
     if (field.number === PIECE.type) type = numberOf(field);
   }
   if (text === '' || !Number.isFinite(score)) throw new InvalidFileError(file, 'has a piece without text or score');
