@@ -1,3 +1,3 @@
-import { project } from '@mezzotint/vitest';
+import { projectWithThreads } from '@mezzotint/vitest';
 
-export default project('app-evaluate');
+export default projectWithThreads('app-evaluate');

@@ -13,5 +13,8 @@ export function project(name) {
 /** A project whose tests start worker threads, which read our packages from `src` too. */
 export function projectWithThreads(name) {
   const one = project(name);
-  return { ...one, test: { ...one.test, execArgv: ['--conditions=@mezzotint/source', '--import', typescript] } };
+  return {
+    ...one,
+    test: { ...one.test, hookTimeout: 120_000, execArgv: ['--conditions=@mezzotint/source', '--import', typescript] },
+  };
 }

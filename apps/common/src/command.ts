@@ -27,8 +27,8 @@ export async function runCommand<Options extends object>(
   argv: readonly string[] = process.argv.slice(2),
 ): Promise<void> {
   const controller = new AbortController();
-  const onInterrupt = () => {
-    if (controller.signal.aborted) process.exit(exitInterrupted);
+  const onInterrupt = (name: NodeJS.Signals) => {
+    if (controller.signal.aborted) killByItself(name);
     process.stderr.write('\nStopping after this step (Ctrl-C again to stop at once)…\n');
     controller.abort();
   };
@@ -54,6 +54,15 @@ export async function runCommand<Options extends object>(
     process.off('SIGINT', onInterrupt);
     process.off('SIGTERM', onInterrupt);
   }
+}
+
+/**
+ * Ends at once, as an unhandled signal does. `process.exit` would wait for the native step that an engine's thread is in.
+ */
+function killByItself(name: NodeJS.Signals): void {
+  if (process.stderr.isTTY) process.stderr.write('\u001b[?25h\n'); // The progress bar hides the cursor.
+  process.removeAllListeners(name);
+  process.kill(process.pid, name);
 }
 
 /** Says what went wrong and returns the exit code. */

@@ -37,3 +37,4 @@ export {
   sampleImages,
   tableOf,
 } from './sampling.js';
+export { openRemoteModel, type RemoteModel, type SamplingJobs, samplingJobs } from './sampling-jobs.js';

@@ -1,19 +1,19 @@
 import {
   type CommandContext,
-  openClassifier,
-  openDiffusionModel,
   openImages,
+  openRemoteModel,
   parseImageSource,
-  sampleImages,
+  type SamplingJobs,
   startProgress,
 } from '@mezzotint/app';
-import { useBackend } from '@mezzotint/backend';
+import { EngineWorker } from '@mezzotint/backend/worker';
 import { InvalidArgumentError } from '@mezzotint/core';
 import { type ImageSet, splitImages } from '@mezzotint/data';
 import type { Features } from '@mezzotint/metrics';
 import type { SolverName } from '@mezzotint/schedulers';
 import type { EvaluateFlags } from './command.js';
-import { type Images, readImages } from './reader.js';
+import type { Images } from './reader.js';
+import type { ReadingJobs } from './reading-jobs.js';
 import { frechet, labelAccuracy, type Scores, score } from './scores.js';
 import { mergeSettings } from './settings.js';
 
@@ -21,29 +21,36 @@ import { mergeSettings } from './settings.js';
 const splitSeed = 1;
 
 /** Samples, reads, scores and prints, one line for each guidance scale. */
-export async function evaluateModel(flags: EvaluateFlags, { signal, say, result }: CommandContext): Promise<void> {
+export async function evaluateModel(flags: EvaluateFlags, context: CommandContext): Promise<void> {
   const settings = mergeSettings(flags);
+  const jobs = new URL('./jobs.js', import.meta.url);
+  const worker = await EngineWorker.start<SamplingJobs & ReadingJobs>(jobs, { engine: settings.engine });
+  try {
+    await evaluateIn(worker, settings, context);
+  } finally {
+    await worker.close();
+  }
+}
+
+async function evaluateIn(
+  worker: EngineWorker<SamplingJobs & ReadingJobs>,
+  settings: ReturnType<typeof mergeSettings>,
+  { signal, say, result }: CommandContext,
+): Promise<void> {
   const { count } = settings;
-  const engine = await useBackend({ engine: settings.engine });
-  const model = await openDiffusionModel(settings.model);
-  const classifier = await openClassifier(settings.classifier);
+  const { engine } = worker;
+  const model = await openRemoteModel(worker, settings.model);
   const { image, classes, sampling } = model.config;
-  checkFit(model.config, classifier.config);
+  checkFit(model.config, await worker.run('openClassifier', settings.classifier));
   const { real, other } = split(await openImages(parseImageSource(settings.data, image.size, image.channels)), count);
   checkImages(real, image);
 
-  const read = async (what: string, images: Images) => {
-    const progress = startProgress(`Reading ${what}`, images.count);
-    try {
-      const batchSize = settings.batch ?? 100;
-      return await readImages(classifier.model, images, {
-        batchSize,
-        signal,
-        onImages: (done) => progress.update(done),
-      });
-    } finally {
-      progress.stop();
-    }
+  const read = (what: string, { images, count, height, width, channels }: Images) => {
+    const progress = startProgress(`Reading ${what}`, count);
+    const plan = { images, count, height, width, channels, batchSize: settings.batch ?? 100 };
+    return worker
+      .run('readImages', plan, { signal, onReport: (done) => progress.update(done) })
+      .finally(() => progress.stop());
   };
   const realReading = await read('real images', real);
   const realAccuracy = labelAccuracy(realReading.classes, [...real.labels]);
@@ -65,7 +72,7 @@ export async function evaluateModel(flags: EvaluateFlags, { signal, say, result 
   for (const guidance of settings.guidance ?? [sampling.guidance]) {
     const progress = startProgress(`Sampling at guidance ${guidance}`, 1);
     const onStep = (done: number, total: number) => progress.update(done, total);
-    const samples = await sampleImages(model, { ...plan, guidance }, { signal, onStep }).finally(() => progress.stop());
+    const samples = await model.sampleImages({ ...plan, guidance }, { signal, onStep }).finally(() => progress.stop());
     const reading = await read('samples', samples);
     const row = {
       guidance,
