@@ -18,6 +18,19 @@ export interface SampleFlags {
   readonly scale?: number;
   readonly engine?: string;
   readonly overwrite?: boolean;
+  readonly prompt?: string;
+  readonly negative?: string;
+  readonly height?: number;
+  readonly width?: number;
+  readonly image?: string;
+  readonly mask?: string;
+  readonly strength?: number;
+  readonly refiner?: string;
+  readonly handover?: number;
+  readonly guidanceRescale?: number;
+  readonly lora?: readonly string[];
+  readonly variant?: string;
+  readonly replay?: string;
 }
 
 const names = Object.keys(solvers) as SolverName[];
@@ -25,7 +38,7 @@ const names = Object.keys(solvers) as SolverName[];
 export function sampleCommand(): Command {
   return new Command('sample')
     .description('Samples images from a diffusion model into one PNG. The same seed gives the same PNG.')
-    .option('--model <folder>', 'model folder (config.json, model.safetensors) or run folder of train')
+    .option('--model <folder>', 'model folder, run folder of train, or folder of diffusers (Stable Diffusion 1, 2, XL)')
     .option('--out <file>', 'the PNG to write (default: out/sample.png)')
     .option('--config <file>', 'JSON file with any of these settings, by the names of the flags; flags win')
     .option('--labels <list>', "classes, such as '3', '0-9' or '1,4,7' (default: all classes)")
@@ -53,9 +66,38 @@ export function sampleCommand(): Command {
       '--engine <name>',
       'TensorFlow.js engine: onnxruntime, tensorflow, wasm or cpu (default: the fastest that trains or samples here)',
     )
+    .option('--prompt <text>', 'what to see; (word:1.2) counts more, [word] less')
+    .option('--negative <text>', 'what not to see')
+    .option('--height <pixels>', "height (default: the model's, or the image's)", wholeNumber('--height', 1))
+    .option('--width <pixels>', "width (default: the model's, or the image's)", wholeNumber('--width', 1))
+    .option('--image <file>', 'start from this picture')
+    .option('--mask <file>', 'change the image where this is white, and nothing else')
+    .option(
+      '--strength <share>',
+      'how much of the image is made anew (default: 0.8, with a mask 1)',
+      realNumber('--strength', 0, 1),
+    )
+    .option('--refiner <folder>', 'the model that finishes the picture (SDXL)')
+    .option(
+      '--handover <share>',
+      'share of the noise left to the refiner (default: 0.2)',
+      realNumber('--handover', 0, 1),
+    )
+    .option(
+      '--guidance-rescale <share>',
+      'bring the deviation of the guided prediction back (default: 0)',
+      realNumber('--guidance-rescale', 0, 1),
+    )
+    .option('--lora <file[:scale]>', 'merge a LoRA; may be given again', (file: string, all: string[] = []) => [
+      ...all,
+      file,
+    ])
+    .option('--variant <name>', "the part of the weight files' names that hubs put in, such as fp16")
+    .option('--replay <picture>', 'make a picture of sample again, from the recipe in it')
     .option('--overwrite', 'replace an existing file')
     .addHelpText(
       'after',
-      '\nExample:\n  pnpm sample --model models/digits --labels 0-9 --count 10 --guidance 2 --out digits.png',
+      '\nExample:\n  pnpm sample --model models/digits --labels 0-9 --count 10 --guidance 2 --out digits.png' +
+        '\n  pnpm sample --model stable-diffusion-v1-5 --prompt "a cat in the snow" --seed 7 --out cat.png',
     );
 }

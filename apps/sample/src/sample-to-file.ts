@@ -8,16 +8,38 @@ import {
   startProgress,
 } from '@mezzotint/app';
 import { useBackend } from '@mezzotint/backend';
+import { InvalidArgumentError } from '@mezzotint/core';
 import { imageGrid, writePng } from '@mezzotint/data';
 import type { SolverName } from '@mezzotint/schedulers';
 import type { SampleFlags } from './command.js';
-import { mergeSettings } from './settings.js';
+import { isPipelineFolder } from './latent/open-folder.js';
+import { picturesToFile } from './latent/pictures-to-file.js';
+import { readRecipe } from './latent/recipe.js';
+import { mergeSettings, type SampleSettings } from './settings.js';
 
 /** Samples as the flags say, writes the picture and says where it is. */
-export async function sampleToFile(flags: SampleFlags, { signal, say, result }: CommandContext): Promise<void> {
-  const settings = mergeSettings(flags);
+export async function sampleToFile(flags: SampleFlags, context: CommandContext): Promise<void> {
+  const recipe = flags.replay === undefined ? undefined : await readRecipe(flags.replay);
+  const settings = mergeSettings(flags, recipe);
   const overwrite = flags.overwrite ?? false;
   prepareOutput(settings.out, overwrite);
+  if (isPipelineFolder(settings.model)) {
+    const { prompt } = settings;
+    if (prompt === undefined) throw new InvalidArgumentError('--prompt', `${settings.model} takes a prompt, got none`);
+    return picturesToFile({ ...settings, prompt }, context, recipe);
+  }
+  if (settings.prompt !== undefined) {
+    throw new InvalidArgumentError(
+      '--prompt',
+      `${settings.model} takes --labels; prompts are for folders of diffusers`,
+    );
+  }
+  return classesToFile(settings, context);
+}
+
+/** Samples from a model of classes, or an unconditional one. */
+async function classesToFile(settings: SampleSettings, { signal, say, result }: CommandContext): Promise<void> {
+  const overwrite = settings.overwrite ?? false;
   const engine = await useBackend({ engine: settings.engine });
   const opened = await openDiffusionModel(settings.model);
   const { config } = opened;

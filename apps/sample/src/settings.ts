@@ -3,6 +3,7 @@ import { InvalidArgumentError } from '@mezzotint/core';
 import { type SolverName, solvers } from '@mezzotint/schedulers';
 import { z } from 'zod';
 import type { SampleFlags } from './command.js';
+import type { Recipe } from './latent/recipe.js';
 
 const fileSchema = z
   .strictObject({
@@ -18,15 +19,47 @@ const fileSchema = z
     columns: z.int().min(1),
     scale: z.int().min(1),
     engine: z.string(),
+    prompt: z.string(),
+    negative: z.string(),
+    height: z.int().min(1),
+    width: z.int().min(1),
+    image: z.string(),
+    mask: z.string(),
+    strength: z.number().min(0).max(1),
+    refiner: z.string(),
+    handover: z.number().min(0).max(1),
+    guidanceRescale: z.number().min(0).max(1),
+    lora: z.array(z.string()),
+    variant: z.string(),
   })
   .partial();
 
-/** Flags over the configuration file's settings; the model must be named by one of them. */
-export function mergeSettings(flags: SampleFlags): SampleFlags & { readonly model: string; readonly out: string } {
+/** All settings: what names the model and the file to write is there. */
+export type SampleSettings = SampleFlags & { readonly model: string; readonly out: string };
+
+/** Flags over the recipe that is replayed, over the configuration file's settings; the model must be named by one of them. */
+export function mergeSettings(flags: SampleFlags, recipe?: Recipe): SampleSettings {
   const file = flags.config === undefined ? {} : readConfig(flags.config, fileSchema);
-  const merged = { out: 'out/sample.png', ...file, ...flags };
+  const merged = { out: 'out/sample.png', ...file, ...(recipe && settingsOf(recipe)), ...flags };
   if (merged.model === undefined) {
     throw new InvalidArgumentError('--model', 'expected a model folder, for example --model models/digits');
   }
-  return merged as SampleFlags & { readonly model: string; readonly out: string };
+  return merged as SampleSettings;
+}
+
+/** What the flags would have to be for a recipe. */
+function settingsOf({ versions: _, model, refiner, image, mask, loras, ...recipe }: Recipe): Partial<SampleFlags> {
+  const { negative, strength, handover, solver, variant, ...plain } = recipe;
+  return {
+    ...plain,
+    model: model.path,
+    ...(negative !== null && { negative }),
+    ...(refiner && { refiner: refiner.path, handover }),
+    ...(image && { image: image.path }),
+    ...(mask && { mask: mask.path }),
+    ...(strength !== null && { strength }),
+    ...(solver !== null && { solver }),
+    ...(variant !== null && { variant }),
+    ...(loras.length > 0 && { lora: loras.map(({ path, scale }) => `${path}:${scale}`) }),
+  };
 }

@@ -23,6 +23,8 @@ export interface LatentParts {
   readonly second?: TextEncoder<ClipTextModelWithProjection>;
   /** No negative prompt means zeros, not the empty prompt (SDXL's base). */
   readonly zerosForNothing: boolean;
+  /** The size of the pictures that it was trained with. */
+  readonly nativeSize: PictureSize;
 }
 
 /** A latent diffusion model that takes prompts. */

@@ -14,6 +14,7 @@ import {
 import { UNet2DCondition, unet2dConditionFromDiffusers } from '@mezzotint/unet';
 import { type LoraTarget, mergeLora, openComponent } from '@mezzotint/weights';
 import { type PipelineFolder, readPipelineFolder, readWeights } from '@mezzotint/weights/node';
+import type { PictureSize } from './condition.js';
 import { type LatentModel, latentModel } from './latent-model.js';
 
 /** A LoRA file and how strongly it counts. */
@@ -49,7 +50,8 @@ export async function openPipelineFolder(path: string, options: OpenOptions = {}
   checkParts(folder);
   const json = (part: string, file: string) => readJson(join(folder.folderOf(part), file));
   const { components } = folder;
-  const unet = new UNet2DCondition(unet2dConditionFromDiffusers(json('unet', 'config.json')));
+  const unetJson = json('unet', 'config.json');
+  const unet = new UNet2DCondition(unet2dConditionFromDiffusers(unetJson));
   const vae = new AutoencoderKL(autoencoderKLFromDiffusers(json('vae', 'config.json')));
   const first = components.has('text_encoder') ? textEncoder(folder, 'text_encoder') : undefined;
   const second = components.has('text_encoder_2') ? textEncoder(folder, 'text_encoder_2') : undefined;
@@ -66,6 +68,7 @@ export async function openPipelineFolder(path: string, options: OpenOptions = {}
       ...(second && {
         second: text(second, 'tokenizer_2') as { encoder: ClipTextModelWithProjection; tokenizer: Tokenizer },
       }),
+      nativeSize: nativeSize(unetJson, vae.downscale),
       zerosForNothing: settingOf(path, 'force_zeros_for_empty_prompt'),
     },
     path,
@@ -159,6 +162,13 @@ async function loadAll(
   } finally {
     for (const file of open) file.close();
   }
+}
+
+/** Pixels of a picture; diffusers' classes say 64 latent pixels where the file says nothing. */
+function nativeSize(unet: unknown, factor: number): PictureSize {
+  const size = (unet as { sample_size?: unknown }).sample_size ?? 64;
+  const [height, width] = Array.isArray(size) ? (size as number[]) : [size as number, size as number];
+  return { height: height! * factor, width: width! * factor };
 }
 
 function settingOf(path: string, key: string): boolean {
