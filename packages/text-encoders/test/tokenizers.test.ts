@@ -156,6 +156,20 @@ describe('files that are not what they should be', () => {
     expect(open).toThrow(message);
   });
 
+  test('a tokenizer.json of the years before the model’s type and pairs of merges were written', () => {
+    const clip = readJson<{ model: { type?: string; merges: [string, string][] } }>('tokenizers/clip-tokenizer.json');
+    const { type: _, ...bytePairs } = clip.model;
+    const lines = bytePairs.merges.map((pair) => pair.join(' '));
+    const old = clipTokenizer({ tokenizerJson: { ...clip, model: { ...bytePairs, merges: lines } } });
+    expect(old.encode('two dogs’ café')).toEqual(tinyClipTokenizer().encode('two dogs’ café'));
+    const { model, ...t5 } = t5Json() as ReturnType<typeof t5Json> & { model: { type?: string } };
+    const { type: __, ...pieces } = model;
+    const text = 'an ﬁne oil painting';
+    expect(t5Tokenizer({ tokenizerJson: { ...t5, model: pieces } }).encode(text)).toEqual(
+      t5Tokenizer({ spiece }).encode(text),
+    );
+  });
+
   test('a tokenizer.json with other steps is refused, so none of its regular expressions ever runs', () => {
     const json = readJson<{ pre_tokenizer: unknown; normalizer: unknown }>('tokenizers/clip-tokenizer.json');
     const slow = { type: 'Split', pattern: { Regex: '(a+)+$' }, behavior: 'Removed', invert: true };

@@ -33,7 +33,7 @@ export function readTokenizerJson(file: string, json: unknown, family: Family): 
   const { model } = json;
   const normalizers = steps(json.normalizer, 'normalizers');
   const found = [
-    ['model', model.type, [family.model]],
+    ['model', model.type ?? kindOf(model), [family.model]],
     ['normalizer', types(normalizers), family.normalizers],
     ['pre_tokenizer', types(steps(json.pre_tokenizer, 'pretokenizers')), family.preTokenizers],
   ] as const;
@@ -59,6 +59,12 @@ function specialTokens(file: string, json: unknown): SpecialToken[] {
     }
     return { content: token.content, id: token.id };
   });
+}
+
+/** What a model is whose file was written before files said so. */
+function kindOf({ merges, vocab }: Readonly<Record<string, unknown>>): string | undefined {
+  if (Array.isArray(merges)) return 'BPE';
+  return Array.isArray(vocab) ? 'Unigram' : undefined;
 }
 
 /** A step, or the steps of a sequence. */
