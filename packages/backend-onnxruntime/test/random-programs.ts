@@ -163,8 +163,11 @@ const STEPS: Readonly<Record<string, Step>> = {
   clone: (x) => tf.clone(x),
 };
 
-/** Steps whose gradients tfjs-core lacks, or gets wrong for some axes. */
-const WITHOUT_GRADIENT: ReadonlySet<string> = new Set(['strided', 'cumsum']);
+/**
+ * Steps whose gradients tfjs-core lacks (strided), gets wrong for some axes (cumsum), or gives to all elements that are
+ * equal, which rounding decides (max).
+ */
+const WITHOUT_GRADIENT: ReadonlySet<string> = new Set(['strided', 'cumsum', 'max']);
 
 export interface ProgramOptions {
   /** Called with every value that the program makes. */
