@@ -32,7 +32,6 @@ export class LazyGraph {
   readonly #live = new Set<Value>();
   #serial = 0;
   #pendingNodes = 0;
-  #windowStart = 0;
   #quiet = { serial: 0, live: Number.POSITIVE_INFINITY };
 
   constructor(
@@ -72,7 +71,7 @@ export class LazyGraph {
     value.handles++;
     if (value.pending) {
       this.#live.add(value);
-      if (this.#serial - this.#windowStart >= this.limit) this.#cut();
+      if (this.#pendingNodes >= this.limit) this.#cut();
     }
     return value;
   }
@@ -83,7 +82,7 @@ export class LazyGraph {
     if (value.handles > 0) return;
     this.#live.delete(value);
     if (!value.wanted) this.#drop(value);
-    if (this.#serial - this.#windowStart > this.limit / 2 && this.#live.size <= this.#quiet.live) {
+    if (this.#pendingNodes > this.limit / 2 && this.#live.size <= this.#quiet.live) {
       this.#quiet = { serial: this.#serial, live: this.#live.size };
     }
   }
@@ -104,7 +103,6 @@ export class LazyGraph {
   /** Computes everything that tensors hold. */
   flushAll(): void {
     this.#flushIsolated([...this.#live]);
-    this.#windowStart = this.#serial;
     this.#quiet = { serial: this.#serial, live: Number.POSITIVE_INFINITY };
   }
 
@@ -116,7 +114,6 @@ export class LazyGraph {
     const { serial } = this.#quiet;
     const before = [...this.#live].filter((value) => value.node !== undefined && value.node.serial < serial);
     this.#flushIsolated(before.length > 0 ? before : [...this.#live]);
-    this.#windowStart = before.length > 0 ? serial : this.#serial;
     this.#quiet = { serial: this.#serial, live: Number.POSITIVE_INFINITY };
   }
 

@@ -1,3 +1,4 @@
+import { totalmem } from 'node:os';
 import type { Cone } from '../graph/graph.js';
 import { type Layout, storedSize } from '../graph/layout.js';
 import type { Value } from '../graph/value.js';
@@ -12,7 +13,8 @@ import { type Program, ProgramCache } from './program-cache.js';
 
 /** Runs cones: finds or makes the program, feeds it, and hands out its buffers. */
 export class Executor {
-  readonly programs = new ProgramCache(512, 200_000);
+  // Half of the machine's memory, at four bytes an element.
+  readonly programs = new ProgramCache({ programs: 512, nodes: 200_000, elements: totalmem() / 8 });
 
   constructor(
     readonly pool: BufferPool,

@@ -7,17 +7,23 @@ export interface Program {
   readonly session: NativeSession | undefined;
 }
 
-/** Compiled programs by key; the least recently used are disposed when there are too many, or too many nodes in all. */
+/** What the programs of a cache may come to together. */
+export interface CacheLimits {
+  readonly programs: number;
+  readonly nodes: number;
+  /** Elements of all values of all programs: a session keeps the memory of its largest run. */
+  readonly elements: number;
+}
+
+/** Compiled programs by key; the least recently used are disposed when all together pass a limit. */
 export class ProgramCache {
   readonly #programs = new Map<string, Program>();
   #nodes = 0;
+  #elements = 0;
   hits = 0;
   misses = 0;
 
-  constructor(
-    readonly maxPrograms: number,
-    readonly maxNodes: number,
-  ) {}
+  constructor(readonly limits: CacheLimits) {}
 
   get size(): number {
     return this.#programs.size;
@@ -38,10 +44,12 @@ export class ProgramCache {
   set(key: string, program: Program): void {
     this.#programs.set(key, program);
     this.#nodes += program.plan.graph.nodes.length;
+    this.#elements += program.plan.elements;
     for (const [oldest, { plan, session }] of this.#programs) {
-      if (oldest === key || (this.#programs.size <= this.maxPrograms && this.#nodes <= this.maxNodes)) break;
+      if (oldest === key || !this.#full) break;
       this.#programs.delete(oldest);
       this.#nodes -= plan.graph.nodes.length;
+      this.#elements -= plan.elements;
       session?.dispose();
     }
   }
@@ -54,5 +62,11 @@ export class ProgramCache {
     for (const { session } of this.#programs.values()) session?.dispose();
     this.#programs.clear();
     this.#nodes = 0;
+    this.#elements = 0;
+  }
+
+  get #full(): boolean {
+    const { programs, nodes, elements } = this.limits;
+    return this.#programs.size > programs || this.#nodes > nodes || this.#elements > elements;
   }
 }

@@ -31,6 +31,8 @@ export interface ProgramPlan {
   readonly kept: readonly { readonly source: Source; readonly layout: Layout; readonly type: StoredType }[];
   /** Elements of the largest value: what decides whether threads pay. */
   readonly largest: number;
+  /** Elements of all values: at most so many does its session hold memory for, also while it does not run. */
+  readonly elements: number;
 }
 
 /** Lowers a cone to an ONNX graph. */
@@ -54,6 +56,7 @@ export function plan(cone: Cone, blockSize: number): ProgramPlan {
   });
   const keptValues = new Set(cone.kept);
   let largest = 0;
+  let elements = 0;
   for (const node of cone.nodes) {
     builder.kernel = node.kernel;
     const inputs = node.inputs.map((input) => {
@@ -66,6 +69,7 @@ export function plan(cone: Cone, blockSize: number): ProgramPlan {
     node.outputs.forEach((value, index) => {
       values.set(value, outputs[index]!);
       largest = Math.max(largest, value.size);
+      elements += value.size;
     });
   }
   const outputIndex = new Map<string, number>();
@@ -108,6 +112,7 @@ export function plan(cone: Cone, blockSize: number): ProgramPlan {
     outputs,
     kept,
     largest,
+    elements,
   };
 }
 
