@@ -3,7 +3,8 @@ import { fileURLToPath } from 'node:url';
 import { useBackend } from '@mezzotint/backend';
 import type { StateDict } from '@mezzotint/core';
 import { samplerFromDiffusers, torchNoise } from '@mezzotint/schedulers';
-import { readSafetensors } from '@mezzotint/weights/node';
+import { UNet2DCondition, unet2dConditionFromDiffusers } from '@mezzotint/unet';
+import { readSafetensors, readWeights } from '@mezzotint/weights/node';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { decodeLatents } from '../src/latent/decode.js';
@@ -129,6 +130,25 @@ describe('pictures of diffusers’ pipelines, step by step', () => {
     const [image, mask] = [picture(), expected('mask') as tf.Tensor4D];
     await check('sd-inpaint', 'tiny-sd', { start: { image, mask, strength: 0.8 } });
     tf.dispose([image, mask]);
+  });
+
+  test.each([
+    ['sd-inpaint-seeing', 1],
+    ['sd-inpaint-seeing-part', 0.8],
+  ])('inpainting with a UNet that sees mask and picture: %s', async (name, strength) => {
+    const folder = fixture('tiny-sd-inpainting/unet');
+    const unet = new UNet2DCondition(
+      unet2dConditionFromDiffusers(JSON.parse(readFileSync(`${folder}/config.json`, 'utf8'))),
+    );
+    const file = await readWeights(folder);
+    await unet.load(file);
+    file.close();
+    models['tiny-sd-inpainting'] = { ...models['tiny-sd']!, unet };
+    const [image, mask] = [picture(), expected('mask') as tf.Tensor4D];
+    await check(name, 'tiny-sd-inpainting', { start: { image, mask, strength } });
+    tf.dispose([image, mask]);
+    unet.dispose();
+    delete models['tiny-sd-inpainting'];
   });
 
   test('the base of SDXL hands over to the refiner', async () => {

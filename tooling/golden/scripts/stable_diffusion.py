@@ -157,7 +157,7 @@ class Cases:
 def main(target):
     target = Path(target)
     cases = Cases()
-    picture = torch.rand(1, 3, 16, 24, generator=torch.Generator().manual_seed(99))
+    picture = torch.rand(1, 3, 16, 24, generator=torch.Generator().manual_seed(99)).mul(255).round() / 255  # as in a PNG
     mask = torch.zeros(1, 1, 16, 24)
     mask[:, :, 4:12, 8:20] = 1
 
@@ -184,6 +184,12 @@ def main(target):
     cases.run("sd-img2img", sd(DDIMScheduler(**DDIM), StableDiffusionImg2ImgPipeline), 14, **image, strength=0.6, num_inference_steps=5, guidance_scale=5.0)
     inpaint = dict(**image, mask_image=mask, height=16, width=24)
     cases.run("sd-inpaint", sd(DDIMScheduler(**DDIM), StableDiffusionInpaintPipeline), 15, **inpaint, strength=0.8, num_inference_steps=5, guidance_scale=5.0)
+    seeing = unet(4, in_channels=9)
+    seeing.half().save_pretrained(target / "tiny-sd-inpainting" / "unet")
+    seeing.float()
+    for name, strength in (("sd-inpaint-seeing", 1.0), ("sd-inpaint-seeing-part", 0.8)):
+        pipe = sd(DDIMScheduler(**DDIM), StableDiffusionInpaintPipeline, unet=seeing)
+        cases.run(name, pipe, 16, **inpaint, strength=strength, num_inference_steps=5, guidance_scale=5.0)
     cases.tensors["picture"] = picture
     cases.tensors["mask"] = mask
 

@@ -60,60 +60,70 @@ export async function sampleLatents(
   { signal, onStep }: LatentHooks = {},
 ): Promise<tf.Tensor4D> {
   checkPlan(parts, plan);
-  const { sampler, vae } = parts;
+  const { sampler } = parts;
   const solver: Solver<Kind, 'estimate'> =
     plan.solver === undefined ? sampler.solver : (solvers[plan.solver].create() as Solver<Kind, 'estimate'>);
   const table = rowsOf(parts, solver, plan);
-  const count = wanted.context.shape[0];
-  const held: tf.Tensor[] = [];
-  const keep = <T extends tf.Tensor>(tensor: T): T => {
-    held.push(tensor);
-    return tensor;
-  };
+  const begun = begin(parts, plan, table, wanted.context.shape[0], noise);
   try {
-    let inpainting: Inpainting | undefined;
-    let x: tf.Tensor4D;
-    if (plan.from) {
-      x = plan.from.latents;
-    } else if (plan.start) {
-      const { image, mask, strength } = plan.start;
-      const known = keep(encodePicture(vae, image, count, noise));
-      x = keep(
-        strength === 1
-          ? initialNoise(table, known.shape, noise, { scale: sampler.start })
-          : noised(known, table, noise),
-      );
-      if (mask) {
-        inpainting = inpaintingOf(vae, image, mask, known, noise);
-        held.push(inpainting.mask, inpainting.known, inpainting.masked);
-      }
-    } else {
-      const { height, width } = plan.size;
-      const [h, w] = [height / vae.downscale, width / vae.downscale];
-      x = keep(initialNoise(table, [count, h, w, vae.config.latentChannels], noise, { scale: sampler.start }));
-    }
-    const model = estimates(parts, plan, unwanted, inpainting);
+    const model = estimates(parts, plan, unwanted, begun);
     const hooks = { ...(signal && { signal }), ...(onStep && { onStep }) };
-    const end = await sample(solver, model, x, table, wanted, { noise, ...hooks });
-    if (!inpainting || sees(parts) || plan.leave) return end;
-    const clean = outsideKnown(end, inpainting); // the last row of a table may have noise left
+    const end = await sample(solver, model, begun.x, table, wanted, { noise, ...hooks });
+    if (!begun.known || plan.leave) return end;
+    const clean = withinMask(end, begun.known, begun.inpainting!); // a table's last row may have noise left
     end.dispose();
     return clean;
   } finally {
-    tf.dispose(held);
+    begun.dispose();
   }
+}
+
+/** Where a run begins. */
+interface Begun {
+  readonly x: tf.Tensor4D;
+  readonly inpainting?: Inpainting;
+  /** The picture's latent image, where the UNet does not see the mask and the estimates must keep what is outside. */
+  readonly known?: tf.Tensor4D;
+  dispose(): void;
+}
+
+function begin(
+  parts: Pick<LatentParts, 'unet' | 'vae' | 'sampler'>,
+  { from, start, size }: LatentPlan,
+  table: Table,
+  count: number,
+  noise: NoiseSource,
+): Begun {
+  const { vae, sampler } = parts;
+  if (from) return { x: from.latents, dispose: () => {} };
+  const [h, w] = [size.height / vae.downscale, size.width / vae.downscale];
+  const fresh = () => initialNoise(table, [count, h, w, vae.config.latentChannels], noise, { scale: sampler.start });
+  if (!start) {
+    const x = fresh();
+    return { x, dispose: () => x.dispose() };
+  }
+  const { image, mask, strength } = start;
+  const seen = mask !== undefined && sees(parts);
+  // What nothing will be taken from is not encoded, so that the noise is drawn as diffusers draws it.
+  const latents = seen && strength === 1 ? undefined : encodePicture(vae, image, count, noise);
+  const x = strength === 1 ? fresh() : noised(latents!, table, noise);
+  const inpainting = mask && inpaintingOf(vae, image, mask, count, noise);
+  return {
+    x,
+    ...(inpainting && { inpainting, ...(!seen && { known: latents! }) }),
+    dispose: () => tf.dispose([x, latents, inpainting?.mask, inpainting?.masked].filter((t) => t !== undefined)),
+  };
 }
 
 /** The guided estimate of the clean latent image. */
 function estimates(
-  { unet, vae, sampler }: Pick<LatentParts, 'unet' | 'vae' | 'sampler'>,
+  { unet, sampler }: Pick<LatentParts, 'unet' | 'sampler'>,
   { guidance, guidanceRescale = 0 }: LatentPlan,
   unwanted: Condition,
-  inpainting: Inpainting | undefined,
+  { inpainting, known }: Begun,
 ): Denoiser<Condition> {
-  const seen = sees({ unet, vae }) ? inpainting : undefined;
   const network: Network<Condition> = (x, time, condition) =>
-    unet.forward(seen ? tf.concat([x, seen.mask, seen.masked], 3) : x, time, condition);
+    unet.forward(inpainting && !known ? tf.concat([x, inpainting.mask, inpainting.masked], 3) : x, time, condition);
   const plain = denoiser(network, sampler.parameterisation, { clock: sampler.clock });
   const guided = classifierFree(plain, {
     scale: guidance,
@@ -121,7 +131,10 @@ function estimates(
     rescale: guidanceRescale,
     ...(guidanceRescale > 0 && { prediction: sampler.parameterisation }),
   });
-  const kept = inpainting && !seen ? withKnown(guided, inpainting) : guided;
+  // What is outside the mask is known: its estimate is the picture, and so the noise there stays the start's own.
+  const kept: Denoiser<Condition> = known
+    ? (x, at, condition) => tf.tidy(() => withinMask(guided(x, at, condition), known, inpainting!))
+    : guided;
   return sampler.clip === null ? kept : clamped(kept, sampler.clip);
 }
 
@@ -130,13 +143,8 @@ function sees({ unet, vae }: Pick<LatentParts, 'unet' | 'vae'>): boolean {
   return unet.config.inChannels === 2 * vae.config.latentChannels + 1;
 }
 
-/** What is outside the mask is known: its estimate is the picture, and so the noise there stays the start's own. */
-function withKnown(model: Denoiser<Condition>, inpainting: Inpainting): Denoiser<Condition> {
-  return (x, at, condition) => tf.tidy(() => outsideKnown(model(x, at, condition), inpainting));
-}
-
 /** x inside the mask, the picture outside. */
-function outsideKnown(x: tf.Tensor4D, { mask, known }: Inpainting): tf.Tensor4D {
+function withinMask(x: tf.Tensor4D, known: tf.Tensor4D, { mask }: Inpainting): tf.Tensor4D {
   return tf.tidy(() => tf.add(known, tf.mul(mask, tf.sub(x, known))) as tf.Tensor4D);
 }
 

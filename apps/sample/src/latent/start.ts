@@ -17,9 +17,7 @@ export interface StartPicture {
 export interface Inpainting {
   /** 1 where the picture is made anew, `[N, h, w, 1]`. */
   readonly mask: tf.Tensor4D;
-  /** The picture's latent image, `[N, h, w, C]`. */
-  readonly known: tf.Tensor4D;
-  /** That of the picture with the masked part grey, for UNets that see it; `[N, h, w, C]`. */
+  /** The latent image of the picture with the masked part grey, `[N, h, w, C]`. */
   readonly masked: tf.Tensor4D;
 }
 
@@ -36,36 +34,31 @@ export function encodePicture(vae: AutoencoderKL, image: tf.Tensor4D, count: num
 }
 
 /**
- * What inpainting needs, for a picture whose latent image is `known`. Noise: one draw. The mask is sampled at the first of
- * the pixels of each latent pixel, as diffusers does.
+ * What inpainting needs. Noise: one draw. The mask is sampled at the first of the pixels of each latent pixel, as diffusers
+ * does.
+ *
+ * @throws InvalidArgumentError when the mask has another size than the picture
  */
 export function inpaintingOf(
   vae: AutoencoderKL,
   image: tf.Tensor4D,
   mask: tf.Tensor4D,
-  known: tf.Tensor4D,
+  count: number,
   noise: NoiseSource,
 ): Inpainting {
-  if (mask.shape[1] !== image.shape[1] || mask.shape[2] !== image.shape[2]) {
+  const [, height, width] = image.shape;
+  if (mask.shape[1] !== height || mask.shape[2] !== width) {
     throw new InvalidArgumentError(
       'inpainting',
       `expected a mask of the picture's size [${image.shape}], got [${mask.shape}]`,
     );
   }
+  const f = vae.downscale;
   return tf.tidy(() => {
     const hard = tf.cast(tf.greaterEqual(mask, 0.5), 'float32'); //                   [1, H, W, 1]
-    const grey = tf.mul<tf.Tensor4D>(image, tf.sub(1, hard));
-    const [n, height, width] = known.shape;
-    const masked = encodePicture(vae, grey, n, noise);
-    const small = tf.stridedSlice(hard, [0, 0, 0, 0], hard.shape, [1, vae.downscale, vae.downscale, 1]);
-    return {
-      mask: tf.tile(tf.reshape(small, [1, height, width, 1]), [n, 1, 1, 1]),
-      known: tf.clone(known),
-      masked,
-    } as {
-      mask: tf.Tensor4D;
-      known: tf.Tensor4D;
-      masked: tf.Tensor4D;
-    };
+    const masked = encodePicture(vae, tf.mul<tf.Tensor4D>(image, tf.sub(1, hard)), count, noise);
+    const small = tf.stridedSlice(hard, [0, 0, 0, 0], hard.shape, [1, f, f, 1]);
+    const one = tf.reshape(small, [1, height / f, width / f, 1]) as tf.Tensor4D; //   [1, h, w, 1]
+    return { mask: tf.tile(one, [count, 1, 1, 1]), masked } as { mask: tf.Tensor4D; masked: tf.Tensor4D };
   });
 }
