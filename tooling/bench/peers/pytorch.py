@@ -1,4 +1,5 @@
-"""PyTorch as a contestant of the bench: the same networks, written from the papers, 2 threads, one job a line of input.
+"""PyTorch as a contestant of the bench: the same networks, written from the papers or taken from diffusers (random weights),
+2 threads, one job a line of input.
 
 Prints one line of JSON when ready (or why it is not there) and one for each job.
 """
@@ -25,6 +26,7 @@ except Exception as error:  # Whatever keeps PyTorch from loading is what there 
 torch.set_num_threads(2)
 torch.manual_seed(0)
 
+MATMUL_SIZE = 2048  # As in src/cost.ts.
 NETWORKS = {
     "unet": dict(size=32, inputs=3, outputs=3, width=64, mults=[1, 2, 2], blocks=2, attention={2}, head=64, groups=32, classes=None, conv=True, batch=8),
     "digits": dict(size=28, inputs=1, outputs=1, width=32, mults=[0.5, 1, 2], blocks=1, attention={4}, head=32, groups=8, classes=11, conv=False, batch=64),
@@ -127,27 +129,62 @@ class UNet(nn.Module):
         return self.out(h)
 
 
-config = NETWORKS[sys.argv[1]]
-net = UNet(**config)
-x = torch.randn(config["batch"], config["inputs"], config["size"], config["size"])
-t = torch.linspace(1, 999, config["batch"])
-labels = torch.zeros(config["batch"], dtype=torch.long)
-optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4, weight_decay=0.01)
+def own(name):
+    """One of our small networks, which also trains."""
+    config = NETWORKS[name]
+    net = UNet(**config)
+    x = torch.randn(config["batch"], config["inputs"], config["size"], config["size"])
+    t = torch.linspace(1, 999, config["batch"])
+    labels = torch.zeros(config["batch"], dtype=torch.long)
+    return net, lambda: net(x, t, labels)
+
+
+def from_diffusers(name):
+    """The networks of Stable Diffusion 1.5, whose class defaults are theirs but for what is said here."""
+    try:
+        from diffusers import AutoencoderKL, UNet2DConditionModel
+    except Exception as error:
+        say({"unavailable": f"PyTorch without diffusers ({error})"})
+        sys.exit(0)
+    if name == "sd15":
+        net = UNet2DConditionModel(sample_size=64, cross_attention_dim=768)
+        x, t, context = torch.randn(1, 4, 64, 64), torch.tensor([500.0]), torch.randn(1, 77, 768)
+        return net, lambda: net(x, t, context).sample
+    channels = (128, 256, 512, 512)
+    net = AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=channels,
+        layers_per_block=2,
+    )
+    z = torch.randn(1, 4, 64, 64)
+    return net, lambda: net.decode(z).sample
+
+
+trains = sys.argv[1] in NETWORKS
+net, run = (own if trains else from_diffusers)(sys.argv[1])
+optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4, weight_decay=0.01) if trains else None
+matrices = torch.randn(2, MATMUL_SIZE, MATMUL_SIZE)
 
 
 def forward():
     with torch.no_grad():
-        net(x, t, labels)
+        run()
 
 
 def train():
     optimizer.zero_grad(set_to_none=True)
-    net(x, t, labels).square().mean().backward()
+    run().square().mean().backward()
     nn.utils.clip_grad_norm_(net.parameters(), 1.0)
     optimizer.step()
 
 
-JOBS = {"forward": forward, "train": train}
+def matmul():
+    with torch.no_grad():
+        (matrices[0] @ matrices[1]).sum().item()
+
+
+JOBS = {"forward": forward, **({"train": train} if trains else {}), "matmul": matmul}
 say({"name": "pytorch", "version": torch.__version__, "jobs": list(JOBS), "parameters": sum(p.numel() for p in net.parameters())})
 for line in sys.stdin:
     start = time.perf_counter()

@@ -1,115 +1,115 @@
-import { cpus } from 'node:os';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { cpus, release, totalmem, type } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { oneOf, runCommand, startProgress, wholeNumber } from '@mezzotint/app';
-import { ENGINE_NAMES } from '@mezzotint/backend';
+import { oneOf, runCommand, wholeNumber } from '@mezzotint/app';
 import { Command } from 'commander';
-import { Contestant, type Introduction } from './contestant.js';
+import { Contestant } from './contestant.js';
+import { type Entrant, measure } from './measure.js';
 import { type NetworkName, networks } from './networks.js';
-import { medianRatio, type Timing, timing } from './statistics.js';
+import { type BenchResult, markdown, type NetworkResult, rowText } from './report.js';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const threads = '2';
+const names = Object.keys(networks) as NetworkName[];
 
 interface Flags {
-  readonly network: NetworkName;
+  readonly network: readonly NetworkName[];
   readonly runs: number;
   readonly engines?: string;
+  readonly weights?: string;
   readonly python: string;
-}
-
-/** One contestant's figures for one job. */
-interface Row {
-  readonly contestant: string;
-  readonly version: string;
-  readonly job: string;
-  readonly timing: Timing;
-  /** Median of time / PyTorch's time (or the first contestant's), run by run. */
-  readonly ratio: number;
-  readonly peakMegabytes: number;
+  readonly write?: string;
 }
 
 const command = new Command('bench')
   .description(
-    'Times a network on every engine that loads, and on PyTorch if there is one: medians of interleaved runs.',
+    'Times networks on every engine that loads, and on PyTorch if there is one: medians of interleaved runs.',
   )
   .option(
-    '--network <name>',
-    Object.entries(networks)
-      .map(([n, { about }]) => `${n} (${about})`)
-      .join(', '),
-    oneOf('--network', Object.keys(networks) as NetworkName[]),
-    'unet',
+    '--network <list>',
+    `all, or some of ${names.map((name) => `${name} (${networks[name].about})`).join('; ')}`,
+    networkList,
+    ['unet'] as const,
   )
   .option('--runs <n>', 'counted runs of each job, after one warm-up', wholeNumber('--runs', 1), 7)
-  .option('--engines <list>', `engines, separated by commas (default: ${ENGINE_NAMES.join(',')})`)
-  .option('--python <program>', 'a Python with PyTorch to compare with', 'python3');
+  .option('--engines <list>', 'engines, separated by commas (default: those that are not too slow for the network)')
+  .option(
+    '--weights <list>',
+    'forward passes of onnxruntime with frozen weights as well: float16, bfloat16, int8, int4, separated by commas',
+  )
+  .option('--python <program>', 'a Python with PyTorch (and diffusers) to compare with', 'python3')
+  .option('--write <file>', 'write the tables as Markdown, for example docs/performance.md');
 
-await runCommand<Flags>(command, async ({ network, runs, engines, python }, { say, result, signal }) => {
+await runCommand<Flags>(command, async (flags, { say, result, signal }) => {
+  const found: NetworkResult[] = [];
+  for (const network of flags.network) found.push(await bench(network, flags, say, signal));
+  const [processor] = cpus();
+  const memory = `${Math.round(totalmem() / 2 ** 30)} GB`;
+  const answer: BenchResult = {
+    date: new Date().toISOString().slice(0, 10),
+    machine: `${processor?.model.trim() ?? 'unknown processor'}, ${cpus().length} cores, ${memory}, ${type()} ${release()}, Node ${process.version}`,
+    threads: Number(threads),
+    runs: flags.runs,
+    command: repeat(flags),
+    networks: found,
+  };
+  if (flags.write !== undefined) {
+    mkdirSync(dirname(flags.write), { recursive: true });
+    writeFileSync(flags.write, markdown(answer));
+    say(`Table: ${flags.write}`);
+  }
+  result(answer);
+});
+
+/** Times one network; its contestants live as long. */
+async function bench(
+  network: NetworkName,
+  { runs, engines, weights, python }: Flags,
+  say: (line: string) => void,
+  signal: AbortSignal,
+): Promise<NetworkResult> {
+  const { about, cost, engines: suitable } = networks[network];
+  const { parameters, macs } = cost();
   const env = { OMP_NUM_THREADS: threads, TF_NUM_INTRAOP_THREADS: threads, TF_CPP_MIN_LOG_LEVEL: '2' };
-  const contestants: { contestant: Contestant; introduction: Introduction }[] = [];
+  const entrants: Entrant[] = [];
   const absent: { contestant: string; reason: string }[] = [];
   const enter = async (name: string, program: string, args: readonly string[]) => {
     const started = await Contestant.start(program, args, env);
     if (typeof started === 'string') absent.push({ contestant: name, reason: started });
-    else contestants.push(started);
+    else entrants.push(started);
   };
   const node = [...process.execArgv, join(here, 'engine-worker.ts')];
-  await enter('pytorch', python, [join(here, '..', 'peers', 'pytorch.py'), network]);
-  for (const engine of engines?.split(',') ?? ENGINE_NAMES)
-    await enter(engine, process.execPath, [...node, engine, network]);
-
   try {
-    const rows = await measure(contestants, runs, signal);
-    say(
-      `${networks[network].about}; ${cpus()[0]?.model ?? 'unknown CPU'}, ${threads} threads, ${runs} runs interleaved`,
-    );
-    for (const row of rows) say(rowText(row));
-    for (const { contestant, reason } of absent) say(`${contestant.padEnd(12)} not here: ${reason}`);
-    result({ network, about: networks[network].about, threads: Number(threads), runs, rows, absent });
-  } finally {
-    for (const { contestant } of contestants) contestant.stop();
-  }
-});
-
-/** Rounds of every contestant's every job, so that a drift of the machine's speed meets all alike. */
-async function measure(
-  contestants: readonly { contestant: Contestant; introduction: Introduction }[],
-  runs: number,
-  signal: AbortSignal,
-): Promise<Row[]> {
-  const entries = contestants.flatMap(({ contestant, introduction }) =>
-    introduction.jobs.map((job) => ({ contestant, introduction, job, times: [] as number[], peak: 0 })),
-  );
-  const progress = startProgress('Timing', (runs + 1) * entries.length);
-  let done = 0;
-  try {
-    for (let round = 0; round <= runs; round++) {
-      for (const entry of entries) {
-        signal.throwIfAborted();
-        const { milliseconds, peakBytes } = await entry.contestant.run(entry.job);
-        if (round > 0) entry.times.push(milliseconds); // Round 0 warms up.
-        entry.peak = peakBytes;
-        progress.update(++done, (runs + 1) * entries.length, `${entry.introduction.name} ${entry.job}`);
-      }
+    await enter('pytorch', python, [join(here, '..', 'peers', 'pytorch.py'), network]);
+    for (const engine of engines?.split(',') ?? suitable) {
+      await enter(engine, process.execPath, [...node, engine, network]);
     }
+    for (const format of weights?.split(',') ?? []) {
+      await enter(`onnxruntime ${format}`, process.execPath, [...node, 'onnxruntime', network, format]);
+    }
+    const rows = await measure(network, entrants, { runs, macs, signal });
+    say(`${network}: ${about}`);
+    for (const row of rows) say(`  ${rowText(row)}`);
+    for (const { contestant, reason } of absent) say(`  ${contestant.padEnd(20)} not here: ${reason}`);
+    return { network, about, parameters, macs, rows, absent };
   } finally {
-    progress.stop();
+    for (const { contestant } of entrants) contestant.stop();
   }
-  return entries.map(({ introduction, job, times, peak }) => {
-    const base = entries.find((entry) => entry.job === job)!;
-    return {
-      contestant: introduction.name,
-      version: introduction.version,
-      job,
-      timing: timing(times),
-      ratio: medianRatio(times, base.times),
-      peakMegabytes: Math.round(peak / 2 ** 20),
-    };
-  });
 }
 
-function rowText({ contestant, version, job, timing: t, ratio, peakMegabytes }: Row): string {
-  const figures = `${t.median.toFixed(0).padStart(7)} ms (${t.min.toFixed(0)}-${t.max.toFixed(0)})  x${ratio.toFixed(2)}`;
-  return `${contestant.padEnd(12)} ${version.padEnd(12)} ${job.padEnd(8)} ${figures}  ${peakMegabytes} MB`;
+function networkList(text: string): readonly NetworkName[] {
+  return text === 'all' ? names : text.split(',').map(oneOf('--network', names));
+}
+
+/** The command line again, without what depends on this machine's folders. */
+function repeat({ network, runs, engines, weights, write }: Flags): string {
+  const flags = [
+    `--network ${network.length === names.length ? 'all' : network.join(',')}`,
+    `--runs ${runs}`,
+    ...(engines === undefined ? [] : [`--engines ${engines}`]),
+    ...(weights === undefined ? [] : [`--weights ${weights}`]),
+    ...(write === undefined ? [] : [`--write ${write}`]),
+  ];
+  return `pnpm bench ${flags.join(' ')}`;
 }

@@ -1,0 +1,71 @@
+import { startProgress } from '@mezzotint/app';
+import type { Contestant, Introduction } from './contestant.js';
+import { operations } from './cost.js';
+import { medianRatio, type Timing, timing } from './statistics.js';
+
+/** A contestant that has introduced itself. */
+export interface Entrant {
+  readonly contestant: Contestant;
+  readonly introduction: Introduction;
+}
+
+/** One contestant's figures for one job. */
+export interface Row {
+  readonly contestant: string;
+  readonly version: string;
+  readonly job: string;
+  readonly timing: Timing;
+  /** Median of time / PyTorch's time (or the first contestant's), run by run. */
+  readonly ratio: number;
+  /** 10^9 floating-point operations a second, at the median. */
+  readonly gflops: number;
+  /** Of the most that any contestant's product of matrices reached in this run; null when none multiplied. */
+  readonly shareOfPeak: number | null;
+  /** Most resident memory of the process up to this job's last run. */
+  readonly peakMegabytes: number;
+}
+
+/** Rounds of every contestant's every job, so that a drift of the machine's speed meets all alike. */
+export async function measure(
+  what: string,
+  entrants: readonly Entrant[],
+  { runs, macs, signal }: { runs: number; macs: number; signal: AbortSignal },
+): Promise<Row[]> {
+  const entries = entrants.flatMap(({ contestant, introduction }) =>
+    introduction.jobs.map((job) => ({ contestant, introduction, job, times: [] as number[], peak: 0 })),
+  );
+  const total = (runs + 1) * entries.length;
+  const progress = startProgress(`Timing ${what}`, total);
+  let done = 0;
+  try {
+    for (let round = 0; round <= runs; round++) {
+      for (const entry of entries) {
+        signal.throwIfAborted();
+        const { milliseconds, peakBytes } = await entry.contestant.run(entry.job);
+        if (round > 0) entry.times.push(milliseconds); // Round 0 warms up.
+        entry.peak = peakBytes;
+        progress.update(++done, total, `${entry.introduction.name} ${entry.job}`);
+      }
+    }
+  } finally {
+    progress.stop();
+  }
+  const best = entries
+    .filter(({ job }) => job === 'matmul')
+    .map(({ job, times }) => operations(job, macs) / Math.min(...times));
+  return entries.map(({ introduction, job, times, peak }) => {
+    const base = entries.find((entry) => entry.job === job)!;
+    const measured = timing(times);
+    const perMillisecond = operations(job, macs) / measured.median;
+    return {
+      contestant: introduction.name,
+      version: introduction.version,
+      job,
+      timing: measured,
+      ratio: medianRatio(times, base.times),
+      gflops: perMillisecond / 1e6,
+      shareOfPeak: best.length === 0 ? null : perMillisecond / Math.max(...best),
+      peakMegabytes: Math.round(peak / 2 ** 20),
+    };
+  });
+}
