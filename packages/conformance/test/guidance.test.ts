@@ -1,5 +1,4 @@
-import '@tensorflow/tfjs-backend-cpu';
-import '@tensorflow/tfjs';
+import { switchTo, testEngines } from '@mezzotint/backend/testing';
 import { activeHooks, type Denoiser } from '@mezzotint/core';
 import {
   adaptiveProjected,
@@ -32,10 +31,8 @@ import {
 } from '@mezzotint/guidance';
 import { epsilon } from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
-import { beforeAll, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { assertConforms, certifyGuidance, type GuidanceClaims } from '../src/index.js';
-
-beforeAll(() => tf.setBackend('cpu'));
 
 type Guide = (d: Denoiser<number>) => Denoiser<number>;
 const free = { unconditional: 0 };
@@ -150,75 +147,80 @@ const guides: Readonly<Record<string, Omit<GuidanceClaims<number>, 'name' | 'con
   },
 };
 
-for (const [name, claims] of Object.entries(guides)) {
-  test(`${name} conforms`, () => assertConforms(certifyGuidance({ name, cond: 1, ...claims })));
-}
+describe.each(await testEngines())('on %s', (engine) => {
+  beforeAll(() => switchTo(engine));
 
-test('CLIP guidance conforms', () => {
-  const target = tf.tensor2d([0, 1, 0], [1, 3]);
-  const embedImage = (images: tf.Tensor4D) => tf.mean(images, [1, 2]) as tf.Tensor2D;
-  assertConforms(
-    certifyGuidance({
-      name: 'CLIP guidance',
-      cond: 1,
-      guide: (d) => clipGuidance(d, { scale: 2, embedImage, target }),
-      neutral: (d) => clipGuidance(d, { scale: () => 0, embedImage, target }),
-      keepsAgreement: false,
-    }),
-  );
-  target.dispose();
-});
-
-test('CFG++ conforms at the rows of its table', () => {
-  const claims: GuidanceClaims<number> = {
-    name: 'CFG++',
-    cond: 1,
-    // Its scale at the probe's levels, which are rows of three tables.
-    guide: (d) => (x, at, cond) => {
-      const here = { alpha: Float64Array.of(at.alpha, 1), sigma: Float64Array.of(at.sigma, 0) };
-      return plusPlus(d, { lambda: 0.6, table: here, ...free })(x, at, cond);
-    },
-  };
-  assertConforms(certifyGuidance(claims));
-});
-
-test('guidance with momentum conforms, and holds one tensor', () => {
-  const momentum = adaptiveProjected({ scale: 3, momentum: -0.5 });
-  const mix = projectedMix({ scale: 3, momentum: -0.5, plainScale: 2, projectBelow: 1.5 });
-  for (const [name, guidance] of Object.entries({ momentum, mix })) {
-    // Each certified denoiser starts without memory.
-    const guide = (d: Denoiser<number>) => {
-      guidance.reset();
-      return guidance.guide(d, free);
-    };
-    assertConforms(certifyGuidance({ name, cond: 1, guide, pure: false, holds: 1 }));
-    guidance.reset();
+  for (const [name, claims] of Object.entries(guides)) {
+    test(`${name} conforms`, () => assertConforms(certifyGuidance({ name, cond: 1, ...claims })));
   }
-  expect(tf.memory().numTensors).toBe(0);
-});
 
-test('composition and regions conform', () => {
-  const where = mask();
-  const parts: readonly Part<number>[] = [
-    { cond: 1, scale: 2 },
-    { cond: -1, scale: 0.5, mask: where },
-  ];
-  assertConforms(certifyGuidance({ name: 'composition', cond: parts, guide: (d) => composed(d, 0) }));
-  const rest = tf.tidy(() => tf.sub<tf.Tensor4D>(1, where));
-  const regions: readonly Region<number>[] = [
-    { cond: 1, mask: where },
-    { cond: 0.4, mask: rest },
-  ];
-  const one = tf.ones<tf.Rank.R4>([1, 1, 1, 1]);
-  assertConforms(certifyGuidance({ name: 'regions', cond: regions, guide: (d) => regional(d) }));
-  assertConforms(
-    certifyGuidance({
-      name: 'one region is the model',
-      cond: [{ cond: 1, mask: one }],
-      guide: (d) => regional(d),
-      neutral: (d) => regional(d),
-      plain: 1,
-    }),
-  );
-  tf.dispose([where, rest, one]);
+  test('CLIP guidance conforms', () => {
+    const target = tf.tensor2d([0, 1, 0], [1, 3]);
+    const embedImage = (images: tf.Tensor4D) => tf.mean(images, [1, 2]) as tf.Tensor2D;
+    assertConforms(
+      certifyGuidance({
+        name: 'CLIP guidance',
+        cond: 1,
+        guide: (d) => clipGuidance(d, { scale: 2, embedImage, target }),
+        neutral: (d) => clipGuidance(d, { scale: () => 0, embedImage, target }),
+        keepsAgreement: false,
+      }),
+    );
+    target.dispose();
+  });
+
+  test('CFG++ conforms at the rows of its table', () => {
+    const claims: GuidanceClaims<number> = {
+      name: 'CFG++',
+      cond: 1,
+      // Its scale at the probe's levels, which are rows of three tables.
+      guide: (d) => (x, at, cond) => {
+        const here = { alpha: Float64Array.of(at.alpha, 1), sigma: Float64Array.of(at.sigma, 0) };
+        return plusPlus(d, { lambda: 0.6, table: here, ...free })(x, at, cond);
+      },
+    };
+    assertConforms(certifyGuidance(claims));
+  });
+
+  test('guidance with momentum conforms, and holds one tensor', () => {
+    const before = tf.memory().numTensors;
+    const momentum = adaptiveProjected({ scale: 3, momentum: -0.5 });
+    const mix = projectedMix({ scale: 3, momentum: -0.5, plainScale: 2, projectBelow: 1.5 });
+    for (const [name, guidance] of Object.entries({ momentum, mix })) {
+      // Each certified denoiser starts without memory.
+      const guide = (d: Denoiser<number>) => {
+        guidance.reset();
+        return guidance.guide(d, free);
+      };
+      assertConforms(certifyGuidance({ name, cond: 1, guide, pure: false, holds: 1 }));
+      guidance.reset();
+    }
+    expect(tf.memory().numTensors).toBe(before);
+  });
+
+  test('composition and regions conform', () => {
+    const where = mask();
+    const parts: readonly Part<number>[] = [
+      { cond: 1, scale: 2 },
+      { cond: -1, scale: 0.5, mask: where },
+    ];
+    assertConforms(certifyGuidance({ name: 'composition', cond: parts, guide: (d) => composed(d, 0) }));
+    const rest = tf.tidy(() => tf.sub<tf.Tensor4D>(1, where));
+    const regions: readonly Region<number>[] = [
+      { cond: 1, mask: where },
+      { cond: 0.4, mask: rest },
+    ];
+    const one = tf.ones<tf.Rank.R4>([1, 1, 1, 1]);
+    assertConforms(certifyGuidance({ name: 'regions', cond: regions, guide: (d) => regional(d) }));
+    assertConforms(
+      certifyGuidance({
+        name: 'one region is the model',
+        cond: [{ cond: 1, mask: one }],
+        guide: (d) => regional(d),
+        neutral: (d) => regional(d),
+        plain: 1,
+      }),
+    );
+    tf.dispose([where, rest, one]);
+  });
 });

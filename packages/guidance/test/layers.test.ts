@@ -1,4 +1,4 @@
-import '@mezzotint/backend-onnxruntime';
+import { switchTo, testEngines } from '@mezzotint/backend/testing';
 import { type Denoiser, isSkipped, Module } from '@mezzotint/core';
 import { attention } from '@mezzotint/layers';
 import { UNet } from '@mezzotint/unet';
@@ -63,11 +63,9 @@ const away = (plain: tf.Tensor4D, worse: tf.Tensor4D, scale: number) =>
   values(tf.add(plain, tf.mul(tf.sub(plain, worse), scale)));
 
 // The lazy engine compiles a graph for each pass; onnxruntime's fused attention rounds differently.
-for (const engine of ['cpu', 'onnxruntime']) {
+for (const engine of await testEngines()) {
   describe(`guidance inside a network, on ${engine}`, () => {
-    beforeAll(async () => {
-      expect(await tf.setBackend(engine)).toBe(true);
-    });
+    beforeAll(() => switchTo(engine));
 
     test('perturbed attention: the chosen layer answers v', () => {
       const x = picture();
@@ -198,7 +196,7 @@ for (const engine of ['cpu', 'onnxruntime']) {
 }
 
 describe('what cannot work is said', () => {
-  beforeAll(() => tf.setBackend('cpu'));
+  beforeAll(() => switchTo('cpu'));
 
   test('unknown paths, all at once', () => {
     expect(() => layersAt(net, ['blocks.0', 'middle', /^layer/])).toThrow(/middle[\s\S]*\/\^layer\//);
@@ -232,7 +230,7 @@ describe('what cannot work is said', () => {
 });
 
 test('a UNet of @mezzotint/unet lets its attention blocks be changed', async () => {
-  await tf.setBackend('cpu');
+  await switchTo('cpu');
   const unet = new UNet({
     inChannels: 3,
     outChannels: 3,
