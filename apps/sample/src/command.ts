@@ -30,6 +30,7 @@ export interface SampleFlags {
   readonly guidanceRescale?: number;
   readonly lora?: readonly string[];
   readonly variant?: string;
+  readonly parts?: string;
   readonly replay?: string;
 }
 
@@ -38,7 +39,10 @@ const names = Object.keys(solvers) as SolverName[];
 export function sampleCommand(): Command {
   return new Command('sample')
     .description('Samples images from a diffusion model into one PNG. The same seed gives the same PNG.')
-    .option('--model <folder>', 'model folder, run folder of train, or folder of diffusers (Stable Diffusion 1, 2, XL)')
+    .option(
+      '--model <folder>',
+      'model folder, run folder of train, folder of diffusers or one file (Stable Diffusion 1, 2, XL)',
+    )
     .option('--out <file>', 'the PNG to write (default: out/sample.png)')
     .option('--config <file>', 'JSON file with any of these settings, by the names of the flags; flags win')
     .option('--labels <list>', "classes, such as '3', '0-9' or '1,4,7' (default: all classes)")
@@ -92,6 +96,10 @@ export function sampleCommand(): Command {
       ...all,
       file,
     ])
+    .option(
+      '--parts <folder>',
+      'folder of diffusers whose configurations and tokenizers fit a --model that is one file',
+    )
     .option('--variant <name>', "the part of the weight files' names that hubs put in, such as fp16")
     .option('--replay <picture>', 'make a picture of sample again, from the recipe in it')
     .option('--overwrite', 'replace an existing file')

@@ -12,7 +12,7 @@ import { InvalidArgumentError } from '@mezzotint/core';
 import { imageGrid, writePng } from '@mezzotint/data';
 import type { SolverName } from '@mezzotint/schedulers';
 import type { SampleFlags } from './command.js';
-import { isPipelineFolder } from './latent/open-folder.js';
+import { takesPrompts } from './latent/open-folder.js';
 import { picturesToFile } from './latent/pictures-to-file.js';
 import { readRecipe } from './latent/recipe.js';
 import { mergeSettings, type SampleSettings } from './settings.js';
@@ -23,7 +23,7 @@ export async function sampleToFile(flags: SampleFlags, context: CommandContext):
   const settings = mergeSettings(flags, recipe);
   const overwrite = flags.overwrite ?? false;
   prepareOutput(settings.out, overwrite);
-  if (isPipelineFolder(settings.model)) {
+  if (takesPrompts(settings.model)) {
     const { prompt } = settings;
     if (prompt === undefined) throw new InvalidArgumentError('--prompt', `${settings.model} takes a prompt, got none`);
     return picturesToFile({ ...settings, prompt }, context, recipe);

@@ -31,6 +31,7 @@ const fileSchema = z
     guidanceRescale: z.number().min(0).max(1),
     lora: z.array(z.string()),
     variant: z.string(),
+    parts: z.string(),
   })
   .partial();
 
@@ -48,11 +49,21 @@ export function mergeSettings(flags: SampleFlags, recipe?: Recipe): SampleSettin
 }
 
 /** What the flags would have to be for a recipe. */
-function settingsOf({ versions: _, model, refiner, image, mask, loras, ...recipe }: Recipe): Partial<SampleFlags> {
+function settingsOf({
+  versions: _,
+  model,
+  parts,
+  refiner,
+  image,
+  mask,
+  loras,
+  ...recipe
+}: Recipe): Partial<SampleFlags> {
   const { negative, strength, handover, solver, variant, ...plain } = recipe;
   return {
     ...plain,
     model: model.path,
+    ...(parts && { parts: parts.path }),
     ...(negative !== null && { negative }),
     ...(refiner && { refiner: refiner.path, handover }),
     ...(image && { image: image.path }),

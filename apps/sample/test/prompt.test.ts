@@ -3,8 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { runApp } from '@mezzotint/app/testing';
+import type { HostTensor } from '@mezzotint/core';
 import { readImage, readPngText, toBytes, writePng } from '@mezzotint/data';
-import { readSafetensors, writeSafetensors } from '@mezzotint/weights/node';
+import { openComponent, translate, unetKeyMap, vaeKeyMap } from '@mezzotint/weights';
+import { readSafetensors, readWeights, writeSafetensors } from '@mezzotint/weights/node';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { sampleCommand } from '../src/command.js';
 import { sampleToFile } from '../src/sample-to-file.js';
@@ -147,6 +149,36 @@ test('a LoRA is merged, and refused when a layer of it has no home', async () =>
   const refused = await sample(...flags, '--lora', bad, '--out', join(root, 'never.png'));
   expect(refused.code).toBe(2);
   expect(refused.err).toMatch(/nowhere.to_k finds no home/);
+});
+
+test('one file in the original layout, with the configurations of a folder, makes the same picture', async () => {
+  const state: Record<string, HostTensor> = {};
+  const parts = {
+    unet: 'model.diffusion_model.',
+    vae: 'first_stage_model.',
+    text_encoder: 'cond_stage_model.transformer.',
+  };
+  for (const [part, prefix] of Object.entries(parts)) {
+    const file = await readWeights(join(model, part));
+    const names = [...file.tensors.keys()];
+    const weights =
+      part === 'text_encoder'
+        ? openComponent(file).weights
+        : translate(file, part === 'unet' ? unetKeyMap(names, 'right') : vaeKeyMap(names, 'right'), 'right');
+    for (const name of weights.tensors.keys()) state[prefix + name] = await weights.read(name);
+    file.close();
+  }
+  expect(Object.keys(state)).toContain('model.diffusion_model.input_blocks.0.0.weight');
+  const single = join(root, 'single.safetensors');
+  await writeSafetensors(single, state);
+  const flags = ['--prompt', 'a cat', '--steps', '2', '--height', '8', '--width', '8'];
+  const [a, b] = [join(root, 'folder.png'), join(root, 'file.png')];
+  expect((await sample('--model', model, ...flags, '--out', a)).code).toBe(0);
+  const { code, err } = await sample('--model', single, '--parts', model, ...flags, '--out', b);
+  expect(code, err).toBe(0);
+  expect((await readImage(b)).data).toEqual((await readImage(a)).data);
+  const without = await sample('--model', single, ...flags, '--out', join(root, 'never.png'));
+  expect(without.err).toMatch(/--parts: a model in one file needs a folder of diffusers/);
 });
 
 test('a scheduler_config.json with Python’s -Infinity is read', async () => {

@@ -12,7 +12,7 @@ import {
   tokenizerOptionsFromTransformers,
 } from '@mezzotint/text-encoders';
 import { UNet2DCondition, unet2dConditionFromDiffusers } from '@mezzotint/unet';
-import { type LoraTarget, mergeLora, openComponent } from '@mezzotint/weights';
+import { type LoraTarget, mergeLora, openComponent, openSingleFile } from '@mezzotint/weights';
 import { type PipelineFolder, readPipelineFolder, readWeights } from '@mezzotint/weights/node';
 import type { PictureSize } from './condition.js';
 import { type LatentModel, latentModel } from './latent-model.js';
@@ -28,11 +28,13 @@ export interface OpenOptions {
   /** The part of the weight files' names that hubs put in, such as `fp16`. */
   readonly variant?: string | undefined;
   readonly loras?: readonly LoraFile[];
+  /** One file with the weights, in any layout; parts that it does not hold come from the folder. */
+  readonly file?: string | undefined;
 }
 
-/** Whether a folder is a pipeline of diffusers. */
-export function isPipelineFolder(path: string): boolean {
-  return existsSync(join(path, 'model_index.json'));
+/** Whether a path is a model that takes prompts: a folder of diffusers, or one file of weights. */
+export function takesPrompts(path: string): boolean {
+  return existsSync(join(path, 'model_index.json')) || statSync(path, { throwIfNoEntry: false })?.isFile() === true;
 }
 
 /** Longest JSON or text file of a folder that is read. */
@@ -137,12 +139,21 @@ const loraNames: Readonly<Record<string, LoraTarget>> = {
 async function loadAll(
   folder: PipelineFolder,
   modules: readonly (readonly [string, Module])[],
-  { variant, loras = [] }: OpenOptions,
+  { variant, loras = [], file: single }: OpenOptions,
 ): Promise<void> {
   const open: { close(): void }[] = [];
   try {
     const sources: Record<string, WeightSource> = {};
+    if (single !== undefined) {
+      const file = await readWeights(single);
+      open.push(file);
+      for (const [part, { weights }] of openSingleFile(file).components) sources[part] = weights;
+      const strange = Object.keys(sources).filter((part) => !modules.some(([name]) => name === part));
+      if (strange.length > 0)
+        throw new InvalidFileError(single, `holds ${strange.join(', ')}, which ${folder.path} has not`);
+    }
     for (const [part] of modules) {
+      if (part in sources) continue;
       const file = await readWeights(folder.folderOf(part), variant === undefined ? {} : { variant });
       open.push(file);
       sources[part] = openComponent(file).weights;

@@ -21,7 +21,8 @@ export async function picturesToFile(
   checkFlags(settings);
   const engine = await useBackend({ engine: settings.engine });
   const loras = (settings.lora ?? []).map(parseLora);
-  const model = await openPipelineFolder(settings.model, { variant: settings.variant, loras });
+  const { model: path, parts, variant } = settings;
+  const model = await openPipelineFolder(parts ?? path, { variant, loras, ...(parts && { file: path }) });
   const versions = { tfjs: tf.version_core, [engine.name]: engine.version, node: process.versions.node };
   let recipe: Recipe;
   try {

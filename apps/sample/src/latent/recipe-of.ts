@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import { InvalidArgumentError } from '@mezzotint/core';
 import type { SampleSettings } from '../settings.js';
 import type { LatentModel } from './latent-model.js';
@@ -30,6 +31,7 @@ export async function recipeOf(
     prompt: settings.prompt,
     negative: settings.negative ?? null,
     model: inputOf(settings.model),
+    parts: input(settings.parts),
     refiner: input(refiner),
     handover: refiner === undefined ? 0 : (settings.handover ?? HANDOVER),
     loras: loras.map(({ path, scale }) => ({ ...inputOf(path), scale })),
@@ -54,8 +56,15 @@ export async function recipeOf(
 }
 
 /** Throws an InvalidArgumentError that names every flag that does not go with the others. */
-export function checkFlags({ labels, image, mask, strength, refiner, handover }: SampleSettings): void {
+export function checkFlags({ model, parts, labels, image, mask, strength, refiner, handover }: SampleSettings): void {
   const problems: string[] = [];
+  const isFile = statSync(model).isFile();
+  if (isFile && parts === undefined) {
+    problems.push(
+      '--parts: a model in one file needs a folder of diffusers that its configurations and tokenizers are from',
+    );
+  }
+  if (!isFile && parts !== undefined) problems.push('--parts: is for a --model that is one file');
   if (labels !== undefined) problems.push('--labels: this model takes a --prompt, not labels');
   if (image === undefined && mask !== undefined) problems.push('--mask: needs an --image that it is for');
   if (image === undefined && strength !== undefined) problems.push('--strength: needs an --image that it is for');

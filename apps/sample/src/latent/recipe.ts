@@ -13,6 +13,7 @@ const recipeSchema = z.strictObject({
   prompt: z.string(),
   negative: z.string().nullable(),
   model: inputSchema,
+  parts: inputSchema.nullable(),
   refiner: inputSchema.nullable(),
   handover: z.number(),
   loras: z.array(z.strictObject({ path: z.string(), hash: z.string(), scale: z.number() })),
@@ -93,8 +94,8 @@ export function checkInputs(then: Recipe, now: Recipe): void {
   throw new InvalidArgumentError('--replay', `not what they were when the picture was made: ${names}`);
 }
 
-function inputsOf({ model, refiner, image, mask, loras }: Recipe): RecipeInput[] {
-  return [model, refiner, image, mask, ...loras].filter((input) => input !== null);
+function inputsOf({ model, parts, refiner, image, mask, loras }: Recipe): RecipeInput[] {
+  return [model, parts, refiner, image, mask, ...loras].filter((input) => input !== null);
 }
 
 const END_BYTES = 2 ** 20;
