@@ -14,7 +14,7 @@ interface Operand {
  * Brings `[..., rows, columns]` to memory that a GEMM can read: as it lies, or with rows and columns swapped, or moved
  * once. Batch axes that are stretched stay of size 1, since the GEMM broadcasts them.
  */
-function operand(b: GraphBuilder, x: Physical, shape: readonly number[]): Operand {
+function operand(b: GraphBuilder, x: Physical, shape: readonly number[], mayTurn: boolean): Operand {
   const rank = shape.length;
   const batchAxes = x.layout.axes.slice(0, rank - 2);
   const whole = x.layout.axes.slice(rank - 2).map((atoms) => atoms.map(Math.abs));
@@ -25,10 +25,26 @@ function operand(b: GraphBuilder, x: Physical, shape: readonly number[]): Operan
   const flip = [...batch.map((_, axis) => axis), rank - 1, rank - 2];
   const batchDims = shape.slice(0, -2).map((size, axis) => (stretched[axis] ? 1 : size));
   const [rows, columns] = [shape[rank - 2]!, shape[rank - 1]!];
-  if (transposed(x.layout, flip).key === swappedOrder.key && x.layout.key !== straight.key) {
-    return { name: b.view(x, [...batchDims, columns, rows]), swapped: true, batch: batchDims };
+  const swapped = transposed(swappedOrder, flip);
+  const lies = x.layout.key === swapped.key && x.layout.key !== straight.key;
+  // Moving is fastest where the innermost elements stay together. (Batches of one matrix each keep their rows outside, so
+  // that they can become one large matrix.)
+  const near = x.layout.key !== straight.key && mayTurn && innermostAxis(x) === rank - 2;
+  if (lies || near) {
+    return { name: b.view(b.relayout(x, swapped), [...batchDims, columns, rows]), swapped: true, batch: batchDims };
   }
   return { name: b.view(b.relayout(x, straight), [...batchDims, rows, columns]), swapped: false, batch: batchDims };
+}
+
+/** The axis whose elements lie next to each other. */
+function innermostAxis({ layout }: Physical): number | undefined {
+  const atom = layout.order.at(-1);
+  if (atom === undefined) return undefined;
+  let first = 0;
+  return layout.axes.findIndex((atoms) => {
+    first += atoms.length;
+    return atom < first;
+  });
 }
 
 /** c = a b over the last two axes, each perhaps transposed, scaled by `alpha`. Batch axes broadcast. */
@@ -54,8 +70,9 @@ export function multiply(
     return { name: multiplyBlocks(b, flat, blocks), dims: [rows, blocks.rows], type, layout: rowMajor(shape) };
   }
   const w = turn(right, transposeB);
-  const p = operand(b, a, shapeOf(a.layout));
-  const q = operand(b, w, shapeOf(w.layout));
+  const isOne = shape.slice(0, -2).every((size) => size === 1);
+  const p = operand(b, a, shapeOf(a.layout), isOne);
+  const q = operand(b, w, shapeOf(w.layout), true);
   const single = q.batch.every((size) => size === 1) && !p.swapped;
   const [m, k] = shapeOf(a.layout).slice(-2) as [number, number];
   const n = shape.at(-1)!;
