@@ -1,3 +1,3 @@
 import { app } from '@mezzotint/tsup';
 
-export default app();
+export default app({ main: 'src/main.ts', jobs: 'src/jobs.ts' });
