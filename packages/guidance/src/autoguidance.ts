@@ -11,7 +11,7 @@ export interface AutoguidanceOptions<C> {
 }
 
 /**
- * Autoguidance: w D(x) + (1 - w) D_weaker(x). Karras et al. 2024 (arXiv 2406.02507), eq. 3.
+ * Autoguidance: w D(x) + (1 - w) D_weaker(x). Karras et al. 2024 (arXiv 2406.02507), section 3.
  *
  * @returns a denoiser of x `[N, H, W, C]`; at w = 1 the weaker network is not run
  */

@@ -40,7 +40,7 @@ export function classifierGuidance<C>(
 /**
  * Guidance by anything that judges clean images: D' = D + scale (sigma^2 / alpha) grad_x log p(y | D(x)). The gradient
  * goes through the network, which must be differentiable. Universal guidance (Bansal et al. 2023, arXiv 2302.07121),
- * eq. 6; DPS (Chung et al. 2023, arXiv 2209.14687), eq. 10; k-diffusion's conditioned denoiser.
+ * "forward guidance"; DPS (Chung et al. 2023, arXiv 2209.14687); k-diffusion's conditioned denoiser.
  *
  * @param options logProbability of clean images: it is given the estimate
  * @returns a denoiser of x `[N, H, W, C]`
@@ -72,7 +72,7 @@ export function estimateGuidance<C>(
 /**
  * The same without the way through the network: D' = D + scale grad_D log p(y | D). It takes the covariance of x0 given x
  * as scale times the identity (it is (sigma^2 / alpha) dD/dx); cheaper, and works at alpha = 0. Universal guidance,
- * section 3.2.
+ * "backward guidance", in one step.
  *
  * @param options scale, in squared units of the images; a function of the noise level in practice
  * @returns a denoiser of x `[N, H, W, C]`

@@ -14,7 +14,7 @@ export interface ClipGuidanceOptions {
 
 /**
  * CLIP guidance: `estimateGuidance` with log p = -`sphericalDistance` of the estimate's embedding to the target. GLIDE
- * (Nichol et al. 2022, arXiv 2112.10741), section 2.4, on estimates; the loss of k-diffusion's sample_clip_guided.
+ * (Nichol et al. 2022, arXiv 2112.10741), on estimates; the loss of k-diffusion's sample_clip_guided.
  *
  * @returns a denoiser of x `[N, H, W, C]`
  * @throws InvalidArgumentError at alpha = 0

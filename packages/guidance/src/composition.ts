@@ -20,7 +20,7 @@ export interface Region<C> {
 
 /**
  * Composes conditions: D = u + sum_i s_i m_i (D(cond_i) - u). Composable diffusion (Liu et al. 2022, arXiv 2206.01714),
- * eq. 11 and 13, with a mask for each condition.
+ * conjunction and negation, with a mask for each condition.
  *
  * @returns a denoiser of x `[N, H, W, C]` whose condition is the list of parts; one pass each and one unconditional
  */
@@ -37,7 +37,7 @@ export function composed<C>(denoiser: Denoiser<C>, unconditional: NoInfer<C>): D
 
 /**
  * Each region of the picture by its own condition: D = sum_i m_i D(cond_i) / sum_i m_i. The denoiser may itself be
- * guided. MultiDiffusion (Bar-Tal et al. 2023, arXiv 2302.08113), eq. 5, on x0 estimates.
+ * guided. MultiDiffusion (Bar-Tal et al. 2023, arXiv 2302.08113), on x0 estimates.
  *
  * @returns a denoiser of x `[N, H, W, C]` whose condition is the list of regions, whose masks must cover every pixel
  * @throws InvalidArgumentError (when called) without regions

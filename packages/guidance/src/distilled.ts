@@ -4,7 +4,7 @@ import { type Scale, scaleAt } from './scale.js';
 
 /**
  * Guidance that was distilled into the network, which takes the scale as one more input: FLUX.1 dev, SDXL-LCM. Meng et
- * al. 2022 (arXiv 2210.03142), section 3.1. One pass.
+ * al. 2022 (arXiv 2210.03142), stage one. One pass.
  *
  * @param withGuidance puts the scale, `[N]` float32, into the condition; the tensor lives until the denoiser returns
  */

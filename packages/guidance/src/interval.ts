@@ -13,7 +13,7 @@ export interface Interval {
 
 /**
  * Guides in an interval of noise levels only; outside, the model runs as it is. Kynkäänniemi et al. 2024 (arXiv
- * 2404.07724), eq. 5: guidance harms at high noise and does nothing at low.
+ * 2404.07724): guidance harms at high noise and does nothing at low.
  *
  * @param guide any guidance: `(d) => classifierFree(d, options)`
  */

@@ -14,8 +14,7 @@ export interface PerpNegOptions<C> {
 
 /**
  * u + s (p - sum_i w_i n_i'), p = D(cond) - u, n_i' the part of D(negative_i) - u that is perpendicular to p: a negative
- * prompt that overlaps with the wanted one does not take it away. Perp-Neg (Armandpour et al. 2023, arXiv 2304.04968),
- * eq. 8 and 9.
+ * prompt that overlaps with the wanted one does not take it away. Perp-Neg (Armandpour et al. 2023, arXiv 2304.04968).
  *
  * @returns a denoiser of x `[N, H, W, C]`; 2 passes and one for each negative
  */

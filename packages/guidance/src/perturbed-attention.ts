@@ -15,7 +15,7 @@ export interface LayerGuidanceOptions {
 
 /**
  * Perturbed-attention guidance: D + s (D - D~), D~ with the attention map of the chosen layers replaced by the identity
- * (every token sees itself only: o = v). PAG (Ahn et al. 2024, arXiv 2403.17377), eq. 16.
+ * (every token sees itself only: o = v). PAG (Ahn et al. 2024, arXiv 2403.17377).
  *
  * @throws InvalidArgumentError (when called) for a layer that is no self-attention
  */

@@ -16,7 +16,7 @@ export interface SmoothedEnergyOptions extends LayerGuidanceOptions {
 
 /**
  * Smoothed-energy guidance: D + s (D - D~), D~ with the queries of the chosen layers blurred over the picture, which
- * flattens the energy of their attention. SEG (Hong 2024, arXiv 2408.00760), section 4.
+ * flattens the energy of their attention. SEG (Hong 2024, arXiv 2408.00760).
  */
 export function smoothedEnergy<C>(
   denoiser: Denoiser<C>,

@@ -11,7 +11,7 @@ export interface TangentialOptions<C> extends TwoPassOptions<C>, ScaleOptions, P
 /**
  * Classifier-free guidance from u' = <u, v> v, v the first right singular vector of the two rows c and u of each image:
  * what the unconditional prediction does across the conditional one is left out. TCFG (Kwon et al. 2025, arXiv
- * 2503.18137), algorithm 1.
+ * 2503.18137).
  */
 export function combineTangential({ scale, from = 'unconditional' }: ScaleOptions): Combination {
   return (c, u, at) =>

@@ -17,7 +17,7 @@ export interface ZeroStarOptions<C> extends TwoPassOptions<C>, ScaleOptions, Pre
 
 /**
  * u' + s (c - u') or c + s (c - u') with u' = (<c, u> / |u|^2) u for each image: the unconditional prediction at the
- * length that fits the conditional one best. CFG-Zero* (Fan et al. 2025, arXiv 2503.18886), eq. 8 to 10.
+ * length that fits the conditional one best. CFG-Zero* (Fan et al. 2025, arXiv 2503.18886), the optimised scale.
  */
 export function combineZeroStar({ scale, from = 'unconditional' }: ScaleOptions): Combination {
   return (c, u, at) =>
