@@ -15,17 +15,22 @@ const allowed = {
 
 const packages = join(dirname(fileURLToPath(import.meta.url)), '..', '..', 'packages');
 const json = (...path) => JSON.parse(readFileSync(join(packages, ...path), 'utf8'));
-const tagOf = new Map(readdirSync(packages).map((folder) => [json(folder, 'package.json').name, json(folder, 'turbo.json').tags[0]]));
+const tagOf = new Map(
+  readdirSync(packages).map((folder) => [json(folder, 'package.json').name, json(folder, 'turbo.json').tags[0]]),
+);
 const problems = [];
 for (const folder of readdirSync(packages)) {
   const { name, dependencies = {}, peerDependencies = {}, peerDependenciesMeta = {} } = json(folder, 'package.json');
   const tag = tagOf.get(name);
-  if (!(tag in allowed)) problems.push(`${name}: unknown tag '${tag}'; expected one of ${Object.keys(allowed).join(', ')}`);
+  if (!(tag in allowed))
+    problems.push(`${name}: unknown tag '${tag}'; expected one of ${Object.keys(allowed).join(', ')}`);
   for (const dependency of Object.keys({ ...dependencies, ...peerDependencies })) {
     const of = tagOf.get(dependency);
     const optionalEngine = tag === 'engine' && of === 'engine' && peerDependenciesMeta[dependency]?.optional;
     if (of !== undefined && !allowed[tag]?.includes(of) && !optionalEngine) {
-      problems.push(`${name} (${tag}) is published with ${dependency} (${of}); allowed: ${allowed[tag]?.join(', ') || 'none of ours'}`);
+      problems.push(
+        `${name} (${tag}) is published with ${dependency} (${of}); allowed: ${allowed[tag]?.join(', ') || 'none of ours'}`,
+      );
     }
   }
 }

@@ -11,6 +11,8 @@ if (!existsSync(models)) {
   process.exit(77);
 }
 const { scripts } = JSON.parse((await import('node:fs')).readFileSync(join(root, 'package.json'), 'utf8'));
-const folders = readdirSync(models, { withFileTypes: true }).filter((e) => e.isDirectory()).map((e) => join(models, e.name));
+const folders = readdirSync(models, { withFileTypes: true })
+  .filter((e) => e.isDirectory())
+  .map((e) => join(models, e.name));
 const [command, ...args] = scripts.golden.split(' ');
 process.exitCode = spawnSync(command, [...args, ...folders], { cwd: root, stdio: 'inherit' }).status ?? 1;

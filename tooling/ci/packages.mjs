@@ -14,7 +14,8 @@ const problems = [];
 
 const folders = readdirSync(join(root, 'packages')).map((name) => join(root, 'packages', name));
 const packages = folders.map((folder) => ({ folder, ...manifest(folder) })).filter((p) => p.private !== true);
-const tarball = (name) => join(work, `${name.replace('@', '').replace('/', '-')}-${packages.find((p) => p.name === name).version}.tgz`);
+const tarball = (name) =>
+  join(work, `${name.replace('@', '').replace('/', '-')}-${packages.find((p) => p.name === name).version}.tgz`);
 
 try {
   const pnpm = join(root, 'node_modules', '.bin', 'pnpm');
@@ -27,7 +28,8 @@ try {
     }
     if (p.sideEffects !== false && !Array.isArray(p.sideEffects)) problems.push(`${name}: sideEffects is not declared`);
     if (p.type !== 'module') problems.push(`${name}: not ESM`);
-    if (p.peerDependencies?.['@tensorflow/tfjs-core'] === undefined) problems.push(`${name}: no peer on @tensorflow/tfjs-core`);
+    if (p.peerDependencies?.['@tensorflow/tfjs-core'] === undefined)
+      problems.push(`${name}: no peer on @tensorflow/tfjs-core`);
     if (p.exports?.['.']?.['@mezzotint/source'] === undefined) problems.push(`${name}: no source condition`);
     check(name, 'publint', [tarball(name), '--strict']);
     check(name, 'attw', [tarball(name), '--profile', 'esm-only', '--format', 'ascii']);
@@ -47,12 +49,16 @@ function install(names) {
   const needed = new Set(names);
   for (const name of needed) {
     const { dependencies = {} } = packages.find((p) => p.name === name);
-    for (const dependency of Object.keys(dependencies)) if (dependency.startsWith('@mezzotint/')) needed.add(dependency);
+    for (const dependency of Object.keys(dependencies))
+      if (dependency.startsWith('@mezzotint/')) needed.add(dependency);
   }
   const folder = mkdtempSync(join(work, 'empty-'));
   writeFileSync(join(folder, 'package.json'), JSON.stringify({ private: true, type: 'module' }));
   const tensorflow = `@tensorflow/tfjs-core@${packages[0].devDependencies['@tensorflow/tfjs-core'] === 'catalog:' ? '4.22.0' : 'latest'}`;
-  execFileSync('npm', ['install', '--silent', '--no-audit', '--no-fund', tensorflow, ...[...needed].map(tarball)], { cwd: folder, stdio: 'inherit' });
+  execFileSync('npm', ['install', '--silent', '--no-audit', '--no-fund', tensorflow, ...[...needed].map(tarball)], {
+    cwd: folder,
+    stdio: 'inherit',
+  });
   for (const name of names) {
     const script = `const m = await import(${JSON.stringify(name)}); if (Object.keys(m).length === 0) throw new Error('exports nothing');`;
     const done = spawnSync(process.execPath, ['--input-type=module', '-e', script], { cwd: folder, encoding: 'utf8' });

@@ -10,7 +10,11 @@ rmSync(picture, { force: true });
 
 const pictures = [1, 2].map(() => {
   const start = Date.now();
-  const done = spawnSync('npm', ['start', '--silent'], { cwd: root, encoding: 'utf8', shell: process.platform === 'win32' });
+  const done = spawnSync('npm', ['start', '--silent'], {
+    cwd: root,
+    encoding: 'utf8',
+    shell: process.platform === 'win32',
+  });
   process.stdout.write(done.stdout);
   if (done.status !== 0) {
     process.stderr.write(done.stderr);

@@ -87,7 +87,13 @@ export function imageGrid(
     ),
     ...(captions ?? []).map((caption, i) => {
       const x = left + (i % columns) * step.x + cell.width / 2;
-      return svgText(caption, x, top + Math.floor(i / columns) * step.y + cell.height + captionFont, captionFont, 'middle');
+      return svgText(
+        caption,
+        x,
+        top + Math.floor(i / columns) * step.y + cell.height + captionFont,
+        captionFont,
+        'middle',
+      );
     }),
   ];
   const grid = canvas(size, channels, labels);

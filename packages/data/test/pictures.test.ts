@@ -60,7 +60,10 @@ describe('imageGrid', () => {
 
   test('writes a caption under each image, and nothing on the images', () => {
     const black = { images: new Uint8Array(2 * 28 * 56), count: 2, height: 28, width: 56, channels: 1 as const };
-    const [plain, grid] = [imageGrid(black, { columns: 1 }), imageGrid(black, { columns: 1, captions: ['0.123', '0.456'] })];
+    const [plain, grid] = [
+      imageGrid(black, { columns: 1 }),
+      imageGrid(black, { columns: 1, captions: ['0.123', '0.456'] }),
+    ];
     expect(grid.width).toBe(plain.width);
     const line = (grid.height - plain.height) / 2;
     const inkIn = (from: number, to: number) =>

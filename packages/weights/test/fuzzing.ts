@@ -129,7 +129,9 @@ function watchAllocations(): { stop(): number } {
   }
   return {
     stop: () => {
-      TYPED_ARRAYS.forEach((name, i) => Object.assign(globalThis, { [name]: originals[i] }));
+      TYPED_ARRAYS.forEach((name, i) => {
+        Object.assign(globalThis, { [name]: originals[i] });
+      });
       return largest;
     },
   };

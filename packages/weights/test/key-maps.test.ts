@@ -220,7 +220,13 @@ test('everything that does not fit is said at once', () => {
 test('a fused tensor is read once for all its parts', async () => {
   let reads = 0;
   const source = numbered({ 'blocks.0.attn.qkv.bias': [6] });
-  const counting: WeightSource = { ...source, read: (name) => (reads++, source.read(name)) };
+  const counting: WeightSource = {
+    ...source,
+    read: (name) => {
+      reads++;
+      return source.read(name);
+    },
+  };
   await readAll(there(counting, ditKeyMap, 'left'));
   expect(reads).toBe(1);
 });

@@ -73,7 +73,12 @@ export async function unpackWheel(python: string, wheel: string, into: string): 
 }
 
 /** Compiles the addon's two source files against the wheel's headers. */
-export async function compileAddon(compiler: string, folder: string, wheelFolder: string, output: string): Promise<void> {
+export async function compileAddon(
+  compiler: string,
+  folder: string,
+  wheelFolder: string,
+  output: string,
+): Promise<void> {
   const nodeHeaders = (require('node-api-headers') as { include_dir: string }).include_dir;
   const tensorflow = join(wheelFolder, 'tensorflow');
   const sources = ['tfjs_backend.cc', 'tfjs_binding.cc'].map((file) => join(folder, 'binding', file));
@@ -122,13 +127,16 @@ export async function check(folder: string): Promise<string> {
     if (tf.getBackend() !== 'tensorflow' || product.join() !== '19,22,43,50') throw new Error('wrong product: ' + product);
     process.stdout.write(tf.backend().binding.TF_Version);
   `;
-  const { stdout } = await run(process.execPath, ['-e', program], { env: { ...process.env, TF_CPP_MIN_LOG_LEVEL: '2' } });
+  const { stdout } = await run(process.execPath, ['-e', program], {
+    env: { ...process.env, TF_CPP_MIN_LOG_LEVEL: '2' },
+  });
   return stdout.trim().split('\n').at(-1) ?? '';
 }
 
 /** Downloads, compiles and places; everything temporary is removed, whatever happens. */
 export async function install({ gpu, log }: { gpu: boolean; log: (line: string) => void }): Promise<string> {
-  if (process.platform !== 'linux') throw new Unavailable(`only Linux wheels hold the C library (this is ${process.platform})`);
+  if (process.platform !== 'linux')
+    throw new Unavailable(`only Linux wheels hold the C library (this is ${process.platform})`);
   const folder = packageFolder();
   const python = await findProgram('Python', ['python3', 'python']);
   const compiler = await findProgram('C++17 compiler', ['g++', 'clang++', 'c++']);

@@ -81,6 +81,8 @@ function elements(file: Uint8Array<ArrayBuffer>, header: NpyHeader): Uint8Array<
   if (!header.littleEndian) swapByteOrder(bytes, width);
   if (!header.fortranOrder || header.dataSize === 0) return bytes;
   const strides: number[] = [];
-  header.shape.forEach((_, axis) => strides.push(axis === 0 ? 1 : strides[axis - 1]! * header.shape[axis - 1]!));
+  for (let axis = 0; axis < header.shape.length; axis++) {
+    strides.push(axis === 0 ? 1 : strides[axis - 1]! * header.shape[axis - 1]!);
+  }
   return gather(bytes, width, header.shape, strides);
 }

@@ -284,14 +284,14 @@ class Machine {
   #append(items: readonly unknown[]): void {
     const top = this.#top();
     const list = top instanceof PickleObject ? top.elements : top;
-    if (!Array.isArray(list)) return this.#fail('a value is appended to what is no list');
+    if (!Array.isArray(list)) this.#fail('a value is appended to what is no list');
     for (const item of items) list.push(item);
   }
 
   #addItems(items: readonly unknown[]): void {
     const top = this.#top();
     const dict = top instanceof PickleObject ? top.entries : top;
-    if (!(dict instanceof Map)) return this.#fail('a key is set in what is no dict');
+    if (!(dict instanceof Map)) this.#fail('a key is set in what is no dict');
     this.#setItems(dict, items);
   }
 
