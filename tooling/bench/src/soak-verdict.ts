@@ -5,7 +5,7 @@ export interface MemorySample {
   /** Tensors of TensorFlow.js that are alive, and their bytes. */
   readonly tensors: number;
   readonly tensorBytes: number;
-  /** Resident memory of the process, in bytes. */
+  /** Resident memory of the process after a garbage collection, in bytes. */
   readonly residentBytes: number;
 }
 
@@ -20,12 +20,12 @@ export interface SoakVerdict {
   readonly problems: readonly string[];
 }
 
-/** Slack of resident memory, which a collector moves: 5 % and 32 MB. */
+/** Slack of resident memory, of which allocators keep some: 5 % and 32 MB. */
 const slack = { share: 0.05, bytes: 32 * 2 ** 20 } as const;
 
 export const criterion =
-  'flat: after the first quarter the number of tensors and their bytes never change, and the median of resident memory in ' +
-  'the last quarter is at most 5 % + 32 MB above that in the second';
+  'flat: after the first quarter the number of tensors and their bytes never change, and the median of resident memory ' +
+  '(after garbage collection) in the last quarter is at most 5 % + 32 MB above that in the second';
 
 /** Judges samples taken at equal distances. */
 export function judge(samples: readonly MemorySample[]): SoakVerdict {

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { oneOf, runCommand, startProgress, wholeNumber } from '@mezzotint/app';
 import { useBackend } from '@mezzotint/backend';
 import { stepBoundary, TorchGenerator } from '@mezzotint/core';
@@ -20,11 +22,16 @@ interface Part extends SoakVerdict {
   readonly what: string;
   readonly seconds: number;
   readonly samples: readonly MemorySample[];
+  /** Most resident memory of the process so far, garbage included. */
+  readonly peakBytes: number;
 }
 
 const small = ['digits', 'bench-unet'] as const;
 /** Memory is looked at so many times in a part. */
 const looks = 100;
+setFlagsFromString('--expose-gc');
+/** Collects what JavaScript has dropped, whose arrays otherwise stay resident until V8 feels like it. */
+const collectGarbage = runInNewContext('gc') as () => void;
 
 const command = new Command('soak')
   .description(
@@ -52,7 +59,8 @@ await runCommand<Flags>(
       const last = part.samples.at(-1)!;
       say(
         `${what}: ${total} in ${part.seconds.toFixed(0)} s, ${last.tensors} tensors, ` +
-          `${Math.round(last.residentBytes / 2 ** 20)} MB resident (x${part.residentRatio.toFixed(3)}): ` +
+          `${megabytes(last.residentBytes)} MB resident (x${part.residentRatio.toFixed(3)}, ` +
+          `peak ${megabytes(part.peakBytes)} MB): ` +
           (part.flat ? 'flat' : part.problems.join('; ')),
       );
     };
@@ -63,6 +71,10 @@ await runCommand<Flags>(
     if (!flat) process.exitCode = 1;
   },
 );
+
+function megabytes(bytes: number): number {
+  return Math.round(bytes / 2 ** 20);
+}
 
 /** Runs steps and samples memory between them. */
 async function watch(
@@ -80,6 +92,7 @@ async function watch(
       signal.throwIfAborted();
       await step(done - 1);
       if (done % every === 0) {
+        collectGarbage();
         const { numTensors: tensors, numBytes: tensorBytes } = tf.memory();
         samples.push({ step: done, tensors, tensorBytes, residentBytes: process.memoryUsage.rss() });
       }
@@ -89,7 +102,8 @@ async function watch(
   } finally {
     progress.stop();
   }
-  return { what, seconds: (performance.now() - started) / 1000, samples, ...judge(samples) };
+  const seconds = (performance.now() - started) / 1000;
+  return { what, seconds, samples, peakBytes: process.resourceUsage().maxRSS * 1024, ...judge(samples) };
 }
 
 /** A training step with a new batch, new times, and a learning rate and a loss weight that change each time. */
