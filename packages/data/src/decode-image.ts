@@ -1,5 +1,4 @@
 import { InvalidFileError } from '@mezzotint/core';
-import sharp from 'sharp';
 import type { Bitmap } from './bitmap.js';
 import { isPng } from './png-text.js';
 
@@ -26,6 +25,7 @@ export async function decodeImage(bytes: Uint8Array, name: string, options: Deco
   if (!isPng(bytes) && !isJpeg(bytes)) {
     throw new InvalidFileError(name, bytes.length === 0 ? 'the file is empty' : 'not a PNG or JPEG image');
   }
+  const { default: sharp } = await import('sharp'); // Its native library: 0.1 s that a program which decodes nothing saves.
   try {
     const { width, height, channels: stored } = await sharp(bytes, { limitInputPixels: false }).metadata(); // the header alone
     if (width * height > maxPixels) {
