@@ -97,6 +97,16 @@ describe('freeze', () => {
     model.dispose();
   });
 
+  test('large codes lie beside the model and give the same numbers', () => {
+    const layer = new Linear(512, 512).init(3); // 256 KiB of codes
+    const x = normals([4, 512]);
+    freeze(layer, { weights: 'int8' });
+    const y = tf.tidy(() => layer.forward(x)).dataSync();
+    const w = tf.tensor2d(layer.weight.variable.dataSync() as Float32Array, [512, 512]);
+    const expected = tf.tidy(() => tf.add(tf.matMul(x as tf.Tensor2D, w, false, true), layer.bias!.value)).dataSync();
+    expect(relativeError(y, expected)).toBeLessThan(1e-5);
+  });
+
   test('says what is wrong, all at once', () => {
     expect(() => freeze(new Small().init(1), { weights: 'int8', block: 24 })).toThrow(/block.*24/);
   });

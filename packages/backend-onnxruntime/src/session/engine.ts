@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { InvalidArgumentError, MezzotintError } from '@mezzotint/core';
 import { type NativeSession, type NativeTensor, nativeBinding } from '../native/binding.js';
-import { encodeModel, type OnnxGraph } from '../onnx/model.js';
+import { encodeModel, type OnnxConstant, type OnnxGraph } from '../onnx/model.js';
 
 /** How sessions are made. */
 export interface EngineOptions {
@@ -24,7 +24,8 @@ export function createSession(
   { threads, provider }: EngineOptions,
 ): NativeSession {
   const { InferenceSession } = nativeBinding();
-  const bytes = encodeModel(graph);
+  const { inside, outside } = splitConstants(graph);
+  const bytes = encodeModel(inside);
   const session = new InferenceSession();
   try {
     session.loadModel(bytes.buffer, bytes.byteOffset, bytes.byteLength, {
@@ -35,6 +36,7 @@ export function createSession(
       // What we write is already optimized, and a large graph is created three times as fast.
       graphOptimizationLevel: 'disabled',
       enableMemPattern: false,
+      ...(outside.length === 0 ? {} : { externalData: outside }),
       enableCpuMemArena: largest > SMALL,
       // Faults come as exceptions; a library prints nothing.
       logSeverityLevel: 4,
@@ -45,6 +47,20 @@ export function createSession(
     throw failure('compile', cause, graph, kernels);
   }
   return session;
+}
+
+/** Constants of this size or more lie beside the model, whose protobuf ends at 2 GB. */
+const LARGE = 2 ** 17;
+
+function splitConstants(graph: OnnxGraph): { inside: OnnxGraph; outside: { path: string; data: Uint8Array }[] } {
+  const outside: { path: string; data: Uint8Array }[] = [];
+  const constants = graph.constants.map((constant): OnnxConstant => {
+    const { name, data } = constant;
+    if (!(data instanceof Uint8Array) || data.length < LARGE) return constant;
+    outside.push({ path: name, data });
+    return { ...constant, data: { location: name, offset: 0, length: data.length } };
+  });
+  return { inside: { ...graph, constants }, outside };
 }
 
 export function runSession(
