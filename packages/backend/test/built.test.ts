@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import config from '../tsup.config.js';
 
 const run = promisify(execFile);
+const root = fileURLToPath(new URL('../', import.meta.url));
 const cache = fileURLToPath(new URL('../node_modules/.cache/', import.meta.url));
 let folder: string;
 
@@ -16,6 +17,8 @@ let folder: string;
 beforeAll(async () => {
   await mkdir(cache, { recursive: true });
   folder = await mkdtemp(join(cache, 'built-'));
+  const before = process.cwd();
+  process.chdir(root); // tsup reads entries and package.json from the folder that it is run in.
   await build({
     ...config,
     outDir: folder,
@@ -24,9 +27,10 @@ beforeAll(async () => {
     silent: true,
     noExternal: ['@mezzotint/core'],
     esbuildOptions: (options) => {
+      options.absWorkingDir = root;
       options.conditions = ['@mezzotint/source'];
     },
-  });
+  }).finally(() => process.chdir(before));
 }, 120_000);
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
