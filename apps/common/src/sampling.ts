@@ -16,11 +16,14 @@ import {
   edmClock,
   epsilon,
   initialNoise,
+  type Kind,
   karrasSigmas,
   linearBetas,
   type Network,
+  noiseRatioAt,
   type Parameterisation,
   perImageNoise,
+  ratioTable,
   run,
   type Solver,
   type SolverName,
@@ -85,16 +88,32 @@ export function chainOf(process: Extract<Process, { kind: 'discrete' }>): Discre
 }
 
 /**
- * Noise levels of a run with this many steps: trailing times of the chain, or Karras sigmas for EDM; in the
- * variance-exploding form for solvers that know only that one.
+ * Solvers that step in sigma / alpha itself, or in the eps form: where nearly nothing of the image is left, one of their
+ * steps would be thousands long and its error with it. They get Karras sigmas from at most 80 (Karras et al. 2022).
  */
-export function tableOf(process: Process, steps: number, { kinds }: Pick<Solver, 'kinds'>): Table {
+const stepsInSigma: readonly SolverName[] = [
+  ...(['heun', 'edm-stochastic', 'dpm2', 'dpm2-ancestral', 'plms', 'pc-ve'] as const),
+  ...(['dpm-solver-2s', 'dpm-solver-3s', 'dpm-solver-2m-sde', 'dpm-fast', 'dpm-adaptive'] as const),
+];
+const mostNoise = 80;
+
+/**
+ * Noise levels of a run with this many steps: trailing times of the chain, or Karras sigmas for EDM and for solvers that
+ * step in sigma; in the variance-exploding form for solvers that know only that one.
+ */
+export function tableOf(process: Process, steps: number, name: SolverName): Table {
+  const kinds: readonly Kind[] = solvers[name].kinds;
   if (process.kind === 'edm') {
     const table = sigmaTable(karrasSigmas({ steps, min: process.sigmaMin, max: process.sigmaMax }), edmClock);
     return kinds.includes('ve') ? table : convertTable(table, 'vp');
   }
-  const table = timestepTable(chainOf(process), trailingTimesteps(process.steps, steps));
-  return kinds.includes('vp') ? table : convertTable(table, 've');
+  const chain = chainOf(process);
+  const kind = kinds.includes('vp') ? 'vp' : 've';
+  if (!stepsInSigma.includes(name)) {
+    return convertTable(timestepTable(chain, trailingTimesteps(process.steps, steps)), kind);
+  }
+  const [min, max] = [noiseRatioAt(chain, 0), Math.min(noiseRatioAt(chain, process.steps - 1), mostNoise)];
+  return ratioTable(kind, karrasSigmas({ steps, min, max }), discreteClock(chain));
 }
 
 /** Samples images in batches; deterministic in the plan, whatever the batch size, on the same engine. */
@@ -108,7 +127,7 @@ export async function sampleImages(
   const started = performance.now();
   const images = new Uint8Array(plan.count * size * size * channels);
   const solver = solvers[plan.solver].create() as Solver;
-  const table = tableOf(config.process, plan.steps, solver);
+  const table = tableOf(config.process, plan.steps, plan.solver);
   const batches = Math.ceil(plan.count / plan.batchSize);
   let firstSeconds = 0;
   for (let batch = 0; batch < batches; batch++) {
@@ -203,7 +222,7 @@ export function checkSampling({ process, sampling }: DiffusionConfig): void {
     throw new InvalidArgumentError('sampling', `unknown solver '${solver}', known: ${Object.keys(solvers).join(', ')}`);
   }
   const made = solvers[solver as SolverName].create() as Solver;
-  checkPair(made, tableOf(process, steps, made), perImageNoise([0]));
+  checkPair(made, tableOf(process, steps, solver as SolverName), perImageNoise([0]));
   if (made.needs === 'variance' && !(process.kind === 'discrete' && process.learnedVariance)) {
     throw new InvalidArgumentError(solver, 'needs a model that learned the variance: choose another solver');
   }

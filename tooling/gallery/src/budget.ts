@@ -3,7 +3,7 @@ import { MezzotintError } from '@mezzotint/core';
 import { type SolverName, solvers } from '@mezzotint/schedulers';
 
 /** Solvers that do something else than sample from noise with a network of any kind. */
-const others: readonly SolverName[] = ['ddim-inverse', 'consistency'];
+const others: readonly SolverName[] = ['ddim-inverse', 'edict-inverse', 'consistency'];
 
 /** True for a solver that can sample from the model. */
 export function usable(config: DiffusionConfig, solver: SolverName): boolean {
