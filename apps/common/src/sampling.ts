@@ -110,7 +110,8 @@ export function tableOf(process: Process, steps: number, name: SolverName): Tabl
   const chain = chainOf(process);
   const kind = kinds.includes('vp') ? 'vp' : 've';
   if (!stepsInSigma.includes(name)) {
-    return convertTable(timestepTable(chain, trailingTimesteps(process.steps, steps)), kind);
+    const table = timestepTable(chain, trailingTimesteps(process.steps, steps));
+    return kind === 'vp' ? table : convertTable(table, kind); // As trained where it can be: no rounding on the way.
   }
   const [min, max] = [noiseRatioAt(chain, 0), Math.min(noiseRatioAt(chain, process.steps - 1), mostNoise)];
   return ratioTable(kind, karrasSigmas({ steps, min, max }), discreteClock(chain));
