@@ -1,6 +1,6 @@
 // Runs `pnpm golden` on every folder of reference models, where they are (beside the project); else says so.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -10,7 +10,7 @@ if (!existsSync(models)) {
   console.log(`skipped: no reference models at ../shared/golden/models`);
   process.exit(77);
 }
-const { scripts } = JSON.parse((await import('node:fs')).readFileSync(join(root, 'package.json'), 'utf8'));
+const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 const folders = readdirSync(models, { withFileTypes: true })
   .filter((e) => e.isDirectory())
   .map((e) => join(models, e.name));

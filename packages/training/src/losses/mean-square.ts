@@ -1,4 +1,4 @@
-import type { RandomStream } from '@mezzotint/core';
+import type { NoiseLevel, RandomStream } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 import {
   type CleanBatch,
@@ -16,31 +16,21 @@ import {
  */
 export function epsLoss<C>(
   net: NetworkFunction<C>,
-  { x0, cond }: CleanBatch<C>,
+  batch: CleanBatch<C>,
   rng: RandomStream,
-  { levels, weight }: DenoisingLossOptions,
+  options: DenoisingLossOptions,
 ): tf.Scalar {
-  return tf.tidy(() => {
-    const at = levels(x0.shape[0], rng);
-    const { noisy, noise } = diffuse(x0, at, rng);
-    const prediction = net(noisy, times(at.map((level) => level.time)), cond);
-    return weightedMeanSquare(prediction, noise, weight && at.map(weight));
-  });
+  return meanSquareLoss(net, batch, rng, options, (noise) => noise);
 }
 
 /** E w ||net(x_t, t) - x0||^2 / (H W C). Otherwise as `epsLoss`. */
 export function x0Loss<C>(
   net: NetworkFunction<C>,
-  { x0, cond }: CleanBatch<C>,
+  batch: CleanBatch<C>,
   rng: RandomStream,
-  { levels, weight }: DenoisingLossOptions,
+  options: DenoisingLossOptions,
 ): tf.Scalar {
-  return tf.tidy(() => {
-    const at = levels(x0.shape[0], rng);
-    const { noisy } = diffuse(x0, at, rng);
-    const prediction = net(noisy, times(at.map((level) => level.time)), cond);
-    return weightedMeanSquare(prediction, x0, weight && at.map(weight));
-  });
+  return meanSquareLoss(net, batch, rng, options, () => batch.x0);
 }
 
 /**
@@ -49,17 +39,30 @@ export function x0Loss<C>(
  */
 export function vLoss<C>(
   net: NetworkFunction<C>,
+  batch: CleanBatch<C>,
+  rng: RandomStream,
+  options: DenoisingLossOptions,
+): tf.Scalar {
+  return meanSquareLoss(net, batch, rng, options, (noise, at) => {
+    const alpha = perExample(at.map((level) => level.alpha));
+    const sigma = perExample(at.map((level) => level.sigma));
+    return tf.sub<tf.Tensor4D>(tf.mul(alpha, noise), tf.mul(sigma, batch.x0));
+  });
+}
+
+/** The loss of a network that predicts `targetOf` the noise and the levels. */
+function meanSquareLoss<C>(
+  net: NetworkFunction<C>,
   { x0, cond }: CleanBatch<C>,
   rng: RandomStream,
   { levels, weight }: DenoisingLossOptions,
+  targetOf: (noise: tf.Tensor4D, at: readonly NoiseLevel[]) => tf.Tensor4D,
 ): tf.Scalar {
   return tf.tidy(() => {
     const at = levels(x0.shape[0], rng);
     const { noisy, noise } = diffuse(x0, at, rng);
-    const alpha = perExample(at.map((level) => level.alpha));
-    const sigma = perExample(at.map((level) => level.sigma));
-    const v = tf.sub<tf.Tensor4D>(tf.mul(alpha, noise), tf.mul(sigma, x0));
+    const target = targetOf(noise, at);
     const prediction = net(noisy, times(at.map((level) => level.time)), cond);
-    return weightedMeanSquare(prediction, v, weight && at.map(weight));
+    return weightedMeanSquare(prediction, target, weight && at.map(weight));
   });
 }
