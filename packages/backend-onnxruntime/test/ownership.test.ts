@@ -26,6 +26,24 @@ describe('arrays', () => {
     expect([...read]).toEqual([1, 1, 1, 1, 1]);
   });
 
+  test('writing into an array that was read changes no tensor: not its own, not an alias, not a constant', async () => {
+    const x = tf.tensor1d([1, 2, 3]);
+    const alias = tf.reshape(x, [3, 1]);
+    const computed = tf.add(x, 1);
+    const ones = tf.ones([3]);
+    for (const tensor of [x, alias, computed, ones]) {
+      tensor.dataSync().fill(99);
+      (await tensor.data()).fill(99);
+    }
+    const now = [x, alias, computed, ones].map((tensor) => [...tensor.dataSync()]);
+    expect(now).toEqual([
+      [1, 2, 3],
+      [1, 2, 3],
+      [2, 3, 4],
+      [1, 1, 1],
+    ]);
+  });
+
   test('a pending result outlives its disposed inputs', () => {
     const x = tf.tensor1d([1, 4, 9]);
     const y = tf.sqrt(x);

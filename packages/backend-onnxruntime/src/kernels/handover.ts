@@ -13,6 +13,8 @@ export function handOver(
   backend: OnnxRuntimeBackend,
 ): TensorInfo | TensorInfo[] {
   const cpu = tf.findBackend('cpu') as MathBackendCPU;
+  // Else its first tensor prints an advertisement for tfjs-node.
+  (cpu as unknown as { firstUse: boolean }).firstUse = false;
   const kernel = tf.getKernel(name, 'cpu');
   if (kernel == null) {
     throw new MezzotintError(
@@ -52,8 +54,8 @@ function toCpu(info: TensorInfo, backend: OnnxRuntimeBackend, cpu: MathBackendCP
     for (const part of Object.values(parts)) cpu.disposeData(part.dataId);
     return complex;
   }
-  // A copy: some kernels of the cpu backend write into what they were given.
-  return cpu.makeTensorInfo(info.shape, info.dtype, backend.readSync(info.dataId).slice());
+  // What is read is a copy, and has to be: some kernels of the cpu backend write into what they were given.
+  return cpu.makeTensorInfo(info.shape, info.dtype, backend.readSync(info.dataId));
 }
 
 function fromCpu(info: TensorInfo, backend: OnnxRuntimeBackend, cpu: MathBackendCPU): TensorInfo {

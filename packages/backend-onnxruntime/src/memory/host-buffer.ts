@@ -9,8 +9,6 @@ interface Storage {
   readonly narrow: Narrow | undefined;
   readonly pool: BufferPool;
   owners: number;
-  /** True once a caller outside holds the array: then it is neither reused nor written to. */
-  escaped: boolean;
 }
 
 /** A tensor's view of its memory, which goes back to the pool with the last view. */
@@ -21,12 +19,12 @@ export class HostBuffer {
   ) {}
 
   static of(data: HostArray, layout: Layout, pool: BufferPool): HostBuffer {
-    return new HostBuffer(layout, { data, narrow: undefined, pool, owners: 1, escaped: false });
+    return new HostBuffer(layout, { data, narrow: undefined, pool, owners: 1 });
   }
 
   /** Elements in fewer bits, in the order of `layout`. */
   static narrow(narrow: Narrow, layout: Layout, pool: BufferPool): HostBuffer {
-    return new HostBuffer(layout, { data: undefined, narrow, pool, owners: 1, escaped: false });
+    return new HostBuffer(layout, { data: undefined, narrow, pool, owners: 1 });
   }
 
   /** The elements; a widened copy where they are kept in fewer bits. */
@@ -47,19 +45,19 @@ export class HostBuffer {
   release(): void {
     const { storage } = this;
     storage.owners--;
-    if (storage.owners === 0 && !storage.escaped && storage.data !== undefined) storage.pool.give(storage.data);
+    if (storage.owners === 0 && storage.data !== undefined) storage.pool.give(storage.data);
   }
 
   /** True when nobody else would see the elements change. */
   get exclusive(): boolean {
-    return this.storage.owners === 1 && !this.storage.escaped && this.storage.narrow === undefined;
+    return this.storage.owners === 1 && this.storage.narrow === undefined;
   }
 
-  /** The elements in row-major order: the memory itself where it is so, else a copy. */
+  /** A copy of the elements in row-major order: whoever reads may write into it, and the tensor stays what it is. */
   read(type: StoredType): HostArray {
-    if (!isRowMajor(this.layout)) return gather(this.data, type, this.layout);
-    this.storage.escaped = true;
-    return this.data;
+    const { data } = this;
+    if (!isRowMajor(this.layout)) return gather(data, type, this.layout);
+    return data === this.storage.data ? data.slice() : data;
   }
 }
 
