@@ -121,6 +121,26 @@ describe('faults', () => {
     tf.dispose([good, bad, later]);
   });
 
+  test('a fault in a graph that is cut is reported by what it spoilt, not by the call that made the graph too long', () => {
+    engine = fresh({ maxPendingNodes: 30 });
+    const tensors = tf.memory().numTensors;
+    const bad = tf.tidy(() => {
+      const beyond = tf.add(tf.tensor1d([7], 'int32'), tf.scalar(0, 'int32')) as tf.Tensor1D;
+      return tf.gather(tf.tensor1d([1, 2]), beyond);
+    });
+    let x = tf.scalar(0);
+    for (let i = 0; i < 60; i++) {
+      const next = tf.tidy(() => tf.add(tf.mul(x, 1), tf.exp(0)) as tf.Scalar);
+      x.dispose();
+      x = next;
+    }
+    expect(x.dataSync()[0]).toBe(60);
+    expect(() => bad.dataSync()).toThrow(/GatherV2/);
+    tf.dispose([bad, x]);
+    expect(tf.memory().numTensors).toBe(tensors);
+    expect(engine.statistics().pendingNodes).toBe(0);
+  });
+
   test('an execution provider that is not there is named with those that are', () => {
     expect(() => new OnnxRuntimeBackend({ provider: 'abacus' })).toThrow(/abacus/);
     expect(() => new OnnxRuntimeBackend({ provider: 'abacus' })).toThrow(/cpu/);

@@ -113,8 +113,12 @@ export class LazyGraph {
   #cut(): void {
     const { serial } = this.#quiet;
     const before = [...this.#live].filter((value) => value.node !== undefined && value.node.serial < serial);
-    this.#flushIsolated(before.length > 0 ? before : [...this.#live]);
     this.#quiet = { serial: this.#serial, live: Number.POSITIVE_INFINITY };
+    try {
+      this.#flushIsolated(before.length > 0 ? before : [...this.#live]);
+    } catch {
+      // The call that made the graph too long is not at fault: what failed says so when it is used.
+    }
   }
 
   /** Flushes together; where that fails, one by one, so that only what depends on the fault is lost. */
