@@ -157,7 +157,10 @@ export class OnnxRuntimeBackend extends tf.KernelBackend {
       return;
     }
     if (dtype === 'complex64') {
-      const { real, imag } = values as unknown as { real: Float32Array; imag: Float32Array };
+      // Another backend that moves its tensor here gives the numbers in pairs.
+      const { real, imag } = (
+        values instanceof Float32Array ? tf.backend_util.splitRealAndImagArrays(values) : values
+      ) as { real: Float32Array; imag: Float32Array };
       const part = (numbers: Float32Array): TensorInfo => ({
         dataId: this.write(numbers, shape, 'float32'),
         shape,
@@ -171,6 +174,8 @@ export class OnnxRuntimeBackend extends tf.KernelBackend {
     const data = this.#pool.take(value.type, sizeOf(shape));
     if (values == null) data.fill(0);
     else data.set(values as Float32Array);
+    // Any byte but 0 is true (a mask of 0 and 255), and ONNX Runtime's logic takes 1 for it.
+    if (dtype === 'bool') for (let i = 0; i < data.length; i++) data[i] = Number(data[i] !== 0);
     value.buffer = HostBuffer.of(data, rowMajor(shape), this.#pool);
     this.graph.hold(value);
     this.#data.set(dataId, { kind: 'value', refCount, value });
@@ -182,7 +187,7 @@ export class OnnxRuntimeBackend extends tf.KernelBackend {
 
   override readSync(dataId: object): Values {
     const entry = this.#data.get(dataId);
-    if (entry.kind === 'strings') return entry.strings;
+    if (entry.kind === 'strings') return [...entry.strings];
     if (entry.kind === 'complex') {
       return tf.backend_util.mergeRealAndImagArrays(
         this.readSync(entry.real.dataId) as Float32Array,

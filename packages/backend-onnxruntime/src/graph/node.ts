@@ -26,6 +26,15 @@ export interface LazyNode {
   holds: boolean;
 }
 
+/** Attributes as text, other ones as another text: JSON alone writes null for infinities and NaN. */
+export function keyOfAttributes(attributes: unknown): string {
+  const text = String(JSON.stringify(attributes));
+  if (!text.includes('null')) return text;
+  return JSON.stringify(attributes, (_, value: unknown) =>
+    typeof value === 'number' && !Number.isFinite(value) ? String(value) : value,
+  );
+}
+
 /** Declares an operation: `lower` writes its ONNX nodes. Attributes must be plain data: they are part of the cache key. */
 export function operation<A extends object>(
   name: string,
@@ -33,7 +42,7 @@ export function operation<A extends object>(
   prefers?: (inputs: readonly Value[], attributes: A) => readonly (Layout | undefined)[],
 ): (attributes: A) => Call {
   return (attributes) => ({
-    key: `${name}${JSON.stringify(attributes)}`,
+    key: `${name}${keyOfAttributes(attributes)}`,
     lower: (builder, inputs, outputs) => lower(builder, inputs, outputs, attributes),
     prefers: prefers === undefined ? undefined : (inputs) => prefers(inputs, attributes),
   });

@@ -14,18 +14,23 @@ import { conv2dFilterGradient } from '../lowering/conv-filter-gradient.js';
 import { arithmetic } from './elementwise.js';
 import { kernel, type Tracer } from './kernel.js';
 import { activate, isKnownActivation } from './linear.js';
+import { fittedPads } from './padding.js';
 import { transposeValue } from './shape.js';
 
 type Padding = Parameters<typeof backend_util.computeConv2DInfo>[4];
 type Size4 = [number, number, number, number];
 
-/** Sizes, padding and steps as ONNX wants them, for channels last. */
+/**
+ * Sizes, padding and steps as ONNX wants them, for channels last; undefined where it has no such padding. A gradient
+ * gives the output's shape: TensorFlow.js does not tell it how the sizes were rounded.
+ */
 export function geometry(
+  kernel: string,
   input: readonly number[],
   filter: readonly number[],
   { strides, pad, dilations, dimRoundingMode, dataFormat }: Pick<Conv2DAttrs, 'strides' | 'pad'> & Partial<Conv2DAttrs>,
-  depthwise = false,
-): ConvGeometry {
+  { depthwise = false, output }: { depthwise?: boolean; output?: readonly number[] } = {},
+): ConvGeometry | undefined {
   const info = backend_util.computeConv2DInfo(
     [...input] as Size4,
     [...filter] as Size4,
@@ -36,23 +41,40 @@ export function geometry(
     depthwise,
   );
   const { top, left, bottom, right } = info.padInfo;
+  const steps: [number, number] = [info.strideHeight, info.strideWidth];
+  const outShape = output ?? info.outShape;
+  const windows = {
+    input: input.slice(1, 3),
+    output: outShape.slice(1, 3),
+    window: [info.effectiveFilterHeight, info.effectiveFilterWidth],
+    strides: steps,
+  };
+  const pads = fittedPads(kernel, windows, [top, left], [bottom, right]);
+  if (pads === undefined) return undefined;
   return {
     input: [...input] as Size4,
     filter: [...filter] as Size4,
-    output: info.outShape as Size4,
-    strides: [info.strideHeight, info.strideWidth],
+    output: [...outShape] as Size4,
+    strides: steps,
     dilations: [info.dilationHeight, info.dilationWidth],
-    pads: [top, left, bottom, right],
+    pads: pads as Size4,
   };
 }
 
 const TO_NHWC = [0, 2, 3, 1];
 const TO_NCHW = [0, 3, 1, 2];
 
-function convolution(tracer: Tracer, x: Value, filter: Value, bias: Value | undefined, attributes: Conv2DAttrs): Value {
+function convolution(
+  tracer: Tracer,
+  x: Value,
+  filter: Value,
+  bias: Value | undefined,
+  attributes: Conv2DAttrs,
+): Value | undefined {
   const first = attributes.dataFormat === 'NCHW';
   const image = first ? transposeValue(tracer, x, TO_NHWC) : x;
-  const where = geometry(image.shape, filter.shape, attributes);
+  const where = geometry(tracer.kernel, image.shape, filter.shape, attributes);
+  if (where === undefined) return undefined;
   const inputs = bias === undefined ? [image, filter] : [image, filter, bias];
   const { blockSize } = tracer.backend;
   const y = tracer.one(conv2d({ ...where, blockSize }), inputs, { shape: where.output, type: 'float32' });
@@ -75,6 +97,7 @@ export const convolutionKernels: readonly KernelConfig[] = [
     if (attributes.dataFormat === 'NCHW' && (bias !== undefined || slope !== undefined)) return undefined;
     const direct = bias?.shape.length === 1 && bias.size === filter.shape[3] ? bias : undefined;
     const y = convolution(tracer, x, filter, direct, attributes);
+    if (y === undefined) return undefined;
     const sum = bias === undefined || direct !== undefined ? y : arithmetic(tracer, 'Add', y, bias);
     return activate(tracer, sum, attributes.activation, slope, attributes.leakyreluAlpha);
   }),
@@ -83,10 +106,9 @@ export const convolutionKernels: readonly KernelConfig[] = [
     if (!floats(dy, filter)) return undefined;
     const first = attributes.dataFormat === 'NCHW';
     const shape = first ? TO_NHWC.map((axis) => attributes.inputShape[axis]!) : attributes.inputShape;
-    const where = geometry(shape, filter.shape, attributes);
     const gradient = first ? transposeValue(tracer, dy, TO_NHWC) : dy;
-    // conv2dTranspose may ask for an output that its input does not fit.
-    if (String(gradient.shape) !== String(where.output)) return undefined;
+    const where = geometry(tracer.kernel, shape, filter.shape, attributes, { output: gradient.shape });
+    if (where === undefined) return undefined;
     const { blockSize } = tracer.backend;
     const dx = tracer.one(conv2dInputGradient({ ...where, blockSize }), [gradient, filter], {
       shape: where.input,
@@ -100,20 +122,23 @@ export const convolutionKernels: readonly KernelConfig[] = [
     const first = attributes.dataFormat === 'NCHW';
     const image = first ? transposeValue(tracer, x, TO_NHWC) : x;
     const gradient = first ? transposeValue(tracer, dy, TO_NHWC) : dy;
-    const where = geometry(image.shape, attributes.filterShape, attributes);
+    const where = geometry(tracer.kernel, image.shape, attributes.filterShape, attributes, { output: gradient.shape });
+    if (where === undefined) return undefined;
     return tracer.one(conv2dFilterGradient(where), [image, gradient], { shape: where.filter, type: 'float32' });
   }),
   kernel<DepthwiseConv2dNativeAttrs>('DepthwiseConv2dNative', (tracer, { input }, attributes) => {
     const [x, filter] = [input('x'), input('filter')];
     if (!floats(x, filter) || attributes.dataFormat === 'NCHW') return undefined;
-    const where = geometry(x.shape, filter.shape, attributes as never, true);
+    const where = geometry(tracer.kernel, x.shape, filter.shape, attributes as never, { depthwise: true });
+    if (where === undefined) return undefined;
     return tracer.one(depthwiseConv2d(where), [x, filter], { shape: where.output, type: 'float32' });
   }),
   kernel<FusedDepthwiseConv2DAttrs>('FusedDepthwiseConv2D', (tracer, { input, maybe }, attributes) => {
     const [x, filter, bias] = [input('x'), input('filter'), maybe('bias')];
     if (!floats(x, filter) || attributes.dataFormat === 'NCHW' || !isKnownActivation(attributes.activation))
       return undefined;
-    const where = geometry(x.shape, filter.shape, attributes as never, true);
+    const where = geometry(tracer.kernel, x.shape, filter.shape, attributes as never, { depthwise: true });
+    if (where === undefined) return undefined;
     const y = tracer.one(depthwiseConv2d(where), [x, filter], { shape: where.output, type: 'float32' });
     const sum = bias === undefined ? y : arithmetic(tracer, 'Add', y, bias);
     const slope = maybe('preluActivationWeights');

@@ -12,8 +12,9 @@ export const depthwiseGradientKernels: readonly KernelConfig[] = [
     'DepthwiseConv2dNativeBackpropInput',
     (tracer, { input }, attributes) => {
       const [dy, filter] = [input('dy'), input('filter')];
-      const where = geometry(attributes.inputShape, filter.shape, attributes as never, true);
-      if (dy.type !== 'float32' || filter.type !== 'float32') return undefined;
+      const how = { depthwise: true, output: dy.shape };
+      const where = geometry(tracer.kernel, attributes.inputShape, filter.shape, attributes as never, how);
+      if (where === undefined || dy.type !== 'float32' || filter.type !== 'float32') return undefined;
       return tracer.one(depthwiseInputGradient(where), [dy, filter], { shape: where.input, type: 'float32' });
     },
   ),
@@ -21,8 +22,9 @@ export const depthwiseGradientKernels: readonly KernelConfig[] = [
     'DepthwiseConv2dNativeBackpropFilter',
     (tracer, { input }, attributes) => {
       const [x, dy] = [input('x'), input('dy')];
-      const where = geometry(x.shape, attributes.filterShape, attributes as never, true);
-      if (x.type !== 'float32' || dy.type !== 'float32') return undefined;
+      const how = { depthwise: true, output: dy.shape };
+      const where = geometry(tracer.kernel, x.shape, attributes.filterShape, attributes as never, how);
+      if (where === undefined || x.type !== 'float32' || dy.type !== 'float32') return undefined;
       return tracer.one(depthwiseFilterGradient(where), [x, dy], { shape: where.filter, type: 'float32' });
     },
   ),

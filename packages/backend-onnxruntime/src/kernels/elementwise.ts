@@ -75,7 +75,8 @@ export const elementwiseKernels: readonly KernelConfig[] = [
   kernel<ClipByValueAttrs>('ClipByValue', (tracer, { input }, { clipValueMin, clipValueMax }) => {
     const x = input('x');
     if (x.type !== 'float32') return undefined;
-    return tracer.one(clip({ low: clipValueMin, high: clipValueMax }), [x], { shape: x.shape, type: 'float32' });
+    const bounds = [clipValueMin, clipValueMax].map((bound) => tracer.filled([], 'float32', bound));
+    return tracer.one(clip({}), [x, ...bounds], { shape: x.shape, type: 'float32' });
   }),
   kernel<CastAttrs>('Cast', (tracer, { input }, { dtype }) => {
     const x = input('x');

@@ -21,14 +21,19 @@ function checkIndices(tracer: Tracer, indices: Value, limit: number): void {
   throw new InvalidArgumentError(tracer.kernel, `the index value ${wrong} is not in [0, ${limit - 1}]`);
 }
 
+/** The slices `indices` of one axis. */
+export function gatherValue(tracer: Tracer, x: Value, indices: Value, axis: number): Value {
+  const shape = [...x.shape.slice(0, axis), ...indices.shape, ...x.shape.slice(axis + 1)];
+  return tracer.one(gather({ axis, size: x.shape[axis]! }), [x, indices], { shape, type: x.type });
+}
+
 export const gatherKernels: readonly KernelConfig[] = [
   kernel<GatherV2Attrs>('GatherV2', (tracer, { input }, { axis, batchDims }) => {
     const [x, indices] = [input('x'), input('indices')];
     const at = util.parseAxisParam(axis, [...x.shape])[0]!;
     if (batchDims !== 0 || indices.type !== 'int32' || x.type === 'bool') return undefined;
     checkIndices(tracer, indices, x.shape[at]!);
-    const shape = [...x.shape.slice(0, at), ...indices.shape, ...x.shape.slice(at + 1)];
-    return tracer.one(gather({ axis: at, size: x.shape[at]! }), [x, indices], { shape, type: x.type });
+    return gatherValue(tracer, x, indices, at);
   }),
   kernel<object>('GatherNd', (tracer, { input }) => {
     const [x, indices] = [input('params'), input('indices')];

@@ -4,9 +4,11 @@ import type {
   ResizeBilinearAttrs,
   ResizeNearestNeighborAttrs,
 } from '@tensorflow/tfjs-core';
-import { backend_util } from '@tensorflow/tfjs-core';
-import { pool, resize } from '../lowering/image.js';
+import { type PoolGeometry, pool, resize } from '../lowering/image.js';
+import { gatherValue } from './gather.js';
 import { kernel } from './kernel.js';
+import { planar } from './pooling.js';
+import { nearestOf } from './resize-gradient.js';
 
 type Size4 = [number, number, number, number];
 
@@ -17,28 +19,12 @@ export const imageKernels: readonly KernelConfig[] = [
       ['MaxPool', 'MaxPool'],
     ] as const
   ).map(([name, op]) =>
-    kernel<AvgPoolAttrs>(name, (tracer, { input }, { filterSize, strides, pad, dimRoundingMode }) => {
+    kernel<AvgPoolAttrs>(name, (tracer, { input }, attributes) => {
       const x = input('x');
       if (x.type !== 'float32') return undefined;
-      const shape = [...x.shape] as Size4;
-      const info = backend_util.computePool2DInfo(shape, filterSize, strides, 1, pad, dimRoundingMode);
-      const { top, left, bottom, right } = info.padInfo;
-      const window = [info.filterHeight, info.filterWidth] as const;
-      // ONNX wants pads smaller than the window; TensorFlow.js allows what cannot be.
-      if (Math.max(top, bottom) >= window[0] || Math.max(left, right) >= window[1]) return undefined;
-      const output = info.outShape as Size4;
-      return tracer.one(
-        pool({
-          op,
-          input: shape,
-          output,
-          window,
-          strides: [info.strideHeight, info.strideWidth],
-          pads: [top, left, bottom, right],
-        }),
-        [x],
-        { shape: output, type: 'float32' },
-      );
+      const where = planar(tracer.kernel, x.shape, attributes);
+      if (where === undefined) return undefined;
+      return tracer.one(pool({ op, ...(where as PoolGeometry) }), [x], { shape: where.output, type: 'float32' });
     }),
   ),
   kernel<ResizeBilinearAttrs>('ResizeBilinear', (tracer, { input }, { size, alignCorners, halfPixelCenters }) => {
@@ -56,12 +42,17 @@ export const imageKernels: readonly KernelConfig[] = [
     (tracer, { input }, { size, alignCorners, halfPixelCenters }) => {
       const x = input('images');
       const [n, h, w, c] = x.shape as Size4;
-      const whole = size[0] % h === 0 && size[1] % w === 0;
-      if (x.type !== 'float32' || alignCorners || (halfPixelCenters && !whole)) return undefined;
-      return tracer.one(resize({ mode: 'nearest', alignCorners: false, halfPixelCenters: false }), [x], {
-        shape: [n, size[0], size[1], c],
-        type: 'float32',
-      });
+      if (x.type !== 'float32') return undefined;
+      if (size[0] % h === 0 && size[1] % w === 0 && !alignCorners) {
+        return tracer.one(resize({ mode: 'nearest', alignCorners: false, halfPixelCenters: false }), [x], {
+          shape: [n, size[0], size[1], c],
+          type: 'float32',
+        });
+      }
+      // By index: ONNX Runtime's Resize divides in float32, which falls below a whole number (14 pixels to 2).
+      const how = { alignCorners, halfPixelCenters };
+      const rows = gatherValue(tracer, x, tracer.whole(nearestOf(h, size[0], how)), 1);
+      return gatherValue(tracer, rows, tracer.whole(nearestOf(w, size[1], how)), 2);
     },
   ),
 ];

@@ -39,6 +39,16 @@ export class Tracer {
     return value;
   }
 
+  /** A vector of int32 made on the host. */
+  whole(data: Int32Array): Value {
+    const value = new Value([data.length], 'int32');
+    const { pool } = this.backend.executor;
+    const own = pool.take('int32', data.length);
+    own.set(data);
+    value.buffer = HostBuffer.of(own, rowMajor(value.shape), pool);
+    return value;
+  }
+
   empty({ shape, type }: ValueSpec): Value {
     const value = new Value(shape, type);
     const { pool } = this.backend.executor;

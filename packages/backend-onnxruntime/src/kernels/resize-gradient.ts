@@ -6,27 +6,44 @@ import { reshapeValue } from './shape.js';
 
 type Size4 = [number, number, number, number];
 
-interface Resizing {
-  readonly nearest: boolean;
+interface Sampling {
   readonly alignCorners: boolean;
   readonly halfPixelCenters: boolean;
+}
+
+interface Resizing extends Sampling {
+  readonly nearest: boolean;
+}
+
+/** Input elements for one output element, from the first to the last. */
+function ratioOf(input: number, output: number, { alignCorners }: Sampling): number {
+  return alignCorners && output > 1 ? (input - 1) / (output - 1) : input / output;
+}
+
+/** The input element that each output element is a copy of, along one axis. */
+export function nearestOf(input: number, output: number, how: Sampling): Int32Array {
+  const ratio = ratioOf(input, output, how);
+  return Int32Array.from({ length: output }, (_, to) => {
+    const at = how.halfPixelCenters ? ratio * (to + 0.5) : ratio * to;
+    return Math.max(0, Math.min(input - 1, how.alignCorners ? Math.round(at) : Math.floor(at)));
+  });
 }
 
 /** `[input, output]`: how much of each output element every input element gives, along one axis. */
 export function resizeWeights(input: number, output: number, how: Resizing): Float32Array {
   const weights = new Float32Array(input * output);
-  const corners = how.alignCorners && output > 1;
-  const ratio = corners ? (input - 1) / (output - 1) : input / output;
+  const ratio = ratioOf(input, output, how);
   const last = input - 1;
+  if (how.nearest) {
+    nearestOf(input, output, how).forEach((from, to) => {
+      weights[from * output + to] = 1;
+    });
+    return weights;
+  }
   for (let to = 0; to < output; to++) {
     const add = (from: number, weight: number): void => {
       weights[from * output + to] = weights[from * output + to]! + weight;
     };
-    if (how.nearest) {
-      const at = how.halfPixelCenters ? ratio * (to + 0.5) : ratio * to;
-      add(Math.max(0, Math.min(last, how.alignCorners ? Math.round(at) : Math.floor(at))), 1);
-      continue;
-    }
     const at = Math.max(0, how.halfPixelCenters ? ratio * (to + 0.5) - 0.5 : ratio * to);
     const low = Math.min(last, Math.floor(at));
     add(low, 1 - (at - low));

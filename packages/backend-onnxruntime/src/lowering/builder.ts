@@ -9,6 +9,7 @@ import {
   rowMajor,
   shapeOf,
 } from '../graph/layout.js';
+import { keyOfAttributes } from '../graph/node.js';
 import type { Attribute, ElementType, OnnxConstant, OnnxNode } from '../onnx/model.js';
 
 /** A value inside an ONNX graph: a name, the dimensions it has there, and what they mean. */
@@ -95,7 +96,7 @@ export class GraphBuilder {
     inputs: readonly string[],
     { attributes, domain, outputs = 1 }: EmitOptions = {},
   ): readonly string[] {
-    const key = `${op}|${domain ?? ''}|${inputs.join(',')}|${JSON.stringify(attributes)}|${outputs}`;
+    const key = `${op}|${domain ?? ''}|${inputs.join(',')}|${keyOfAttributes(attributes)}|${outputs}`;
     const found = this.#written.get(key);
     if (found !== undefined) return found;
     const names = Array.from({ length: outputs }, () => this.name());

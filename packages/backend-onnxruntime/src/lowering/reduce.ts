@@ -85,9 +85,17 @@ export const reduction = operation<{ op: Reduction; axes: readonly number[] }>(
   'Reduce',
   (b, [x], [out], { op, axes }) => {
     if ((op === 'ReduceMax' || op === 'ReduceMin') && out!.type === 'float32') return [extreme(b, op, x!, axes, out!)];
+    if (out!.type === 'int32' && (op === 'ReduceSum' || op === 'ReduceProd')) return [wrapped(b, op, x!, axes, out!)];
     return [positionSums(b, op, x!, axes, out!) ?? reduce(b, op, x!, axes, out!)];
   },
 );
+
+/** In int64, of which int32 keeps the low half, as arithmetic in int32 does; ONNX Runtime's own stops at the largest. */
+function wrapped(b: GraphBuilder, op: Reduction, x: Physical, axes: readonly number[], spec: OutputSpec): Physical {
+  const wide: Physical = { ...x, type: 'int64', name: b.one('Cast', [x.name], { to: 7 }), origin: undefined };
+  const found = reduce(b, op, wide, axes, { ...spec, type: 'int64' });
+  return { ...found, type: 'int32', name: b.one('Cast', [found.name], { to: 6 }) };
+}
 
 /** ONNX Runtime's maximum and minimum may skip NaN; TensorFlow.js's are NaN where one element is. */
 function extreme(b: GraphBuilder, op: Reduction, x: Physical, axes: readonly number[], spec: OutputSpec): Physical {

@@ -54,7 +54,8 @@ const FLOAT: Readonly<Record<string, Formula>> = {
   Relu6: (b, x) => b.one('Clip', [x, b.scalar(0), b.scalar(6)]),
   Round: direct('Round'),
   Rsqrt: (b, x) => b.one('Reciprocal', [b.one('Sqrt', [x])]),
-  Sigmoid: direct('Sigmoid'),
+  // ONNX Runtime's Sigmoid is 0 below -18 and loses digits long before, so that its logarithm is wrong.
+  Sigmoid: (b, x) => b.one('Reciprocal', [b.one('Add', [b.one('Exp', [b.one('Neg', [x])]), b.scalar(1)])]),
   Sign: (b, x) => b.one('Where', [b.one('IsNaN', [x]), b.scalar(0), b.one('Sign', [x])]),
   Sin: direct('Sin'),
   Sinh: direct('Sinh'),
@@ -118,9 +119,9 @@ export const step = operation<{ alpha: number }>('Step', (b, [x], _, { alpha }) 
   }),
 ]);
 
-/** min(max(x, low), high). */
-export const clip = operation<{ low: number; high: number }>('Clip', (b, [x], _, { low, high }) => [
-  map(x!, x!.type, (input) => b.one('Clip', [input, b.scalar(low, x!.type), b.scalar(high, x!.type)])),
+/** min(max(x, low), high). The bounds are inputs: a threshold that changes from step to step is one program. */
+export const clip = operation<object>('Clip', (b, [x, low, high]) => [
+  map(x!, x!.type, (input) => b.one('Clip', [input, b.view(low!, []), b.view(high!, [])])),
 ]);
 
 /** To another element type: truncation to int32, "is not zero" to bool. */
