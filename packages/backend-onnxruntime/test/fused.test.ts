@@ -158,3 +158,11 @@ describe('AdamW', () => {
     expect(tf.memory().numTensors).toBe(before);
   });
 });
+
+test('nothing in, nothing out: empty tensors are decomposed', () => {
+  expectLikeCpu(() => {
+    const none = tf.zeros([0, 4]);
+    const norms = [rmsNorm(none, null, { epsilon: 1e-5 }), layerNorm(none, null, null, { epsilon: 1e-5 })];
+    return [silu(none), gelu(none, 'erf'), ...norms];
+  });
+});

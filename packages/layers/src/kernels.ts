@@ -70,7 +70,8 @@ function has(name: string): boolean {
 }
 
 function run(name: string, inputs: Inputs, attributes: Attributes): tf.Tensor[] | undefined {
-  if (!has(name)) return undefined;
+  // An engine's fused kernels need not know empty tensors; the decomposed form does.
+  if (!has(name) || Object.values(inputs).some((tensor) => tensor?.size === 0)) return undefined;
   const given: tf.NamedTensorMap = {};
   for (const [key, tensor] of Object.entries(inputs)) if (tensor != null) given[key] = tensor;
   const out = tf.engine().runKernel<tf.Tensor | tf.Tensor[]>(name, given, { ...attributes });
