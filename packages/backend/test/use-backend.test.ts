@@ -126,6 +126,8 @@ describe('on this machine', () => {
     expect((await testEngines())[0]).toBe('cpu');
     vi.stubEnv('MEZZOTINT_TEST_ENGINES', 'wasm');
     expect(await testEngines()).toEqual(['wasm']);
+    vi.stubEnv('MEZZOTINT_TEST_ENGINES', 'wasm,abacus');
+    await expect(testEngines()).rejects.toThrow(/'abacus': there are tensorflow, onnxruntime, wasm, cpu/);
   });
 
   test.each(engines)('%s computes and differentiates', async (engine) => {

@@ -36,6 +36,15 @@ test('reports arrive, and this event loop turns, while the thread is inside a lo
   expect(turns).toBeGreaterThan(10); // 120 on an idle machine; in one thread there would be none.
 });
 
+test('what onReport throws rejects its run, stops the job, and no more', async () => {
+  const onReport = (step: number) => {
+    if (step === 2) throw new RangeError('no such bar');
+  };
+  await expect(worker.run('steps', { steps: 1000, milliseconds: 20 }, { onReport })).rejects.toThrow('no such bar');
+  // The thread takes the next job long before the 20 s of the stopped one.
+  expect(await worker.run('square', Float32Array.of(3))).toEqual(Float32Array.of(9));
+}, 10_000);
+
 describe('abort', () => {
   test('stops between two steps of a job that never yields', async () => {
     const controller = new AbortController();

@@ -18,7 +18,7 @@ try {
   if (error instanceof Unavailable) {
     console.log(`skipped: ${error.message}`);
   } else {
-    const text = (error as { stderr?: string }).stderr ?? String(error);
+    const text = (error as { stderr?: string }).stderr || String(error);
     console.error(`tensorflow: ${text.trim().split('\n').slice(0, 12).join('\n')}`);
     process.exitCode = 1;
   }

@@ -50,7 +50,7 @@ export async function downloadWheel(python: string, distribution: string, folder
   try {
     await run(python, [...args, '--dest', folder, spec], { maxBuffer: 1 << 26 });
   } catch (error) {
-    const text = String((error as { stderr?: string }).stderr ?? error).trim();
+    const text = String((error as { stderr?: string }).stderr || error).trim();
     throw new Unavailable(`pip cannot download ${spec}: ${text.split('\n').at(-1)}`);
   }
   const wheel = (await readdir(folder)).find((file) => file.startsWith(`${distribution.replace('-', '_')}-`));

@@ -15,7 +15,7 @@ export interface RunOptions<R> {
   readonly signal?: AbortSignal | undefined;
   /** Milliseconds after an abort until the whole thread is ended, if the job has not stopped by then. Never when absent. */
   readonly terminateAfter?: number | undefined;
-  /** Called in this thread with each thing that the job reports. */
+  /** Called in this thread with each thing that the job reports; what it throws ends the run. */
   readonly onReport?: ((value: R) => void) | undefined;
 }
 
@@ -94,7 +94,15 @@ export class EngineWorker<J extends Jobs> {
     };
     const settled = new Promise<Output<J[N]>>((resolve, reject) => {
       this.#pending.set(run, {
-        report: (value) => onReport?.(value as Report<J[N]>),
+        report: (value) => {
+          try {
+            onReport?.(value as Report<J[N]>);
+          } catch (error) {
+            // The caller's own fault is the run's fault; thrown from here it would end the process.
+            reject(error);
+            this.#send({ kind: 'abort', run });
+          }
+        },
         resolve: (value) => resolve(value as Output<J[N]>),
         reject: (error) => reject(signal?.aborted && isAbort(error) ? signal.reason : error),
       });
