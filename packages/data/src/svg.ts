@@ -1,14 +1,17 @@
 import { createRequire } from 'node:module';
-import { Resvg } from '@resvg/resvg-js';
 import type { Bitmap } from './bitmap.js';
 
 /** Font of every text we draw; it comes with the package, so that text looks the same on a machine without fonts. */
 export const FONT = 'DejaVu Sans';
 const FONT_FILE = 'dejavu-fonts-ttf/ttf/DejaVuSans.ttf';
 
+const require = createRequire(import.meta.url);
+
 /** Draws an SVG on white. Fonts of the machine are not looked at. */
 export function rasterizeSvg(svg: string): Bitmap & { readonly channels: 3 } {
-  const fontFile = createRequire(import.meta.url).resolve(FONT_FILE);
+  // A native library, which programs that draw nothing need not load.
+  const { Resvg } = require('@resvg/resvg-js') as typeof import('@resvg/resvg-js');
+  const fontFile = require.resolve(FONT_FILE);
   const font = { loadSystemFonts: false, fontFiles: [fontFile], defaultFontFamily: FONT };
   const { width, height, pixels } = new Resvg(svg, { background: '#fff', font }).render();
   const data = new Uint8Array(width * height * 3);

@@ -100,11 +100,6 @@ function tooLarge(index: number, value: bigint): RangeError {
   return new RangeError(`element ${index} is ${value}, which int32 cannot hold`);
 }
 
-/** Bits of the float32 with the value sign * mantissa * 2^exponent, for mantissas and exponents that are exact in it. */
-function float32Bits(negative: boolean, mantissa: number, exponent: number): number {
-  const bits = new Uint32Array(Float32Array.of(mantissa * 2 ** exponent).buffer)[0]!;
-  return (negative ? bits | 0x8000_0000 : bits) >>> 0;
-}
 
 /**
  * Float32 bits of every code of a small float with `exponentBits` and `mantissaBits` and IEEE 754's rules for
@@ -112,6 +107,7 @@ function float32Bits(negative: boolean, mantissa: number, exponent: number): num
  */
 function smallFloatTable(exponentBits: number, mantissaBits: number, ieeeSpecials: boolean): Uint32Array {
   const table = new Uint32Array(2 ** (1 + exponentBits + mantissaBits));
+  const values = new Float32Array(table.buffer);
   const bias = 2 ** (exponentBits - 1) - 1;
   const top = 2 ** exponentBits - 1;
   for (let code = 0; code < table.length; code++) {
@@ -122,7 +118,8 @@ function smallFloatTable(exponentBits: number, mantissaBits: number, ieeeSpecial
       table[code] = ((negative ? 0xff80_0000 : 0x7f80_0000) | (fraction << (23 - mantissaBits))) >>> 0;
     } else {
       const implicit = exponent === 0 ? 0 : 2 ** mantissaBits;
-      table[code] = float32Bits(negative, implicit + fraction, Math.max(exponent, 1) - bias - mantissaBits);
+      const value = (implicit + fraction) * 2 ** (Math.max(exponent, 1) - bias - mantissaBits);
+      values[code] = negative ? -value : value; // exact in float32; -0 keeps its sign
     }
   }
   return table;
