@@ -1,7 +1,7 @@
 """PyTorch as a contestant of the bench: the same networks, written from the papers or taken from diffusers (random weights),
-2 threads, one job a line of input.
+2 threads: `pytorch.py network job`, so that the process's memory is that job's.
 
-Prints one line of JSON when ready (or why it is not there) and one for each job.
+Prints one line of JSON when ready (or why it is not there), and one for each line of input, which names the job.
 """
 
 import json
@@ -161,10 +161,13 @@ def from_diffusers(name):
     return net, lambda: net.decode(z).sample
 
 
-trains = sys.argv[1] in NETWORKS
-net, run = (own if trains else from_diffusers)(sys.argv[1])
-optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4, weight_decay=0.01) if trains else None
-matrices = torch.randn(2, MATMUL_SIZE, MATMUL_SIZE)
+name, job = sys.argv[1:]
+if job == "matmul":
+    matrices = torch.randn(2, MATMUL_SIZE, MATMUL_SIZE)
+else:
+    net, run = (own if name in NETWORKS else from_diffusers)(name)
+if job == "train":
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4, weight_decay=0.01)
 
 
 def forward():
@@ -184,8 +187,8 @@ def matmul():
         (matrices[0] @ matrices[1]).sum().item()
 
 
-JOBS = {"forward": forward, **({"train": train} if trains else {}), "matmul": matmul}
-say({"name": "pytorch", "version": torch.__version__, "jobs": list(JOBS), "parameters": sum(p.numel() for p in net.parameters())})
+JOBS = {"forward": forward, "train": train, "matmul": matmul}
+say({"name": "pytorch", "version": torch.__version__, "jobs": [job]})
 for line in sys.stdin:
     start = time.perf_counter()
     JOBS[line.strip()]()

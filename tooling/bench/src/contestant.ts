@@ -8,10 +8,12 @@ export interface Introduction {
   readonly version: string;
   /** The jobs that it can run. */
   readonly jobs: readonly string[];
+  /** Of a contestant whose weights are in fewer bits: their bytes, and the output's relative error in the 2-norm. */
+  readonly narrowed?: { readonly bytesBefore: number; readonly bytesAfter: number; readonly error: number };
 }
 
 /**
- * An engine or a peer in a process of its own, which runs one job at a time when asked: `forward` or `train` in, a line
+ * An engine or a peer in a process of its own, which runs one job at a time when asked: a job's name in, a line
  * `{"milliseconds": …, "peakBytes": …}` out. So contestants can be interleaved without sharing memory or threads.
  */
 export class Contestant {

@@ -1,60 +1,86 @@
-// One engine in a process of its own: says who it is, then runs the job named on each line of standard input.
-import { createInterface } from 'node:readline';
+// One engine and one job in a process of its own, so that its memory is that job's: `engine network job [weights]`.
 import { useBackend } from '@mezzotint/backend';
-import { MezzotintError, stepBoundary } from '@mezzotint/core';
+import { InvalidArgumentError, stepBoundary } from '@mezzotint/core';
 import { adamW, valueAndGradients } from '@mezzotint/training';
 import * as tf from '@tensorflow/tfjs-core';
 import { matmulSize } from './cost.js';
-import { type NetworkName, networks } from './networks.js';
+import { type BuiltNetwork, type NetworkName, networks } from './networks.js';
+import { once, serve } from './serve.js';
 
-const [engineName, networkName, weights] = process.argv.slice(2) as [string, NetworkName, string | undefined];
-const say = (value: object) => process.stdout.write(`${JSON.stringify(value)}\n`);
+const [engineName, networkName, job, weights] = process.argv.slice(2) as [
+  string,
+  NetworkName,
+  string,
+  string | undefined,
+];
 
-try {
+await serve(async () => {
   const engine = await useBackend({ engine: engineName });
-  const { trains, build } = networks[networkName];
-  const { model, forward } = build();
-  if (weights !== undefined) {
-    const { freeze } = await import('@mezzotint/backend-onnxruntime');
-    freeze(model, { weights: weights as Parameters<typeof freeze>[1]['weights'] });
+  const facts = { name: weights === undefined ? engine.name : `${engine.name} ${weights}`, version: engine.version };
+  if (job === 'matmul') return { ...facts, jobs: { matmul: once(matmul()) } };
+  const network = networks[networkName].build();
+  if (job === 'train') {
+    if (!engine.trains) throw new InvalidArgumentError('bench', `${engine.name} does not train`);
+    return { ...facts, jobs: { train: once(train(network)) } };
   }
-  const jobs: Record<string, () => Promise<void>> = {
-    async forward() {
-      const answer = forward();
-      await answer.data();
-      answer.dispose();
-    },
+  const narrowed = weights === undefined ? {} : { narrowed: await narrow(network, weights) };
+  return { ...facts, ...narrowed, jobs: { forward: once(async () => void (await answer(network))) } };
+});
+
+async function answer({ forward }: BuiltNetwork): Promise<Float32Array> {
+  const output = forward();
+  const numbers = await output.data<'float32'>();
+  output.dispose();
+  return numbers;
+}
+
+function train({ model, forward }: BuiltNetwork): () => Promise<void> {
+  const params = model.params();
+  const optimizer = adamW(model, { weightDecay: 0.01 });
+  const loss = () => tf.tidy(() => tf.mean(tf.square(forward()))) as tf.Scalar;
+  return async () => {
+    const { value, gradients } = valueAndGradients(params, loss);
+    stepBoundary();
+    await value.data();
+    await optimizer.step(gradients, { learningRate: 1e-4, maxGradientNorm: 1 });
+    tf.dispose([value, ...gradients.values()]);
+    stepBoundary();
   };
-  if (trains && engine.trains && weights === undefined) {
-    const params = model.params();
-    const optimizer = adamW(model, { weightDecay: 0.01 });
-    const loss = () => tf.tidy(() => tf.mean(tf.square(forward()))) as tf.Scalar;
-    jobs.train = async () => {
-      const { value, gradients } = valueAndGradients(params, loss);
-      stepBoundary();
-      await value.data();
-      await optimizer.step(gradients, { learningRate: 1e-4, maxGradientNorm: 1 });
-      tf.dispose([value, ...gradients.values()]);
-      stepBoundary();
-    };
+}
+
+function matmul(): () => Promise<void> {
+  const [a, b] = [1, 2].map((seed) => tf.randomNormal([matmulSize, matmulSize], 0, 1, 'float32', seed));
+  return async () => {
+    const sum = tf.tidy(() => tf.sum(tf.matMul(a!, b!)));
+    await sum.data();
+    sum.dispose();
+  };
+}
+
+/** Keeps the weights in fewer bits; their bytes before and after, and the relative error of the output in the 2-norm. */
+async function narrow(network: BuiltNetwork, format: string) {
+  const { freeze } = await import('@mezzotint/backend-onnxruntime');
+  randomiseZeros(network);
+  const exact = await answer(network);
+  const { bytesBefore, bytesAfter } = freeze(network.model, {
+    weights: format as Parameters<typeof freeze>[1]['weights'],
+  });
+  const rounded = await answer(network);
+  let [difference, size] = [0, 0];
+  for (let i = 0; i < exact.length; i++) {
+    difference += (rounded[i]! - exact[i]!) ** 2;
+    size += exact[i]! ** 2;
   }
-  if (engine.name !== 'cpu') {
-    const [a, b] = [1, 2].map((seed) => tf.randomNormal([matmulSize, matmulSize], 0, 1, 'float32', seed));
-    jobs.matmul = async () => {
-      const sum = tf.tidy(() => tf.sum(tf.matMul(a!, b!)));
-      await sum.data();
-      sum.dispose();
-    };
+  return { bytesBefore, bytesAfter, error: Math.sqrt(difference / size) };
+}
+
+/** Weights that begin as zeros, such as a residual block's last, would hide the error of all before them. */
+function randomiseZeros({ model }: BuiltNetwork): void {
+  let seed = 0;
+  for (const { variable } of model.params().values()) {
+    tf.tidy(() => {
+      if (tf.any(tf.notEqual(variable, 0)).dataSync()[0]) return;
+      variable.assign(tf.randomNormal(variable.shape, 0, 0.02, 'float32', ++seed));
+    });
   }
-  const name = weights === undefined ? engine.name : `${engine.name} ${weights}`;
-  say({ name, version: engine.version, jobs: Object.keys(jobs) });
-  for await (const line of createInterface({ input: process.stdin })) {
-    const job = jobs[line];
-    if (job === undefined) throw new Error(`unknown job '${line}'`);
-    const start = performance.now();
-    await job();
-    say({ milliseconds: performance.now() - start, peakBytes: process.resourceUsage().maxRSS * 1024 });
-  }
-} catch (error) {
-  say({ unavailable: MezzotintError.isInstance(error) ? (error.facts.reason ?? error.message) : String(error) });
 }

@@ -1,16 +1,15 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { cpus, release, totalmem, type } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { oneOf, runCommand, wholeNumber } from '@mezzotint/app';
 import { Command } from 'commander';
-import { Contestant } from './contestant.js';
-import { type Entrant, measure } from './measure.js';
+import { Contestants } from './contestants.js';
+import { operations } from './cost.js';
+import { measure } from './measure.js';
 import { type NetworkName, networks } from './networks.js';
+import { circumstances, writePage } from './page.js';
 import { type BenchResult, markdown, type NetworkResult, rowText } from './report.js';
 
 const here = dirname(fileURLToPath(import.meta.url));
-const threads = '2';
 const names = Object.keys(networks) as NetworkName[];
 
 interface Flags {
@@ -44,21 +43,8 @@ const command = new Command('bench')
 await runCommand<Flags>(command, async (flags, { say, result, signal }) => {
   const found: NetworkResult[] = [];
   for (const network of flags.network) found.push(await bench(network, flags, say, signal));
-  const [processor] = cpus();
-  const memory = `${Math.round(totalmem() / 2 ** 30)} GB`;
-  const answer: BenchResult = {
-    date: new Date().toISOString().slice(0, 10),
-    machine: `${processor?.model.trim() ?? 'unknown processor'}, ${cpus().length} cores, ${memory}, ${type()} ${release()}, Node ${process.version}`,
-    threads: Number(threads),
-    runs: flags.runs,
-    command: repeat(flags),
-    networks: found,
-  };
-  if (flags.write !== undefined) {
-    mkdirSync(dirname(flags.write), { recursive: true });
-    writeFileSync(flags.write, markdown(answer));
-    say(`Table: ${flags.write}`);
-  }
+  const answer: BenchResult = { ...circumstances(repeat(flags)), runs: flags.runs, networks: found };
+  if (flags.write !== undefined) writePage(flags.write, markdown(answer), say);
   result(answer);
 });
 
@@ -69,32 +55,31 @@ async function bench(
   say: (line: string) => void,
   signal: AbortSignal,
 ): Promise<NetworkResult> {
-  const { about, cost, engines: suitable } = networks[network];
+  const { about, cost, trains, engines: suitable } = networks[network];
   const { parameters, macs } = cost();
-  const env = { OMP_NUM_THREADS: threads, TF_NUM_INTRAOP_THREADS: threads, TF_CPP_MIN_LOG_LEVEL: '2' };
-  const entrants: Entrant[] = [];
-  const absent: { contestant: string; reason: string }[] = [];
-  const enter = async (name: string, program: string, args: readonly string[]) => {
-    const started = await Contestant.start(program, args, env);
-    if (typeof started === 'string') absent.push({ contestant: name, reason: started });
-    else entrants.push(started);
-  };
+  const contestants = new Contestants();
+  const { entrants, absent } = contestants;
   const node = [...process.execArgv, join(here, 'engine-worker.ts')];
+  const enter = (engine: string, job: string, ...format: string[]) =>
+    contestants.enter([engine, ...format].join(' '), process.execPath, [...node, engine, network, job, ...format]);
   try {
-    await enter('pytorch', python, [join(here, '..', 'peers', 'pytorch.py'), network]);
-    for (const engine of engines?.split(',') ?? suitable) {
-      await enter(engine, process.execPath, [...node, engine, network]);
+    for (const job of ['forward', ...(trains ? ['train'] : []), 'matmul']) {
+      await contestants.enter('pytorch', python, [join(here, '..', 'peers', 'pytorch.py'), network, job]);
+      // The engine cpu would take minutes for that product.
+      const able = (engines?.split(',') ?? suitable).filter((engine) => job !== 'matmul' || engine !== 'cpu');
+      for (const engine of able) await enter(engine, job);
+      if (job === 'forward') for (const format of weights?.split(',') ?? []) await enter('onnxruntime', job, format);
+      // Somebody must show what the machine can do.
+      const multiplied = entrants.some(({ introduction }) => introduction.jobs.includes('matmul'));
+      if (job === 'matmul' && !multiplied) await enter('onnxruntime', job);
     }
-    for (const format of weights?.split(',') ?? []) {
-      await enter(`onnxruntime ${format}`, process.execPath, [...node, 'onnxruntime', network, format]);
-    }
-    const rows = await measure(network, entrants, { runs, macs, signal });
+    const rows = await measure(network, entrants, { runs, operations: (job) => operations(job, macs), signal });
     say(`${network}: ${about}`);
     for (const row of rows) say(`  ${rowText(row)}`);
     for (const { contestant, reason } of absent) say(`  ${contestant.padEnd(20)} not here: ${reason}`);
     return { network, about, parameters, macs, rows, absent };
   } finally {
-    for (const { contestant } of entrants) contestant.stop();
+    contestants.stop();
   }
 }
 

@@ -1,6 +1,5 @@
 import { startProgress } from '@mezzotint/app';
 import type { Contestant, Introduction } from './contestant.js';
-import { operations } from './cost.js';
 import { medianRatio, type Timing, timing } from './statistics.js';
 
 /** A contestant that has introduced itself. */
@@ -21,15 +20,24 @@ export interface Row {
   readonly gflops: number;
   /** Of the most that any contestant's product of matrices reached in this run; null when none multiplied. */
   readonly shareOfPeak: number | null;
-  /** Most resident memory of the process up to this job's last run. */
+  /** Most resident memory of the contestant's process. */
   readonly peakMegabytes: number;
+  /** See `Introduction`. */
+  readonly narrowed?: Introduction['narrowed'];
+}
+
+export interface MeasureOptions {
+  readonly runs: number;
+  /** Floating-point operations of one run of a job. */
+  readonly operations: (job: string) => number;
+  readonly signal: AbortSignal;
 }
 
 /** Rounds of every contestant's every job, so that a drift of the machine's speed meets all alike. */
 export async function measure(
   what: string,
   entrants: readonly Entrant[],
-  { runs, macs, signal }: { runs: number; macs: number; signal: AbortSignal },
+  { runs, operations, signal }: MeasureOptions,
 ): Promise<Row[]> {
   const entries = entrants.flatMap(({ contestant, introduction }) =>
     introduction.jobs.map((job) => ({ contestant, introduction, job, times: [] as number[], peak: 0 })),
@@ -52,11 +60,11 @@ export async function measure(
   }
   const best = entries
     .filter(({ job }) => job === 'matmul')
-    .map(({ job, times }) => operations(job, macs) / Math.min(...times));
+    .map(({ job, times }) => operations(job) / Math.min(...times));
   return entries.map(({ introduction, job, times, peak }) => {
     const base = entries.find((entry) => entry.job === job)!;
     const measured = timing(times);
-    const perMillisecond = operations(job, macs) / measured.median;
+    const perMillisecond = operations(job) / measured.median;
     return {
       contestant: introduction.name,
       version: introduction.version,
@@ -66,6 +74,7 @@ export async function measure(
       gflops: perMillisecond / 1e6,
       shareOfPeak: best.length === 0 ? null : perMillisecond / Math.max(...best),
       peakMegabytes: Math.round(peak / 2 ** 20),
+      ...(introduction.narrowed && { narrowed: introduction.narrowed }),
     };
   });
 }

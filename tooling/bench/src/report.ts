@@ -1,4 +1,6 @@
+import type { Absent } from './contestants.js';
 import type { Row } from './measure.js';
+import { type Circumstances, page, percent, table } from './page.js';
 
 /** The bench of one network. */
 export interface NetworkResult {
@@ -8,18 +10,12 @@ export interface NetworkResult {
   /** Multiply-adds of one forward pass. */
   readonly macs: number;
   readonly rows: readonly Row[];
-  readonly absent: readonly { readonly contestant: string; readonly reason: string }[];
+  readonly absent: readonly Absent[];
 }
 
 /** What a run of the bench found. */
-export interface BenchResult {
-  readonly date: string;
-  /** Processor, cores and memory, operating system, Node. */
-  readonly machine: string;
-  readonly threads: number;
+export interface BenchResult extends Circumstances {
   readonly runs: number;
-  /** Repeats the run. */
-  readonly command: string;
   readonly networks: readonly NetworkResult[];
 }
 
@@ -40,39 +36,42 @@ export function rowText({
 }
 
 /** The result as docs/performance.md. */
-export function markdown({ date, machine, threads, runs, command, networks }: BenchResult): string {
-  return [
-    '# Performance',
-    '',
-    '<!-- Written by the command below; do not edit. -->',
-    '',
-    `Measured on ${date}: ${machine}; ${threads} threads. Repeat it with`,
-    '',
-    '```',
-    command,
-    '```',
-    '',
-    `Each engine and PyTorch run in a process of their own and take turns, ${runs} counted runs of each job after one warm-up;`,
+export function markdown({ runs, networks, ...where }: BenchResult): string {
+  return page('Performance', where, [
+    `Each engine and PyTorch run each job in a process of its own and take turns, ${runs} counted runs after one warm-up;`,
     'times are medians. `ratio` is the median of the ratios to the first line of the same job, turn by turn, so it holds when',
     "the machine's speed drifts: below 1 is faster. Operations are two for each multiply-add (`pnpm describe`), three times as",
     `many in a training step (gradients, clipping and AdamW included). The peak is the best product of ${matrices} in the same`,
-    'run. Memory is the most that the process had resident up to the end of the job; jobs run in the order of the table.',
+    "run. Memory is the most that the job's process had resident, from its start, libraries and weights included.",
     ...networks.flatMap(section),
-    '',
-  ].join('\n');
+  ]);
 }
 
 const matrices = 'two 2048x2048 matrices';
 
 function section({ network, about, parameters, macs, rows, absent }: NetworkResult): string[] {
   const size = `${(parameters / 1e6).toFixed(2)} M parameters, ${(macs / 1e9).toFixed(2)} G multiply-adds a forward pass.`;
+  const notes = [
+    ...rows.flatMap(narrowNote),
+    ...absent.map(({ contestant, reason }) => `- ${contestant} is not here: ${reason}`),
+  ];
   return [
     ...['', `## ${network}: ${about}`, '', size, ''],
-    '| job | engine | median ms | range ms | ratio | GFLOP/s | of peak | memory MB |',
-    '| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |',
-    ...byJob(rows).map((row) => `| ${cells(row).join(' | ')} |`),
-    ...(absent.length === 0 ? [] : ['']),
-    ...absent.map(({ contestant, reason }) => `- ${contestant} is not here: ${reason}`),
+    ...table(
+      ['job', 'engine', '>median ms', '>range ms', '>ratio', '>GFLOP/s', '>of peak', '>memory MB'],
+      byJob(rows).map(cells),
+    ),
+    ...(notes.length === 0 ? [] : ['', ...notes]),
+  ];
+}
+
+/** What fewer bits save and cost. */
+function narrowNote({ contestant, narrowed }: Row): string[] {
+  if (narrowed === undefined) return [];
+  const [before, after] = [narrowed.bytesBefore, narrowed.bytesAfter].map((bytes) => (bytes / 1e6).toFixed(1));
+  return [
+    `- ${contestant}: weights of ${after} MB instead of ${before}; relative error of the output ` +
+      `${narrowed.error.toExponential(1)} (its process had them in float32 first, which its memory includes)`,
   ];
 }
 
@@ -86,8 +85,4 @@ function cells({ contestant, version, job, timing, ratio, gflops, shareOfPeak, p
 function byJob(rows: readonly Row[]): Row[] {
   const jobs = [...new Set(rows.map((row) => row.job))];
   return jobs.flatMap((job) => rows.filter((row) => row.job === job));
-}
-
-function percent(share: number): string {
-  return `${(100 * share).toFixed(0)} %`;
 }
