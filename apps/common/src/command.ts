@@ -34,7 +34,11 @@ export async function runCommand<Options extends object>(
   };
   process.on('SIGINT', onInterrupt);
   process.on('SIGTERM', onInterrupt);
-  command.option('--json', 'print the result as one line of JSON; all else goes to standard error', false);
+  command.option(
+    '--json',
+    'print the result as one line of JSON; all else goes to standard error (pnpm adds a header: pnpm --silent)',
+    false,
+  );
   command.exitOverride().configureOutput({ outputError: (text, write) => write(text) });
   try {
     await command.parseAsync([...argv], { from: 'user' });
