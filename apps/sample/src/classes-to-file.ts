@@ -1,19 +1,14 @@
 import { resolve } from 'node:path';
 import { type CommandContext, openRemoteModel, parseLabels, type SamplingJobs, startProgress } from '@mezzotint/app';
-import { EngineWorker } from '@mezzotint/backend/worker';
+import type { EngineWorker } from '@mezzotint/backend/worker';
 import { imageGrid, writePng } from '@mezzotint/data';
 import type { SolverName } from '@mezzotint/schedulers';
+import { withEngineThread } from './engine-thread.js';
 import type { SampleSettings } from './settings.js';
 
 /** Samples from a model of classes, or an unconditional one. */
-export async function classesToFile(settings: SampleSettings, context: CommandContext): Promise<void> {
-  const jobs = new URL('./jobs.js', import.meta.url);
-  const worker = await EngineWorker.start<SamplingJobs>(jobs, { engine: settings.engine });
-  try {
-    await sampleIn(worker, settings, context);
-  } finally {
-    await worker.close();
-  }
+export function classesToFile(settings: SampleSettings, context: CommandContext): Promise<void> {
+  return withEngineThread(settings.engine, (worker) => sampleIn(worker, settings, context));
 }
 
 async function sampleIn(

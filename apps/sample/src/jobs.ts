@@ -1,5 +1,9 @@
 // The engine's thread of `sample`.
 import { samplingJobs } from '@mezzotint/app';
 import { serveJobs } from '@mezzotint/backend/worker';
+import { makePictures } from './latent/make-pictures.js';
 
-await serveJobs(samplingJobs());
+const jobs = { ...samplingJobs(), makePictures };
+export type SampleJobs = typeof jobs;
+
+await serveJobs(jobs);

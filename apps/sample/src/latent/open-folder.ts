@@ -16,6 +16,7 @@ import { type LoraTarget, mergeLora, openComponent, openSingleFile } from '@mezz
 import { type PipelineFolder, readPipelineFolder, readWeights } from '@mezzotint/weights/node';
 import type { PictureSize } from './condition.js';
 import { type LatentModel, latentModel } from './latent-model.js';
+import { silent, type Tell } from './stages.js';
 
 /** A LoRA file and how strongly it counts. */
 export interface LoraFile {
@@ -30,6 +31,8 @@ export interface OpenOptions {
   readonly loras?: readonly LoraFile[];
   /** One file with the weights, in any layout; parts that it does not hold come from the folder. */
   readonly file?: string | undefined;
+  /** Told of each tensor that is read. */
+  readonly tell?: Tell;
 }
 
 /** Whether a path is a model that takes prompts: a folder of diffusers, or one file of weights. */
@@ -139,7 +142,7 @@ const loraNames: Readonly<Record<string, LoraTarget>> = {
 async function loadAll(
   folder: PipelineFolder,
   modules: readonly (readonly [string, Module])[],
-  { variant, loras = [], file: single }: OpenOptions,
+  { variant, loras = [], file: single, tell = silent }: OpenOptions,
 ): Promise<void> {
   const open: { close(): void }[] = [];
   try {
@@ -166,13 +169,28 @@ async function loadAll(
       const merged: Readonly<Record<string, WeightSource>> = await mergeLora(models, lora, { scale });
       for (const [part, target] of targets) sources[part] = merged[target]!;
     }
-    for (const [part, module] of modules) await module.load(sources[part]!);
+    const total = modules.reduce((sum, [part]) => sum + sources[part]!.tensors.size, 0);
+    let read = 0;
+    const telling = (source: WeightSource) => watched(source, () => tell('Loading', ++read, total));
+    for (const [part, module] of modules) await module.load(telling(sources[part]!));
   } catch (error) {
     for (const [, module] of modules) module.dispose();
     throw error;
   } finally {
     for (const file of open) file.close();
   }
+}
+
+/** A source that says when a tensor of it is read. */
+function watched(source: WeightSource, onRead: () => void): WeightSource {
+  return {
+    name: source.name,
+    tensors: source.tensors,
+    read: (name) => {
+      onRead();
+      return source.read(name);
+    },
+  };
 }
 
 /** Pixels of a picture; diffusers' classes say 64 latent pixels where the file says nothing. */
