@@ -19,6 +19,7 @@ export {
 export {
   type AnyAutoencoder,
   autoencoderOf,
+  describeDiffusionModel,
   type ModelFolder,
   openAutoencoder,
   openClassifier,

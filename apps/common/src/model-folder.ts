@@ -35,10 +35,16 @@ export interface ModelFolder<Config, Model> {
 
 /** Opens a diffusion model: a model folder, or a run folder of the train app (whose model is in `model/`). */
 export async function openDiffusionModel(path: string): Promise<ModelFolder<DiffusionConfig, UNet>> {
+  const opened = describeDiffusionModel(path);
+  await loadWeights(opened.path, opened.model);
+  return opened;
+}
+
+/** A diffusion model as its configuration says, without its weights. */
+export function describeDiffusionModel(path: string): ModelFolder<DiffusionConfig, UNet> {
   const { folder, config } = openConfig(path, diffusionConfigSchema);
   const model = new UNet(config.network as unknown as UNetConfig);
   checkNetwork(folder, config, model.config.inChannels, model.config.classes, 1);
-  await loadWeights(folder, model);
   return { path: folder, config, model };
 }
 

@@ -1,6 +1,7 @@
 import { oneOf, realNumber, wholeNumber } from '@mezzotint/app';
 import { type SolverName, solvers } from '@mezzotint/schedulers';
 import { Command } from 'commander';
+import { type Prediction, predictions } from './latent/family.js';
 
 /** The flags of `sample`; what is left out comes from the configuration file, then from the model's own advice. */
 export interface SampleFlags {
@@ -31,7 +32,10 @@ export interface SampleFlags {
   readonly lora?: readonly string[];
   readonly variant?: string;
   readonly parts?: string;
+  readonly tokenizer?: string;
+  readonly prediction?: Prediction;
   readonly replay?: string;
+  readonly explain?: boolean;
 }
 
 const names = Object.keys(solvers) as SolverName[];
@@ -40,8 +44,8 @@ export function sampleCommand(): Command {
   return new Command('sample')
     .description('Samples images from a diffusion model into one PNG. The same seed gives the same PNG.')
     .option(
-      '--model <folder>',
-      'model folder, run folder of train, folder of diffusers or one file (Stable Diffusion 1, 2, XL)',
+      '--model <path>',
+      'model folder, run folder of train, folder of diffusers, or one .safetensors or .ckpt (Stable Diffusion 1, 2, XL)',
     )
     .option('--out <file>', 'the PNG to write (default: out/sample.png)')
     .option('--config <file>', 'JSON file with any of these settings, by the names of the flags; flags win')
@@ -81,7 +85,7 @@ export function sampleCommand(): Command {
       'how much of the image is made anew (default: 0.8, with a mask 1)',
       realNumber('--strength', 0, 1),
     )
-    .option('--refiner <folder>', 'the model that finishes the picture (SDXL)')
+    .option('--refiner <path>', 'the model that finishes the picture (SDXL), a folder or one file')
     .option(
       '--handover <share>',
       'share of the noise left to the refiner (default: 0.2)',
@@ -98,14 +102,29 @@ export function sampleCommand(): Command {
     ])
     .option(
       '--parts <folder>',
-      'folder of diffusers whose configurations and tokenizers fit a --model that is one file',
+      'for a --model that is one file: folder of diffusers with the parts that it lacks, and whose settings count',
+    )
+    .option(
+      '--tokenizer <path>',
+      "for a --model that is one file: folder or tokenizer.json with its words (default: beside it, else CLIP's)",
+    )
+    .option(
+      '--prediction <kind>',
+      'for a --model that is one file: epsilon or v (default: as the file looks)',
+      oneOf('--prediction', predictions),
     )
     .option('--variant <name>', "the part of the weight files' names that hubs put in, such as fp16")
     .option('--replay <picture>', 'make a picture of sample again, from the recipe in it')
+    .option(
+      '--explain',
+      'sample nothing: say key by key where each tensor of the model and of the LoRA files goes, and what does not fit',
+    )
     .option('--overwrite', 'replace an existing file')
     .addHelpText(
       'after',
       '\nExample:\n  pnpm sample --model models/digits --labels 0-9 --count 10 --guidance 2 --out digits.png' +
-        '\n  pnpm sample --model stable-diffusion-v1-5 --prompt "a cat in the snow" --seed 7 --out cat.png',
+        '\n  pnpm sample --model stable-diffusion-v1-5 --prompt "a cat in the snow" --seed 7 --out cat.png' +
+        '\n  pnpm sample --model v1-5-pruned-emaonly.safetensors --prompt "a cat in the snow" --out cat.png' +
+        '\n  pnpm sample --model v1-5-pruned-emaonly.safetensors --lora style.safetensors --explain',
     );
 }

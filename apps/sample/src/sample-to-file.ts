@@ -2,7 +2,8 @@ import { type CommandContext, prepareOutput } from '@mezzotint/app';
 import { InvalidArgumentError } from '@mezzotint/core';
 import { classesToFile } from './classes-to-file.js';
 import type { SampleFlags } from './command.js';
-import { takesPrompts } from './latent/open-folder.js';
+import { explainModel } from './explain/explain-model.js';
+import { takesPrompts } from './latent/open-model.js';
 import { picturesToFile } from './latent/pictures-to-file.js';
 import { readRecipe } from './latent/recipe.js';
 import { mergeSettings } from './settings.js';
@@ -11,6 +12,7 @@ import { mergeSettings } from './settings.js';
 export async function sampleToFile(flags: SampleFlags, context: CommandContext): Promise<void> {
   const recipe = flags.replay === undefined ? undefined : await readRecipe(flags.replay);
   const settings = mergeSettings(flags, recipe);
+  if (flags.explain) return explainModel(settings, context);
   const overwrite = flags.overwrite ?? false;
   prepareOutput(settings.out, overwrite);
   if (takesPrompts(settings.model)) {
@@ -21,7 +23,7 @@ export async function sampleToFile(flags: SampleFlags, context: CommandContext):
   if (settings.prompt !== undefined) {
     throw new InvalidArgumentError(
       '--prompt',
-      `${settings.model} takes --labels; prompts are for folders of diffusers`,
+      `${settings.model} takes --labels; prompts are for folders of diffusers and for single files`,
     );
   }
   return classesToFile(settings, context);

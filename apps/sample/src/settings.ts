@@ -3,6 +3,7 @@ import { InvalidArgumentError } from '@mezzotint/core';
 import { type SolverName, solvers } from '@mezzotint/schedulers';
 import { z } from 'zod';
 import type { SampleFlags } from './command.js';
+import { predictions } from './latent/family.js';
 import type { Recipe } from './latent/recipe.js';
 
 const fileSchema = z
@@ -32,6 +33,8 @@ const fileSchema = z
     lora: z.array(z.string()),
     variant: z.string(),
     parts: z.string(),
+    tokenizer: z.string(),
+    prediction: z.enum(predictions),
   })
   .partial();
 
@@ -53,17 +56,20 @@ function settingsOf({
   versions: _,
   model,
   parts,
+  tokenizer,
   refiner,
   image,
   mask,
   loras,
   ...recipe
 }: Recipe): Partial<SampleFlags> {
-  const { negative, strength, handover, solver, variant, ...plain } = recipe;
+  const { negative, strength, handover, solver, variant, prediction, ...plain } = recipe;
   return {
     ...plain,
     model: model.path,
     ...(parts && { parts: parts.path }),
+    ...(tokenizer && { tokenizer: tokenizer.path }),
+    ...(prediction !== null && { prediction }),
     ...(negative !== null && { negative }),
     ...(refiner && { refiner: refiner.path, handover }),
     ...(image && { image: image.path }),

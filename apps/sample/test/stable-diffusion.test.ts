@@ -9,7 +9,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { decodeLatents } from '../src/latent/decode.js';
 import type { LatentModel } from '../src/latent/latent-model.js';
-import { openPipelineFolder } from '../src/latent/open-folder.js';
+import { openLoaded } from '../src/latent/open-model.js';
 import { type LatentPlan, sampleLatents } from '../src/latent/sample-latents.js';
 
 interface Case {
@@ -61,7 +61,7 @@ beforeAll(async () => {
   for (const name of file.tensors.keys()) (golden as Record<string, unknown>)[name] = file.read(name);
   file.close();
   for (const name of ['tiny-sd', 'tiny-sdxl', 'tiny-sdxl-refiner'])
-    models[name] = await openPipelineFolder(fixture(name));
+    models[name] = await openLoaded({ path: fixture(name) });
 });
 afterAll(() => {
   for (const model of Object.values(models)) model.dispose();

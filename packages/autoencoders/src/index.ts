@@ -3,6 +3,7 @@ export { hingeDiscriminatorLoss, hingeGeneratorLoss } from './adversarial/hinge.
 export { PatchDiscriminator, type PatchDiscriminatorConfig } from './adversarial/patch-discriminator.js';
 export { Autoencoder } from './autoencoder.js';
 export { AutoencoderKL, type AutoencoderKLConfig, autoencoderKLFromDiffusers } from './autoencoder-kl.js';
+export { autoencoderKLFromShapes } from './autoencoder-kl-from-shapes.js';
 export type { CoderConfig } from './coder/config.js';
 export { type Gaussian, klToNormal, sampleGaussian } from './gaussian.js';
 export { type LatentScale, scaleLatents, unscaleLatents } from './latent-scale.js';

@@ -28,11 +28,12 @@ export {
   xavierUniform,
   zeros,
 } from './initializers.js';
-export { Module } from './module.js';
+export { Module, type WeightDifferences } from './module.js';
 export { Param, type ParamOptions } from './param.js';
 export type { ParamLayout } from './param-layout.js';
 export type { InputArgument, InputSpec, Preset } from './preset.js';
 export { deriveSeed } from './random/derive-seed.js';
 export { NumpyRandomState, type NumpyRandomStateSnapshot } from './random/numpy-random-state.js';
 export { TorchGenerator, type TorchGeneratorState } from './random/torch-generator.js';
+export { StateShapes } from './state-shapes.js';
 export { stepBoundary } from './step-boundary.js';

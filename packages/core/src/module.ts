@@ -4,6 +4,9 @@ import { Param } from './param.js';
 import { deriveSeed } from './random/derive-seed.js';
 import { TorchGenerator } from './random/torch-generator.js';
 
+/** Keys that weights lack, keys that a module has no place for, and tensors of another shape. */
+export type WeightDifferences = Pick<WeightsMismatchError, 'missing' | 'unexpected' | 'mismatched'>;
+
 /**
  * A plain class whose fields are its tree: the state dict is the walk over the fields in order. Arrays and plain
  * objects of modules become numbered or named levels (`time_embed.0.weight`); fields without parameters are skipped.
@@ -55,7 +58,10 @@ export abstract class Module {
   async load(weights: StateDict | WeightSource): Promise<this> {
     const source = asWeightSource(weights);
     const params = this.params();
-    this.#checkFit(source, params);
+    const { missing, unexpected, mismatched } = this.compare(source);
+    if (missing.length + unexpected.length + mismatched.length > 0) {
+      throw new WeightsMismatchError(this.constructor.name, missing, unexpected, mismatched);
+    }
     const staged: Staged[] = [];
     try {
       for (const [name, param] of params) {
@@ -81,19 +87,19 @@ export abstract class Module {
     for (const param of this.params().values()) param.dispose();
   }
 
-  #checkFit(source: WeightSource, params: ReadonlyMap<string, Param>): void {
-    const missing = [...params.keys()].filter((name) => !source.tensors.has(name));
-    const unexpected = [...source.tensors.keys()].filter((name) => !params.has(name));
+  /** How weights differ from what this module loads, by names and shapes alone. */
+  compare({ tensors }: Pick<WeightSource, 'tensors'>): WeightDifferences {
+    const params = this.params();
+    const missing = [...params.keys()].filter((name) => !tensors.has(name));
+    const unexpected = [...tensors.keys()].filter((name) => !params.has(name));
     const mismatched = [...params].flatMap(([name, param]) => {
-      const got = source.tensors.get(name)?.shape;
+      const got = tensors.get(name)?.shape;
       const expected = param.fileShape;
       return got === undefined || String(got) === String(expected)
         ? []
         : [{ name, expected: `[${expected.join(', ')}]`, got: `[${got.join(', ')}]` }];
     });
-    if (missing.length + unexpected.length + mismatched.length > 0) {
-      throw new WeightsMismatchError(this.constructor.name, missing, unexpected, mismatched);
-    }
+    return { missing, unexpected, mismatched };
   }
 }
 

@@ -1,5 +1,6 @@
 export { ClipModel, type ClipOutput } from './clip/clip.js';
 export type { ClipConfig, ClipTextConfig, ClipTowerConfig, ClipVisionConfig } from './clip/config.js';
+export { clipTextFromShapes } from './clip/from-shapes.js';
 export {
   clipFromTransformers,
   clipTextFromTransformers,
@@ -48,6 +49,7 @@ export type { T5EncoderConfig } from './t5/config.js';
 export { T5EncoderModel, type T5Inputs } from './t5/encoder.js';
 export { t5FromTransformers } from './t5/from-transformers.js';
 export { type ClipTokenizerFiles, type ClipTokenizerOptions, clipTokenizer } from './tokenizers/clip-tokenizer.js';
+export { clipVocabulary } from './tokenizers/clip-vocabulary.js';
 export { type TokenizerOptions, tokenizerOptionsFromTransformers } from './tokenizers/options.js';
 export { type T5TokenizerFiles, t5Tokenizer } from './tokenizers/t5-tokenizer.js';
 export { type PaddedIds, padIds, type TokenizedTexts, type Tokenizer, tokenize } from './tokenizers/tokenizer.js';

@@ -2,7 +2,13 @@ import { switchTo } from '@mezzotint/backend/testing';
 import { InvalidArgumentError, InvalidFileError } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, test } from 'vitest';
-import { clipTokenizer, t5Tokenizer, tokenize, tokenizerOptionsFromTransformers } from '../src/index.js';
+import {
+  clipTokenizer,
+  clipVocabulary,
+  t5Tokenizer,
+  tokenize,
+  tokenizerOptionsFromTransformers,
+} from '../src/index.js';
 import { readSentencePieceModel } from '../src/tokenizers/sentence-piece.js';
 import { readJson } from './support/golden.js';
 import { readBytes, tinyClipTokenizer } from './support/tokenizers.js';
@@ -206,4 +212,14 @@ describe('files that are not what they should be', () => {
     }
     expect(refused).toBeGreaterThan(1000);
   });
+});
+
+test('the published vocabulary: 1,000 strings give the ids of transformers, which had it from another source', async () => {
+  const tokenizer = clipTokenizer(await clipVocabulary());
+  const { ids } = readJson<{ ids: number[][] }>('clip-ids.json');
+  expect(ids).toHaveLength(rows.length);
+  expect(rows.filter(({ text }, i) => String(tokenizer.encode(text)) !== String(ids[i]))).toEqual([]);
+  expect(tokenizer).toMatchObject({ start: 49406, end: 49407, pad: 49407, maxLength: 77 });
+  expect(clipTokenizer(await clipVocabulary(), { pad: '!' }).pad).toBe(0);
+  expect(tokenizer.encode('a photo of a cat')).toEqual([320, 1125, 539, 320, 2368]); // As everybody's examples have it.
 });

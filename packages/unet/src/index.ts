@@ -6,6 +6,7 @@ export { UNet, type UNetInputs } from './adm/unet.js';
 export { UNet2D } from './diffusers/unet-2d.js';
 export { UNet2DCondition, type UNet2DConditionInputs } from './diffusers/unet-2d-condition.js';
 export { type UNet2DConditionConfig, unet2dConditionFromDiffusers } from './diffusers/unet-2d-condition-config.js';
+export { unet2dConditionFromShapes } from './diffusers/unet-2d-condition-from-shapes.js';
 export { type UNet2DConfig, unet2dFromDiffusers } from './diffusers/unet-2d-config.js';
 export {
   adm64,

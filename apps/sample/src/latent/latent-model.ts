@@ -60,6 +60,14 @@ export function latentModel(parts: LatentParts, origin: string): LatentModel {
   if (numbers !== 0 && numbers !== 5 && numbers !== 6) {
     problems.push(`the UNet takes ${numbers} numbers beside the pooled text; known are 6 (SDXL) and 5 (its refiner)`);
   }
+  for (const { encoder, tokenizer } of [first, second].filter((text) => text !== undefined)) {
+    const { vocabSize } = encoder.config;
+    const last = Math.max(tokenizer.start ?? 0, tokenizer.end, tokenizer.pad);
+    if (last >= vocabSize)
+      problems.push(
+        `the tokenizer has a token ${last}, the text encoder ${vocabSize} tokens: another tokenizer is needed`,
+      );
+  }
   if (problems.length > 0) throw new InvalidFileError(origin, problems.join('; '));
   const texts = [first, second].filter((text) => text !== undefined);
   const disposeText = () => {

@@ -4,12 +4,13 @@ import { perImageNoise } from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
 import { decodeLatents } from './decode.js';
 import type { LatentModel } from './latent-model.js';
-import { openPipelineFolder } from './open-folder.js';
+import { type ModelPlace, openLoaded, openModel } from './open-model.js';
 import { checkInputs, type Recipe } from './recipe.js';
-import { type PromptSettings, parseLora, recipeOf } from './recipe-of.js';
+import { type PromptSettings, recipeOf } from './recipe-of.js';
 import { type LatentPlan, sampleLatents } from './sample-latents.js';
 import type { StageReport, Tell } from './stages.js';
 import { readStartPicture } from './start-picture.js';
+import { loadModel, parseLora } from './unloaded.js';
 
 /** What is to be made: settings, and the recipe that they must keep to when a picture is made again. */
 export interface PictureOrder {
@@ -21,6 +22,8 @@ export interface PictureOrder {
 export interface MadePictures {
   readonly images: Uint8Array;
   readonly recipe: Recipe;
+  /** What a model in one file was taken for, and why; null where a folder said it. */
+  readonly taken: string | null;
   readonly seconds: number;
 }
 
@@ -40,8 +43,10 @@ export async function makePictures(
     signal.throwIfAborted();
   };
   const loras = (settings.lora ?? []).map(parseLora);
-  const { model: path, parts, variant } = settings;
-  const model = await openPipelineFolder(parts ?? path, { variant, loras, ...(parts && { file: path }), tell });
+  const { model: path, parts, variant, tokenizer, prediction } = settings;
+  const unloaded = await openModel({ path, parts, variant, tokenizer, prediction });
+  const { taken } = unloaded;
+  const model = await loadModel(unloaded, loras, tell);
   const versions = { tfjs: tf.version_core, [engine.name]: engine.version, node: process.versions.node };
   let recipe: Recipe;
   try {
@@ -53,7 +58,7 @@ export async function makePictures(
   }
   const started = performance.now();
   const images = await picturesOf(model, recipe, { tell, signal });
-  return { images, recipe, seconds: (performance.now() - started) / 1000 };
+  return { images, recipe, taken, seconds: (performance.now() - started) / 1000 };
 }
 
 /** The pictures of a recipe. Disposes the model; its refiner is opened after that. */
@@ -78,7 +83,7 @@ async function picturesOf(model: LatentModel, recipe: Recipe, hooks: RunHooks): 
     latents = await runModel(model, recipe, plans, seeds, hooks);
     if (refiner !== null) {
       model.dispose();
-      last = await openPipelineFolder(refiner.path, { variant: recipe.variant ?? undefined, tell });
+      last = await openLoaded(refinerPlace(refiner.path, recipe), [], tell);
       const plans = latents.map((latents) => ({ ...plan, from: { latents, share: handover } }));
       const refined = await runModel(last, recipe, plans, seeds, hooks);
       tf.dispose(latents);
@@ -94,6 +99,14 @@ async function picturesOf(model: LatentModel, recipe: Recipe, hooks: RunHooks): 
     last.dispose();
     tf.dispose([...latents, ...[start?.image, start?.mask].filter((t) => t !== undefined)]);
   }
+}
+
+/** Where the refiner of a recipe is. It is an SDXL, whose prediction and words are those of the base. */
+function refinerPlace(path: string, { variant, tokenizer, prediction }: Recipe): ModelPlace {
+  return {
+    ...{ path, variant: variant ?? undefined },
+    ...{ tokenizer: tokenizer?.path, prediction: prediction ?? undefined },
+  };
 }
 
 /** Image i of a recipe has the seed `seed + i`. */

@@ -1,55 +1,36 @@
-import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { AutoencoderKL, autoencoderKLFromDiffusers } from '@mezzotint/autoencoders';
-import { InvalidArgumentError, InvalidFileError, type Module, type WeightSource } from '@mezzotint/core';
+import { InvalidFileError, type Module } from '@mezzotint/core';
 import { samplerFromDiffusers } from '@mezzotint/schedulers';
 import {
   ClipTextModel,
   ClipTextModelWithProjection,
   clipTextFromTransformers,
-  clipTokenizer,
   type Tokenizer,
-  tokenizerOptionsFromTransformers,
 } from '@mezzotint/text-encoders';
 import { UNet2DCondition, unet2dConditionFromDiffusers } from '@mezzotint/unet';
-import { type LoraTarget, mergeLora, openComponent, openSingleFile } from '@mezzotint/weights';
+import { type Dropped, type FitOptions, openComponent, openSingleFile, type Translation } from '@mezzotint/weights';
 import { type PipelineFolder, readPipelineFolder, readWeights } from '@mezzotint/weights/node';
 import type { PictureSize } from './condition.js';
-import { type LatentModel, latentModel } from './latent-model.js';
-import { silent, type Tell } from './stages.js';
-
-/** A LoRA file and how strongly it counts. */
-export interface LoraFile {
-  readonly path: string;
-  readonly scale: number;
-}
+import { latentModel } from './latent-model.js';
+import { openTokenizer } from './open-tokenizer.js';
+import { readJson } from './text-files.js';
+import type { Part, PartName, UnloadedModel } from './unloaded.js';
 
 /** How a folder is opened. */
-export interface OpenOptions {
+export interface FolderOptions extends FitOptions {
   /** The part of the weight files' names that hubs put in, such as `fp16`. */
   readonly variant?: string | undefined;
-  readonly loras?: readonly LoraFile[];
   /** One file with the weights, in any layout; parts that it does not hold come from the folder. */
   readonly file?: string | undefined;
-  /** Told of each tensor that is read. */
-  readonly tell?: Tell;
 }
-
-/** Whether a path is a model that takes prompts: a folder of diffusers, or one file of weights. */
-export function takesPrompts(path: string): boolean {
-  return existsSync(join(path, 'model_index.json')) || statSync(path, { throwIfNoEntry: false })?.isFile() === true;
-}
-
-/** Longest JSON or text file of a folder that is read. */
-const MAX_TEXT_BYTES = 2 ** 26;
 
 /**
  * Opens a folder of diffusers with Stable Diffusion 1, 2, XL or XL's refiner.
  *
- * @throws InvalidFileError, InvalidArgumentError or WeightsMismatchError when it is another model, or a part is missing
- *   or does not fit
+ * @throws InvalidFileError or InvalidArgumentError when it is another model, or a part is missing
  */
-export async function openPipelineFolder(path: string, options: OpenOptions = {}): Promise<LatentModel> {
+export async function openFolder(path: string, options: FolderOptions = {}): Promise<UnloadedModel> {
   const folder = readPipelineFolder(path);
   if (folder === undefined) throw new InvalidFileError(path, 'has no model_index.json');
   checkParts(folder);
@@ -78,14 +59,14 @@ export async function openPipelineFolder(path: string, options: OpenOptions = {}
     },
     path,
   );
-  const modules: (readonly [string, Module])[] = [
+  const modules: (readonly [PartName, Module])[] = [
     ['unet', unet],
     ['vae', vae],
     ...(first ? [['text_encoder', first] as const] : []),
     ...(second ? [['text_encoder_2', second] as const] : []),
   ];
-  await loadAll(folder, modules, options);
-  return model;
+  const { parts, dropped, close } = await openParts(folder, modules, options);
+  return { model, parts, taken: null, dropped, close };
 }
 
 const known: Readonly<Record<string, readonly string[]>> = {
@@ -118,79 +99,44 @@ function textEncoder(folder: PipelineFolder, part: 'text_encoder' | 'text_encode
   return part === 'text_encoder' ? new ClipTextModel(config) : new ClipTextModelWithProjection(config);
 }
 
-function openTokenizer(folder: string): Tokenizer {
-  const settings = join(folder, 'tokenizer_config.json');
-  const special = join(folder, 'special_tokens_map.json');
-  const json = {
-    ...(existsSync(special) ? (readJson(special) as object) : {}),
-    ...(existsSync(settings) ? (readJson(settings) as object) : {}),
-  };
-  const vocab = join(folder, 'vocab.json');
-  const files = existsSync(vocab)
-    ? { vocab: readJson(vocab), merges: readText(join(folder, 'merges.txt')) }
-    : { tokenizerJson: readJson(join(folder, 'tokenizer.json')) };
-  return clipTokenizer(files, tokenizerOptionsFromTransformers(json));
-}
-
-/** What LoRA files call the parts. */
-const loraNames: Readonly<Record<string, LoraTarget>> = {
-  unet: 'denoiser',
-  text_encoder: 'text_encoder',
-  text_encoder_2: 'text_encoder_2',
-};
-
-async function loadAll(
+/** Opens the files of the parts; all are closed again when one is not what it should be. */
+async function openParts(
   folder: PipelineFolder,
-  modules: readonly (readonly [string, Module])[],
-  { variant, loras = [], file: single, tell = silent }: OpenOptions,
-): Promise<void> {
+  modules: readonly (readonly [PartName, Module])[],
+  { variant, file: single, report }: FolderOptions,
+): Promise<Pick<UnloadedModel, 'parts' | 'dropped' | 'close'>> {
   const open: { close(): void }[] = [];
+  const close = () => {
+    for (const file of open) file.close();
+  };
   try {
-    const sources: Record<string, WeightSource> = {};
+    const sources: Record<string, Translation> = {};
+    let dropped: readonly Dropped[] = [];
     if (single !== undefined) {
       const file = await readWeights(single);
       open.push(file);
-      for (const [part, { weights }] of openSingleFile(file).components) sources[part] = weights;
+      const opened = openSingleFile(file, { report });
+      dropped = opened.dropped;
+      for (const [part, { weights }] of opened.components) sources[part] = weights;
       const strange = Object.keys(sources).filter((part) => !modules.some(([name]) => name === part));
       if (strange.length > 0)
         throw new InvalidFileError(single, `holds ${strange.join(', ')}, which ${folder.path} has not`);
     }
-    for (const [part] of modules) {
-      if (part in sources) continue;
-      const file = await readWeights(folder.folderOf(part), variant === undefined ? {} : { variant });
-      open.push(file);
-      sources[part] = openComponent(file).weights;
+    const parts: Part[] = [];
+    for (const [name, module] of modules) {
+      if (!(name in sources)) {
+        const file = await readWeights(folder.folderOf(name), variant === undefined ? {} : { variant });
+        open.push(file);
+        const told = report && ((problem: string) => report(`${name}: ${problem}`));
+        sources[name] = openComponent(file, { report: told }).weights;
+      }
+      parts.push({ name, module, weights: sources[name]! });
     }
-    for (const { path, scale } of loras) {
-      const lora = await readWeights(path);
-      open.push(lora);
-      const targets = Object.entries(loraNames).filter(([part]) => part in sources);
-      const models = Object.fromEntries(targets.map(([part, target]) => [target, sources[part]!]));
-      const merged: Readonly<Record<string, WeightSource>> = await mergeLora(models, lora, { scale });
-      for (const [part, target] of targets) sources[part] = merged[target]!;
-    }
-    const total = modules.reduce((sum, [part]) => sum + sources[part]!.tensors.size, 0);
-    let read = 0;
-    const telling = (source: WeightSource) => watched(source, () => tell('Loading', ++read, total));
-    for (const [part, module] of modules) await module.load(telling(sources[part]!));
+    return { parts, dropped, close };
   } catch (error) {
-    for (const [, module] of modules) module.dispose();
+    close();
     throw error;
-  } finally {
-    for (const file of open) file.close();
   }
-}
-
-/** A source that says when a tensor of it is read. */
-function watched(source: WeightSource, onRead: () => void): WeightSource {
-  return {
-    name: source.name,
-    tensors: source.tensors,
-    read: (name) => {
-      onRead();
-      return source.read(name);
-    },
-  };
 }
 
 /** Pixels of a picture; diffusers' classes say 64 latent pixels where the file says nothing. */
@@ -203,23 +149,4 @@ function nativeSize(unet: unknown, factor: number): PictureSize {
 function settingOf(path: string, key: string): boolean {
   const index = readJson(join(path, 'model_index.json')) as Readonly<Record<string, unknown>>;
   return index[key] === true;
-}
-
-function readText(path: string): string {
-  const size = statSync(path, { throwIfNoEntry: false })?.size;
-  if (size === undefined) throw new InvalidArgumentError(path, 'no such file');
-  if (size > MAX_TEXT_BYTES) throw new InvalidFileError(path, `expected at most ${MAX_TEXT_BYTES} bytes, got ${size}`);
-  return readFileSync(path, 'utf8');
-}
-
-/** Strings, and the words that Python's json writes for numbers that are not finite (DPM-Solver's lambda_min_clipped). */
-const NUMBERS_OF_PYTHON = /"(?:[^"\\]|\\.)*"|-?Infinity|NaN/g;
-
-function readJson(path: string): unknown {
-  const text = readText(path);
-  try {
-    return JSON.parse(text.replaceAll(NUMBERS_OF_PYTHON, (token) => (token.startsWith('"') ? token : 'null')));
-  } catch (cause) {
-    throw new InvalidFileError(path, 'is not JSON', { cause });
-  }
 }

@@ -27,7 +27,7 @@ async function makeIn(
   const { engine } = worker;
   const { out, overwrite = false } = order.settings;
   const progress = stageProgress();
-  const { images, recipe, seconds } = await worker
+  const { images, recipe, taken, seconds } = await worker
     .run('makePictures', order, { signal, onReport: progress.update })
     .finally(progress.stop);
   const { count, height, width, columns, scale } = recipe;
@@ -37,6 +37,7 @@ async function makeIn(
   );
   signal.throwIfAborted();
   await writePng(out, grid, { overwrite, text: { [RECIPE_KEY]: JSON.stringify(recipe) } });
+  if (taken !== null) say(`Model: ${taken}`);
   say(`${count} picture${count === 1 ? '' : 's'} in ${seconds.toFixed(1)} s`);
   say(`Engine: ${engine.name} ${engine.version} (${engine.device})`);
   say(`Picture: ${resolve(out)}`);

@@ -1,10 +1,11 @@
-import { statSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { InvalidArgumentError } from '@mezzotint/core';
 import type { SampleSettings } from '../settings.js';
 import type { LatentModel } from './latent-model.js';
-import type { LoraFile } from './open-folder.js';
+import { isFile } from './open-model.js';
 import { inputOf, type Recipe } from './recipe.js';
 import { sizeOf } from './start-picture.js';
+import { type LoraFile, parseLora } from './unloaded.js';
 
 /** Share of the noise that the base leaves to the refiner. Podell et al. 2023. */
 const HANDOVER = 0.2;
@@ -32,6 +33,8 @@ export async function recipeOf(
     negative: settings.negative ?? null,
     model: inputOf(settings.model),
     parts: input(settings.parts),
+    tokenizer: input(settings.tokenizer),
+    prediction: settings.prediction ?? null,
     refiner: input(refiner),
     handover: refiner === undefined ? 0 : (settings.handover ?? HANDOVER),
     loras: loras.map(({ path, scale }) => ({ ...inputOf(path), scale })),
@@ -55,16 +58,10 @@ export async function recipeOf(
   };
 }
 
-/** Throws an InvalidArgumentError that names every flag that does not go with the others. */
-export function checkFlags({ model, parts, labels, image, mask, strength, refiner, handover }: SampleSettings): void {
-  const problems: string[] = [];
-  const isFile = statSync(model).isFile();
-  if (isFile && parts === undefined) {
-    problems.push(
-      '--parts: a model in one file needs a folder of diffusers that its configurations and tokenizers are from',
-    );
-  }
-  if (!isFile && parts !== undefined) problems.push('--parts: is for a --model that is one file');
+/** Throws an InvalidArgumentError that names every flag that does not go with the others, and every file that is not there. */
+export function checkFlags(settings: SampleSettings): void {
+  const { labels, image, mask, strength, refiner, handover } = settings;
+  const problems = fileProblems(settings);
   if (labels !== undefined) problems.push('--labels: this model takes a --prompt, not labels');
   if (image === undefined && mask !== undefined) problems.push('--mask: needs an --image that it is for');
   if (image === undefined && strength !== undefined) problems.push('--strength: needs an --image that it is for');
@@ -72,8 +69,31 @@ export function checkFlags({ model, parts, labels, image, mask, strength, refine
   if (problems.length > 0) throw new InvalidArgumentError('sample', problems);
 }
 
-/** `file` or `file:scale`. */
-export function parseLora(text: string): LoraFile {
-  const [, path, scale] = /^(.+?)(?::(-?\d*\.?\d+))?$/.exec(text) ?? [];
-  return { path: path ?? text, scale: scale === undefined ? 1 : Number(scale) };
+/** Throws an InvalidArgumentError that names every file that is not there, and every flag of files that does not go with the others. */
+export function checkFiles(settings: SampleSettings): void {
+  const problems = fileProblems(settings);
+  if (problems.length > 0) throw new InvalidArgumentError('sample', problems);
+}
+
+function fileProblems(settings: SampleSettings): string[] {
+  const { model, parts, image, mask, refiner, tokenizer, prediction, variant } = settings;
+  const problems: string[] = [];
+  for (const [flag, path] of Object.entries({ model, parts, image, mask, refiner, tokenizer })) {
+    if (path !== undefined && !existsSync(path)) problems.push(`--${flag}: ${path}: no such file or folder`);
+  }
+  for (const { path } of (settings.lora ?? []).map(parseLora)) {
+    if (!existsSync(path)) problems.push(`--lora: ${path}: no such file`);
+  }
+  if (problems.length > 0) return problems;
+  const single = isFile(model);
+  if (!single && parts !== undefined) problems.push('--parts: is for a --model that is one file');
+  for (const [flag, value] of Object.entries({ tokenizer, prediction })) {
+    if (value === undefined) continue;
+    if (!single) problems.push(`--${flag}: is for a --model that is one file; a folder has its own`);
+    else if (parts !== undefined) problems.push(`--${flag}: the folder of --parts says it`);
+  }
+  if (single && parts === undefined && variant !== undefined) {
+    problems.push('--variant: is for folders, whose files have such names');
+  }
+  return problems;
 }

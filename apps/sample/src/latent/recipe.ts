@@ -5,6 +5,7 @@ import { InvalidArgumentError, InvalidFileError } from '@mezzotint/core';
 import { readPngText } from '@mezzotint/data';
 import { type SolverName, solvers } from '@mezzotint/schedulers';
 import { z } from 'zod';
+import { predictions } from './family.js';
 
 const inputSchema = z.strictObject({ path: z.string(), hash: z.string() });
 
@@ -14,6 +15,8 @@ const recipeSchema = z.strictObject({
   negative: z.string().nullable(),
   model: inputSchema,
   parts: inputSchema.nullable(),
+  tokenizer: inputSchema.nullable().default(null),
+  prediction: z.enum(predictions).nullable().default(null),
   refiner: inputSchema.nullable(),
   handover: z.number(),
   loras: z.array(z.strictObject({ path: z.string(), hash: z.string(), scale: z.number() })),
@@ -94,8 +97,8 @@ export function checkInputs(then: Recipe, now: Recipe): void {
   throw new InvalidArgumentError('--replay', `not what they were when the picture was made: ${names}`);
 }
 
-function inputsOf({ model, parts, refiner, image, mask, loras }: Recipe): RecipeInput[] {
-  return [model, parts, refiner, image, mask, ...loras].filter((input) => input !== null);
+function inputsOf({ model, parts, tokenizer, refiner, image, mask, loras }: Recipe): RecipeInput[] {
+  return [model, parts, tokenizer, refiner, image, mask, ...loras].filter((input) => input !== null);
 }
 
 const END_BYTES = 2 ** 20;

@@ -4,7 +4,7 @@ import { type DitKeyMapOptions, ditKeyMap } from '../key-maps/dit.js';
 import { fluxKeyMap } from '../key-maps/flux.js';
 import { type KeyMap, type Side, same } from '../key-maps/key-map.js';
 import { sd3KeyMap } from '../key-maps/sd3.js';
-import { type Translation, translate } from '../key-maps/translate.js';
+import { type FitOptions, type Translation, translate } from '../key-maps/translate.js';
 import { unetKeyMap } from '../key-maps/unet.js';
 import { oldVaeKeyMap, vaeKeyMap } from '../key-maps/vae.js';
 import { type LayoutKind, type ModelKind, type Recognised, recognise } from './recognise.js';
@@ -16,7 +16,7 @@ export interface Component extends Recognised {
 }
 
 /** What a file does not say about a component. */
-export interface ComponentOptions extends DitKeyMapOptions {
+export interface ComponentOptions extends DitKeyMapOptions, FitOptions {
   /** CLIP text layers to keep (Stable Diffusion 2 uses 23 of 24). */
   readonly textLayers?: number;
 }
@@ -33,7 +33,7 @@ export function openComponent(source: WeightSource, options: ComponentOptions = 
     throw new InvalidArgumentError(source.name, `holds no known model; its first tensors are ${some || 'none'}`);
   }
   const { map, from } = wayHome(found, source, options);
-  return { ...found, weights: translate(source, map, from) };
+  return { ...found, weights: translate(source, map, from, options) };
 }
 
 interface Way {

@@ -11,7 +11,7 @@ const WHAT: Readonly<Record<Move['op'], string>> = {
 };
 
 /** Says for every tensor of a checkpoint where it went, or why it was not needed: one line each. */
-export function explain(checkpoint: Translation | SingleFile): string[] {
+export function explain(checkpoint: Pick<Translation, 'moves' | 'dropped'> | SingleFile): string[] {
   if ('moves' in checkpoint) return lines(checkpoint, '');
   return [
     ...[...checkpoint.components].flatMap(([name, { model, layout, weights }]) => [
@@ -22,7 +22,7 @@ export function explain(checkpoint: Translation | SingleFile): string[] {
   ];
 }
 
-function lines({ moves, dropped }: Translation, indent: string): string[] {
+function lines({ moves, dropped }: Pick<Translation, 'moves' | 'dropped'>, indent: string): string[] {
   return [
     ...moves.map(({ from, to, op }) => `${indent}${from.join(' + ')} -> ${to.join(' + ')}${WHAT[op]}`),
     ...dropped.map(({ name, why }) => `${indent}not used: ${name}: ${why}`),

@@ -1,5 +1,5 @@
 import { InvalidArgumentError, type WeightSource } from '@mezzotint/core';
-import type { Dropped } from '../key-maps/translate.js';
+import type { Dropped, FitOptions } from '../key-maps/translate.js';
 import { nameOfAverage } from './averaged-names.js';
 import { type Component, openComponent } from './component.js';
 import type { ModelKind } from './recognise.js';
@@ -17,7 +17,7 @@ export interface SingleFile {
 }
 
 /** Which weights are taken from a single file. */
-export interface OpenSingleFileOptions {
+export interface OpenSingleFileOptions extends FitOptions {
   /** The averaged denoiser (`model_ema.…`), true or false; when absent, only if there is no other. */
   readonly ema?: boolean;
 }
@@ -56,6 +56,7 @@ const UNUSED: readonly { readonly pattern: RegExp; readonly why: string }[] = [
     why: 'the noise schedule, which the scheduler computes',
   },
   { pattern: /^denoiser\.\w+$/, why: 'the noise schedule, which the scheduler computes' },
+  { pattern: /^(?:v_pred|ztsnr)$/, why: 'a mark that says how the model was trained' },
   { pattern: /^scale_factor$/, why: 'the scale of the latents, which the configuration says' },
   { pattern: /^model_ema\.(?:decay|num_updates)$/, why: 'the state of the averaging' },
   { pattern: /^first_stage_model\.(?:loss|model_ema)\./, why: 'needed to train the autoencoder only' },
@@ -70,7 +71,7 @@ export function openSingleFile(source: WeightSource, options: OpenSingleFileOpti
   const names = [...source.tensors.keys()];
   const places = PLACES.filter(({ prefix }) => names.some((name) => name.startsWith(prefix)));
   const hasAverage = names.some((name) => name.startsWith(AVERAGE) && unusedBecause(name) === undefined);
-  if (places.length === 0 && !hasAverage) return bareDenoiser(source);
+  if (places.length === 0 && !hasAverage) return bareDenoiser(source, options);
   const ema = options.ema ?? !names.some((name) => name.startsWith(DENOISER));
   if (ema && !hasAverage)
     throw new InvalidArgumentError(source.name, 'has no averaged weights (model_ema.…); ask for the others');
@@ -78,7 +79,8 @@ export function openSingleFile(source: WeightSource, options: OpenSingleFileOpti
   const components = new Map<ComponentName, Component>();
   const add = (weights: WeightSource, { component, textLayers }: Place) => {
     const layers = textLayers !== undefined && isDeeper(weights, textLayers) ? { textLayers } : {};
-    const opened = openComponent(weights, layers);
+    const report = options.report && ((problem: string) => options.report!(`${component}: ${problem}`));
+    const opened = openComponent(weights, { ...layers, report });
     const name = component === 'unet' && TRANSFORMERS.has(opened.model) ? 'transformer' : component;
     if (components.has(name)) throw new InvalidArgumentError(source.name, `holds two models for ${name}`);
     components.set(name, opened);
@@ -88,11 +90,11 @@ export function openSingleFile(source: WeightSource, options: OpenSingleFileOpti
     if (ema && place.prefix === DENOISER) continue;
     add(withoutPrefix(usedOnly(source), place.prefix), place);
   }
-  return { name: source.name, components, dropped: leftovers(source, places, ema) };
+  return { name: source.name, components, dropped: leftovers(source, places, ema, options) };
 }
 
-function bareDenoiser(source: WeightSource): SingleFile {
-  const opened = openComponent(source);
+function bareDenoiser(source: WeightSource, { report }: FitOptions): SingleFile {
+  const opened = openComponent(source, { report });
   const names: Partial<Record<ModelKind, ComponentName>> = {
     'kl-vae': 'vae',
     'vq-vae': 'vae',
@@ -140,7 +142,7 @@ function isDeeper(weights: WeightSource, layers: number): boolean {
 }
 
 /** What no component took: all of it must be known to be unused. */
-function leftovers(source: WeightSource, places: readonly Place[], ema: boolean): Dropped[] {
+function leftovers(source: WeightSource, places: readonly Place[], ema: boolean, { report }: FitOptions): Dropped[] {
   const dropped: Dropped[] = [];
   const strange: string[] = [];
   for (const name of source.tensors.keys()) {
@@ -151,11 +153,13 @@ function leftovers(source: WeightSource, places: readonly Place[], ema: boolean)
     if (why !== undefined) dropped.push({ name, why });
     else if (!name.startsWith(AVERAGE) && !places.some(({ prefix }) => name.startsWith(prefix))) strange.push(name);
   }
-  if (strange.length > 0) {
-    const shown = strange.slice(0, 40).map((name) => `${name}: belongs to no known model`);
+  const problems = strange.map((name) => `${name}: belongs to no known model`);
+  if (report !== undefined) for (const problem of problems) report(problem);
+  else if (problems.length > 0) {
+    const shown = problems.slice(0, 40);
     throw new InvalidArgumentError(
       source.name,
-      strange.length > 40 ? [...shown, `… and ${strange.length - 40} more`] : shown,
+      problems.length > 40 ? [...shown, `… and ${problems.length - 40} more`] : shown,
     );
   }
   return dropped;

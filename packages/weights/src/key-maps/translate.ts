@@ -23,13 +23,19 @@ export interface Translation extends WeightSource {
   readonly dropped: readonly Dropped[];
 }
 
+/** What is done about what does not fit. */
+export interface FitOptions {
+  /** Told of each tensor that does not fit, in the place of the error; what does fit is used. */
+  readonly report?: ((problem: string) => void) | undefined;
+}
+
 type Shapes = WeightSource['tensors'];
 
 /**
  * Shows a checkpoint of one layout as one of the other. Strict: throws an InvalidArgumentError that lists every tensor
  * without a place, every fused tensor with a part missing and every shape that cannot be converted.
  */
-export function translate(source: WeightSource, map: KeyMap, from: Side): Translation {
+export function translate(source: WeightSource, map: KeyMap, from: Side, { report }: FitOptions = {}): Translation {
   const { groups, dropped, unplaced } = place(source.tensors, map, from);
   const problems = unplaced.map((name) => `${name}: has no place in this layout`);
   const moves: Move[] = [];
@@ -49,7 +55,9 @@ export function translate(source: WeightSource, map: KeyMap, from: Side): Transl
   for (const { name, side, shape, make } of map.made ?? []) {
     if (side !== from) results.set(name, { shape, dtype: 'F32', make: async () => ({ shape, data: make() }) });
   }
-  if (problems.length > 0) throw new InvalidArgumentError(`${source.name} does not fit ${map.name}`, shorten(problems));
+  if (report !== undefined) for (const problem of problems) report(problem);
+  else if (problems.length > 0)
+    throw new InvalidArgumentError(`${source.name} does not fit ${map.name}`, shorten(problems));
   return {
     name: source.name,
     tensors: new Map([...results].map(([name, { shape, dtype }]) => [name, { shape, dtype }])),

@@ -3,7 +3,7 @@ import { recognise } from '../checkpoint/recognise.js';
 import { fluxKeyMap } from '../key-maps/flux.js';
 import type { KeyMap, Side } from '../key-maps/key-map.js';
 import { sd3KeyMap } from '../key-maps/sd3.js';
-import { translate } from '../key-maps/translate.js';
+import { type FitOptions, translate } from '../key-maps/translate.js';
 import { unetKeyMap } from '../key-maps/unet.js';
 import { type LoraLayer, type LoraTarget, parseLora } from './parse.js';
 
@@ -72,11 +72,18 @@ interface Layout {
   back(view: WeightSource): WeightSource;
   /** The weight that each layer changes. */
   readonly homes: ReadonlyMap<LoraLayer, string>;
+  /** What the model itself calls a weight of the view. */
+  ownName(name: string): string;
 }
 
 /** The model's own layout or the other one that it is published in, whichever more layers find their home in. */
 function bestLayout(source: WeightSource, layers: readonly LoraLayer[]): Layout {
-  const own: Layout = { view: source, back: (view) => view, homes: findHomes(source, layers) };
+  const own: Layout = {
+    view: source,
+    back: (view) => view,
+    homes: findHomes(source, layers),
+    ownName: (name) => name,
+  };
   if (own.homes.size === layers.length) return own;
   const other = otherLayout(source);
   if (other === undefined) return own;
@@ -85,7 +92,8 @@ function bestLayout(source: WeightSource, layers: readonly LoraLayer[]): Layout 
   const opposite = side === 'left' ? 'right' : 'left';
   const back = (changed: WeightSource) => translate(changed, keyMap(changed.tensors.keys(), opposite), opposite);
   const homes = findHomes(view, layers);
-  return homes.size > own.homes.size ? { view, back, homes } : own;
+  const ownName = (name: string) => view.moves.find(({ to }) => to.includes(name))?.from.join(' + ') ?? name;
+  return homes.size > own.homes.size ? { view, back, homes, ownName } : own;
 }
 
 interface OtherLayout {
@@ -150,6 +158,40 @@ function spellings({ layer }: LoraLayer): string[] {
   return [plain, `${plain}.0`, text, `text_model.${plain}`];
 }
 
+/** Where a layer of a LoRA file goes. */
+export interface LoraHome extends LoraLayer {
+  /** The weight that it changes, as the model itself calls it; undefined when it has no home. */
+  readonly home: string | undefined;
+  /** The rank of the change. */
+  readonly rank: number;
+  /** Why it cannot be merged; undefined when it can. */
+  readonly problem: string | undefined;
+}
+
+/**
+ * Finds the home of every layer of a LoRA file by names and shapes; nothing is merged, no tensor is read. Tensors of another
+ * kind are told to `report`, or an InvalidFileError.
+ */
+export function findLoraHomes(models: LoraModels, lora: WeightSource, options: FitOptions = {}): LoraHome[] {
+  const layers = parseLora(lora, options);
+  return [...new Set(layers.map(({ target }) => target))].flatMap((target) => {
+    const source = models[target];
+    const own = layers.filter((layer) => layer.target === target);
+    const layout = source && bestLayout(source, own);
+    return own.map((layer) => {
+      const home = layout?.homes.get(layer);
+      const rank = lora.tensors.get(layer.down)!.shape[0] ?? 0;
+      const problem =
+        layout === undefined
+          ? `is for ${target}, which the model has not`
+          : home === undefined
+            ? 'finds no home'
+            : misfit(lora, layer, layout.view.tensors.get(home)!.shape);
+      return { ...layer, home: home && layout!.ownName(home), rank, problem };
+    });
+  });
+}
+
 interface Delta {
   readonly layer: LoraLayer;
   readonly rank: number;
@@ -157,13 +199,8 @@ interface Delta {
   readonly strength: number;
 }
 
-/** Checks a layer's matrices against the weight `[out, …]`: up has out rank elements, down rank times the rest. */
-async function readDelta(
-  lora: WeightSource,
-  layer: LoraLayer,
-  weight: readonly number[],
-  defaultAlpha: number | undefined,
-): Promise<Delta | string> {
+/** What is wrong with a layer's matrices for the weight `[out, …]`: up has out rank elements, down rank times the rest. */
+function misfit(lora: WeightSource, layer: LoraLayer, weight: readonly number[]): string | undefined {
   const down = lora.tensors.get(layer.down)!.shape;
   const up = lora.tensors.get(layer.up)!.shape;
   const rank = down[0] ?? 0;
@@ -172,6 +209,19 @@ async function readDelta(
   if (rank === 0 || weight.length < 2 || !upIsFlat || up[0] !== weight[0] || sizeOf(down) !== rank * inputs) {
     return `has down [${down}] and up [${up}], which do not fit [${weight}]`;
   }
+  return undefined;
+}
+
+/** A layer's change of a weight, or why it does not fit. */
+async function readDelta(
+  lora: WeightSource,
+  layer: LoraLayer,
+  weight: readonly number[],
+  defaultAlpha: number | undefined,
+): Promise<Delta | string> {
+  const problem = misfit(lora, layer, weight);
+  if (problem !== undefined) return problem;
+  const rank = lora.tensors.get(layer.down)!.shape[0]!;
   const own = layer.alpha === undefined ? undefined : (await lora.read(layer.alpha)).data[0];
   const alpha = own ?? defaultAlpha ?? rank;
   if (!Number.isFinite(alpha)) return `has alpha ${alpha}`;

@@ -1,4 +1,5 @@
 import { InvalidFileError, type WeightSource } from '@mezzotint/core';
+import type { FitOptions } from '../key-maps/translate.js';
 
 /** Models that LoRA files change. */
 export type LoraTarget = 'denoiser' | 'text_encoder' | 'text_encoder_2' | 'text_encoder_3';
@@ -50,9 +51,9 @@ const BEGINNINGS: readonly (readonly [string, LoraTarget])[] = [
 
 /**
  * Reads the names of a LoRA file (kohya, diffusers, peft, ComfyUI). Throws an InvalidFileError that lists every tensor
- * of another kind (LoHa, LoKr, DoRA, full differences) and every half of a pair: nothing is skipped.
+ * of another kind (LoHa, LoKr, DoRA, full differences) and every half of a pair, or tells `report`: nothing is skipped.
  */
-export function parseLora(lora: WeightSource): LoraLayer[] {
+export function parseLora(lora: WeightSource, { report }: FitOptions = {}): LoraLayer[] {
   const found = new Map<string, { -readonly [K in 'down' | 'up' | 'alpha']?: string }>();
   const strange: string[] = [];
   for (const name of lora.tensors.keys()) {
@@ -77,13 +78,14 @@ export function parseLora(lora: WeightSource): LoraLayer[] {
     const layer = full.slice(beginning?.[0].length ?? 0);
     layers.push({ target: beginning?.[1] ?? 'denoiser', layer, down, up, ...(alpha === undefined ? {} : { alpha }) });
   }
-  if (strange.length > 0) {
+  if (report !== undefined) for (const problem of strange) report(problem);
+  else if (strange.length > 0) {
     const shown = strange.slice(0, 20).join('; ');
     throw new InvalidFileError(
       lora.name,
       `cannot be merged: ${shown}${strange.length > 20 ? `; … and ${strange.length - 20} more` : ''}`,
     );
   }
-  if (layers.length === 0) throw new InvalidFileError(lora.name, 'holds no LoRA layers');
+  if (layers.length === 0 && strange.length === 0) throw new InvalidFileError(lora.name, 'holds no LoRA layers');
   return layers;
 }

@@ -1,0 +1,105 @@
+import { InvalidArgumentError, type Module, type WeightSource } from '@mezzotint/core';
+import { type Dropped, type LoraTarget, mergeLora, type Translation } from '@mezzotint/weights';
+import { readWeights } from '@mezzotint/weights/node';
+import type { LatentModel } from './latent-model.js';
+import { silent, type Tell } from './stages.js';
+
+/** Parts of a model that have weights, by the names of diffusers' folders. */
+export type PartName = 'unet' | 'vae' | 'text_encoder' | 'text_encoder_2';
+
+/** A part of a model, and where its weights are. */
+export interface Part {
+  readonly name: PartName;
+  readonly module: Module;
+  /** Its tensors, and where in the file each came from. */
+  readonly weights: Translation;
+}
+
+/** A model whose files are open, but not read beyond their headers. */
+export interface UnloadedModel {
+  readonly model: LatentModel;
+  readonly parts: readonly Part[];
+  /** What a file without configurations was taken for, and why, in a line for people; null where a folder said it. */
+  readonly taken: string | null;
+  /** Tensors of one file that belong to no part. */
+  readonly dropped: readonly Dropped[];
+  /** Closes the files. */
+  close(): void;
+}
+
+/** A LoRA file and how strongly it counts. */
+export interface LoraFile {
+  readonly path: string;
+  readonly scale: number;
+}
+
+/** What LoRA files call the parts. */
+export const loraNames: Readonly<Record<PartName, LoraTarget | null>> = {
+  unet: 'denoiser',
+  vae: null,
+  text_encoder: 'text_encoder',
+  text_encoder_2: 'text_encoder_2',
+};
+
+/**
+ * Reads the weights, with LoRA files merged into them, and closes the files; a model of which a part could not be loaded
+ * is disposed.
+ *
+ * @throws InvalidArgumentError, InvalidFileError or WeightsMismatchError when a file does not fit
+ */
+export async function loadModel(
+  { model, parts, close }: UnloadedModel,
+  loras: readonly LoraFile[],
+  tell: Tell = silent,
+): Promise<LatentModel> {
+  const open: { close(): void }[] = [{ close }];
+  try {
+    let sources: Partial<Record<PartName, WeightSource>> = {};
+    for (const { name, weights } of parts) sources[name] = weights;
+    for (const { path, scale } of loras) {
+      const lora = await readWeights(path);
+      open.push(lora);
+      sources = await merged(sources, lora, scale);
+    }
+    const total = parts.reduce((sum, { module }) => sum + module.params().size, 0);
+    let read = 0;
+    const telling = (source: WeightSource) => watched(source, () => tell('Loading', ++read, total));
+    for (const { name, module } of parts) await module.load(telling(sources[name]!));
+    return model;
+  } catch (error) {
+    model.dispose();
+    throw error;
+  } finally {
+    for (const file of open) file.close();
+  }
+}
+
+async function merged(
+  sources: Partial<Record<PartName, WeightSource>>,
+  lora: WeightSource,
+  scale: number,
+): Promise<Partial<Record<PartName, WeightSource>>> {
+  const targets = (Object.keys(sources) as PartName[]).filter((part) => loraNames[part] !== null);
+  const models = Object.fromEntries(targets.map((part) => [loraNames[part]!, sources[part]!]));
+  const changed: Readonly<Record<string, WeightSource>> = await mergeLora(models, lora, { scale });
+  return { ...sources, ...Object.fromEntries(targets.map((part) => [part, changed[loraNames[part]!]!])) };
+}
+
+/** A source that says when a tensor of it is read. */
+function watched(source: WeightSource, onRead: () => void): WeightSource {
+  return {
+    name: source.name,
+    tensors: source.tensors,
+    read: (name) => {
+      onRead();
+      return source.read(name);
+    },
+  };
+}
+
+/** `file` or `file:scale`. */
+export function parseLora(text: string): LoraFile {
+  const [, path, scale] = /^(.+?)(?::(-?\d*\.?\d+))?$/.exec(text) ?? [];
+  if (path === undefined) throw new InvalidArgumentError('--lora', `expected file or file:scale, got '${text}'`);
+  return { path, scale: scale === undefined ? 1 : Number(scale) };
+}
