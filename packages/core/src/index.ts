@@ -1,3 +1,13 @@
+export {
+  choiceProblems,
+  countProblems,
+  imageProblems,
+  isCount,
+  labelProblems,
+  positiveProblems,
+  throwIf,
+  timeProblems,
+} from './checks.js';
 export { describe, type ModelCost, type ModuleCost } from './cost/describe.js';
 export type {
   Denoiser,
@@ -31,6 +41,7 @@ export {
 export { Module, type WeightDifferences } from './module.js';
 export { Param, type ParamOptions } from './param.js';
 export type { ParamLayout } from './param-layout.js';
+export { type PositionTableOptions, positionTable } from './position-table.js';
 export type { InputArgument, InputSpec, Preset } from './preset.js';
 export { deriveSeed } from './random/derive-seed.js';
 export { NumpyRandomState, type NumpyRandomStateSnapshot } from './random/numpy-random-state.js';

@@ -8,14 +8,18 @@ export {
 } from './modules/fourier-embedding.js';
 export { Linear, type LinearOptions } from './modules/linear.js';
 export { GroupNorm, LayerNorm, type NormOptions, RmsNorm } from './modules/norms.js';
+export { PatchEmbed, type PatchEmbedOptions } from './modules/patch-embed.js';
 export { type AttentionOptions, attention } from './ops/attention.js';
 export { type Conv2dOptions, conv2d, type Padding } from './ops/conv2d.js';
 export { dropout } from './ops/dropout.js';
 export { embeddingLookup } from './ops/embedding-lookup.js';
 export { type GeluKind, gelu } from './ops/gelu.js';
 export { type GroupNormOptions, groupNorm } from './ops/group-norm.js';
+export { joinHeads, splitHeads } from './ops/heads.js';
 export { type LayerNormOptions, layerNorm } from './ops/layer-norm.js';
 export { linear } from './ops/linear.js';
+export { modulate } from './ops/modulate.js';
+export { patchify, unpatchify } from './ops/patchify.js';
 export { resizeBilinear } from './ops/resize-bilinear.js';
 export { type RmsNormOptions, rmsNorm } from './ops/rms-norm.js';
 export { silu } from './ops/silu.js';

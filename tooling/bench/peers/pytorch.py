@@ -32,6 +32,18 @@ NETWORKS = {
     "digits": dict(size=28, inputs=1, outputs=1, width=32, mults=[0.5, 1, 2], blocks=1, attention={4}, head=32, groups=8, classes=11, conv=False, batch=64),
 }
 
+DITS = {
+    "dit-s4": dict(size=32, patch=4, channels=4, width=384, depth=12, heads=6, classes=1000, batch=8),
+    "dit-xl2": dict(size=32, patch=2, channels=4, width=1152, depth=28, heads=16, classes=1000, batch=1),
+}
+
+
+def waves(t, width):
+    """Cosines and sines of the times, [N, width]. DDPM, appendix B."""
+    half = width // 2
+    angles = t[:, None] * torch.exp(-math.log(10000) * torch.arange(half) / half)
+    return torch.cat([angles.cos(), angles.sin()], dim=1)
+
 
 class Block(nn.Module):
     """Residual block with GroupNorm(h) (1 + scale) + shift. Dhariwal and Nichol 2021, section 3."""
@@ -108,9 +120,7 @@ class UNet(nn.Module):
         self.out = nn.Sequential(nn.GroupNorm(groups, c), nn.SiLU(), nn.Conv2d(c, outputs, 3, padding=1))
 
     def forward(self, x, t, labels):
-        half = self.width // 2
-        angles = t[:, None] * torch.exp(-math.log(10000) * torch.arange(half) / half)
-        emb = self.time(torch.cat([angles.cos(), angles.sin()], dim=1))
+        emb = self.time(waves(t, self.width))
         if self.label is not None:
             emb = emb + self.label(labels)
         emb = F.silu(emb)
@@ -129,13 +139,62 @@ class UNet(nn.Module):
         return self.out(h)
 
 
+class AdaptiveBlock(nn.Module):
+    """Transformer block whose norms are modulated and whose branches are gated by the condition (adaLN-Zero).
+    Peebles and Xie 2022, section 3.2."""
+
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
+        self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width))
+        self.condition = nn.Linear(width, 6 * width)
+
+    def attention(self, x):
+        n, tokens, width = x.shape
+        q, k, v = self.qkv(x).view(n, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, tokens, width))
+
+    def forward(self, x, c):
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.condition(c)[:, None].chunk(6, dim=2)
+        x = x + gate1 * self.attention(self.norm(x) * (1 + scale1) + shift1)
+        return x + gate2 * self.mlp(self.norm(x) * (1 + scale2) + shift2)
+
+
+class DiT(nn.Module):
+    """Peebles and Xie 2022. Positions are random here: their values take no time."""
+
+    def __init__(self, size, patch, channels, width, depth, heads, classes, batch):
+        super().__init__()
+        self.patch, self.side, self.outputs = patch, size // patch, 2 * channels
+        self.first = nn.Conv2d(channels, width, patch, stride=patch)
+        self.positions = nn.Parameter(torch.randn(1, self.side**2, width), requires_grad=False)
+        self.time = nn.Sequential(nn.Linear(256, width), nn.SiLU(), nn.Linear(width, width))
+        self.label = nn.Embedding(classes + 1, width)
+        self.blocks = nn.ModuleList(AdaptiveBlock(width, heads) for _ in range(depth))
+        self.norm = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
+        self.condition, self.last = nn.Linear(width, 2 * width), nn.Linear(width, patch * patch * self.outputs)
+
+    def forward(self, x, t, labels):
+        c = F.silu(self.time(waves(t, 256)) + self.label(labels))
+        h = self.first(x).flatten(2).transpose(1, 2) + self.positions
+        for block in self.blocks:
+            h = block(h, c)
+        shift, scale = self.condition(c)[:, None].chunk(2, dim=2)
+        h = self.last(self.norm(h) * (1 + scale) + shift)
+        n, side, p = len(x), self.side, self.patch
+        return h.view(n, side, side, p, p, self.outputs).permute(0, 5, 1, 3, 2, 4).reshape(n, self.outputs, side * p, side * p)
+
+
 def own(name):
-    """One of our small networks, which also trains."""
-    config = NETWORKS[name]
-    net = UNet(**config)
-    x = torch.randn(config["batch"], config["inputs"], config["size"], config["size"])
-    t = torch.linspace(1, 999, config["batch"])
-    labels = torch.zeros(config["batch"], dtype=torch.long)
+    """One of the networks written here."""
+    config = NETWORKS.get(name) or DITS[name]
+    net = (UNet if name in NETWORKS else DiT)(**config)
+    batch, size = config["batch"], config["size"]
+    x = torch.randn(batch, config["channels" if name in DITS else "inputs"], size, size)
+    t = torch.linspace(1, 999, batch)
+    labels = torch.zeros(batch, dtype=torch.long)
     return net, lambda: net(x, t, labels)
 
 
@@ -165,7 +224,7 @@ name, job = sys.argv[1:]
 if job == "matmul":
     matrices = torch.randn(2, MATMUL_SIZE, MATMUL_SIZE)
 else:
-    net, run = (own if name in NETWORKS else from_diffusers)(name)
+    net, run = (own if name in NETWORKS or name in DITS else from_diffusers)(name)
 if job == "train":
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4, weight_decay=0.01)
 

@@ -1,5 +1,6 @@
 import { AutoencoderKL, presets as autoencoders } from '@mezzotint/autoencoders';
 import { describe, type InputSpec, type ModelCost, type Module } from '@mezzotint/core';
+import { DiT, presets as dits } from '@mezzotint/dit';
 import { UNet, UNet2DCondition, presets as unets } from '@mezzotint/unet';
 import * as tf from '@tensorflow/tfjs-core';
 
@@ -30,6 +31,8 @@ const fast = ['tensorflow', 'onnxruntime'];
 export const networks = {
   unet: admUNet('bench-unet', 'ADM UNet, 6.95 M parameters, 8x32x32x3', 8, all),
   digits: admUNet('digits', 'the digits UNet, 0.74 M parameters, 64x28x28x1', 64, all),
+  'dit-s4': dit('dit-s-4', 'DiT-S/4, 32.9 M parameters, 8x32x32x4', 8, true),
+  'dit-xl2': dit('dit-xl-2', 'DiT-XL/2, 675 M random parameters, 1x32x32x4', 1, false),
   sd15: network({
     about: "Stable Diffusion 1.5's UNet, 860 M random parameters, 1x64x64x4, 77 tokens",
     trains: false,
@@ -78,6 +81,21 @@ function admUNet(preset: string, about: string, batch: number, engines: readonly
     inputs: [{ shape: [batch, imageSize, imageSize, inChannels] }, { shape: [batch] }, ...labels],
     run: (model, [x, time, labels]) =>
       model.forward(x as tf.Tensor4D, time as tf.Tensor1D, labels ? { labels: labels as tf.Tensor1D } : {}),
+  });
+}
+
+function dit(preset: string, about: string, batch: number, trains: boolean): BenchNetwork {
+  const build = () => buildPreset(dits, preset, DiT);
+  const { imageSize, inChannels } = build().config;
+  return network({
+    ...{ about, trains, engines: trains ? all : fast, build },
+    inputs: [
+      { shape: [batch, imageSize, imageSize, inChannels] },
+      { shape: [batch] },
+      { shape: [batch], dtype: 'int32' },
+    ],
+    run: (model, [x, time, labels]) =>
+      model.forward(x as tf.Tensor4D, time as tf.Tensor1D, { labels: labels as tf.Tensor1D }),
   });
 }
 

@@ -1,5 +1,6 @@
 import { presets as autoencoders } from '@mezzotint/autoencoders';
 import { MezzotintError, type Preset } from '@mezzotint/core';
+import { presets as dit } from '@mezzotint/dit';
 import { presets as textEncoders } from '@mezzotint/text-encoders';
 import { presets as unet } from '@mezzotint/unet';
 import { nearest } from './nearest.js';
@@ -13,6 +14,7 @@ export interface Listed {
 const packages: Readonly<Record<string, readonly Preset[]>> = {
   '@mezzotint/autoencoders': autoencoders,
   '@mezzotint/unet': unet,
+  '@mezzotint/dit': dit,
   '@mezzotint/text-encoders': textEncoders,
 };
 

@@ -7,6 +7,8 @@ export interface LinearOptions {
   readonly bias?: boolean;
   /** Of weight and bias; PyTorch's U(-1/sqrt(in), 1/sqrt(in)) when absent, `zeros` for a zero module. */
   readonly init?: Initializer;
+  /** Of the bias where it differs from `init`. */
+  readonly biasInit?: Initializer;
 }
 
 /** y = x W^T + b. State: `weight` `[out, in]`, `bias` `[out]`. */
@@ -17,11 +19,11 @@ export class Linear extends Module {
   constructor(
     inputs: number,
     outputs: number,
-    { bias = true, init = uniform(1 / Math.sqrt(inputs)) }: LinearOptions = {},
+    { bias = true, init = uniform(1 / Math.sqrt(inputs)), biasInit = init }: LinearOptions = {},
   ) {
     super();
     this.weight = new Param([outputs, inputs], { init });
-    this.bias = bias ? new Param([outputs], { init }) : null;
+    this.bias = bias ? new Param([outputs], { init: biasInit }) : null;
   }
 
   /** x `[..., in]` -> `[..., out]`. */
