@@ -187,7 +187,7 @@ export class OnnxRuntimeBackend extends tf.KernelBackend {
 
   override readSync(dataId: object): Values {
     const entry = this.#data.get(dataId);
-    if (entry.kind === 'strings') return [...entry.strings];
+    if (entry.kind === 'strings') return entry.strings.slice();
     if (entry.kind === 'complex') {
       return tf.backend_util.mergeRealAndImagArrays(
         this.readSync(entry.real.dataId) as Float32Array,

@@ -108,7 +108,10 @@ export const convolutionKernels: readonly KernelConfig[] = [
     const shape = first ? TO_NHWC.map((axis) => attributes.inputShape[axis]!) : attributes.inputShape;
     const gradient = first ? transposeValue(tracer, dy, TO_NHWC) : dy;
     const where = geometry(tracer.kernel, shape, filter.shape, attributes, { output: gradient.shape });
-    if (where === undefined) return undefined;
+    // Only numbers as padding are rounded; by its words, conv2dTranspose may ask for an output that its input does not fit.
+    const words = typeof attributes.pad === 'string';
+    const fits = geometry(tracer.kernel, shape, filter.shape, attributes)?.output;
+    if (where === undefined || (words && String(fits) !== String(gradient.shape))) return undefined;
     const { blockSize } = tracer.backend;
     const dx = tracer.one(conv2dInputGradient({ ...where, blockSize }), [gradient, filter], {
       shape: where.input,
