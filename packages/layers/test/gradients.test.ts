@@ -9,16 +9,22 @@ import {
   embeddingLookup,
   gelu,
   groupNorm,
+  joinHeads,
   layerNorm,
   linear,
+  modulate,
+  patchify,
   resizeBilinear,
   rmsNorm,
   silu,
+  splitHeads,
+  unpatchify,
   upsample2x,
 } from '../src/index.js';
 
 type Op = (...inputs: tf.Tensor[]) => tf.Tensor;
 
+const t3 = (x: tf.Tensor | undefined) => x as tf.Tensor3D;
 const t4 = (x: tf.Tensor | undefined) => x as tf.Tensor4D;
 const ids = [2, 0, 2, 1];
 
@@ -58,6 +64,18 @@ const OPS: Record<string, { shapes: number[][]; op: Op }> = {
     ],
     op: (q, k, v, mask) => attention(t4(q), t4(k), t4(v), { mask: t4(mask), scale: 0.7 }),
   },
+  modulate: {
+    shapes: [
+      [2, 3, 4],
+      [2, 1, 4],
+      [2, 1, 4],
+    ],
+    op: (x, shift, scale) => modulate(t3(x), t3(shift), t3(scale)),
+  },
+  patchify: { shapes: [[2, 4, 6, 3]], op: (x) => patchify(t4(x), 2) },
+  unpatchify: { shapes: [[2, 6, 12]], op: (x) => unpatchify(t3(x), 2, [2, 3]) },
+  splitHeads: { shapes: [[2, 3, 8]], op: (x) => splitHeads(t3(x), 2) },
+  joinHeads: { shapes: [[2, 2, 3, 4]], op: (x) => joinHeads(t4(x)) },
   linear: { shapes: [[2, 3, 4], [5, 4], [5]], op: (x, w, b) => linear(x!, w!, b!) },
   conv2d: {
     shapes: [[2, 4, 5, 2], [3, 3, 2, 3], [3]],

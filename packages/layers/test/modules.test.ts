@@ -10,6 +10,7 @@ import {
   GroupNorm,
   LayerNorm,
   Linear,
+  PatchEmbed,
   RmsNorm,
 } from '../src/index.js';
 
@@ -22,6 +23,8 @@ describe('state dicts, as PyTorch spells them', () => {
     ['Linear without bias', new Linear(3, 5, { bias: false }), { weight: [5, 3] }],
     ['Conv2d', new Conv2d(3, 5, 3), { weight: [5, 3, 3, 3], bias: [5] }],
     ['Conv2d without bias', new Conv2d(3, 5, 1, { bias: false }), { weight: [5, 3, 1, 1] }],
+    ['PatchEmbed', new PatchEmbed(2, 3, 5), { 'proj.weight': [5, 3, 2, 2], 'proj.bias': [5] }],
+    ['PatchEmbed without bias', new PatchEmbed(2, 3, 5, { bias: false }), { 'proj.weight': [5, 3, 2, 2] }],
     ['GroupNorm', new GroupNorm(2, 4), { weight: [4], bias: [4] }],
     ['LayerNorm', new LayerNorm(4), { weight: [4], bias: [4] }],
     ['LayerNorm without affine', new LayerNorm(4, { affine: false }), {}],
