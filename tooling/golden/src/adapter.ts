@@ -1,4 +1,4 @@
-import type { Module } from '@mezzotint/core';
+import type { Module, WeightSource } from '@mezzotint/core';
 import type * as tf from '@tensorflow/tfjs-core';
 
 /** Tensors by the name that the golden folder has for them, without `in.` and `out.`. */
@@ -13,6 +13,8 @@ export interface Adapter<M extends Module = Module> {
   readonly classes: readonly string[];
   /** Our model for the reference's own configuration (config.json, parsed), without weights. */
   build(config: unknown, className: string): M;
+  /** The folder's weights under our names, where the reference has others. */
+  translate?(source: WeightSource, config: unknown): WeightSource;
   /**
    * Runs the model. Inputs and outputs are as in the reference (images NCHW, ids and times int32); the tool wraps the
    * call in a tidy and compares each output that the folder holds.

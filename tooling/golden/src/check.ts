@@ -57,7 +57,8 @@ export async function checkFolder(folder: GoldenFolder): Promise<FolderReport> {
 async function loadModel(adapter: Adapter, folder: GoldenFolder): Promise<Module> {
   const source = readSafetensors(folder.weights);
   try {
-    return await adapter.build(folder.config, folder.className).load(source);
+    const model = adapter.build(folder.config, folder.className);
+    return await model.load(adapter.translate?.(source, folder.config) ?? source);
   } finally {
     source.close();
   }

@@ -3,9 +3,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { runCommand } from '@mezzotint/app';
+import { useBackend } from '@mezzotint/backend';
+import { DiT, ditFromOriginal } from '@mezzotint/dit';
+import { readTorch } from '@mezzotint/weights/node';
+import * as tf from '@tensorflow/tfjs-core';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { adapterOf } from '../src/adapters/index.js';
 import { compare } from '../src/check.js';
 import { goldenCommand, runGolden } from '../src/command.js';
+import { openGoldenFolder } from '../src/golden-folder.js';
 
 const fixtures = fileURLToPath(new URL('../../../packages/unet/test/fixtures/', import.meta.url));
 let scratch = '';
@@ -130,6 +136,33 @@ describe('pnpm golden', () => {
 
   test('no folder at all is a usage error', async () => {
     expect((await run()).code).toBe(2);
+  });
+});
+
+describe('DiT', () => {
+  const dit = fileURLToPath(new URL('../../../packages/dit/test/fixtures/', import.meta.url));
+
+  test('the original, and diffusers’ of odd sizes, whose blocks have embedders of their own', async () => {
+    const names = ['dit-original', 'dit-diffusers-patch1', 'dit-diffusers-patch4', 'dit-diffusers-stretched'];
+    const { code, output } = await run(...names.map((name) => join(dit, name)));
+    expect(output).toContain('4 passed, 0 failed;');
+    expect(code).toBe(0);
+  });
+
+  test('a checkpoint as training saves it: the averaged weights are taken', async () => {
+    await useBackend();
+    const folder = await openGoldenFolder(join(dit, 'dit-original'));
+    const source = await readTorch(fileURLToPath(new URL('./fixtures/dit-training.pt', import.meta.url)));
+    const model = await new DiT(ditFromOriginal(folder.config)).load(source);
+    source.close();
+    const result = adapterOf('DiT')!.run(model, {
+      x: tf.tensor(folder.inputs.x!.data, [...folder.inputs.x!.shape]),
+      t: tf.tensor(folder.inputs.t!.data, [2], 'int32'),
+      y: tf.tensor(folder.inputs.y!.data, [2], 'int32'),
+    });
+    const { shape } = result.out!;
+    expect(compare('out', shape, await result.out!.data(), folder.outputs.out!)).toMatchObject({ passed: true });
+    model.dispose();
   });
 });
 

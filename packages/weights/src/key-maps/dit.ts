@@ -1,3 +1,4 @@
+import { positionTable } from '@mezzotint/core';
 import { below, type KeyMap, type KeyPair, type Made, NameTree, pair, type Side, same } from './key-map.js';
 
 const BLOCK: readonly KeyPair[] = [
@@ -8,7 +9,7 @@ const BLOCK: readonly KeyPair[] = [
   same('adaLN_modulation.1', 'norm1.linear'),
 ];
 
-/** Embedders that the original has once and diffusers in every block. */
+/** Embedders that the original has once and diffusers in every block, where its training moves them apart. */
 const EMBEDDERS: readonly (readonly [string, string])[] = [
   ['t_embedder.mlp.0', 'norm1.emb.timestep_embedder.linear_1'],
   ['t_embedder.mlp.2', 'norm1.emb.timestep_embedder.linear_2'],
@@ -19,43 +20,48 @@ const EMBEDDERS: readonly (readonly [string, string])[] = [
 export interface DitKeyMapOptions {
   /** Patches along a side and channels, for the position table of the original layout; absent, it is not made. */
   readonly grid?: { readonly side: number; readonly width: number };
+  /**
+   * `shared` (when absent): the embedders of all blocks are copies, as in the published checkpoints, and become the original's
+   * one; reading them fails where they differ. `per-block`: each block keeps its own (`blocks.0.t_embedder`), as diffusers'
+   * training leaves them. From the original side the names tell.
+   */
+  readonly embedders?: 'shared' | 'per-block';
 }
 
 /**
  * Key map of DiT (Peebles and Xie 2022): the original files (left) and diffusers (right), which repeats the embedders
  * of time and class in every block, splits qkv, and computes the position table instead of saving it.
  */
-export function ditKeyMap(names: Iterable<string>, from: Side, { grid }: DitKeyMapOptions = {}): KeyMap {
+export function ditKeyMap(
+  names: Iterable<string>,
+  from: Side,
+  { grid, embedders = 'shared' }: DitKeyMapOptions = {},
+): KeyMap {
   const tree = new NameTree(names);
+  const perBlock = from === 'left' ? tree.has('blocks.0.t_embedder') : embedders === 'per-block';
   const blocks = tree.count(from === 'left' ? 'blocks' : 'transformer_blocks');
   const numbers = Array.from({ length: blocks }, (_, n) => n);
   return {
     name: 'dit: original <-> diffusers',
     pairs: [
       same('x_embedder.proj', 'pos_embed.proj'),
-      ...EMBEDDERS.map(([left, right]) =>
-        pair(left, 'copies', ...numbers.map((n) => `transformer_blocks.${n}.${right}`)),
-      ),
+      ...EMBEDDERS.flatMap(([left, right]) => {
+        const copies = numbers.map((n) => `transformer_blocks.${n}.${right}`);
+        return perBlock
+          ? copies.map((copy, n) => same(`blocks.${n}.${left}`, copy))
+          : [pair(left, 'copies', ...copies)];
+      }),
       ...numbers.flatMap((n) => below(`blocks.${n}`, `transformer_blocks.${n}`, BLOCK)),
       same('final_layer.adaLN_modulation.1', 'proj_out_1'),
       same('final_layer.linear', 'proj_out_2'),
     ],
     leftOut: [{ name: 'pos_embed', side: 'left', why: 'a fixed sine-cosine table, which diffusers computes' }],
-    ...(grid === undefined ? {} : { made: [positionTable(grid)] }),
+    ...(grid === undefined ? {} : { made: [positions(grid)] }),
   };
 }
 
-/** DiT's frozen positions `[1, side^2, width]`: sines and cosines of the column, then of the row. */
-function positionTable({ side, width }: { readonly side: number; readonly width: number }): Made {
-  const quarter = width / 4;
-  const make = () => {
-    const table = new Float32Array(side * side * width);
-    for (let row = 0, at = 0; row < side; row++)
-      for (let column = 0; column < side; column++)
-        for (const position of [column, row])
-          for (const wave of [Math.sin, Math.cos])
-            for (let i = 0; i < quarter; i++) table[at++] = wave(position * 10000 ** (-i / quarter));
-    return table;
-  };
+/** DiT's frozen positions `[1, side^2, width]`. */
+function positions({ side, width }: { readonly side: number; readonly width: number }): Made {
+  const make = () => positionTable([side, side], width);
   return { name: 'pos_embed', side: 'left', shape: [1, side * side, width], make };
 }

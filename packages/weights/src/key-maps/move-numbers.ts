@@ -54,7 +54,10 @@ export function agreed(copies: readonly HostTensor[], names: readonly string[]):
   const [first] = copies as readonly [HostTensor, ...HostTensor[]];
   for (let i = 1; i < copies.length; i++) {
     if (!copies[i]!.data.every((value, k) => Object.is(value, first.data[k]))) {
-      throw new InvalidArgumentError('translate', `${names[i]} must be a copy of ${names[0]}, but holds other numbers`);
+      throw new InvalidArgumentError(
+        'translate',
+        `${names[i]} must be a copy of ${names[0]}, but holds other numbers; to keep both, see the key map's options (DiT: embedders 'per-block')`,
+      );
     }
   }
   return first;

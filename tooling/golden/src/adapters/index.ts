@@ -2,6 +2,7 @@ import type { Module } from '@mezzotint/core';
 import type { Adapter } from '../adapter.js';
 import { admClassifier, admUNet, admUpsampler } from './adm.js';
 import { autoencoderKL, autoencoderTiny, vqModel } from './autoencoders.js';
+import { dit, ditDiffusers } from './dit.js';
 import { clip, clipText, clipTextProjection, t5Encoder } from './text-encoders.js';
 import { unet2d } from './unet-2d.js';
 import { unet2dCondition } from './unet-2d-condition.js';
@@ -13,6 +14,8 @@ const adapters: readonly Adapter<Module>[] = [
   admClassifier,
   unet2d,
   unet2dCondition,
+  dit,
+  ditDiffusers,
   autoencoderKL,
   vqModel,
   autoencoderTiny,
