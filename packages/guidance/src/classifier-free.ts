@@ -1,5 +1,6 @@
 import type { Denoiser, NoiseLevel } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
+import { combineFirstChannels } from './first-channels.js';
 import { combineRescaled } from './rescale.js';
 import { type Scale, scaleAt } from './scale.js';
 import { type Combination, guided, type PredictionOption, type TwoPassOptions } from './two-pass.js';
@@ -23,6 +24,8 @@ export interface ScaleOptions {
 export interface ClassifierFreeOptions<C> extends TwoPassOptions<C>, ScaleOptions, PredictionOption {
   /** Share in which the deviation of each image is brought back to the conditional one; 0. See `combineRescaled`. */
   readonly rescale?: number | undefined;
+  /** How many channels are guided, the first ones; all. DiT's code guides 3 of 4. See `combineFirstChannels`. */
+  readonly channels?: number | undefined;
 }
 
 /** u + s (c - u), or c + s (c - u). Ho & Salimans 2022 (arXiv 2207.12598), eq. 6. */
@@ -38,9 +41,11 @@ export function combineClassifierFree({ scale, from = 'unconditional' }: ScaleOp
  * @returns a denoiser of x `[N, H, W, C]`; where the scale leaves the conditional model, one pass is run
  */
 export function classifierFree<C>(denoiser: Denoiser<C>, options: ClassifierFreeOptions<NoInfer<C>>): Denoiser<C> {
-  const { rescale = 0 } = options;
+  const { rescale = 0, channels } = options;
   const plain = combineClassifierFree(options);
-  return guided(denoiser, rescale === 0 ? plain : combineRescaled(plain, rescale), options, isNeutral(options));
+  const rescaled = rescale === 0 ? plain : combineRescaled(plain, rescale);
+  const combine = channels === undefined ? rescaled : combineFirstChannels(rescaled, channels);
+  return guided(denoiser, combine, options, isNeutral(options));
 }
 
 /**

@@ -30,6 +30,7 @@ export {
 export { type ClipGuidanceOptions, clipGuidance, sphericalDistance } from './clip-guidance.js';
 export { composed, type Part, type Region, regional } from './composition.js';
 export { distilledGuidance } from './distilled.js';
+export { combineFirstChannels } from './first-channels.js';
 export {
   combineFrequencyDecoupled,
   type FrequencyDecoupledOptions,

@@ -55,6 +55,21 @@ describe('formulations and predictions', () => {
     expectClose(deviations(rescaled), deviations(c), 1e-6);
   });
 
+  test('the first channels are guided, the others conditional, as DiT’s samples are', () => {
+    const guide = (channels?: number) =>
+      classifierFree(said, { scale: 4, unconditional: 'u', channels })(conditional(), at, 'c');
+    const depth = conditional().shape[3];
+    const [all, two, c] = [guide(), guide(2), conditional()];
+    const cut = (x: tf.Tensor4D, from: number, size: number) =>
+      values(tf.slice(x, [0, 0, 0, from], [-1, -1, -1, size]));
+    // The same numbers, taken apart and put together.
+    expect(cut(two, 0, 2)).toEqual(cut(all, 0, 2));
+    expect(cut(two, 2, depth - 2)).toEqual(cut(said(c, at, 'c'), 2, depth - 2));
+    expect(values(guide(depth))).toEqual(values(all));
+    expect(() => guide(depth + 1)).toThrow(/at most the 4 channels of the images, got 5/);
+    expect(() => guide(0)).toThrow(/a whole number of at least 1, got 0/);
+  });
+
   test('eps says nothing at alpha 0, and the error says what to do', () => {
     const cfg = classifierFree(said, { scale: 3, unconditional: 'u', prediction: epsilon });
     expect(() => cfg(conditional(), { alpha: 0, sigma: 1 }, 'c')).toThrow(/combine another prediction/);
