@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from '@mezzotint/core';
+import { countProblems, InvalidArgumentError, isCount } from '@mezzotint/core';
 
 /** What the encoder and the decoder of every convolutional autoencoder here have in common. A plain JSON value. */
 export interface CoderConfig {
@@ -46,15 +46,4 @@ export function validateCoder(who: string, config: CoderConfig, counts: Readonly
 export function widthProblems(name: string, widths: readonly number[]): string[] {
   const fits = Array.isArray(widths) && widths.length >= 1 && widths.length <= maxLevels && widths.every(isCount);
   return fits ? [] : [`${name}: expected 1 to ${maxLevels} whole numbers, got ${JSON.stringify(widths)}`];
-}
-
-/** What is wrong with numbers that must be whole and at least 1. */
-export function countProblems(counts: Readonly<Record<string, number>>): string[] {
-  return Object.entries(counts)
-    .filter(([, value]) => !isCount(value))
-    .map(([name, value]) => `${name}: expected a whole number of at least 1, got ${JSON.stringify(value)}`);
-}
-
-function isCount(value: unknown): boolean {
-  return Number.isSafeInteger(value) && (value as number) >= 1;
 }

@@ -1,7 +1,7 @@
-import { foreignConfig, InvalidArgumentError, Module } from '@mezzotint/core';
+import { countProblems, foreignConfig, InvalidArgumentError, Module } from '@mezzotint/core';
 import { Conv2d, upsample2x } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
-import { countProblems, widthProblems } from '../coder/config.js';
+import { widthProblems } from '../coder/config.js';
 import { checkImage } from '../inputs.js';
 import { type LatentScale, scaleProblems } from '../latent-scale.js';
 

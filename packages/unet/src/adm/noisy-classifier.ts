@@ -1,7 +1,6 @@
-import { Module, normal, Param, type RandomStream } from '@mezzotint/core';
+import { imageProblems, Module, normal, Param, type RandomStream, throwIf, timeProblems } from '@mezzotint/core';
 import { attention, type Conv2d, GroupNorm, Linear, silu, timestepEmbedding } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
-import { imageProblems, throwIf, timeProblems } from '../inputs.js';
 import { embeddingWidth, joinHeads, PointwiseConv1d, splitHeads, zeroConv } from './blocks.js';
 import { type ClassifierConfig, headCount, levelChannels, spatialWidth, totalDownsampling } from './config.js';
 import { buildEncoder, buildMiddle, runStage, type Stage } from './encoder.js';

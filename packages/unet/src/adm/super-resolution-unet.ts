@@ -1,6 +1,6 @@
+import { throwIf } from '@mezzotint/core';
 import { resizeBilinear } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
-import { throwIf } from '../inputs.js';
 import type { UNetConfig } from './config.js';
 import { UNet, type UNetInputs } from './unet.js';
 

@@ -1,7 +1,6 @@
-import { Module, type RandomStream } from '@mezzotint/core';
+import { imageProblems, labelProblems, Module, type RandomStream, throwIf, timeProblems } from '@mezzotint/core';
 import { type Conv2d, Embedding, GroupNorm, Linear, silu, timestepEmbedding } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
-import { imageProblems, labelProblems, throwIf, timeProblems } from '../inputs.js';
 import { AttentionBlock, embeddingWidth, ResBlock, Upsample, zeroConv } from './blocks.js';
 import { headCount, levelChannels, totalDownsampling, type UNetConfig } from './config.js';
 import { buildEncoder, buildMiddle, runStage, type Stage } from './encoder.js';

@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from '@mezzotint/core';
+import { choiceProblems, countProblems, InvalidArgumentError } from '@mezzotint/core';
 import {
   type ClassifierConfig,
   type EncoderConfig,
@@ -105,14 +105,4 @@ function headProblems(name: string, rule: HeadRule, config: EncoderConfig): stri
     const what = kind === 'count' ? `${size} heads do` : `${size} channels a head does`;
     return [`${name}: ${what} not divide the ${channels} channels of level ${level}`];
   });
-}
-
-function countProblems(counts: Readonly<Record<string, number>>): string[] {
-  return Object.entries(counts)
-    .filter(([, value]) => !Number.isSafeInteger(value) || value < 1)
-    .map(([name, value]) => `${name}: expected a whole number of at least 1, got ${JSON.stringify(value)}`);
-}
-
-function choiceProblems(name: string, value: string, choices: readonly string[]): string[] {
-  return choices.includes(value) ? [] : [`${name}: expected ${choices.join(' or ')}, got ${JSON.stringify(value)}`];
 }

@@ -1,4 +1,4 @@
-import { foreignConfig, InvalidArgumentError } from '@mezzotint/core';
+import { foreignConfig, InvalidArgumentError, isCount } from '@mezzotint/core';
 
 /** Configuration of {@link UNet2DCondition}. A plain JSON value. Lists by level start at full resolution. */
 export interface UNet2DConditionConfig {
@@ -257,8 +257,4 @@ function relationProblems({
     problems.push(`textAndNumbers.width: expected more than one number's ${numberWidth}, got ${width}`);
   }
   return problems;
-}
-
-function isCount(value: unknown): boolean {
-  return Number.isSafeInteger(value) && (value as number) >= 1;
 }

@@ -1,7 +1,6 @@
-import { Module, type RandomStream } from '@mezzotint/core';
+import { imageProblems, labelProblems, Module, type RandomStream, throwIf, timeProblems } from '@mezzotint/core';
 import { Conv2d, Embedding, GroupNorm, Linear, silu, timestepEmbedding } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
-import { imageProblems, labelProblems, throwIf, timeProblems } from '../inputs.js';
 import { Downsample, ResnetBlock, type ResnetOptions, repeat, Upsample } from './blocks.js';
 import { Transformer2D } from './transformer-2d.js';
 import { type UNet2DConditionConfig, validateUNet2DConditionConfig } from './unet-2d-condition-config.js';

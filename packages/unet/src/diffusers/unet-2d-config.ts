@@ -1,4 +1,4 @@
-import { foreignConfig, InvalidArgumentError } from '@mezzotint/core';
+import { foreignConfig, InvalidArgumentError, isCount } from '@mezzotint/core';
 
 /** Configuration of {@link UNet2D}. A plain JSON value. */
 export interface UNet2DConfig {
@@ -166,8 +166,4 @@ function relationProblems(config: UNet2DConfig): string[] {
     }
   });
   return problems;
-}
-
-function isCount(value: unknown): boolean {
-  return Number.isSafeInteger(value) && (value as number) >= 1;
 }

@@ -1,8 +1,7 @@
-import { Module, type RandomStream } from '@mezzotint/core';
+import { imageProblems, labelProblems, Module, type RandomStream, throwIf, timeProblems } from '@mezzotint/core';
 import { attention, Conv2d, Embedding, GroupNorm, Linear, silu, timestepEmbedding } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
 import type { UNetInputs } from '../adm/unet.js';
-import { imageProblems, labelProblems, throwIf, timeProblems } from '../inputs.js';
 import { Downsample, divide, ResnetBlock, type ResnetOptions, repeat, Upsample } from './blocks.js';
 import { type UNet2DConfig, validateUNet2DConfig } from './unet-2d-config.js';
 
