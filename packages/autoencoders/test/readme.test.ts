@@ -1,21 +1,16 @@
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { readFileSync } from 'node:fs';
 import { describe as costOf } from '@mezzotint/core';
-import { afterAll, expect, test, vi } from 'vitest';
+import { runReadmeExample } from '@mezzotint/testing';
+import { expect, test } from 'vitest';
 import { presets } from '../src/index.js';
 
 const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
-const example = fileURLToPath(new URL('./readme-example.generated.ts', import.meta.url));
-afterAll(() => rmSync(example, { force: true }));
 
 test('the README’s example runs and prints what it says', async () => {
-  const code = /```ts\n([^`]+)```/.exec(readme)?.[1] ?? '';
-  // The package is itself here: its own name leads to its source.
-  writeFileSync(example, code.replace("'@mezzotint/autoencoders'", "'../src/index.js'"));
-  const log = vi.spyOn(console, 'log').mockImplementation(() => undefined);
-  await import(example);
-  expect(log).toHaveBeenCalledWith([2, 7, 7, 4], [2, 28, 28, 1]);
-  log.mockRestore();
+  expect(await runReadmeExample(import.meta.url, '@mezzotint/autoencoders')).toContainEqual([
+    [2, 7, 7, 4],
+    [2, 28, 28, 1],
+  ]);
 });
 
 test('the README’s table has every preset with the numbers that we count', () => {

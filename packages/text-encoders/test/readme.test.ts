@@ -1,18 +1,14 @@
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { describe as costOf } from '@mezzotint/core';
-import { afterAll, expect, test, vi } from 'vitest';
+import { runReadmeExample } from '@mezzotint/testing';
+import { afterAll, expect, test } from 'vitest';
 import { presets } from '../src/index.js';
 
 const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
-const example = fileURLToPath(new URL('./readme-example.generated.ts', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'text-encoders-'));
-afterAll(() => {
-  rmSync(example, { force: true });
-  rmSync(folder, { recursive: true });
-});
+afterAll(() => rmSync(folder, { recursive: true }));
 
 /** A folder as the example expects it, with a tiny model. */
 function fillFolder(): void {
@@ -29,14 +25,8 @@ function fillFolder(): void {
 
 test('the README’s example runs and prints what it says', async () => {
   fillFolder();
-  const code = /```ts\n([\s\S]+?)```/.exec(readme)?.[1] ?? '';
-  // The package is itself here: its own name leads to its source.
-  const here = code.replace("'@mezzotint/text-encoders'", "'../src/index.js'");
-  writeFileSync(example, here.replace('stable-diffusion-v1-5', folder.replaceAll('\\', '/')));
-  const log = vi.spyOn(console, 'log').mockImplementation(() => undefined);
-  await import(example);
-  expect(log).toHaveBeenCalledWith([2, 77, 8]);
-  log.mockRestore();
+  const edit = (code: string) => code.replace('stable-diffusion-v1-5', folder.replaceAll('\\', '/'));
+  expect(await runReadmeExample(import.meta.url, '@mezzotint/text-encoders', edit)).toContainEqual([[2, 77, 8]]);
 });
 
 test('the README’s table has every preset with the numbers that we count', () => {

@@ -1,0 +1,3 @@
+export { fixtures, relativeError, toTensor } from './fixtures.js';
+export { type CheckOptions, checkGradients, gradientsOf } from './gradients.js';
+export { runReadmeExample } from './readme-example.js';
