@@ -6,8 +6,14 @@ const command = new Command('engines').description('Which engines load on this m
 
 await runCommand(command, async (_flags: object, { say, result }) => {
   const engines = await listEngines();
-  const { name: chosen, why } = await useBackend();
+  const choice = useBackend();
+  // Whoever asked for an engine that does not load wants to see those that do, too.
+  const chosen = await choice.then(
+    ({ name }) => name,
+    () => null,
+  );
   for (const engine of engines) for (const line of lines(engine, engine.name === chosen)) say(line);
+  const { why } = await choice;
   result({ chosen, why, engines });
 });
 
