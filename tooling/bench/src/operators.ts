@@ -72,6 +72,7 @@ export const operators: readonly Operator[] = [
   product('SD 1.5, q', 1024, 640, 640),
   product('SD 1.5, text', 77, 768, 320),
   product('square', 2048, 2048, 2048),
+  product('next to nothing', 16, 16, 16),
   attention('bench UNet', 8, 4, 64, 64, 64),
   attention('DiT-S/4', 8, 6, 64, 64, 64),
   attention('DiT-XL/2', 1, 16, 256, 256, 72),

@@ -53,7 +53,8 @@ await runCommand<Flags>(command, async ({ millions, runs, python, write }, { say
     { ...{ name: 'NumpyRandomState', sameAs: 'RandomState' }, seconds: { normals: repeated((n) => numpy.randn(n)) } },
   ];
   const peers = spawnSync(python, [peer, String(count), String(runs)], { encoding: 'utf8' });
-  const absent = peers.status === 0 ? undefined : (peers.error?.message ?? peers.stderr.trim().split('\n').at(-1));
+  const absent =
+    peers.status === 0 ? undefined : (peers.error?.message ?? (peers.signal || peers.stderr.trim().split('\n').at(-1)));
   if (absent === undefined) makers.push(...(JSON.parse(peers.stdout) as Maker[]));
   const steps = Object.entries(batches).map(([name, n]) => {
     const times = Array.from({ length: 50 }, () => 1000 * seconds(() => torch.randn(n)));
