@@ -1,5 +1,5 @@
 import { InvalidArgumentError, type WeightSource } from '@mezzotint/core';
-import type { SingleFile } from '@mezzotint/weights';
+import type { SingleFile, WeightFile } from '@mezzotint/weights';
 
 /** What a network predicts, as the flag says it. */
 export type Prediction = 'epsilon' | 'v';
@@ -22,10 +22,8 @@ export interface Family {
 /** A file that is taken apart, with what it says of itself. */
 export interface OpenedFile {
   readonly file: SingleFile;
-  /** The file's own tensors: some are only marks. */
-  readonly source: WeightSource;
-  /** `__metadata__` of safetensors. */
-  readonly metadata: Readonly<Record<string, string>>;
+  /** The file's own tensors, of which some are only marks, and its notes. */
+  readonly source: WeightFile;
 }
 
 /**
@@ -100,13 +98,13 @@ function isLinear(tensors: WeightSource['tensors']): boolean {
 const DEVIATION_OF_V = 0.09;
 
 async function predictionOf(
-  { file, source, metadata }: OpenedFile,
+  { file, source }: OpenedFile,
   name: FamilyName,
   inpainting: boolean,
   unet: WeightSource,
 ): Promise<Pick<Family, 'prediction' | 'because'>> {
   if (source.tensors.has('v_pred')) return { prediction: 'v', because: 'it has a tensor v_pred' };
-  const said = metadata['modelspec.prediction_type'];
+  const said = source.metadata.get('modelspec.prediction_type');
   if (said === 'v' || said === 'v_prediction') return { prediction: 'v', because: 'its metadata say so' };
   if (said === 'epsilon') return { prediction: 'epsilon', because: 'its metadata say so' };
   if (name !== 'Stable Diffusion 2') return { prediction: 'epsilon', because: `${name} does` };

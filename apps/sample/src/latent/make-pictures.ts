@@ -1,4 +1,5 @@
 import type { JobContext } from '@mezzotint/backend/worker';
+import { InvalidArgumentError } from '@mezzotint/core';
 import { toBytes } from '@mezzotint/data';
 import { perImageNoise } from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
@@ -7,7 +8,7 @@ import type { LatentModel } from './latent-model.js';
 import { type ModelPlace, openLoaded, openModel } from './open-model.js';
 import { checkInputs, type Recipe } from './recipe.js';
 import { type PromptSettings, recipeOf } from './recipe-of.js';
-import { type LatentPlan, sampleLatents } from './sample-latents.js';
+import { checkOutline, type LatentPlan, sampleLatents } from './sample-latents.js';
 import type { StageReport, Tell } from './stages.js';
 import { readStartPicture } from './start-picture.js';
 import { loadModel, parseLora } from './unloaded.js';
@@ -46,19 +47,38 @@ export async function makePictures(
   const { model: path, parts, variant, tokenizer, prediction } = settings;
   const unloaded = await openModel({ path, parts, variant, tokenizer, prediction });
   const { taken } = unloaded;
-  const model = await loadModel(unloaded, loras, tell);
   const versions = { tfjs: tf.version_core, [engine.name]: engine.version, node: process.versions.node };
   let recipe: Recipe;
   try {
-    recipe = await recipeOf(settings, model, loras, { name: engine.name, versions });
+    // All that can be known without weights is checked before minutes go into them.
+    recipe = await recipeOf(settings, unloaded.model, loras, { name: engine.name, versions });
     if (replayed) checkInputs(replayed, recipe);
+    await checkRun(unloaded.model, recipe);
   } catch (error) {
-    model.dispose();
+    unloaded.close();
     throw error;
   }
+  const model = await loadModel(unloaded, loras, tell);
   const started = performance.now();
   const images = await picturesOf(model, recipe, { tell, signal });
   return { images, recipe, taken, seconds: (performance.now() - started) / 1000 };
+}
+
+/** Throws an InvalidArgumentError when a model, or the refiner after it, cannot do what a recipe asks for. */
+async function checkRun(model: LatentModel, recipe: Recipe): Promise<void> {
+  const { refiner, handover, strength, mask, height, width, steps, guidance, solver } = recipe;
+  const outline = { steps, guidance, solver: solver ?? undefined, size: { height, width } };
+  const start = strength === null ? undefined : { strength, mask: mask ?? undefined };
+  checkOutline(model, { ...outline, start, leave: handover });
+  if (refiner === null) return;
+  const second = await openModel(refinerPlace(refiner.path, recipe));
+  second.close();
+  const [a, b] = [model.vae, second.model.vae];
+  const same = a.downscale === b.downscale && a.config.latentChannels === b.config.latentChannels;
+  if (!same || a.config.scalingFactor !== b.config.scalingFactor) {
+    throw new InvalidArgumentError('--refiner', `${refiner.path} has other latent images than ${recipe.model.path}`);
+  }
+  checkOutline(second.model, { ...outline, from: { share: handover } });
 }
 
 /** The pictures of a recipe. Disposes the model; its refiner is opened after that. */

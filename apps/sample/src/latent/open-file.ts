@@ -1,5 +1,4 @@
 import { AutoencoderKL, autoencoderKLFromShapes } from '@mezzotint/autoencoders';
-import type { WeightSource } from '@mezzotint/core';
 import { type DiffusersSampler, samplerFromDiffusers } from '@mezzotint/schedulers';
 import {
   type ClipTextConfig,
@@ -35,7 +34,7 @@ export async function openFile(
   const source = await readWeights(path);
   try {
     const file = openSingleFile(source, { report });
-    const family = await familyOf({ file, source, metadata: metadataOf(source) }, prediction);
+    const family = await familyOf({ file, source }, prediction);
     const component = (name: 'unet' | 'vae' | 'text_encoder' | 'text_encoder_2') => file.components.get(name);
     const unet = new UNet2DCondition(unet2dConditionFromShapes(component('unet')!.weights.tensors));
     const xl = unet.config.textAndNumbers !== null;
@@ -73,10 +72,6 @@ export async function openFile(
     source.close();
     throw error;
   }
-}
-
-function metadataOf(source: WeightSource): Readonly<Record<string, string>> {
-  return (source as { metadata?: Readonly<Record<string, string>> }).metadata ?? {};
 }
 
 function textConfig({ layout, weights }: Component): ClipTextConfig {

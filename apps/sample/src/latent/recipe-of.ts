@@ -66,13 +66,13 @@ export function checkFlags(settings: SampleSettings): void {
   if (image === undefined && mask !== undefined) problems.push('--mask: needs an --image that it is for');
   if (image === undefined && strength !== undefined) problems.push('--strength: needs an --image that it is for');
   if (refiner === undefined && handover !== undefined) problems.push('--handover: needs a --refiner to hand over to');
-  if (problems.length > 0) throw new InvalidArgumentError('sample', problems);
+  if (problems.length > 0) throw new InvalidArgumentError('flags', problems);
 }
 
 /** Throws an InvalidArgumentError that names every file that is not there, and every flag of files that does not go with the others. */
 export function checkFiles(settings: SampleSettings): void {
   const problems = fileProblems(settings);
-  if (problems.length > 0) throw new InvalidArgumentError('sample', problems);
+  if (problems.length > 0) throw new InvalidArgumentError('flags', problems);
 }
 
 function fileProblems(settings: SampleSettings): string[] {
@@ -84,7 +84,7 @@ function fileProblems(settings: SampleSettings): string[] {
   for (const { path } of (settings.lora ?? []).map(parseLora)) {
     if (!existsSync(path)) problems.push(`--lora: ${path}: no such file`);
   }
-  if (problems.length > 0) return problems;
+  if (!existsSync(model)) return problems; // What it is decides the rest.
   const single = isFile(model);
   if (!single && parts !== undefined) problems.push('--parts: is for a --model that is one file');
   for (const [flag, value] of Object.entries({ tokenizer, prediction })) {

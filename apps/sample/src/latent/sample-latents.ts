@@ -60,9 +60,7 @@ export async function sampleLatents(
   { signal, onStep }: LatentHooks = {},
 ): Promise<tf.Tensor4D> {
   checkPlan(parts, plan);
-  const { sampler } = parts;
-  const solver: Solver<Kind, 'estimate'> =
-    plan.solver === undefined ? sampler.solver : (solvers[plan.solver].create() as Solver<Kind, 'estimate'>);
+  const solver = solverOf(parts, plan);
   const table = rowsOf(parts, solver, plan);
   const begun = begin(parts, plan, table, wanted.context.shape[0], noise);
   try {
@@ -76,6 +74,22 @@ export async function sampleLatents(
   } finally {
     begun.dispose();
   }
+}
+
+/** What decides whether a plan can be run: the picture that it starts from may not be read yet. */
+export type PlanOutline = Omit<LatentPlan, 'start' | 'from'> & {
+  readonly start?: { readonly strength: number; readonly mask?: unknown } | undefined;
+  readonly from?: { readonly share: number } | undefined;
+};
+
+/**
+ * Whether a model can run a plan; needs no weights.
+ *
+ * @throws InvalidArgumentError with everything that does not fit
+ */
+export function checkOutline(parts: Pick<LatentParts, 'unet' | 'vae' | 'sampler'>, plan: PlanOutline): void {
+  checkPlan(parts, plan);
+  rowsOf(parts, solverOf(parts, plan), plan);
 }
 
 /** Where a run begins. */
@@ -148,11 +162,16 @@ function withinMask(x: tf.Tensor4D, known: tf.Tensor4D, { mask }: Inpainting): t
   return tf.tidy(() => tf.add(known, tf.mul(mask, tf.sub(x, known))) as tf.Tensor4D);
 }
 
+/** The solver that was asked for, else the model's own. */
+function solverOf({ sampler }: Pick<LatentParts, 'sampler'>, { solver }: PlanOutline): Solver<Kind, 'estimate'> {
+  return solver === undefined ? sampler.solver : (solvers[solver].create() as Solver<Kind, 'estimate'>);
+}
+
 /** The rows of the table that this model runs on, in the form that the solver knows. */
 function rowsOf(
   { sampler }: Pick<LatentParts, 'sampler'>,
   solver: Solver<Kind, 'estimate'>,
-  { steps, start, leave = 0, from }: LatentPlan,
+  { steps, start, leave = 0, from }: PlanOutline,
 ): Table {
   const whole = sampler.table(steps);
   const last = whole.alpha.length - 1;
@@ -176,9 +195,12 @@ function rowsAbove({ process }: Pick<LatentParts['sampler'], 'process'>, { time 
   return Array.from(time!.slice(0, -1)).filter((t) => t >= cut).length;
 }
 
+/** The largest picture that is made: 8192 x 8192. */
+const MOST_PIXELS = 2 ** 26;
+
 function checkPlan(
   { unet, vae }: Pick<LatentParts, 'unet' | 'vae'>,
-  { size, start, from, leave = 0, ...plan }: LatentPlan,
+  { size, start, from, leave = 0, ...plan }: PlanOutline,
 ): void {
   const problems: string[] = [];
   const { height, width } = size;
@@ -186,6 +208,9 @@ function checkPlan(
     if (!(Number.isInteger(side) && side > 0 && side % vae.downscale === 0)) {
       problems.push(`${name}: expected a multiple of ${vae.downscale}, got ${side}`);
     }
+  }
+  if (height * width > MOST_PIXELS) {
+    problems.push(`size: expected at most ${MOST_PIXELS} pixels, got ${height} x ${width}`);
   }
   if (start && !(start.strength > 0 && start.strength <= 1))
     problems.push(`strength: expected a number in (0, 1], got ${start.strength}`);
@@ -195,8 +220,8 @@ function checkPlan(
     problems.push(`the UNet takes ${unet.config.inChannels} channels; known are latent images and those with a mask`);
   }
   if (seen && !start?.mask) problems.push('this model was made for inpainting: give it a picture and a mask');
-  for (const [name, share] of Object.entries({ leave, from: from?.share ?? 0 })) {
-    if (!(share >= 0 && share < 1)) problems.push(`${name}: expected a share of the noise in [0, 1), got ${share}`);
+  for (const share of [leave, from?.share ?? 0]) {
+    if (!(share >= 0 && share < 1)) problems.push(`handover: expected a share of the noise in [0, 1), got ${share}`);
   }
   if (plan.solver && solvers[plan.solver].needs === 'variance') {
     problems.push(`${plan.solver} needs a network that learned the variance; latent models did not`);
