@@ -1,2 +1,2 @@
-export type { SavedCheckpoint, Trained, TrainingState } from './checkpoint/checkpoint.js';
+export type { Companion, KeepsTensors, SavedCheckpoint, Trained, TrainingState } from './checkpoint/checkpoint.js';
 export { CheckpointFolder, type CheckpointFolderOptions } from './checkpoint/checkpoint-folder.js';

@@ -72,6 +72,40 @@ test('gives back everything, bit for bit', async () => {
   expect(await two.averages.ema.save()).toEqual(await one.averages.ema.save());
 });
 
+test('a companion that has not begun, one that has, and kept tensors come back, bit for bit', async () => {
+  const checkpoints = new CheckpointFolder(root);
+  const one = await training(1);
+  const idle = new TinyNet().init(3);
+  const { model, optimizer } = await training(4);
+  let running = { counts: { shape: [2], data: Float32Array.of(1, 2) } };
+  const codebook = {
+    save: async () => running,
+    load: (state: typeof running) => {
+      running = state;
+    },
+  };
+  const companions = { critic: { model, optimizer }, idle: { model: idle, optimizer: adamW(idle) } };
+  await checkpoints.save({ step: 1, ...one, companions, keepers: { codebook } });
+
+  const saved = (await checkpoints.latest())!;
+  const [two, other] = [await training(2), await training(5)];
+  const late = new TinyNet().init(6);
+  running = { counts: { shape: [2], data: Float32Array.of(0, 0) } };
+  const into = { critic: other, idle: { model: late, optimizer: adamW(late) } };
+  await saved.load({ ...two, companions: into, keepers: { codebook } });
+  expect(await two.model.save()).toEqual(await one.model.save());
+  expect(await other.model.save()).toEqual(await model.save());
+  expect(await other.optimizer.save()).toEqual(await optimizer.save());
+  expect(await late.save()).toEqual(await idle.save());
+  expect(await into.idle.optimizer.save()).toEqual({ step: 0, tensors: {} });
+  expect([...running.counts.data]).toEqual([1, 2]);
+  // Without its discriminator a run would go on as another one.
+  await expect(saved.load({ ...two, keepers: { codebook } })).rejects.toThrow(
+    /holds the companions \[critic, idle\], but \[\] are trained/,
+  );
+  await expect(saved.load({ ...two, companions: into })).rejects.toThrow(/holds the keepers \[codebook\]/);
+});
+
 test('the averages are a weights file that the model loads', async () => {
   const one = await training(1);
   const folder = await new CheckpointFolder(root).save({ step: 1, ...one });
@@ -205,7 +239,7 @@ test('names and numbers that cannot be are refused', async () => {
   const checkpoints = new CheckpointFolder(root);
   await expect(checkpoints.save({ step: -1, ...state })).rejects.toThrow(/step .*got -1/);
   const averages = { '../x': state.averages.ema };
-  await expect(checkpoints.save({ step: 1, ...state, averages })).rejects.toThrow(/average's name/);
+  await expect(checkpoints.save({ step: 1, ...state, averages })).rejects.toThrow(/the name "\.\.\/x" must be/);
   expect(await readdir(root)).toEqual([]);
 });
 

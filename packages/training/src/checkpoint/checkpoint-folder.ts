@@ -17,12 +17,18 @@ const STATE = 'state.json';
 const MODEL = 'model.safetensors';
 const OPTIMIZER = 'optimizer.safetensors';
 const average = (name: string) => `average-${name}.safetensors`;
+const companion = (name: string) => `companion-${name}.safetensors`;
+const companionOptimizer = (name: string) => `optimizer-${name}.safetensors`;
+const keeper = (name: string) => `tensors-${name}.safetensors`;
 
 /** The JSON part of a checkpoint. */
 interface StateFile {
   readonly step: number;
   readonly optimizerStep: number;
   readonly averageUpdates: Readonly<Record<string, number>>;
+  /** Updates of each companion; absent in files from before there were any. */
+  readonly companionSteps?: Readonly<Record<string, number>>;
+  readonly keepers?: readonly string[];
   readonly streams: Readonly<Record<string, TorchGeneratorState>>;
   readonly data: unknown;
   readonly extra: unknown;
@@ -159,7 +165,7 @@ export class CheckpointFolder {
 
 /** Writes all but the manifest; returns the names. */
 async function writeFiles(folder: string, state: TrainingState): Promise<string[]> {
-  const { model, optimizer, averages = {}, streams = {} } = state;
+  const { model, optimizer, averages = {}, companions = {}, keepers = {}, streams = {} } = state;
   const names: string[] = [];
   const write = async (name: string, tensors: StateDict) => {
     await writeSafetensors(join(folder, name), tensors);
@@ -174,10 +180,20 @@ async function writeFiles(folder: string, state: TrainingState): Promise<string[
     averageUpdates[name] = saved.updates;
     await write(average(name), saved.tensors);
   }
+  const companionSteps: Record<string, number> = {};
+  for (const [name, other] of Object.entries(companions)) {
+    await write(companion(name), await other.model.save());
+    const saved = await other.optimizer.save();
+    companionSteps[name] = saved.step;
+    await write(companionOptimizer(name), saved.tensors);
+  }
+  for (const [name, other] of Object.entries(keepers)) await write(keeper(name), await other.save());
   const file: StateFile = {
     step: state.step,
     optimizerStep,
     averageUpdates,
+    companionSteps,
+    keepers: Object.keys(keepers),
     streams: Object.fromEntries(Object.entries(streams).map(([name, stream]) => [name, stream.state()])),
     data: state.data ?? null,
     extra: state.extra ?? null,
@@ -212,22 +228,33 @@ async function open(folder: string, step: number, damaged: SavedCheckpoint['dama
   };
 }
 
-async function load(folder: string, state: StateFile, { model, optimizer, averages = {} }: Trained): Promise<void> {
-  const expected = Object.keys(averages).sort().join(', ');
-  const saved = Object.keys(state.averageUpdates).sort().join(', ');
-  if (expected !== saved) {
-    throw new InvalidArgumentError(
-      'CheckpointFolder',
-      `${folder} holds the averages [${saved}], but [${expected}] are trained; train with the same averages`,
-    );
-  }
+async function load(folder: string, state: StateFile, into: Trained): Promise<void> {
+  const { model, optimizer, averages = {}, companions = {}, keepers = {} } = into;
+  checkNames(folder, 'averages', Object.keys(state.averageUpdates), averages);
+  checkNames(folder, 'companions', Object.keys(state.companionSteps ?? {}), companions);
+  checkNames(folder, 'keepers', state.keepers ?? [], keepers);
+  const tensors = (name: string) => withTensors(join(folder, name), readAll);
   await withTensors(join(folder, MODEL), (file) => model.load(file));
-  const moments = await withTensors(join(folder, OPTIMIZER), readAll);
-  optimizer.load({ step: state.optimizerStep, tensors: moments });
+  optimizer.load({ step: state.optimizerStep, tensors: await tensors(OPTIMIZER) });
   for (const [name, running] of Object.entries(averages)) {
-    const tensors = await withTensors(join(folder, average(name)), readAll);
-    running.load({ updates: state.averageUpdates[name]!, tensors });
+    running.load({ updates: state.averageUpdates[name]!, tensors: await tensors(average(name)) });
   }
+  for (const [name, other] of Object.entries(companions)) {
+    await withTensors(join(folder, companion(name)), (file) => other.model.load(file));
+    const step = state.companionSteps![name]!;
+    other.optimizer.load({ step, tensors: await tensors(companionOptimizer(name)) });
+  }
+  for (const [name, other] of Object.entries(keepers)) await other.load(await tensors(keeper(name)));
+}
+
+/** Throws unless what is trained is what was saved. */
+function checkNames(folder: string, what: string, saved: readonly string[], trained: object): void {
+  const [before, now] = [saved, Object.keys(trained)].map((names) => [...names].sort().join(', '));
+  if (before === now) return;
+  throw new InvalidArgumentError(
+    'CheckpointFolder',
+    `${folder} holds the ${what} [${before}], but [${now}] are trained; train with the same ${what}`,
+  );
 }
 
 type File = ReturnType<typeof readSafetensors>;
@@ -247,11 +274,11 @@ async function readAll(file: File): Promise<StateDict> {
   return tensors;
 }
 
-function checkState({ step, averages = {} }: TrainingState): void {
+function checkState({ step, averages = {}, companions = {}, keepers = {} }: TrainingState): void {
   const problems: string[] = [];
   if (!Number.isSafeInteger(step) || step < 0) problems.push(`step must be an integer of at least 0, got ${step}`);
-  for (const name of Object.keys(averages)) {
-    if (!/^[\w.-]+$/.test(name)) problems.push(`the average's name "${name}" must be letters, digits, _, . and -`);
+  for (const name of [averages, companions, keepers].flatMap(Object.keys)) {
+    if (!/^[\w.-]+$/.test(name)) problems.push(`the name "${name}" must be letters, digits, _, . and -`);
   }
   if (problems.length > 0) throw new InvalidArgumentError('CheckpointFolder', problems);
 }

@@ -1,13 +1,23 @@
-import type { Module, TorchGenerator } from '@mezzotint/core';
+import type { Module, StateDict, TorchGenerator } from '@mezzotint/core';
 import type { Average } from '../averages/average.js';
 import type { Optimizer } from '../optimizer/optimizer.js';
 
-/** What has weights or state of the size of the weights. */
+/** A network that is trained beside the model, with its own optimizer: a discriminator. */
+export type Companion = Pick<Trained, 'model' | 'optimizer'>;
+
+/** Anything else whose tensors an update depends on, such as the running means of an EMA codebook. */
+export interface KeepsTensors {
+  save(): Promise<StateDict>;
+  load(state: StateDict): unknown;
+}
+
+/** What has weights or state of the size of the weights. Names become parts of file names. */
 export interface Trained {
   readonly model: Module;
   readonly optimizer: Optimizer;
-  /** By name; names become parts of file names. */
   readonly averages?: Readonly<Record<string, Average>>;
+  readonly companions?: Readonly<Record<string, Companion>>;
+  readonly keepers?: Readonly<Record<string, KeepsTensors>>;
 }
 
 /** All that an update depends on. */
