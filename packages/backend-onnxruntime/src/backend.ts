@@ -1,8 +1,8 @@
-import { sizeOf } from '@mezzotint/core';
+import { type Adoption, sizeOf } from '@mezzotint/core';
 import type { BackendTimingInfo, backend_util, DataType, TensorInfo } from '@tensorflow/tfjs-core';
 import * as tf from '@tensorflow/tfjs-core';
 import { LazyGraph } from './graph/graph.js';
-import { isStretched, rowMajor, stretched } from './graph/layout.js';
+import { isStretched, rowMajor, stretched, transposed } from './graph/layout.js';
 import { Value } from './graph/value.js';
 import { BufferPool, type StoredType } from './memory/buffer-pool.js';
 import { gather, HostBuffer } from './memory/host-buffer.js';
@@ -103,6 +103,7 @@ export class OnnxRuntimeBackend extends tf.KernelBackend {
   ): Narrow {
     const value = this.stored(info);
     const buffer = value.buffer!;
+    if (buffer.narrowed?.kind === format) return buffer.narrowed;
     // Blocks are rows of the matrix; the others keep the layout that they have come to have.
     const isBlocks = typeof format === 'object';
     const layout = isBlocks || isStretched(buffer.layout) ? rowMajor(value.shape) : buffer.layout;
@@ -112,7 +113,7 @@ export class OnnxRuntimeBackend extends tf.KernelBackend {
       : { kind: format, data: encode16(data as Float32Array, format) };
     value.buffer = HostBuffer.narrow(narrow, layout, this.#pool);
     value.fill = undefined;
-    buffer.release();
+    buffer.drop();
     return narrow;
   }
 
@@ -179,6 +180,21 @@ export class OnnxRuntimeBackend extends tf.KernelBackend {
     value.buffer = HostBuffer.of(data, rowMajor(shape), this.#pool);
     this.graph.hold(value);
     this.#data.set(dataId, { kind: 'value', refCount, value });
+  }
+
+  /** A float32 tensor of an array that the caller gives up (`adopt` of core). */
+  adopt({ data, dtype, shape, order }: Adoption): TensorInfo {
+    const value = new Value([...shape], 'float32');
+    const asGiven = rowMajor(order.map((axis) => shape[axis]!));
+    const layout = transposed(
+      asGiven,
+      shape.map((_, axis) => order.indexOf(axis)),
+    );
+    value.buffer =
+      data instanceof Float32Array
+        ? HostBuffer.of(data, layout, this.#pool)
+        : HostBuffer.narrow({ kind: dtype as SixteenBit, data }, layout, this.#pool);
+    return this.tensorOf(value);
   }
 
   override async read(dataId: object): Promise<Values> {

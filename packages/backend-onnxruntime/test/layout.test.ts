@@ -13,7 +13,8 @@ import {
   stretched,
   transposed,
 } from '../src/graph/layout.js';
-import { gather, scatter } from '../src/memory/host-buffer.js';
+import { gather } from '../src/memory/host-buffer.js';
+import { rearrange } from '../src/memory/rearrange.js';
 
 const count = (shape: readonly number[]): number => shape.reduce((n, d) => n * d, 1);
 
@@ -21,7 +22,7 @@ const count = (shape: readonly number[]): number => shape.reduce((n, d) => n * d
 function store(layout: Layout): Float32Array {
   const dense = Float32Array.from({ length: count(shapeOf(layout)) }, (_, index) => index);
   const out = new Float32Array(dense.length);
-  scatter(dense, out, layout);
+  rearrange(dense, out, rowMajor(shapeOf(layout)), layout);
   return out;
 }
 

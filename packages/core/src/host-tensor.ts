@@ -4,6 +4,14 @@ export interface HostTensor {
   readonly data: Float32Array | Int32Array;
 }
 
+/** Floats of 16 bits, as files hold them: IEEE 754 binary16, or the upper half of a float32. */
+export type HalfType = 'float16' | 'bfloat16';
+
+/** A tensor as it is stored: 16-bit floats as their bits, all else as `HostTensor` has it. */
+export type StoredTensor =
+  | (HostTensor & { readonly dtype: 'float32' | 'int32' })
+  | { readonly shape: readonly number[]; readonly dtype: HalfType; readonly data: Uint16Array };
+
 /** Tensors by name, in the layout of the checkpoint files that users have (convolutions OIHW). */
 export type StateDict = Readonly<Record<string, HostTensor>>;
 
@@ -17,6 +25,11 @@ export interface WeightSource {
   readonly tensors: ReadonlyMap<string, { readonly shape: readonly number[]; readonly dtype: string }>;
   /** Reads one tensor, widened to float32 (or int32 for integers). Throws when the file is damaged. */
   read(name: string): HostTensor | Promise<HostTensor>;
+  /**
+   * `read` for a caller who keeps the array: one of its own, in which 16-bit floats of the types in `keep` are as they
+   * are stored. Absent where a source has nothing to give away (the arrays of a state dict are their maker's).
+   */
+  take?(name: string, keep?: readonly HalfType[]): StoredTensor | Promise<StoredTensor>;
 }
 
 /** Number of elements of a shape; 1 for a scalar. */

@@ -8,6 +8,7 @@ export {
   throwIf,
   timeProblems,
 } from './checks.js';
+export type { Adoption } from './adopt.js';
 export { describe, type ModelCost, type ModuleCost } from './cost/describe.js';
 export type {
   Denoiser,
@@ -27,7 +28,15 @@ export {
   type NetworkHooks,
   withHooks,
 } from './hooks.js';
-export { asWeightSource, type HostTensor, type StateDict, sizeOf, type WeightSource } from './host-tensor.js';
+export {
+  asWeightSource,
+  type HalfType,
+  type HostTensor,
+  type StateDict,
+  type StoredTensor,
+  sizeOf,
+  type WeightSource,
+} from './host-tensor.js';
 export {
   constant,
   type Initializer,
@@ -38,8 +47,8 @@ export {
   xavierUniform,
   zeros,
 } from './initializers.js';
-export { Module, type WeightDifferences } from './module.js';
-export { Param, type ParamOptions } from './param.js';
+export { type LoadOptions, Module, type WeightDifferences } from './module.js';
+export { Param, type ParamOptions, type StagedParam } from './param.js';
 export type { ParamLayout } from './param-layout.js';
 export { type PositionTableOptions, positionTable } from './position-table.js';
 export type { InputArgument, InputSpec, Preset } from './preset.js';

@@ -1,11 +1,24 @@
+import type * as tf from '@tensorflow/tfjs-core';
+import { canAdopt } from './adopt.js';
 import { InvalidArgumentError, InvalidFileError, WeightsMismatchError } from './errors.js';
-import { asWeightSource, type HostTensor, type StateDict, type WeightSource } from './host-tensor.js';
-import { Param } from './param.js';
+import { asWeightSource, type HalfType, type HostTensor, type StateDict, type WeightSource } from './host-tensor.js';
+import { Param, type StagedParam } from './param.js';
 import { deriveSeed } from './random/derive-seed.js';
 import { TorchGenerator } from './random/torch-generator.js';
 
 /** Keys that weights lack, keys that a module has no place for, and tensors of another shape. */
 export type WeightDifferences = Pick<WeightsMismatchError, 'missing' | 'unexpected' | 'mismatched'>;
+
+/** How weights are loaded. */
+export interface LoadOptions {
+  /**
+   * Types of 16-bit floats that stay 16-bit in memory where the file holds them and the engine widens them in its graph
+   * (backend-onnxruntime); none when absent: they are widened as they are read.
+   */
+  readonly keep?: readonly HalfType[];
+  /** Called with each tensor when it is on the device and before the next one is read: the place to store it narrower. */
+  readonly onTensor?: (name: string, tensor: tf.Tensor, param: Param) => void;
+}
 
 /**
  * A plain class whose fields are its tree: the state dict is the walk over the fields in order. Arrays and plain
@@ -50,22 +63,25 @@ export abstract class Module {
 
   /**
    * Loads weights strictly and all or nothing: every key must be there, no other key, every shape equal. Tensors are
-   * read one at a time. When a model that has weights is loaded again, both sets exist until the last tensor is read.
+   * read one at a time, and an engine that computes on the host keeps the arrays that were read. When a model that has
+   * weights is loaded again, both sets exist until the last tensor is read.
    *
    * @throws WeightsMismatchError with all differences; what `weights.read` throws; InvalidFileError when it returns
    *   another shape than it announced. Nothing was changed then.
    */
-  async load(weights: StateDict | WeightSource): Promise<this> {
+  async load(weights: StateDict | WeightSource, { keep = [], onTensor }: LoadOptions = {}): Promise<this> {
     const source = asWeightSource(weights);
     const params = this.params();
     const { missing, unexpected, mismatched } = this.compare(source);
     if (missing.length + unexpected.length + mismatched.length > 0) {
       throw new WeightsMismatchError(this.constructor.name, missing, unexpected, mismatched);
     }
-    const staged: Staged[] = [];
+    const staged: StagedParam[] = [];
     try {
       for (const [name, param] of params) {
-        staged.push(stage(param, name, await source.read(name), source));
+        const value = await stage(param, name, source, keep);
+        staged.push(value);
+        onTensor?.(name, value.tensor, param);
       }
     } catch (error) {
       for (const value of staged) value.discard();
@@ -103,11 +119,17 @@ export abstract class Module {
   }
 }
 
-type Staged = ReturnType<Param['stage']>;
-
-function stage(param: Param, name: string, tensor: HostTensor, source: WeightSource): Staged {
+/** Reads one tensor and puts it on the device: the array itself where source and engine can, else a copy. */
+async function stage(
+  param: Param,
+  name: string,
+  source: WeightSource,
+  keep: readonly HalfType[],
+): Promise<StagedParam> {
+  const given = await source.take?.(name, canAdopt() ? keep : []);
+  const tensor = given ?? (await source.read(name));
   try {
-    return param.stage(tensor);
+    return (given && param.adopt(given)) ?? param.stage(tensor as HostTensor);
   } catch (cause) {
     if (!InvalidArgumentError.isInstance(cause)) throw cause;
     throw new InvalidFileError(source.name, `${name}: ${cause.message}`, { cause });

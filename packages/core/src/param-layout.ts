@@ -24,6 +24,11 @@ export function toFileShape(shape: readonly number[], layout: ParamLayout): read
   }
 }
 
+/** The axes of the memory shape in the order in which a file's tensor has them, outermost first. */
+export function fileOrder(shape: readonly number[], layout: ParamLayout): readonly number[] {
+  return layout === 'conv2d' ? [3, 2, 0, 1] : shape.map((_, axis) => axis);
+}
+
 /** A file's tensor -> memory values, a copy. */
 export function fromFile(tensor: HostTensor, layout: ParamLayout): Float32Array {
   if (layout !== 'conv2d') return new Float32Array(tensor.data);

@@ -1,8 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { adopt } from './adopt.js';
 import { InvalidArgumentError, MezzotintError } from './errors.js';
-import { type HostTensor, sizeOf } from './host-tensor.js';
+import { type HostTensor, type StoredTensor, sizeOf } from './host-tensor.js';
 import type { Initializer } from './initializers.js';
-import { fromFile, type ParamLayout, toFile, toFileShape } from './param-layout.js';
+import { fileOrder, fromFile, type ParamLayout, toFile, toFileShape } from './param-layout.js';
 import type { TorchGenerator } from './random/torch-generator.js';
 
 export interface ParamOptions {
@@ -12,6 +13,13 @@ export interface ParamOptions {
   readonly layout?: ParamLayout;
   /** False for what checkpoints hold but training does not change (buffers, frozen tables). */
   readonly trainable?: boolean;
+}
+
+/** New values of a parameter, on the device and not yet in force. Exactly one of `commit` and `discard` must follow. */
+export interface StagedParam {
+  readonly tensor: tf.Tensor;
+  commit(): void;
+  discard(): void;
 }
 
 /**
@@ -91,9 +99,22 @@ export class Param {
    *
    * @throws InvalidArgumentError as `fromHost`
    */
-  stage(tensor: HostTensor): { commit(): void; discard(): void } {
-    const staged = this.#tensor(this.decode(tensor));
-    return { commit: () => this.#take(staged), discard: () => staged.dispose() };
+  stage(tensor: HostTensor): StagedParam {
+    return this.#staged(this.#tensor(this.decode(tensor)));
+  }
+
+  /**
+   * `stage` for a tensor that the caller gives up: an engine that can, keeps the array itself, 16-bit floats as they are.
+   * Undefined where the engine cannot keep it; then the array is still the caller's.
+   *
+   * @throws InvalidArgumentError as `fromHost`
+   */
+  adopt({ shape, data, dtype }: StoredTensor): StagedParam | undefined {
+    this.#check(shape, data.length);
+    if (data instanceof Int32Array || dtype === 'int32') return undefined;
+    const order = fileOrder(this.shape, this.layout);
+    const tensor = adopt({ data, dtype, shape: this.shape, order });
+    return tensor && this.#staged(tensor);
   }
 
   /** The values in the file's layout. */
@@ -112,14 +133,7 @@ export class Param {
    * @throws InvalidArgumentError when it has not `fileShape`, or not as many numbers as its shape says
    */
   decode(tensor: HostTensor): Float32Array {
-    const { shape, data } = tensor;
-    if (String(shape) !== String(this.fileShape) || data.length !== this.size) {
-      throw new InvalidArgumentError(
-        'Param',
-        `expected a tensor of shape [${this.fileShape.join(', ')}] and ${this.size} numbers, ` +
-          `got [${shape.join(', ')}] and ${data.length}`,
-      );
-    }
+    this.#check(tensor.shape, tensor.data.length);
     return fromFile(tensor, this.layout);
   }
 
@@ -150,6 +164,19 @@ export class Param {
   dispose(): void {
     this.#value?.dispose();
     this.#value = undefined;
+  }
+
+  #check(shape: readonly number[], count: number): void {
+    if (String(shape) === String(this.fileShape) && count === this.size) return;
+    throw new InvalidArgumentError(
+      'Param',
+      `expected a tensor of shape [${this.fileShape.join(', ')}] and ${this.size} numbers, ` +
+        `got [${shape.join(', ')}] and ${count}`,
+    );
+  }
+
+  #staged(tensor: tf.Tensor): StagedParam {
+    return { tensor, commit: () => this.#take(tensor), discard: () => tensor.dispose() };
   }
 
   #tensor(data: Float32Array): tf.Tensor {

@@ -1,5 +1,6 @@
 import '@tensorflow/tfjs-backend-cpu';
 import {
+  asWeightSource,
   constant,
   deriveSeed,
   type HostTensor,
@@ -9,6 +10,7 @@ import {
   ones,
   Param,
   type StateDict,
+  type StoredTensor,
   TorchGenerator,
   type WeightSource,
   WeightsMismatchError,
@@ -185,6 +187,36 @@ describe('save and load', () => {
     saved.fill(9);
     expect([...(await one.w.value.data())]).toEqual([3, -4]);
     one.dispose();
+  });
+
+  test('an engine that keeps no arrays gets wide ones and copies them; each is seen when it is on the device', async () => {
+    const origin = new Net().init(0);
+    const state = await origin.save();
+    origin.dispose();
+    const given: StoredTensor[] = [];
+    const source: WeightSource = {
+      ...asWeightSource(state),
+      take: (name, keep) => {
+        expect(keep).toEqual([]);
+        const tensor = { ...state[name]!, dtype: 'float32' } as StoredTensor;
+        given.push(tensor);
+        return tensor;
+      },
+    };
+    const seen: string[] = [];
+    const net = await new Net().load(source, {
+      keep: ['float16'],
+      onTensor: (name, tensor, param) => {
+        expect(tensor.shape).toEqual(param.shape);
+        expect(given).toHaveLength(seen.length + 1);
+        seen.push(name);
+      },
+    });
+    expect(seen).toEqual([...net.params().keys()]);
+    const before = await net.save();
+    for (const { data } of given) data.fill(0);
+    expect(await net.save()).toEqual(before);
+    net.dispose();
   });
 
   test('reports everything that is missing, unexpected or of another shape at once, and changes nothing', async () => {

@@ -1,4 +1,4 @@
-import { InvalidFileError, type WeightSource } from '@mezzotint/core';
+import { type HalfType, InvalidFileError, type WeightSource } from '@mezzotint/core';
 import { parseStrictJson } from './json/strict-json.js';
 import type { WeightFile } from './weight-file.js';
 
@@ -63,15 +63,19 @@ export function joinShards(index: ShardIndex, open: ReadonlyMap<string, WeightFi
     }
   }
   if (problems.length > 0) throw new InvalidFileError(index.name, `its shards do not fit: ${problems.join('; ')}`);
+  const homeOf = (name: string): WeightSource => {
+    const home = homes.get(name);
+    if (home === undefined) throw new InvalidFileError(index.name, `holds no tensor named ${JSON.stringify(name)}`);
+    return home;
+  };
   return {
     name: index.name,
     tensors,
     metadata: new Map(),
-    read: (name) => {
-      const home = homes.get(name);
-      if (home === undefined) throw new InvalidFileError(index.name, `holds no tensor named ${JSON.stringify(name)}`);
-      return home.read(name);
-    },
+    read: (name) => homeOf(name).read(name),
+    ...([...open.values()].every(({ take }) => take !== undefined) && {
+      take: (name: string, keep?: readonly HalfType[]) => homeOf(name).take!(name, keep),
+    }),
     close: () => {
       for (const source of open.values()) source.close();
     },

@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { cpus, release, totalmem, type } from 'node:os';
 import { dirname } from 'node:path';
+import { machineText } from './machine.js';
 
 /** Where and when something was measured. */
 export interface Circumstances {
@@ -24,11 +24,9 @@ export const threadLimits = {
 
 /** Here and now. */
 export function circumstances(command: string): Circumstances {
-  const [processor] = cpus();
-  const memory = `${Math.round(totalmem() / 2 ** 30)} GB`;
   return {
     date: new Date().toISOString().slice(0, 10),
-    machine: `${processor?.model.trim() ?? 'unknown processor'}, ${cpus().length} cores, ${memory}, ${type()} ${release()}, Node ${process.version}`,
+    machine: machineText(),
     threads,
     command,
   };

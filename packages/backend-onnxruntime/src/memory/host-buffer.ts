@@ -1,6 +1,8 @@
-import { isRowMajor, type Layout, physicalDims, shapeOf, storedSize } from '../graph/layout.js';
+import { sizeOf } from '@mezzotint/core';
+import { isRowMajor, type Layout, rowMajor, shapeOf, storedSize } from '../graph/layout.js';
 import type { BufferPool, HostArray, StoredType } from './buffer-pool.js';
 import { type Narrow, widen } from './narrow.js';
+import { rearrange } from './rearrange.js';
 
 /** Elements that several tensors may look at in different ways. */
 interface Storage {
@@ -48,9 +50,19 @@ export class HostBuffer {
     if (storage.owners === 0 && storage.data !== undefined) storage.pool.give(storage.data);
   }
 
+  /** `release` without keeping the memory for later results: it was of a size that does not come again. */
+  drop(): void {
+    this.storage.owners--;
+  }
+
+  /** True when nobody else looks at the elements. */
+  get alone(): boolean {
+    return this.storage.owners === 1;
+  }
+
   /** True when nobody else would see the elements change. */
   get exclusive(): boolean {
-    return this.storage.owners === 1 && this.storage.narrow === undefined;
+    return this.alone && this.storage.narrow === undefined;
   }
 
   /** A copy of the elements in row-major order: whoever reads may write into it, and the tensor stays what it is. */
@@ -63,62 +75,11 @@ export class HostBuffer {
 
 /** Copies elements into row-major order, repeating stretched ones. */
 export function gather(data: HostArray, type: StoredType, layout: Layout): HostArray {
-  const size = shapeOf(layout).reduce((n, d) => n * d, 1);
+  const shape = shapeOf(layout);
+  const size = sizeOf(shape);
   const out =
     type === 'float32' ? new Float32Array(size) : type === 'int32' ? new Int32Array(size) : new Uint8Array(size);
   if (storedSize(layout) === 1) return out.fill(data[0]!);
-  const flat = layout.axes.flat();
-  const strides = stridesOf(layout);
-  copy(out, data, flat.map(Math.abs), strides);
+  rearrange(data, out, layout, rowMajor(shape));
   return out;
-}
-
-/** Puts row-major elements where `layout`, which must not be stretched, wants them. */
-export function scatter(data: HostArray, out: HostArray, layout: Layout): void {
-  const flat = layout.axes.flat();
-  const strides = stridesOf(layout);
-  const inner = flat.length - 1;
-  if (inner < 0) {
-    out.set(data);
-    return;
-  }
-  const walk = (axis: number, from: number, to: number): number => {
-    const size = flat[axis]!;
-    const stride = strides[axis]!;
-    let at = from;
-    if (axis === inner) {
-      for (let i = 0; i < size; i++) out[to + i * stride] = data[at++]!;
-      return at;
-    }
-    for (let i = 0; i < size; i++) at = walk(axis + 1, at, to + i * stride);
-    return at;
-  };
-  walk(0, 0, 0);
-}
-
-/** Steps in memory for each atom in logical order; 0 for stretched ones. */
-function stridesOf(layout: Layout): number[] {
-  const strides: number[] = layout.axes.flat().map(() => 0);
-  let stride = 1;
-  const dims = physicalDims(layout);
-  for (let i = layout.order.length - 1; i >= 0; i--) {
-    strides[layout.order[i]!] = stride;
-    stride *= dims[i]!;
-  }
-  return strides;
-}
-
-function copy(out: HostArray, data: HostArray, sizes: readonly number[], strides: readonly number[]): void {
-  const inner = sizes.length - 1;
-  let at = 0;
-  const walk = (axis: number, from: number): void => {
-    const size = sizes[axis]!;
-    const stride = strides[axis]!;
-    if (axis === inner) {
-      for (let i = 0; i < size; i++) out[at++] = data[from + i * stride]!;
-      return;
-    }
-    for (let i = 0; i < size; i++) walk(axis + 1, from + i * stride);
-  };
-  walk(0, 0);
 }

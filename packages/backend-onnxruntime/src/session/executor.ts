@@ -1,10 +1,10 @@
 import { totalmem } from 'node:os';
 import type { Cone } from '../graph/graph.js';
-import { type Layout, storedSize } from '../graph/layout.js';
+import { isStretched, type Layout, storedSize } from '../graph/layout.js';
 import type { Value } from '../graph/value.js';
 import type { BufferPool, HostArray, StoredType } from '../memory/buffer-pool.js';
-import { gather, HostBuffer, scatter } from '../memory/host-buffer.js';
-import { encode16, type Narrow, widen } from '../memory/narrow.js';
+import { HostBuffer } from '../memory/host-buffer.js';
+import { type Elements, rearrange } from '../memory/rearrange.js';
 import type { NativeTensor } from '../native/binding.js';
 import type { ElementType } from '../onnx/model.js';
 import { createSession, type EngineOptions, runSession } from './engine.js';
@@ -23,12 +23,7 @@ export class Executor {
   ) {}
 
   run(cone: Cone): readonly HostBuffer[] {
-    for (const node of cone.nodes) {
-      node.call.prefers?.(node.inputs).forEach((layout, index) => {
-        const input = node.inputs[index]!;
-        if (layout !== undefined && input.buffer !== undefined) this.#settleIn(input, layout);
-      });
-    }
+    this.#settle(cone);
     const key = keyOf(cone);
     let program = this.programs.get(key);
     if (program === undefined) {
@@ -85,24 +80,34 @@ export class Executor {
     return HostBuffer.of(data, layout, this.pool);
   }
 
-  /** Keeps a stored value in another layout from now on. */
-  #settleIn(value: Value, layout: Layout): void {
-    const buffer = value.buffer!;
-    const narrow = buffer.narrowed;
-    if (buffer.layout.key === layout.key || narrow?.kind === 'blocks') return;
-    if (narrow !== undefined) {
-      const wide = new Float32Array(value.size);
-      scatter(gather(widen(narrow), 'float32', buffer.layout), wide, layout);
-      const turned: Narrow = { kind: narrow.kind, data: encode16(wide, narrow.kind) };
-      value.buffer = HostBuffer.narrow(turned, layout, this.pool);
-      return;
+  /** Brings stored values into the layouts that nodes prefer, for good and in their own memory. */
+  #settle({ nodes }: Cone): void {
+    const moves: { readonly value: Value; readonly layout: Layout; readonly data: Elements }[] = [];
+    for (const { call, inputs } of nodes) {
+      call.prefers?.(inputs).forEach((layout, index) => {
+        const value = inputs[index]!;
+        const { buffer } = value;
+        if (layout === undefined || buffer === undefined || buffer.layout.key === layout.key) return;
+        const narrow = buffer.narrowed;
+        if (narrow?.kind === 'blocks' || !buffer.alone || isStretched(buffer.layout)) return;
+        if (moves.some((move) => move.value === value)) return;
+        moves.push({ value, layout, data: narrow?.data ?? buffer.data });
+      });
     }
-    if (!buffer.exclusive) return;
-    const dense = gather(buffer.data, value.type, buffer.layout);
-    const data: HostArray = this.pool.take(value.type, dense.length);
-    scatter(dense, data, layout);
-    value.buffer = HostBuffer.of(data, layout, this.pool);
-    buffer.release();
+    // Models come with hundreds of filters: one array for all of them, not a second one for each.
+    const scratch = new ArrayBuffer(Math.max(0, ...moves.map(({ data }) => data.byteLength)));
+    for (const { value, layout, data } of moves) {
+      const buffer = value.buffer!;
+      const copy = new (data.constructor as new (buffer: ArrayBuffer, from: number, length: number) => Elements)(
+        scratch,
+        0,
+        data.length,
+      );
+      copy.set(data);
+      rearrange(copy, data, buffer.layout, layout);
+      value.buffer = buffer.share(layout);
+      buffer.release();
+    }
   }
 }
 

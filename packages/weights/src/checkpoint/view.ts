@@ -1,4 +1,4 @@
-import type { WeightSource } from '@mezzotint/core';
+import type { HalfType, WeightSource } from '@mezzotint/core';
 
 /** The tensors of a source whose names begin with `prefix`, without it. */
 export function withoutPrefix(source: WeightSource, prefix: string): WeightSource {
@@ -16,5 +16,8 @@ export function renamed(source: WeightSource, rename: (name: string) => string |
     name: source.name,
     tensors: new Map([...original].map(([newName, name]) => [newName, source.tensors.get(name)!])),
     read: (name) => source.read(original.get(name) ?? name),
+    ...(source.take && {
+      take: (name: string, keep?: readonly HalfType[]) => source.take!(original.get(name) ?? name, keep),
+    }),
   };
 }

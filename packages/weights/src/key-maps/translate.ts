@@ -1,4 +1,10 @@
-import { type HostTensor, InvalidArgumentError, type WeightSource } from '@mezzotint/core';
+import {
+  type HalfType,
+  type HostTensor,
+  InvalidArgumentError,
+  type StoredTensor,
+  type WeightSource,
+} from '@mezzotint/core';
 import type { KeyMap, KeyOp, KeyPair, Side } from './key-map.js';
 import { agreed, halvesSwapped, partShapes, stack, takePart, transposed } from './move-numbers.js';
 
@@ -39,7 +45,7 @@ export function translate(source: WeightSource, map: KeyMap, from: Side, { repor
   const { groups, dropped, unplaced } = place(source.tensors, map, from);
   const problems = unplaced.map((name) => `${name}: has no place in this layout`);
   const moves: Move[] = [];
-  const results = new Map<string, { shape: readonly number[]; dtype: string; make: () => Promise<HostTensor> }>();
+  const results = new Map<string, Omit<Converted, 'name'>>();
   for (const group of groups) {
     const converted = convert(source, group, from);
     if (typeof converted === 'string') {
@@ -58,17 +64,28 @@ export function translate(source: WeightSource, map: KeyMap, from: Side, { repor
   if (report !== undefined) for (const problem of problems) report(problem);
   else if (problems.length > 0)
     throw new InvalidArgumentError(`${source.name} does not fit ${map.name}`, shorten(problems));
+  const resultOf = (name: string): Omit<Converted, 'name'> => {
+    const result = results.get(name);
+    if (result === undefined)
+      throw new InvalidArgumentError(source.name, `holds no tensor named ${JSON.stringify(name)}`);
+    return result;
+  };
   return {
     name: source.name,
     tensors: new Map([...results].map(([name, { shape, dtype }]) => [name, { shape, dtype }])),
     moves,
     dropped,
-    read: (name) => {
-      const result = results.get(name);
-      if (result === undefined)
-        throw new InvalidArgumentError(source.name, `holds no tensor named ${JSON.stringify(name)}`);
-      return result.make();
-    },
+    read: (name) => resultOf(name).make(),
+    ...(source.take && {
+      take: async (name: string, keep?: readonly HalfType[]): Promise<StoredTensor> => {
+        const { shape, moved, make } = resultOf(name);
+        if (moved !== undefined) return { ...(await source.take!(moved, keep)), shape };
+        const { data } = await make();
+        return data instanceof Int32Array
+          ? { shape, dtype: 'int32', data: data.slice() }
+          : { shape, dtype: 'float32', data: data.slice() };
+      },
+    }),
   };
 }
 
@@ -120,6 +137,8 @@ interface Converted {
   readonly name: string;
   readonly shape: readonly number[];
   readonly dtype: string;
+  /** The source's tensor whose numbers these are, in the same order. */
+  readonly moved?: string;
   make(): Promise<HostTensor>;
 }
 
@@ -139,21 +158,24 @@ function toRight(source: WeightSource, group: Group, name: string): Converted[] 
   const single = (newShape: readonly number[], change: (t: HostTensor) => HostTensor): Converted[] => [
     { name: targets[0]!, shape: newShape, dtype, make: async () => change(await read()) },
   ];
+  const moved = (newShape: readonly number[]): Converted[] =>
+    targets.map((target) => ({
+      ...{ name: target, shape: newShape, dtype, moved: name },
+      make: async () => ({ shape: newShape, data: (await read()).data }),
+    }));
   switch (group.pair.op) {
     case 'same':
-      return single(shape, (t) => t);
     case 'copies':
-      return targets.map((target) => ({ name: target, shape, dtype, make: read }));
+      return moved(shape);
     case 'transposed':
       return shape.length === 2
         ? single([shape[1]!, shape[0]!], transposed)
         : `${name}: expected a matrix, got [${shape}]`;
     case 'pointwise': {
-      if (shape.length === 1) return single(shape, (t) => t);
+      if (shape.length === 1) return moved(shape);
       if (shape.length !== 4 || shape[2] !== 1 || shape[3] !== 1)
         return `${name}: expected [O, I, 1, 1], got [${shape}]`;
-      const matrix = shape.slice(0, 2);
-      return single(matrix, ({ data }) => ({ shape: matrix, data }));
+      return moved(shape.slice(0, 2));
     }
     case 'halves-swapped':
       return (shape[0] ?? 1) % 2 === 0
@@ -181,10 +203,13 @@ function toLeft(source: WeightSource, group: Group, names: readonly string[]): C
   const single = (newShape: readonly number[], change: (t: readonly HostTensor[]) => HostTensor): Converted[] => [
     { name: target, shape: newShape, dtype, make: async () => change(await read()) },
   ];
+  const moved = (newShape: readonly number[]): Converted[] => [
+    { ...single(newShape, ([t]) => ({ shape: newShape, data: t!.data }))[0]!, moved: names[0]! },
+  ];
   const others = names.map((name) => source.tensors.get(name)!.shape);
   switch (group.pair.op) {
     case 'same':
-      return single(shape, ([t]) => t!);
+      return moved(shape);
     case 'copies':
       return others.every((other) => String(other) === String(shape))
         ? single(shape, (copies) => agreed(copies, names))
@@ -194,10 +219,9 @@ function toLeft(source: WeightSource, group: Group, names: readonly string[]): C
         ? single([shape[1]!, shape[0]!], ([t]) => transposed(t!))
         : `${names[0]}: expected a matrix, got [${shape}]`;
     case 'pointwise': {
-      if (shape.length === 1) return single(shape, ([t]) => t!);
+      if (shape.length === 1) return moved(shape);
       if (shape.length !== 2) return `${names[0]}: expected a matrix, got [${shape}]`;
-      const kernel = [...shape, 1, 1];
-      return single(kernel, ([t]) => ({ shape: kernel, data: t!.data }));
+      return moved([...shape, 1, 1]);
     }
     case 'halves-swapped':
       return (shape[0] ?? 1) % 2 === 0

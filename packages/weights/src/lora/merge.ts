@@ -1,4 +1,11 @@
-import { type HostTensor, InvalidArgumentError, sizeOf, type WeightSource } from '@mezzotint/core';
+import {
+  type HalfType,
+  type HostTensor,
+  InvalidArgumentError,
+  type StoredTensor,
+  sizeOf,
+  type WeightSource,
+} from '@mezzotint/core';
 import { recognise } from '../checkpoint/recognise.js';
 import { fluxKeyMap } from '../key-maps/flux.js';
 import type { KeyMap, Side } from '../key-maps/key-map.js';
@@ -234,18 +241,24 @@ function withDeltas(
   deltas: ReadonlyMap<string, Delta>,
   scale: number,
 ): WeightSource {
+  const { take } = source;
+  const read = async (name: string): Promise<HostTensor> => {
+    const weight = await source.read(name);
+    const delta = deltas.get(name);
+    if (delta === undefined) return weight;
+    const [down, up] = [await lora.read(delta.layer.down), await lora.read(delta.layer.up)];
+    return addProduct(weight, up, down, delta.rank, scale * delta.strength);
+  };
   return {
     name: source.name,
     tensors: new Map(
       [...source.tensors].map(([name, tensor]) => [name, deltas.has(name) ? { ...tensor, dtype: 'F32' } : tensor]),
     ),
-    read: async (name) => {
-      const weight = await source.read(name);
-      const delta = deltas.get(name);
-      if (delta === undefined) return weight;
-      const [down, up] = [await lora.read(delta.layer.down), await lora.read(delta.layer.up)];
-      return addProduct(weight, up, down, delta.rank, scale * delta.strength);
-    },
+    read,
+    ...(take && {
+      take: async (name: string, keep?: readonly HalfType[]): Promise<StoredTensor> =>
+        deltas.has(name) ? { ...(await read(name)), dtype: 'float32' } : take.call(source, name, keep),
+    }),
   };
 }
 

@@ -1,5 +1,6 @@
-import { type HostTensor, InvalidFileError } from '@mezzotint/core';
+import { type HalfType, type HostTensor, InvalidFileError, type StoredTensor } from '@mezzotint/core';
 import type { ByteSource, SyncByteSource } from '../bytes/byte-source.js';
+import type { DType } from '../numbers/dtypes.js';
 import { widen } from '../numbers/widen.js';
 import type { WeightFile } from '../weight-file.js';
 import { LENGTH_BYTES, parseHeader, parseHeaderLength, type SafetensorsEntry } from './header.js';
@@ -7,6 +8,7 @@ import { LENGTH_BYTES, parseHeader, parseHeaderLength, type SafetensorsEntry } f
 /** A safetensors file whose bytes answer at once, so that `read` does too. */
 export interface SyncWeightFile extends WeightFile {
   read(name: string): HostTensor;
+  take(name: string, keep?: readonly HalfType[]): StoredTensor;
 }
 
 /**
@@ -25,6 +27,10 @@ export function openSafetensorsSync(source: SyncByteSource & { close?(): void })
       const entry = find(source.name, tensors, name);
       return decode(source.name, name, entry, source.read(entry.begin, entry.end - entry.begin));
     },
+    take: (name, keep) => {
+      const entry = find(source.name, tensors, name);
+      return stored(source.name, name, entry, source.read(entry.begin, entry.end - entry.begin), keep);
+    },
     close: () => source.close?.(),
   };
 }
@@ -41,6 +47,10 @@ export async function openSafetensors(source: ByteSource & { close?(): void }): 
     read: async (name) => {
       const entry = find(source.name, tensors, name);
       return decode(source.name, name, entry, await source.read(entry.begin, entry.end - entry.begin));
+    },
+    take: async (name, keep) => {
+      const entry = find(source.name, tensors, name);
+      return stored(source.name, name, entry, await source.read(entry.begin, entry.end - entry.begin), keep);
     },
     close: () => source.close?.(),
   };
@@ -67,4 +77,22 @@ function decode(file: string, name: string, entry: SafetensorsEntry, bytes: Uint
   } catch (cause) {
     throw new InvalidFileError(file, `${name}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
   }
+}
+
+/** Types of 16-bit floats by their safetensors names. */
+const HALF_TYPES: Partial<Readonly<Record<DType, HalfType>>> = { F16: 'float16', BF16: 'bfloat16' };
+
+function stored(
+  file: string,
+  name: string,
+  entry: SafetensorsEntry,
+  bytes: Uint8Array<ArrayBuffer>,
+  keep: readonly HalfType[] = [],
+): StoredTensor {
+  const half = HALF_TYPES[entry.dtype];
+  if (half !== undefined && keep.includes(half)) {
+    return { shape: entry.shape, dtype: half, data: new Uint16Array(bytes.buffer, 0, bytes.byteLength / 2) };
+  }
+  const tensor = decode(file, name, entry, bytes);
+  return { ...tensor, dtype: tensor.data instanceof Int32Array ? 'int32' : 'float32' };
 }

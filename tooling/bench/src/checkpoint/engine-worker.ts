@@ -1,0 +1,69 @@
+// One engine with a checkpoint in a process of its own: says who it is, then runs the job on each line of standard input.
+import { writeFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { useBackend } from '@mezzotint/backend';
+import { MezzotintError, stepBoundary } from '@mezzotint/core';
+import { openComponent } from '@mezzotint/weights';
+import { readSafetensors, readWeights } from '@mezzotint/weights/node';
+import * as tf from '@tensorflow/tfjs-core';
+import { type CheckpointName, checkpoints } from './networks.js';
+
+/** What the parent asks for. */
+export interface WorkerTask {
+  readonly engine: string;
+  readonly network: CheckpointName;
+  readonly weightFile: string;
+  readonly inputFile: string;
+  /** How the weights are kept: float32, or a format of `freeze`. */
+  readonly weights: string;
+  /** Where the last answer goes as float32 numbers, `[N, H, W, C]`. */
+  readonly answerFile: string;
+}
+
+const task = JSON.parse(process.argv[2]!) as WorkerTask;
+const say = (value: object) => process.stdout.write(`${JSON.stringify(value)}\n`);
+
+try {
+  const engine = await useBackend({ engine: task.engine });
+  const { model, step } = checkpoints[task.network].build();
+  const inputs: Record<string, tf.Tensor> = {};
+  const file = readSafetensors(task.inputFile);
+  for (const name of file.tensors.keys()) {
+    const { shape, data } = file.read(name);
+    inputs[name] = tf.tensor(data, [...shape]);
+  }
+  file.close();
+  let answer: Float32Array | undefined;
+  const jobs: Record<string, () => Promise<void>> = {
+    async load() {
+      const weights = await readWeights(task.weightFile);
+      const { weights: source } = openComponent(weights);
+      if (task.weights === 'float32') {
+        await model.load(source);
+      } else {
+        const { loadFrozen } = await import('@mezzotint/backend-onnxruntime');
+        await loadFrozen(model, source, { weights: task.weights as Parameters<typeof loadFrozen>[2]['weights'] });
+      }
+      stepBoundary();
+      weights.close();
+    },
+    async step() {
+      const out = tf.tidy(() => step(inputs));
+      answer = (await out.data()) as Float32Array;
+      out.dispose();
+    },
+    async answer() {
+      writeFileSync(task.answerFile, answer!);
+    },
+  };
+  say({ name: `${engine.name} ${task.weights}`, version: engine.version, jobs: Object.keys(jobs) });
+  for await (const line of createInterface({ input: process.stdin })) {
+    const job = jobs[line];
+    if (job === undefined) throw new Error(`unknown job '${line}'`);
+    const start = performance.now();
+    await job();
+    say({ milliseconds: performance.now() - start, peakBytes: process.resourceUsage().maxRSS * 1024 });
+  }
+} catch (error) {
+  say({ unavailable: MezzotintError.isInstance(error) ? (error.facts.reason ?? error.message) : String(error) });
+}
