@@ -49,8 +49,10 @@ export function updated(document: string | undefined, results: readonly Checkpoi
 
 function section(result: CheckpointResult): string {
   const { network, about, fileType, fileBytes, cold, parameters, macs, step, date, machine, command, runs } = result;
-  const names = result.rows.map(({ contestant }) => contestant.split(' ').at(-1)!);
-  const kind = names.some((name) => name !== 'float32') ? ', weights kept in fewer bits' : '';
+  // Two kinds of tables of one file: beside the peer, and of the engine's formats among themselves.
+  const kind = [...result.rows, ...result.absent].some(({ contestant }) => contestant.startsWith('pytorch'))
+    ? ''
+    : ', weights in other formats';
   return [
     `## ${network}, a ${fileType} file${kind}`,
     '',
