@@ -114,6 +114,22 @@ describe('shapes', () => {
     });
   });
 
+  test('the sum of all squares, of whatever lies in memory', () => {
+    expectLikeCpu(() => {
+      const x = normals([3, 4, 5]);
+      const square = (t: tf.Tensor) => tf.sum(tf.square(t));
+      const broadcast = tf.broadcastTo(normals([1, 4, 1], 2), [3, 4, 5]);
+      const scalar = tf.sum(x);
+      return [
+        square(x),
+        square(tf.transpose(x, [2, 0, 1])),
+        square(broadcast),
+        square(scalar),
+        tf.sum(tf.square(x), [0, 1, 2], true),
+      ];
+    });
+  });
+
   test('reductions over every set of axes', () => {
     for (const axes of [[0], [1], [2], [0, 2], [1, 2], [0, 1, 2]]) {
       expectLikeCpu(() => {
@@ -174,6 +190,10 @@ const convolutions = [
   [2, 6, 5, 7, 3, 1],
   [2, 8, 16, 16, 3, 2],
   [2, 7, 6, 4, 3, 2],
+  // Batches of whole blocks, of 8 and of 16.
+  [16, 6, 32, 16, 3, 1],
+  [16, 5, 16, 48, 1, 1],
+  [16, 5, 48, 16, 5, 1],
 ] as const;
 
 describe('convolutions', () => {

@@ -51,6 +51,8 @@ export interface Origin {
   };
   /** The product of two values of the same shape. */
   readonly product?: readonly [Physical, Physical];
+  /** The square of a value. */
+  readonly square?: Physical;
 }
 
 export interface OutputSpec {

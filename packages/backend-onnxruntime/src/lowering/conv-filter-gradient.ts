@@ -1,6 +1,7 @@
 import { operation } from '../graph/node.js';
 import type { GraphBuilder, Physical } from './builder.js';
 import type { ConvGeometry } from './conv.js';
+import { filterGradientOfBatch } from './conv-filter-gradient-batch.js';
 import { channelsBlocked, filterBlocked } from './image-layout.js';
 
 const NCHWC = 'com.microsoft.nchwc';
@@ -96,9 +97,19 @@ function shifted(b: GraphBuilder, x: Physical, dy: Physical, geometry: ConvGeome
   return { ...made, dims: [kh * kw, inputs, outputs] };
 }
 
-export const conv2dFilterGradient = operation<ConvGeometry>('Conv2DFilterGradient', (b, [x, dy], _, geometry) => [
-  fitsDirect(b.blockSize, geometry) ? direct(b, x!, dy!, geometry) : shifted(b, x!, dy!, geometry),
-]);
+export const conv2dFilterGradient = operation<ConvGeometry>('Conv2DFilterGradient', (b, [x, dy], _, geometry) => {
+  if (!fitsDirect(b.blockSize, geometry)) return [shifted(b, x!, dy!, geometry)];
+  const lower = suitsBatch(b.blockSize, geometry) ? filterGradientOfBatch : direct;
+  return [lower(b, x!, dy!, geometry)];
+});
+
+/**
+ * True where pairs with whole blocks of images beat pairs with whole blocks of columns: up to 1.9 times where those are
+ * padded or the outputs alone would not fill the registers (four blocks); elsewhere up to 8 % slower.
+ */
+function suitsBatch(block: number, { input: [n, , w], filter }: ConvGeometry): boolean {
+  return n % block === 0 && (w % block !== 0 || filter[3] < 4 * block);
+}
 
 function fitsDirect(block: number, { input, filter, output, strides, dilations, pads }: ConvGeometry): boolean {
   if (block < 2 || filter[2] % block !== 0 || filter[3] % block !== 0) return false;

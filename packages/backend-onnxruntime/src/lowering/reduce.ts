@@ -1,4 +1,4 @@
-import { layoutOf, physicalDims, rowMajor } from '../graph/layout.js';
+import { isStretched, layoutOf, physicalDims, rowMajor } from '../graph/layout.js';
 import { operation } from '../graph/node.js';
 import type { GraphBuilder, OutputSpec, Physical } from './builder.js';
 import { dotsOf, sumsOf } from './channel-affine.js';
@@ -86,7 +86,9 @@ export const reduction = operation<{ op: Reduction; axes: readonly number[] }>(
   (b, [x], [out], { op, axes }) => {
     if ((op === 'ReduceMax' || op === 'ReduceMin') && out!.type === 'float32') return [extreme(b, op, x!, axes, out!)];
     if (out!.type === 'int32' && (op === 'ReduceSum' || op === 'ReduceProd')) return [wrapped(b, op, x!, axes, out!)];
-    return [positionSums(b, op, x!, axes, out!) ?? reduce(b, op, x!, axes, out!)];
+    return [
+      sumOfSquares(b, op, x!, axes, out!) ?? positionSums(b, op, x!, axes, out!) ?? reduce(b, op, x!, axes, out!),
+    ];
   },
 );
 
@@ -95,6 +97,22 @@ function wrapped(b: GraphBuilder, op: Reduction, x: Physical, axes: readonly num
   const wide: Physical = { ...x, type: 'int64', name: b.one('Cast', [x.name], { to: 7 }), origin: undefined };
   const found = reduce(b, op, wide, axes, { ...spec, type: 'int64' });
   return { ...found, type: 'int32', name: b.one('Cast', [found.name], { to: 6 }) };
+}
+
+/** The sum of the squares of all elements (the norm of a gradient) in one pass, without the squares. */
+function sumOfSquares(
+  b: GraphBuilder,
+  op: Reduction,
+  x: Physical,
+  axes: readonly number[],
+  { shape, type }: OutputSpec,
+): Physical | undefined {
+  const source = x.origin?.square;
+  if (op !== 'ReduceSum' || source === undefined || axes.length < x.layout.axes.length) return undefined;
+  if (isStretched(source.layout)) return undefined;
+  // With all axes at once ONNX Runtime takes its vector loop; along one axis it goes element by element.
+  const name = b.one('ReduceSumSquare', [source.name], { keepdims: 0 });
+  return { name, dims: [], type, layout: rowMajor(shape) };
 }
 
 /** ONNX Runtime's maximum and minimum may skip NaN; TensorFlow.js's are NaN where one element is. */

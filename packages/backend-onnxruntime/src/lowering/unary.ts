@@ -102,7 +102,8 @@ export const INT_UNARY: ReadonlySet<string> = new Set(Object.keys(INT));
 /** y = f(x) for a named f. */
 export const unary = operation<{ name: string }>('Unary', (b, [x], [out], { name }) => {
   const formula = (x!.type === 'int32' ? INT : FLOAT)[name]!;
-  return [map(x!, out!.type, (input) => formula(b, input))];
+  const made = map(x!, out!.type, (input) => formula(b, input));
+  return [name === 'Square' && out!.type === 'float32' ? { ...made, origin: { square: x! } } : made];
 });
 
 /** max(x, alpha x) for 0 < alpha < 1, else alpha x below zero. */
