@@ -130,6 +130,25 @@ describe('shapes', () => {
     });
   });
 
+  test('long columns, which are reduced in parts', () => {
+    for (const rows of [128, 130, 131]) {
+      expectLikeCpu(() => {
+        const x = normals([rows, 6]);
+        return [tf.sum(x, 0), tf.mean(x, 0), tf.max(x, 0), tf.min(tf.transpose(x), 1)];
+      });
+    }
+  });
+
+  test('bounds that are not finite are different bounds', () => {
+    for (const [low, high] of [
+      [Number.NEGATIVE_INFINITY, 0],
+      [0, Number.POSITIVE_INFINITY],
+      [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY],
+    ] as const) {
+      expectLikeCpu(() => tf.clipByValue(normals([8]), low, high));
+    }
+  });
+
   test('reductions over every set of axes', () => {
     for (const axes of [[0], [1], [2], [0, 2], [1, 2], [0, 1, 2]]) {
       expectLikeCpu(() => {

@@ -1,3 +1,4 @@
+export type { Adoption } from './adopt.js';
 export {
   choiceProblems,
   countProblems,
@@ -8,7 +9,6 @@ export {
   throwIf,
   timeProblems,
 } from './checks.js';
-export type { Adoption } from './adopt.js';
 export { describe, type ModelCost, type ModuleCost } from './cost/describe.js';
 export type {
   Denoiser,

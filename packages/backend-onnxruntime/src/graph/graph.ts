@@ -27,7 +27,6 @@ export interface ValueSpec {
  */
 export class LazyGraph {
   readonly #run: RunCone;
-  readonly #signatures = new Map<string, number>();
   /** Pending values that tensors hold, in order of creation. */
   readonly #live = new Set<Value>();
   #serial = 0;
@@ -216,15 +215,19 @@ export class LazyGraph {
     }
   }
 
-  #signature(call: Call, outputs: readonly Value[]): number {
-    const key = `${call.key}>${outputs.map(({ shape, type }) => `${type}[${shape}]`).join(' ')}`;
-    let number = this.#signatures.get(key);
+  #signature({ signatures }: Call, outputs: readonly Value[]): number {
+    let shapes = '';
+    for (const { shape, type } of outputs) shapes += `${type}[${shape.join()}]`;
+    let number = signatures.get(shapes);
     if (number === undefined) {
-      number = this.#signatures.size;
-      this.#signatures.set(key, number);
+      number = nextSignature++;
+      signatures.set(shapes, number);
     }
     return number;
   }
 }
+
+/** Calls are known to all graphs, so their numbers are too. */
+let nextSignature = 0;
 
 const none: ReadonlySet<Value> = new Set();

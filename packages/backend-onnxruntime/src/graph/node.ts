@@ -6,6 +6,8 @@ import type { Value } from './value.js';
 export interface Call {
   /** Name and attributes; two calls with the same key and the same inputs compute the same. */
   readonly key: string;
+  /** The numbers that stand for it in cache keys, by the shapes of its outputs. */
+  readonly signatures: Map<string, number>;
   readonly lower: Lower;
   /** The layouts in which stored inputs are best kept for good (convolution weights), asked once a run. */
   readonly prefers?: ((inputs: readonly Value[]) => readonly (Layout | undefined)[]) | undefined;
@@ -35,15 +37,32 @@ export function keyOfAttributes(attributes: unknown): string {
   );
 }
 
+/** Calls that an operation keeps, with all their attributes; a network has hundreds. */
+const MAX_KNOWN_CALLS = 4096;
+
 /** Declares an operation: `lower` writes its ONNX nodes. Attributes must be plain data: they are part of the cache key. */
 export function operation<A extends object>(
   name: string,
   lower: (...args: [...Parameters<Lower>, A]) => ReturnType<Lower>,
   prefers?: (inputs: readonly Value[], attributes: A) => readonly (Layout | undefined)[],
 ): (attributes: A) => Call {
-  return (attributes) => ({
-    key: `${name}${keyOfAttributes(attributes)}`,
-    lower: (builder, inputs, outputs) => lower(builder, inputs, outputs, attributes),
-    prefers: prefers === undefined ? undefined : (inputs) => prefers(inputs, attributes),
-  });
+  // A step asks for the same few hundred calls again and again.
+  const known = new Map<string, Call>();
+  return (given) => {
+    const key = `${name}${keyOfAttributes(given)}`;
+    let call = known.get(key);
+    if (call === undefined) {
+      // A copy, because a caller may change its lists afterwards.
+      const attributes = structuredClone(given);
+      call = {
+        key,
+        signatures: new Map(),
+        lower: (builder, inputs, outputs) => lower(builder, inputs, outputs, attributes),
+        prefers: prefers === undefined ? undefined : (inputs) => prefers(inputs, attributes),
+      };
+      if (known.size === MAX_KNOWN_CALLS) known.clear(); // shapes that change for ever must not stay for ever
+      known.set(key, call);
+    }
+    return call;
+  };
 }

@@ -83,14 +83,14 @@ export function kernel<A>(
       const engine = backend as OnnxRuntimeBackend;
       if (Object.values(inputs).some(isForeign)) return handOver(name, inputs, attrs, engine);
       const tracer = new Tracer(name, engine);
-      const lazyOf = (info: TensorInfo | undefined): Value | undefined =>
-        info == null ? undefined : engine.lazy(info);
       const made = trace(
         tracer,
         {
           input: (key) => engine.lazy(inputs[key]!),
-          maybe: (key) => lazyOf(inputs[key]),
-          all: Object.values(inputs).flatMap((info) => lazyOf(info) ?? []),
+          maybe: (key) => (inputs[key] == null ? undefined : engine.lazy(inputs[key])),
+          get all() {
+            return Object.values(inputs).flatMap((info) => (info == null ? [] : engine.lazy(info)));
+          },
         },
         attrs as unknown as A,
       );

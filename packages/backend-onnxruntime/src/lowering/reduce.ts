@@ -69,15 +69,28 @@ function reduceRuns(
     if (!left[at]!.goes) continue;
     const [before, behind] = [left.slice(0, at), left.slice(at + 1)];
     const around = behind.length === 0 ? [] : [size(behind)];
-    const source = b.view(value, [size(before), left[at]!.size, ...around]);
+    const length = left[at]!.size;
+    const parts = before.length === 0 && behind.length > 0 ? partsOf(length) : 1;
+    const source = b.view(value, [size(before) * parts, length / parts, ...around]);
     const name = b.one(op, [source, b.ints([1])], { keepdims: 0 });
-    value = { ...value, name, dims: [size(before), ...around] };
-    left = [...before, ...behind];
+    value = { ...value, name, dims: [size(before) * parts, ...around] };
+    left = [...before, ...(parts === 1 ? [] : [{ goes: true, size: parts }]), ...behind];
+    if (parts > 1) at++;
   }
   return b.view(
     value,
     left.map((run) => run.size),
   );
+}
+
+/**
+ * Parts in which the rows of a matrix are reduced first, each on any thread: over one outer dimension of size 1 ONNX
+ * Runtime uses one thread (512x1536: 1.2 ns an element, in parts 0.2). All parts are equal, so a mean of means is the mean.
+ */
+function partsOf(length: number): number {
+  let parts = length < 128 ? 1 : 16;
+  while (length % parts !== 0) parts--;
+  return parts;
 }
 
 /** Sum, mean, maximum, minimum or product over axes (sorted, not negative). */

@@ -100,7 +100,6 @@ function tooLarge(index: number, value: bigint): RangeError {
   return new RangeError(`element ${index} is ${value}, which int32 cannot hold`);
 }
 
-
 /**
  * Float32 bits of every code of a small float with `exponentBits` and `mantissaBits` and IEEE 754's rules for
  * subnormals; `ieeeSpecials`: the largest exponent holds infinities and NaN.
