@@ -207,6 +207,10 @@ describe('folders and shards', () => {
     ]);
     expect(pipeline.folderOf('unet')).toBe(join(folder, 'unet'));
     expect(() => pipeline.folderOf('vae')).toThrow('has no part "vae"');
+    const gone = join(folder, 'gone');
+    mkdirSync(gone);
+    writeFileSync(join(gone, 'model_index.json'), JSON.stringify({ _class_name: 'A', vae: ['diffusers', 'B'] }));
+    expect(() => readPipelineFolder(gone)!.folderOf('vae')).toThrow('has no folder "vae", though its model_index.json');
     expect(readPipelineFolder(join(folder, 'unet'))).toBeUndefined();
   });
 

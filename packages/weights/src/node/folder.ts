@@ -65,9 +65,12 @@ export function readPipelineFolder(path: string): PipelineFolder | undefined {
     folderOf: (component) => {
       const folder = join(path, component);
       if (components.has(component) && statSync(folder, { throwIfNoEntry: false })?.isDirectory()) return folder;
+      const named = JSON.stringify(component);
       throw new InvalidFileError(
         path,
-        `has no part ${JSON.stringify(component)}; it has: ${[...components.keys()].join(', ')}`,
+        components.has(component)
+          ? `has no folder ${named}, though its model_index.json names that part`
+          : `has no part ${named}; it has: ${[...components.keys()].join(', ')}`,
       );
     },
   };
