@@ -94,6 +94,13 @@ function watched(source: WeightSource, onRead: () => void): WeightSource {
       onRead();
       return source.read(name);
     },
+    // What can be given away without a copy still is.
+    ...(source.take && {
+      take: (name, keep) => {
+        onRead();
+        return source.take!(name, keep);
+      },
+    }),
   };
 }
 
