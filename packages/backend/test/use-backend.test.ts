@@ -123,6 +123,7 @@ describe('on this machine', () => {
   });
 
   test('testEngines always has cpu, first; the environment narrows it', async () => {
+    vi.stubEnv('MEZZOTINT_TEST_ENGINES', '');
     expect((await testEngines())[0]).toBe('cpu');
     vi.stubEnv('MEZZOTINT_TEST_ENGINES', 'wasm');
     expect(await testEngines()).toEqual(['wasm']);
