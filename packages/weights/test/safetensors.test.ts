@@ -205,11 +205,11 @@ describe('writing', () => {
     none: { shape: [0], data: new Float32Array(0) },
   };
 
-  test('what is written comes back to the bit, in an aligned file with sorted names', async () => {
+  test('what is written comes back to the bit, in an aligned file, floats first, with sorted names', async () => {
     const path = join(folder, 'round.safetensors');
     await writeSafetensors(path, state, { metadata: { b: '2', a: 'ü' } });
     const source = readSafetensors(path);
-    expect([...source.tensors.keys()]).toEqual(['10', 'ids', 'none', 'w']);
+    expect([...source.tensors.keys()]).toEqual(['10', 'none', 'w', 'ids']);
     expect([...source.metadata]).toEqual([
       ['a', 'ü'],
       ['b', '2'],
@@ -217,6 +217,26 @@ describe('writing', () => {
     for (const [name, tensor] of Object.entries(state)) expect(source.read(name)).toEqual(tensor);
     source.close();
     expect(readFileSync(path).readBigUInt64LE(0) % 8n).toBe(0n);
+  });
+
+  test('the bytes are those of the reference writer', async () => {
+    // The header that safetensors 0.8.0 (Python) writes for these tensors; its integers come after its floats.
+    const header =
+      '{"__metadata__":{"format":"pt"},"10":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b.f":{"dtype":"F32","shape":[2],"data_offsets":[8,16]},"é\\"\\\\/\\u0001":{"dtype":"F32","shape":[1],"data_offsets":[16,20]},"a.i":{"dtype":"I32","shape":[2],"data_offsets":[20,28]}}';
+    const path = join(folder, 'reference.safetensors');
+    await writeSafetensors(
+      path,
+      {
+        'a.i': { shape: [2], data: Int32Array.of(3, 4) },
+        'é"\\/\u0001': { shape: [1], data: Float32Array.of(1) },
+        'b.f': { shape: [2], data: Float32Array.of(1, 2) },
+        '10': { shape: [2], data: Float32Array.of(5, 6) },
+      },
+      { metadata: { format: 'pt' } },
+    );
+    const bytes = readFileSync(path);
+    expect(bytes.toString('utf8', 8, 8 + Number(bytes.readBigUInt64LE(0))).trimEnd()).toBe(header);
+    expect([...new Float32Array(new Uint8Array(bytes.subarray(-28, -8)).buffer)]).toEqual([5, 6, 1, 2, 1]);
   });
 
   test('equal tensors in another order give equal bytes', async () => {

@@ -8,6 +8,9 @@ export interface PlannedTensor {
   readonly dtype: FloatDType | 'I32';
 }
 
+/** The reference writer's order of the types that we write. */
+const DTYPE_ORDER: readonly PlannedTensor['dtype'][] = ['F32', 'I32', 'BF16', 'F16'];
+
 /** A file to be written: its header, and its tensors in the order of their bytes. */
 export interface SafetensorsPlan {
   /** The length, the JSON and the padding that brings the data to a multiple of 8. */
@@ -18,8 +21,9 @@ export interface SafetensorsPlan {
 }
 
 /**
- * Plans a safetensors file. The same names, shapes, types and metadata give the same bytes: wider types first, so that
- * every tensor is aligned to its type, then names by code unit; metadata keys sorted.
+ * Plans a safetensors file. The same names, shapes, types and metadata give the same bytes, those of the reference
+ * writer: wider types first, so that every tensor is aligned to its type, then names by code point. Metadata keys are
+ * sorted, where the reference's order is that of a hash table.
  * Throws an InvalidArgumentError for names, shapes or metadata that the format cannot hold.
  */
 export function planSafetensors(
@@ -27,7 +31,7 @@ export function planSafetensors(
   metadata: Readonly<Record<string, string>> | undefined,
 ): SafetensorsPlan {
   const order = [...tensors].sort(
-    (a, b) => BYTES_PER_ELEMENT[b.dtype] - BYTES_PER_ELEMENT[a.dtype] || byCodeUnit(a.name, b.name),
+    (a, b) => DTYPE_ORDER.indexOf(a.dtype) - DTYPE_ORDER.indexOf(b.dtype) || byCodePoint(a.name, b.name),
   );
   const problems: string[] = [];
   const root: Record<string, unknown> = Object.create(null) as Record<string, unknown>;
@@ -86,11 +90,15 @@ function sortedMetadata(metadata: Readonly<Record<string, string>>, problems: st
     else if (!isWellFormed(key) || !isWellFormed(value))
       problems.push(`metadata ${JSON.stringify(key)} is not valid Unicode`);
   }
-  return Object.fromEntries(Object.entries(metadata).sort(([a], [b]) => byCodeUnit(a, b)));
+  return Object.fromEntries(Object.entries(metadata).sort(([a], [b]) => byCodePoint(a, b)));
 }
 
-function byCodeUnit(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
+/** As UTF-8 sorts: the bytes of the names are compared. */
+function byCodePoint(a: string, b: string): number {
+  for (let i = 0; i < Math.min(a.length, b.length); i++) {
+    if (a.charCodeAt(i) !== b.charCodeAt(i)) return a.codePointAt(i)! - b.codePointAt(i)!;
+  }
+  return a.length - b.length;
 }
 
 /** No lone surrogates, which UTF-8 cannot carry. */
