@@ -50,6 +50,20 @@ describe('bijections on the published models: from diffusers or transformers and
   });
 });
 
+test('conditions of a UNet: SDXL’s, the x4 upscaler’s table, unCLIP’s vector', () => {
+  // As diffusers' convert_ldm_unet_checkpoint has them.
+  const block = { 'down_blocks.0.resnets.0.norm1.weight': [4], 'up_blocks.0.resnets.0.norm1.weight': [4] };
+  const original = (name: string) => {
+    const source = numbered({ ...block, [name]: [4, 4] });
+    return [...there(source, unetKeyMap, 'right').tensors.keys()].find((left) => left.startsWith('label_emb'));
+  };
+  expect(original('add_embedding.linear_1.weight')).toBe('label_emb.0.0.weight');
+  expect(original('class_embedding.weight')).toBe('label_emb.weight');
+  expect(original('class_embedding.linear_1.weight')).toBe('label_emb.0.0.weight');
+  const upscaler = numbered({ 'input_blocks.0.0.weight': [4], 'label_emb.weight': [5, 4] });
+  expect([...there(upscaler, unetKeyMap, 'left').tensors.keys()]).toContain('class_embedding.weight');
+});
+
 describe('names and shapes of both layouts as published', () => {
   test.each<[string, string, MapMaker]>([
     ['sd3-original', 'sd3-diffusers', sd3KeyMap],

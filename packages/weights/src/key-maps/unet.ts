@@ -15,13 +15,24 @@ const ENDS: readonly KeyPair[] = [
   same('input_blocks.0.0', 'conv_in'),
   same('time_embed.0', 'time_embedding.linear_1'),
   same('time_embed.2', 'time_embedding.linear_2'),
-  same('label_emb.0.0', 'add_embedding.linear_1'),
-  same('label_emb.0.2', 'add_embedding.linear_2'),
   ...below('middle_block.0', 'mid_block.resnets.0', RESNET),
   same('middle_block.1', 'mid_block.attentions.0'),
   ...below('middle_block.2', 'mid_block.resnets.1', RESNET),
   same('out.0', 'conv_norm_out'),
   same('out.2', 'conv_out'),
+];
+
+/** SDXL's pooled text and sizes, and the noise level of the x4 upscaler (a table). */
+const CONDITIONS: readonly KeyPair[] = [
+  same('label_emb.0.0', 'add_embedding.linear_1'),
+  same('label_emb.0.2', 'add_embedding.linear_2'),
+  same('label_emb', 'class_embedding'),
+];
+
+/** UnCLIP's vector: the original has it where SDXL has its own, and only diffusers' names tell them apart. */
+const VECTOR: readonly KeyPair[] = [
+  same('label_emb.0.0', 'class_embedding.linear_1'),
+  same('label_emb.0.2', 'class_embedding.linear_2'),
 ];
 
 interface UNetPlan {
@@ -40,7 +51,7 @@ interface UNetPlan {
 export function unetKeyMap(names: Iterable<string>, from: Side): KeyMap {
   const tree = new NameTree(names);
   const { levels, layers, upAttention } = from === 'left' ? planFromOriginal(tree) : planFromDiffusers(tree);
-  const pairs = [...ENDS];
+  const pairs = [...ENDS, ...(tree.has('class_embedding.linear_1') ? VECTOR : CONDITIONS)];
   for (let level = 0; level < levels; level++) {
     for (let j = 0; j < layers; j++) {
       const block = `input_blocks.${1 + level * (layers + 1) + j}`;
