@@ -105,6 +105,14 @@ describe('checkpoints', () => {
   });
 });
 
+test('a legacy file of a module and a quantised tensor: the latter is refused, the others are read', async () => {
+  const file = await readTorch(fixture('module-legacy.pt'), { part: '' });
+  expect([...file.tensors.keys()]).toEqual(['model.weight', 'x']);
+  expect(await file.read('model.weight')).toEqual({ shape: [2, 2], data: floats(0, 1, 2, 3) });
+  expect(await file.read('x')).toEqual({ shape: [2], data: floats(0, 1) });
+  expect(file.refused).toContain('torch._utils._rebuild_qtensor');
+});
+
 test("a network of EDM's kind, whose pickle carries source code", async () => {
   const file = await readTorch(fixture('persistent.pkl'));
   expect(file.part).toBe('ema');

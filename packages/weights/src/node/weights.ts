@@ -49,7 +49,11 @@ async function readShards(path: string, options: ReadWeightsOptions): Promise<We
   try {
     for (const shard of index.shards.keys()) {
       if (shard.endsWith('.json')) throw new InvalidFileError(path, `names ${shard} as a shard, which is JSON`);
-      open.set(shard, await readWeights(join(dirname(path), shard), options));
+      const place = join(dirname(path), shard);
+      // A folder may hold an index again, and a linked one this index.
+      if (statSync(place, { throwIfNoEntry: false })?.isDirectory() === true)
+        throw new InvalidFileError(path, `names ${shard} as a shard, which is a folder`);
+      open.set(shard, await readWeights(place, options));
     }
     return joinShards(index, open);
   } catch (error) {

@@ -25,6 +25,18 @@ export interface Pickle {
 const WINDOW = 1 << 16;
 
 /**
+ * Most dicts, lists, tuples and objects of one pickle: each takes a hundred times the memory of its instruction. A
+ * checkpoint of 10,000 parameters with its optimizer has 100,000.
+ */
+const MAX_CONTAINERS = 1_000_000;
+
+/** Longest module or name of a global. */
+const MAX_GLOBAL_LENGTH = 512;
+
+/** Most globals that are listed as refused. */
+const MAX_REFUSED = 10_000;
+
+/**
  * Reads a pickle (protocols 0 to 5) from `start` by interpreting its instructions without executing any: objects become
  * their ingredients. Every instruction that can run code merely records what it names.
  * Throws an InvalidFileError for instructions outside the allow-list and for streams that do not add up.
@@ -47,6 +59,7 @@ class Machine {
   readonly #marks: number[] = [];
   readonly #memo = new Map<number, unknown>();
   readonly #refused = new Set<string>();
+  #containers = 0;
   #stopped = false;
 
   constructor(cursor: PickleCursor, meaning: PickleMeaning) {
@@ -195,23 +208,23 @@ class Machine {
       case 0x5d: // EMPTY_LIST
       case 0x29: // EMPTY_TUPLE
       case 0x8f: // EMPTY_SET
-        this.#push([]);
+        this.#push(this.#contained([]));
         return;
       case 0x7d: // EMPTY_DICT
-        this.#push(new Map());
+        this.#push(this.#contained(new Map()));
         return;
       case 0x6c: // LIST
       case 0x74: // TUPLE
       case 0x91: // FROZENSET
-        this.#push(this.#popToMark());
+        this.#push(this.#contained(this.#popToMark()));
         return;
       case 0x64: // DICT
-        this.#push(this.#setItems(new Map(), this.#popToMark()));
+        this.#push(this.#setItems(this.#contained(new Map()), this.#popToMark()));
         return;
       case 0x85: // TUPLE1
       case 0x86: // TUPLE2
       case 0x87: // TUPLE3
-        this.#push(this.#popMany(opcode - 0x84));
+        this.#push(this.#contained(this.#popMany(opcode - 0x84)));
         return;
       case 0x61: // APPEND
         this.#append([this.#pop()]);
@@ -269,15 +282,22 @@ class Machine {
   }
 
   #global(module: string, name: string): PickleGlobal {
+    if (Math.max(module.length, name.length) > MAX_GLOBAL_LENGTH) {
+      this.#fail(`the name of a global is longer than ${MAX_GLOBAL_LENGTH}`);
+    }
     const global = new PickleGlobal(module, name);
     if (!this.#meaning.isKnown(global)) this.#refused.add(global.path);
-    return global;
+    if (this.#refused.size > MAX_REFUSED)
+      this.#fail(`it names more than ${MAX_REFUSED} things that are not understood`);
+    return this.#contained(global);
   }
 
   #call(callable: unknown, args: unknown): unknown {
     if (!Array.isArray(args)) return this.#fail('a call has no arguments');
-    if (callable instanceof PickleGlobal) return this.#meaning.call(callable, args) ?? new PickleObject(callable, args);
-    if (callable instanceof PickleObject) return new PickleObject(callable.type, args);
+    if (callable instanceof PickleGlobal) {
+      return this.#contained(this.#meaning.call(callable, args) ?? new PickleObject(callable, args));
+    }
+    if (callable instanceof PickleObject) return this.#contained(new PickleObject(callable.type, args));
     return this.#fail('a call names nothing that can be called');
   }
 
@@ -299,6 +319,12 @@ class Machine {
     if (items.length % 2 !== 0) this.#fail('a dict has a key without a value');
     for (let i = 0; i < items.length; i += 2) dict.set(items[i], items[i + 1]);
     return dict;
+  }
+
+  /** Counts a value that takes much more memory than the instruction that makes it. */
+  #contained<T>(value: T): T {
+    if (++this.#containers > MAX_CONTAINERS) this.#fail(`it makes more than ${MAX_CONTAINERS} objects`);
+    return value;
   }
 
   #push(value: unknown): void {

@@ -20,7 +20,7 @@ const PROTOCOL_VERSION = 1001;
  */
 export async function readTorchLegacy(source: ByteSource): Promise<TorchContents> {
   const storages = new Map<string, TorchStorage>();
-  const meaning = torchMeaning(source.name, (id) => {
+  const meaning = torchMeaning(source.name, source.size, (id) => {
     const view: unknown = id[5];
     if (view !== undefined && view !== null) {
       throw new InvalidFileError(
@@ -35,13 +35,13 @@ export async function readTorchLegacy(source: ByteSource): Promise<TorchContents
   const first = await readPickle(source, 0, meaning);
   if (first.value !== MAGIC) {
     if (storages.size > 0) throw new InvalidFileError(source.name, 'its pickle refers to storages that are not there');
-    return { ...first, storages: NO_STORAGES };
+    return { value: first.value, refused: first.refused, pickle: source, storages: NO_STORAGES };
   }
   const version = await readPickle(source, first.end, meaning);
   if (version.value !== PROTOCOL_VERSION) {
     throw new InvalidFileError(
       source.name,
-      `expected version ${PROTOCOL_VERSION} of torch's legacy format, got ${String(version.value)}`,
+      `expected version ${PROTOCOL_VERSION} of torch's legacy format, got ${typeof version.value === 'number' ? version.value : 'another value'}`,
     );
   }
   const system = await readPickle(source, version.end, meaning);
@@ -52,6 +52,7 @@ export async function readTorchLegacy(source: ByteSource): Promise<TorchContents
   return {
     value: main.value,
     refused: main.refused,
+    pickle: source,
     storages: {
       littleEndian: !(system.value instanceof Map && system.value.get('little_endian') === false),
       open,
@@ -78,9 +79,8 @@ async function locateStorages(
   const places = new Map<string, ByteSource>();
   let at = end;
   for (const key of Array.isArray(keys) ? (keys as unknown[]) : []) {
-    const storage = storages.get(String(key));
-    if (storage === undefined)
-      throw new InvalidFileError(source.name, `holds a storage ${String(key)} that nothing refers to`);
+    const storage = typeof key === 'string' ? storages.get(key) : undefined;
+    if (storage === undefined) throw new InvalidFileError(source.name, 'holds a storage that nothing refers to');
     const elements = Number(new DataView((await source.read(at, 8)).buffer).getBigInt64(0, true));
     if (elements !== storage.elements) {
       throw new InvalidFileError(
@@ -103,5 +103,8 @@ function widthOf(file: string, { key, dtype }: TorchStorage): number {
   if (dtype === 'C64') return 8;
   if (dtype === 'C128') return 16;
   if (isDType(dtype)) return BYTES_PER_ELEMENT[dtype];
+  // Quantised tensors are not read; what comes after them is.
+  if (dtype === 'QInt32Storage') return 4;
+  if (/^QU?Int\w+Storage$/.test(dtype)) return 1;
   throw new InvalidFileError(file, `the storage ${key} is of the type ${dtype}, whose size is not known`);
 }

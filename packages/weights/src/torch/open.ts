@@ -4,7 +4,7 @@ import { sliceSource } from '../bytes/slice.js';
 import { PickleBytes } from '../pickle/values.js';
 import type { WeightFile } from '../weight-file.js';
 import { readTorchLegacy } from './legacy-file.js';
-import { NestedTensor } from './meaning.js';
+import { NestedTensor, type NestedTorchFile } from './meaning.js';
 import { readTorchTensor, TorchStorage, TorchTensor } from './tensors.js';
 import { type AnyTensor, chooseWeights } from './tree.js';
 import { readTorchZip, type TorchContents } from './zip-file.js';
@@ -40,9 +40,10 @@ export async function openTorch(
   { part, checksums = true }: OpenTorchOptions = {},
 ): Promise<TorchFile> {
   const contents = await readContents(source, checksums);
-  const chosen = chooseWeights(source.name, contents.value, part);
+  const chosen = chooseWeights(source.name, source.size, contents.value, part);
+  const storages = new Map<NestedTorchFile, Promise<TorchContents>>();
   const views = await Promise.all(
-    [...chosen.tensors].map(async ([name, tensor]) => [name, await resolve(source, tensor, contents)] as const),
+    [...chosen.tensors].map(async ([name, tensor]) => [name, await resolve(tensor, contents, storages)] as const),
   );
   const tensors = new Map(views);
   if (tensors.size === 0) {
@@ -83,15 +84,25 @@ interface Resolved {
   readonly contents: TorchContents;
 }
 
-/** A tensor whose storage is a torch file inside the pickle: opens that file. */
-async function resolve(source: ByteSource, tensor: AnyTensor, contents: TorchContents): Promise<Resolved> {
+/** A tensor whose storage is a torch file inside the pickle: opens that file, once for all that look into it. */
+async function resolve(
+  tensor: AnyTensor,
+  contents: TorchContents,
+  storages: Map<NestedTorchFile, Promise<TorchContents>>,
+): Promise<Resolved> {
   if (!(tensor instanceof NestedTensor)) return { tensor, contents };
   const { bytes } = tensor.file;
-  const name = `${source.name} (storage inside)`;
-  const inner = await readContents(
-    bytes instanceof PickleBytes ? sliceSource(source, bytes.offset, bytes.length, name) : bytesSource(bytes, name),
-    true,
-  );
+  const name = `${contents.pickle.name} (storage inside)`;
+  const opened =
+    storages.get(tensor.file) ??
+    readContents(
+      bytes instanceof PickleBytes
+        ? sliceSource(contents.pickle, bytes.offset, bytes.length, name)
+        : bytesSource(bytes, name),
+      true,
+    );
+  storages.set(tensor.file, opened);
+  const inner = await opened;
   const storage = inner.value;
   if (!(storage instanceof TorchStorage)) throw new InvalidFileError(name, 'is not a storage');
   const view = new TorchTensor(storage, storage.dtype ?? 'unknown', tensor.offset, tensor.shape, tensor.strides);

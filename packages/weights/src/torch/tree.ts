@@ -9,8 +9,11 @@ export type AnyTensor = TorchTensor | NestedTensor;
 /** Deepest nesting of dicts, lists and modules that is followed. */
 const MAX_DEPTH = 100;
 
-/** Most values that are looked at; beyond this a small file that refers to itself over and over would cost too much. */
-const MAX_VALUES = 4_000_000;
+/**
+ * What may be spent on looking through a pickle, one a value and one a letter of a tensor's name: beyond this a small
+ * file that refers to itself over and over would cost too much. The longest honest ones spend a tenth of their size.
+ */
+const budgetOf = (fileSize: number): Budget => ({ left: Math.min(2 ** 20 + 8 * fileSize, 2 ** 25) });
 
 /** Names under which checkpoints keep weights, averaged ones first. */
 const WEIGHT_PARTS = [
@@ -26,18 +29,22 @@ const WEIGHT_PARTS = [
   'module',
 ];
 
-/** How many values may still be looked at. */
 interface Budget {
-  values: number;
+  left: number;
 }
 
 /** The tensors below a value by dotted path, through dicts, lists and unexecuted modules. */
 function collectTensors(file: string, root: unknown, budget: Budget): Map<string, AnyTensor> {
   const found = new Map<string, AnyTensor>();
+  const spend = (cost: number) => {
+    budget.left -= cost;
+    if (budget.left < 0) throw new InvalidFileError(file, 'its pickle refers to the same values over and over');
+  };
   const visit = (value: unknown, path: string, depth: number): void => {
-    if (--budget.values < 0) throw new InvalidFileError(file, `its pickle has more than ${MAX_VALUES} values`);
+    spend(1);
     if (depth > MAX_DEPTH) throw new InvalidFileError(file, `its pickle is nested deeper than ${MAX_DEPTH}`);
     if (value instanceof TorchTensor || value instanceof NestedTensor) {
+      spend(path.length);
       if (found.has(path)) throw new InvalidFileError(file, `two tensors of its pickle are named ${path}`);
       found.set(path, value);
       return;
@@ -61,11 +68,16 @@ export interface CheckpointParts {
  * Takes the weights out of a checkpoint: the part asked for, else the averaged weights, else the trained ones, else all
  * of it. Throws an InvalidFileError when `part` is not there.
  */
-export function chooseWeights(file: string, root: unknown, wanted: string | undefined): CheckpointParts {
-  const budget = { values: MAX_VALUES };
+export function chooseWeights(
+  file: string,
+  fileSize: number,
+  root: unknown,
+  wanted: string | undefined,
+): CheckpointParts {
+  const budget = budgetOf(fileSize);
   const groups = new Map<string, Map<string, AnyTensor>>();
   for (const [name, child] of dictEntries(root) ?? []) {
-    const key = String(name);
+    const key = keyName(name);
     if (child instanceof TorchTensor || child instanceof NestedTensor) continue;
     const tensors = collectTensors(file, child, budget);
     if (tensors.size > 0) groups.set(key, tensors);
@@ -91,9 +103,19 @@ function dictEntries(value: unknown): ReadonlyMap<unknown, unknown> | undefined 
   return value instanceof PickleObject && value.entries.size > 0 ? value.entries : undefined;
 }
 
+/** A dict's key in a path. Tuples as keys are spelled one deep: a short pickle can nest them to any length. */
+function keyName(key: unknown): string {
+  if (Array.isArray(key))
+    return key
+      .slice(0, 8)
+      .map((part) => (typeof part === 'object' ? '' : String(part)))
+      .join();
+  return typeof key === 'object' && key !== null ? key.constructor.name : String(key);
+}
+
 function* children(value: unknown): Iterable<[string, unknown]> {
   const entries = dictEntries(value);
-  if (entries !== undefined) for (const [key, child] of entries) yield [String(key), child];
+  if (entries !== undefined) for (const [key, child] of entries) yield [keyName(key), child];
   const elements: unknown = value instanceof PickleObject ? value.elements : value;
   if (Array.isArray(elements)) for (let i = 0; i < elements.length; i++) yield [String(i), elements[i]];
   if (value instanceof PickleObject) yield* moduleChildren(value);
@@ -104,7 +126,7 @@ function* moduleChildren(object: PickleObject): Iterable<[string, unknown]> {
   const fields = dictEntries(object.state) ?? persistentState(object.args);
   if (fields === undefined) return;
   for (const field of ['_parameters', '_buffers', '_modules']) {
-    for (const [key, child] of dictEntries(fields.get(field)) ?? []) yield [String(key), child];
+    for (const [key, child] of dictEntries(fields.get(field)) ?? []) yield [keyName(key), child];
   }
 }
 

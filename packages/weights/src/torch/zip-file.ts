@@ -1,5 +1,5 @@
 import { InvalidFileError } from '@mezzotint/core';
-import type { ByteSource } from '../bytes/byte-source.js';
+import { type ByteSource, bytesSource } from '../bytes/byte-source.js';
 import { readPickle } from '../pickle/machine.js';
 import { openZip, type ZipArchive } from '../zip/archive.js';
 import type { ZipEntry } from '../zip/central-directory.js';
@@ -9,6 +9,8 @@ import type { StorageBytes, TorchStorage } from './tensors.js';
 /** The value of a torch file and where its storages are. */
 export interface TorchContents {
   readonly value: unknown;
+  /** The pickle's own bytes: long byte strings stay there. */
+  readonly pickle: ByteSource;
   readonly refused: readonly string[];
   readonly storages: StorageBytes;
 }
@@ -26,12 +28,10 @@ export async function readTorchZip(source: ByteSource, checksum: boolean): Promi
   }
   const prefix = entry.name.slice(0, -'data.pkl'.length);
   const bytes = await archive.read(entry, { checksum });
-  const pickle = await readPickle(
-    { name: `${source.name}/${entry.name}`, size: bytes.byteLength, read: (at, n) => bytes.slice(at, at + n) },
-    0,
-    torchMeaning(source.name, (id) => storageOf(source.name, id)),
-  );
-  return { ...pickle, storages: await zipStorages(archive, prefix, checksum) };
+  const pickle = bytesSource(bytes, `${source.name}/${entry.name}`);
+  const meaning = torchMeaning(source.name, pickle.size, (id) => storageOf(source.name, id));
+  const { value, refused } = await readPickle(pickle, 0, meaning);
+  return { value, refused, pickle, storages: await zipStorages(archive, prefix, checksum) };
 }
 
 async function zipStorages(archive: ZipArchive, prefix: string, checksum: boolean): Promise<StorageBytes> {
