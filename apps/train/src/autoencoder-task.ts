@@ -1,36 +1,30 @@
 import { join } from 'node:path';
 import { type AnyAutoencoder, type AutoencoderModelConfig, autoencoderOf, openImages } from '@mezzotint/app';
-import {
-  AutoencoderKL,
-  codebookUsage,
-  klLoss,
-  l1Loss,
-  l2Loss,
-  presets,
-  sampleGaussian,
-  VQModel,
-  vqLoss,
-} from '@mezzotint/autoencoders';
-import { InvalidArgumentError, type RandomStream } from '@mezzotint/core';
-import { type ImageSet, imageGrid, toBytes, toFloat, writePng } from '@mezzotint/data';
+import { EmaCodebook, PatchDiscriminator, presets, VQModel } from '@mezzotint/autoencoders';
+import { deriveSeed, InvalidArgumentError } from '@mezzotint/core';
+import type { ImageSet } from '@mezzotint/data';
 import * as tf from '@tensorflow/tfjs-core';
+import { autoencoderLoss } from './autoencoder-loss.js';
 import type { AutoencoderTask } from './config.js';
+import { discriminatorOf } from './discriminator.js';
+import { Meter } from './meter.js';
+import { openPerceptual } from './perceptual.js';
+import { reconstruct } from './reconstructions.js';
 import type { Task, TaskData } from './task.js';
 
-const distances = { l1: l1Loss, l2: l2Loss } as const;
+/** Smallest images that LPIPS can see. */
+const leastForLpips = 16;
 
-/** Images in a grid of reconstructions, and their columns. */
-const shown = 32;
-const columns = 8;
-
-/** An autoencoder of any kind, by its reconstruction and what keeps its latent images in order. */
+/** An autoencoder of any kind, by its reconstruction, what keeps its latent images in order, LPIPS and a discriminator. */
 export async function autoencoderTask(config: AutoencoderTask, { images, source }: TaskData): Promise<Task> {
-  const { architecture } = config;
+  const { architecture, seed } = config;
   const model = autoencoderOf({ architecture, network: networkOf(config) });
-  checkImages(model, images);
-  if (config.regularisation !== undefined && !(model instanceof AutoencoderKL || model instanceof VQModel)) {
-    throw new InvalidArgumentError('regularisation', `${architecture} has no term that it weighs; leave it out`);
-  }
+  const { channels: inChannels } = images;
+  const critic = config.adversarial;
+  const discriminator =
+    critic && new PatchDiscriminator({ inChannels, channels: critic.channels, layers: critic.layers });
+  check(config, model, discriminator, images);
+  const perceptual = config.perceptual && (await openPerceptual(config.perceptual.weights));
   const heldOut =
     source.kind === 'digits' && source.part === 'train' ? await openImages({ ...source, part: 'held-out' }) : images;
   const modelConfig: AutoencoderModelConfig = {
@@ -39,11 +33,20 @@ export async function autoencoderTask(config: AutoencoderTask, { images, source 
     network: model.config as unknown as Record<string, unknown>,
     image: { size: images.height, channels: images.channels },
   };
+  const meter = new Meter();
+  model.init(seed);
+  discriminator?.init(deriveSeed(seed, 'discriminator'));
+  const codebook = codebookOf(config, model);
+  const parts = { model, meter, codebook, perceptual, discriminator };
   return {
     model,
     modelConfig,
-    loss: ({ images: pixels, shape }, rng) =>
-      tf.tidy(() => lossOf(model, config, tf.tensor4d(pixels, [...shape]), rng)),
+    loss: ({ images: pixels, shape }, rng, step) =>
+      tf.tidy(() => autoencoderLoss(config, parts, tf.tensor4d(pixels, [...shape]), rng, step)),
+    afterUpdate: (rng) => codebook?.update(rng),
+    ...(codebook && { keepers: { codebook } }),
+    ...(critic && { companion: discriminatorOf({ ...config, adversarial: critic }, model, discriminator!, meter) }),
+    parts: () => meter.read(),
     async report(step, folder, signal) {
       signal.throwIfAborted();
       const file = join(folder, `step-${String(step).padStart(7, '0')}.png`);
@@ -52,80 +55,9 @@ export async function autoencoderTask(config: AutoencoderTask, { images, source 
   };
 }
 
-/** The mean distance to the reconstruction, and for a KL or a VQ autoencoder its second term. */
-function lossOf(model: AnyAutoencoder, config: AutoencoderTask, x: tf.Tensor4D, rng: RandomStream): tf.Scalar {
-  const distance = distances[config.reconstruction];
-  if (model instanceof AutoencoderKL) {
-    const gaussian = model.encode(x);
-    const y = model.decode(sampleGaussian(gaussian, rng));
-    const kl = klLoss(gaussian, x.size / x.shape[0]);
-    return tf.add(distance(y, x), tf.mul(kl, config.regularisation ?? 1e-6));
-  }
-  if (model instanceof VQModel) {
-    const z = model.encode(x);
-    const codes = model.quantize.lookup(model.quantize.nearest(z));
-    const commitment = config.regularisation ?? 0.25;
-    return tf.add(distance(model.decode(z), x), vqLoss(z, codes, { commitment }));
-  }
-  return distance(model.forward(x), x);
-}
-
-/** Writes a grid, each row of images above its reconstructions; gives the L1 distance and how much of a codebook is used. */
-async function reconstruct(
-  model: AnyAutoencoder,
-  set: ImageSet,
-  file: string,
-): Promise<Readonly<Record<string, number>>> {
-  const { height, width, channels } = set;
-  const size = height * width * channels;
-  const count = Math.min(shown, set.count);
-  const before = set.images.subarray(0, count * size);
-  const shape: [number, number, number, number] = [count, height, width, channels];
-  const x = tf.tensor4d(toFloat(before), shape);
-  const { y, error } = tf.tidy(() => {
-    const y = model.forward(x);
-    return { y, error: l1Loss(y, x) };
-  });
-  try {
-    await writePairs(file, set, before, toBytes((await y.data()) as Float32Array), count);
-    const usage = model instanceof VQModel ? await usageOf(model, x) : {};
-    return { reconstructionL1: (await error.data())[0]!, ...usage };
-  } finally {
-    tf.dispose([x, y, error]);
-  }
-}
-
-/** How much of its codebook a model uses for images. */
-async function usageOf(model: VQModel, x: tf.Tensor4D): Promise<Readonly<Record<string, number>>> {
-  const indices = tf.tidy(() => model.quantize.nearest(model.encode(x)));
-  const { used, perplexity } = codebookUsage((await indices.data()) as Int32Array, model.config.codes);
-  indices.dispose();
-  return { codesUsed: used, codePerplexity: perplexity };
-}
-
-/** A grid in which a row of the images `before` stands above the same images `after`. */
-async function writePairs(
-  file: string,
-  { height, width, channels }: ImageSet,
-  before: Uint8Array,
-  after: Uint8Array,
-  count: number,
-): Promise<void> {
-  const rows: Uint8Array[] = [];
-  for (let first = 0; first < count; first += columns) {
-    const inRow = Math.min(columns, count - first);
-    for (const side of [before, after]) rows.push(padded(side, first, inRow, height * width * channels));
-  }
-  const pictures = { images: Buffer.concat(rows), count: rows.length * columns, height, width, channels };
-  const grid = imageGrid(pictures, { columns, scale: height < 64 ? 2 : 1 });
-  await writePng(file, grid, { overwrite: true });
-}
-
-/** `count` images from `first` on, with black ones up to a whole row. */
-function padded(images: Uint8Array, first: number, count: number, size: number): Uint8Array {
-  const row = new Uint8Array(columns * size);
-  row.set(images.subarray(first * size, (first + count) * size));
-  return row;
+/** The running means that move the codebook, when it does not learn by its gradient. */
+function codebookOf({ codebook }: AutoencoderTask, model: AnyAutoencoder): EmaCodebook | undefined {
+  return codebook?.kind === 'ema' && model instanceof VQModel ? new EmaCodebook(model.quantize, codebook) : undefined;
 }
 
 /** The network's configuration, from a preset's name or as given. */
@@ -140,12 +72,35 @@ function networkOf({ architecture, network }: AutoencoderTask): Record<string, u
   return preset.build().config as unknown as Record<string, unknown>;
 }
 
-function checkImages({ config, downscale }: AnyAutoencoder, { height, width, channels }: ImageSet): void {
+/** Throws unless the parts of a configuration fit each other and the images, with everything that does not. */
+function check(
+  { architecture, regularisation, codebook, perceptual, adversarial }: AutoencoderTask,
+  { config, downscale }: AnyAutoencoder,
+  discriminator: PatchDiscriminator | undefined,
+  { height, width, channels }: ImageSet,
+): void {
   const problems: string[] = [];
   for (const name of ['inChannels', 'outChannels'] as const) {
-    if (config[name] !== channels) problems.push(`${name} is ${config[name]}, the data needs ${channels}`);
+    if (config[name] !== channels) problems.push(`network: ${name} is ${config[name]}, the data needs ${channels}`);
   }
-  if (height !== width) problems.push(`images must be square, got ${height} x ${width}`);
-  if (height % downscale !== 0) problems.push(`it needs a side that ${downscale} divides, the data has ${height}`);
-  if (problems.length > 0) throw new InvalidArgumentError('network', problems);
+  if (height !== width) problems.push(`data: images must be square, got ${height} x ${width}`);
+  const side = Math.min(height, width);
+  if (height % downscale !== 0) {
+    problems.push(`network: it needs a side that ${downscale} divides, the data has ${height}`);
+  }
+  if (regularisation !== undefined && architecture !== 'AutoencoderKL' && architecture !== 'VQModel') {
+    problems.push(`regularisation: ${architecture} has no term that it weighs; leave it out`);
+  }
+  if (codebook !== undefined && architecture !== 'VQModel') {
+    problems.push(`codebook: ${architecture} has none; leave it out, or choose VQModel`);
+  }
+  if (perceptual !== undefined && side < leastForLpips) {
+    problems.push(`perceptual: LPIPS needs images of at least ${leastForLpips} pixels, the data has ${side}`);
+  }
+  if (discriminator !== undefined && side < discriminator.leastSide) {
+    problems.push(
+      `adversarial: ${adversarial!.layers} layers need images of at least ${discriminator.leastSide} pixels, the data has ${side}`,
+    );
+  }
+  if (problems.length > 0) throw new InvalidArgumentError('configuration', problems);
 }

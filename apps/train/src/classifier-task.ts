@@ -11,7 +11,7 @@ import type { Task, TaskData } from './task.js';
 /** A classifier of clean images, or of images under the noise of a process. */
 export async function classifierTask(config: ClassifierTask, { images, source }: TaskData): Promise<Task> {
   const network = networkConfig('NoisyClassifier', config.network, images, images.classes.length);
-  const model = new NoisyClassifier(network);
+  const model = new NoisyClassifier(network).init(config.seed);
   const heldOut =
     source.kind === 'digits' && source.part === 'train' ? await openImages({ ...source, part: 'held-out' }) : undefined;
   const modelConfig: ClassifierModelConfig = {

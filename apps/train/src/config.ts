@@ -4,6 +4,29 @@ import { z } from 'zod';
 const positive = z.number().positive();
 const count = z.int().min(1);
 
+const learningRate = z.strictObject({
+  kind: z.enum(['constant', 'cosine', 'linear', 'inverse-sqrt']).default('constant'),
+  peak: positive,
+  /** Updates over which the rate rises from zero. */
+  warmUp: z.int().min(0).default(0),
+  /** Where cosine and linear end. */
+  end: z.number().min(0).default(0),
+  /** Updates at the peak before inverse-sqrt falls. */
+  after: count.default(1000),
+});
+
+/** AdamW, with the first decay rate of the moments that suits what is trained. */
+const optimizer = (beta1: number) =>
+  z
+    .strictObject({
+      betas: z.tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)]).default([beta1, 0.999]),
+      epsilon: positive.default(1e-8),
+      weightDecay: z.number().min(0).default(0),
+      /** Longest gradient; longer ones are scaled down to it. */
+      maxGradientNorm: positive.default(1),
+    })
+    .prefault({});
+
 /** Settings that all tasks share. */
 const common = {
   data: imageSourceSchema,
@@ -17,25 +40,8 @@ const common = {
   /** Batches whose gradients are averaged into one update. */
   accumulation: count.default(1),
   seed: z.int().min(0).default(0),
-  learningRate: z.strictObject({
-    kind: z.enum(['constant', 'cosine', 'linear', 'inverse-sqrt']).default('constant'),
-    peak: positive,
-    /** Updates over which the rate rises from zero. */
-    warmUp: z.int().min(0).default(0),
-    /** Where cosine and linear end. */
-    end: z.number().min(0).default(0),
-    /** Updates at the peak before inverse-sqrt falls. */
-    after: count.default(1000),
-  }),
-  optimizer: z
-    .strictObject({
-      betas: z.tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)]).default([0.9, 0.999]),
-      epsilon: positive.default(1e-8),
-      weightDecay: z.number().min(0).default(0),
-      /** Longest gradient; longer ones are scaled down to it. */
-      maxGradientNorm: positive.default(1),
-    })
-    .prefault({}),
+  learningRate,
+  optimizer: optimizer(0.9),
   /** Decay of the averaged weights, which are what is sampled and saved. */
   ema: z.strictObject({ decay: z.number().min(0).lt(1) }).default({ decay: 0.999 }),
   /** Updates between lines of the log, sample grids (or held-out scores), and checkpoints. */
@@ -76,6 +82,46 @@ const autoencoder = z.strictObject({
   reconstruction: z.enum(['l1', 'l2']).default('l1'),
   /** Weight of the KL term (AutoencoderKL, 1e-6 when absent) or of the commitment loss (VQModel, 0.25); the others have none. */
   regularisation: z.number().min(0).optional(),
+  /** VQModel: the codebook moves by its gradient, or to the running mean of what it stands for. */
+  codebook: z
+    .discriminatedUnion('kind', [
+      z.strictObject({ kind: z.literal('gradient') }),
+      z.strictObject({
+        kind: z.literal('ema'),
+        decay: z.number().min(0).lt(1).default(0.99),
+        epsilon: positive.default(1e-5),
+        /** A code that stands for fewer pixels of a batch is moved to one of them; 0 for never. */
+        reviveBelow: z.number().min(0).default(0),
+      }),
+    ])
+    .optional(),
+  /** LPIPS beside the distance. */
+  perceptual: z
+    .strictObject({
+      /** The file or the files of weights: torchvision's VGG16 and lpips' `vgg.pth`, or one that holds both. */
+      weights: z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]),
+      weight: positive.default(1),
+    })
+    .optional(),
+  /** A patch discriminator that the decoder must fool. */
+  adversarial: z
+    .strictObject({
+      /** Updates of the autoencoder before the discriminator begins. */
+      start: z.int().min(0),
+      /** Factor of the adversarial term. */
+      weight: positive.default(0.5),
+      /** What the discriminator minimises. */
+      loss: z.enum(['hinge', 'vanilla']).default('hinge'),
+      /** Width of its first layer, and its convolutions of stride 2. */
+      channels: count.default(64),
+      layers: z.int().min(1).max(16).default(3),
+      /** The adversarial term is scaled to move the last layer as hard as the others do. */
+      adaptive: z.boolean().default(true),
+      /** Its own; the autoencoder's when absent. */
+      learningRate: learningRate.optional(),
+      optimizer: optimizer(0.5),
+    })
+    .optional(),
 });
 
 /** What `train` reads from its configuration file. */
@@ -84,4 +130,7 @@ export const trainConfigSchema = z.discriminatedUnion('task', [diffusion, classi
 export type TrainConfig = z.infer<typeof trainConfigSchema>;
 export type DiffusionTask = z.infer<typeof diffusion>;
 export type ClassifierTask = z.infer<typeof classifier>;
+/** How fast a network learns. */
+export type LearningRateConfig = z.infer<typeof learningRate>;
+export type OptimizerConfig = z.infer<ReturnType<typeof optimizer>>;
 export type AutoencoderTask = z.infer<typeof autoencoder>;

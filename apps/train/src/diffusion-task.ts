@@ -34,7 +34,7 @@ export function diffusionTask(config: DiffusionTask, { images }: TaskData): Task
   const unconditional = typeof config.network !== 'string' && config.network.classes === null;
   const classes = unconditional ? [] : images.classes;
   const network = networkConfig('UNet', config.network, images, unconditional ? null : classes.length + 1);
-  const model = new UNet(network);
+  const model = new UNet(network).init(config.seed);
   const modelConfig: DiffusionConfig = {
     format: 'mezzotint/diffusion@1',
     architecture: 'UNet',

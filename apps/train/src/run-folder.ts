@@ -33,14 +33,19 @@ export class RunFolder {
     this.#log = join(path, 'log.jsonl');
   }
 
-  /** A new run in an empty folder. */
-  static async create(path: string, config: TrainConfig): Promise<RunFolder> {
+  /** @throws InvalidArgumentError when something is in the folder */
+  static checkEmpty(path: string): void {
     if (existsSync(path) && readdirSync(path).length > 0) {
       throw new InvalidArgumentError(
         path,
         'is not empty: choose another --run, or go on with the run there by --resume',
       );
     }
+  }
+
+  /** A new run in an empty folder. */
+  static async create(path: string, config: TrainConfig): Promise<RunFolder> {
+    RunFolder.checkEmpty(path);
     const run = new RunFolder(path);
     mkdirSync(run.samples, { recursive: true });
     const text = `${JSON.stringify(config, null, 2)}\n`;

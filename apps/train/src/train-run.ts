@@ -4,10 +4,11 @@ import { type ChosenEngine, useBackend } from '@mezzotint/backend';
 import { deriveSeed, InvalidArgumentError, TorchGenerator } from '@mezzotint/core';
 import { batches } from '@mezzotint/data';
 import { type Average, adamW, ema, matricesOnly, ratioWarmUp, type TrainStep, train } from '@mezzotint/training';
-import { CheckpointFolder } from '@mezzotint/training/node';
+import { CheckpointFolder, type Companion } from '@mezzotint/training/node';
 import { autoencoderTask } from './autoencoder-task.js';
 import { classifierTask } from './classifier-task.js';
 import type { TrainFlags } from './command.js';
+import { companionUpdates } from './companion-updates.js';
 import { type TrainConfig, trainConfigSchema } from './config.js';
 import { diffusionTask } from './diffusion-task.js';
 import { learningRateOf } from './learning-rate.js';
@@ -17,12 +18,13 @@ import type { Task, TaskData } from './task.js';
 /** Trains as the flags say; stops at Ctrl-C with a checkpoint from which `--resume` goes on exactly. */
 export async function trainRun(flags: TrainFlags, { signal, say, result }: CommandContext): Promise<void> {
   const given = givenConfig(flags);
-  const { run, config } = await openRun(flags, given);
+  const { open, config } = openRun(flags, given);
   const images = await openImages(config.data);
   const engine = await useBackend({ engine: flags.engine });
   if (!engine.trains) throw new InvalidArgumentError('--engine', `${engine.name} cannot train; choose another engine`);
   const data = { images, source: config.data };
   const task = await taskOf(config, data);
+  const run = await open(); // From here on there is a folder.
 
   const state = await startState(config, task, images, run, engine, say);
   const { from } = state;
@@ -34,18 +36,24 @@ export async function trainRun(flags: TrainFlags, { signal, say, result }: Comma
   try {
     const { model } = task;
     const { averages, optimizer, rng, order } = state;
-    const learningRate = learningRateOf(config);
+    const learningRate = learningRateOf(config.learningRate, config.steps);
     const { maxGradientNorm } = config.optimizer;
+    const companion = companionUpdates(config, task, state);
     const updates = train({
-      ...{ model, optimizer, rng, data: order, learningRate, averages: [averages], maxGradientNorm },
-      ...{ loss: task.loss, accumulation: config.accumulation, from, until: config.steps, signal },
+      ...{ model, optimizer, rng, learningRate, averages: [averages], maxGradientNorm },
+      ...{ accumulation: config.accumulation, from, until: config.steps, signal },
+      data: companion.watching(order),
+      loss: (batch, rng) => task.loss(batch, rng, last + 1),
+      afterUpdate: () => task.afterUpdate?.(rng),
     });
     for await (const update of updates) {
+      const turn = await companion.after(update.step);
       last = update.step;
-      recent.push(update);
+      recent.push({ ...update, seconds: update.seconds + turn.seconds });
       const final = last === config.steps;
       const loss = mean(recent, (u) => u.loss);
-      progress.update(last, config.steps, `loss ${loss.toPrecision(4)}`);
+      const shown = Object.entries({ loss, ...turn.losses }).map(([name, value]) => `${name} ${value.toPrecision(4)}`);
+      progress.update(last, config.steps, shown.join(', '));
       const due = (every: number) => last % every === 0 || final;
       const scores = due(config.every.sample)
         ? await averages.during(() => task.report(last, run.samples, signal)).catch(unlessAborted(signal))
@@ -58,6 +66,8 @@ export async function trainRun(flags: TrainFlags, { signal, say, result }: Comma
           learningRate: rate,
           gradientNorm,
           seconds: mean(recent, (u) => u.seconds),
+          ...(await task.parts?.()),
+          ...companion.read(),
           ...scores,
         });
         recent = [];
@@ -104,13 +114,14 @@ function givenConfig({ config: file, steps, batchSize, seed }: TrainFlags): Trai
   };
 }
 
-async function openRun(
+/** The configuration of a new run or of one that goes on, and what opens its folder. */
+function openRun(
   flags: TrainFlags,
   given: TrainConfig | undefined,
-): Promise<{ run: RunFolder; config: TrainConfig }> {
+): { config: TrainConfig; open: () => RunFolder | Promise<RunFolder> } {
   if (flags.resume) {
     const { run, config } = RunFolder.resume(flags.run, given);
-    return { run, config: flags.steps === undefined ? config : { ...config, steps: flags.steps } };
+    return { open: () => run, config: flags.steps === undefined ? config : { ...config, steps: flags.steps } };
   }
   if (given === undefined) {
     throw new InvalidArgumentError(
@@ -118,7 +129,8 @@ async function openRun(
       'expected a configuration file, for example apps/train/configs/digits.json',
     );
   }
-  return { run: await RunFolder.create(flags.run, given), config: given };
+  RunFolder.checkEmpty(flags.run);
+  return { open: () => RunFolder.create(flags.run, given), config: given };
 }
 
 /** All that an update depends on, at its beginning or as the last checkpoint left it. */
@@ -130,10 +142,9 @@ async function startState(
   engine: ChosenEngine,
   say: (line: string) => void,
 ) {
-  const { betas, epsilon, weightDecay } = config.optimizer;
   const saved = await new CheckpointFolder(run.checkpoints, { keep: config.keep }).latest();
-  task.model.init(config.seed);
-  const optimizer = adamW(task.model, { betas, epsilon, weightDecay, decays: matricesOnly });
+  const optimizer = adamW(task.model, { ...config.optimizer, decays: matricesOnly });
+  const companions = companionsOf(task);
   const averages = ema(task.model, ratioWarmUp(config.ema.decay));
   const order = batches(images, { batchSize: config.batchSize, seed: config.seed, flip: config.flip });
   let rng = new TorchGenerator(deriveSeed(config.seed, 'training'));
@@ -143,14 +154,22 @@ async function startState(
     if (before !== undefined && before !== engine.name) {
       say(`Note: the run was trained on ${before}; on ${engine.name} it goes on as well, but not bit for bit.`);
     }
-    await saved.load({ model: task.model, optimizer, averages: { ema: averages } });
+    const keepers = task.keepers ?? {};
+    await saved.load({ model: task.model, optimizer, averages: { ema: averages }, companions, keepers });
     order.resume(saved.data as Parameters<typeof order.resume>[0]);
     rng = saved.streams.training ?? rng;
   }
   const from = saved?.step ?? 0;
   await run.rewind(from);
   const checkpoints = new CheckpointFolder(run.checkpoints, { keep: config.keep });
-  return { from, optimizer, averages, order, rng, checkpoints, engine: engine.name };
+  return { from, optimizer, averages, companions, order, rng, checkpoints, engine: engine.name };
+}
+
+/** The network that is trained against the model, if any, with its optimizer, as checkpoints take it. */
+function companionsOf({ companion }: Task): Record<string, Companion> {
+  if (companion === undefined) return {};
+  const { name, model, optimizer } = companion;
+  return { [name]: { model, optimizer: adamW(model, { ...optimizer, decays: matricesOnly }) } };
 }
 
 /** A checkpoint of everything. */
@@ -159,9 +178,9 @@ async function save(
   step: number,
   task: Task,
 ): Promise<void> {
-  const { optimizer, averages, rng, order, checkpoints, engine } = state;
+  const { optimizer, averages, companions, rng, order, checkpoints, engine } = state;
   await checkpoints.save({
-    ...{ step, model: task.model, optimizer, averages: { ema: averages } },
+    ...{ step, model: task.model, optimizer, averages: { ema: averages }, companions, keepers: task.keepers ?? {} },
     ...{ streams: { training: rng }, data: order.state(), extra: { engine } },
   });
 }

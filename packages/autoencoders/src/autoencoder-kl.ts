@@ -47,8 +47,8 @@ export class AutoencoderKL extends Module {
 
   /**
    * The Gaussian of the latent image.
-   * @param x images `[N, H, W, inChannels]` in [-1, 1], H and W multiples of f
-   * @returns mean and log-variance, `[N, H/f, W/f, latentChannels]`
+   * @param x images `[N, H, W, inChannels]` in [-1, 1]; the image again is as large only when f divides H and W
+   * @returns mean and log-variance, `[N, floor(H/f), floor(W/f), latentChannels]`
    * @throws InvalidArgumentError when the shape does not fit
    */
   encode(x: tf.Tensor4D): Gaussian {

@@ -28,8 +28,8 @@ export class Autoencoder extends Module {
   }
 
   /**
-   * Images `[N, H, W, inChannels]` in [-1, 1] -> `[N, H/f, W/f, latentChannels]`.
-   * @throws InvalidArgumentError when the shape does not fit, or f does not divide H and W
+   * Images `[N, H, W, inChannels]` in [-1, 1] -> `[N, floor(H/f), floor(W/f), latentChannels]`.
+   * @throws InvalidArgumentError when the shape does not fit
    */
   encode(x: tf.Tensor4D): tf.Tensor4D {
     checkImage(this.constructor.name, 'x', x, this.config.inChannels, this.downscale);

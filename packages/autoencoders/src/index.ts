@@ -1,5 +1,5 @@
 export { type AdversarialOptions, type AdversarialTerms, adversarialLoss } from './adversarial/adversarial-loss.js';
-export { hingeDiscriminatorLoss, hingeGeneratorLoss } from './adversarial/hinge.js';
+export { generatorLoss, hingeDiscriminatorLoss, vanillaDiscriminatorLoss } from './adversarial/losses.js';
 export { PatchDiscriminator, type PatchDiscriminatorConfig } from './adversarial/patch-discriminator.js';
 export { Autoencoder } from './autoencoder.js';
 export { AutoencoderKL, type AutoencoderKLConfig, autoencoderKLFromDiffusers } from './autoencoder-kl.js';

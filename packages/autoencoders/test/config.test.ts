@@ -65,7 +65,9 @@ describe('config.json of diffusers', () => {
     expect(() => autoencoderTinyFromDiffusers({ encoder_block_out_channels: [32, 64] })).toThrow(/same width/);
     expect(() => autoencoderKLFromDiffusers(null)).toThrow(/as a JSON object, got null/);
     const wide = autoencoderKLFromDiffusers({ ...sd15, block_out_channels: 'wide' });
-    expect(() => new AutoencoderKL(wide)).toThrow(/blockChannels: expected 1 to 12 whole numbers, got "wide"/);
+    expect(() => new AutoencoderKL(wide)).toThrow(
+      /blockChannels: expected 1 to 12 whole numbers of at least 1, got "wide"/,
+    );
   });
 });
 
@@ -110,7 +112,10 @@ describe('images that do not fit are refused with both numbers', () => {
     ['VQModel', new VQModel(tinyVQ)],
   ])('%s', (who, model) => {
     expect(() => model.encode(noise([1, 4, 4, 3]))).toThrow(`${who}: x: expected [N, H, W, 2], got [1,4,4,3]`);
-    expect(() => model.encode(noise([1, 5, 4, 2]))).toThrow(`${who}: x: expected a height and a width that 2 divides`);
+    const least = who === 'AutoencoderTiny' ? 1 : 2; // The one pads, the others take whole steps only.
+    expect(() => model.encode(noise([1, 4, 0, 2]))).toThrow(
+      `${who}: x: expected a height and a width of at least ${least}, got 4 x 0`,
+    );
     expect(() => model.decode(noise([1, 2, 2, 9]))).toThrow(/got \[1,2,2,9\]/);
   });
 });

@@ -5,8 +5,8 @@ import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, test } from 'vitest';
 import {
   adversarialLoss,
+  generatorLoss,
   hingeDiscriminatorLoss,
-  hingeGeneratorLoss,
   klLoss,
   klToNormal,
   Lpips,
@@ -17,6 +17,7 @@ import {
   sampleGaussian,
   scaleLatents,
   unscaleLatents,
+  vanillaDiscriminatorLoss,
 } from '../src/index.js';
 import { relativeError } from './support/golden.js';
 import { noise, randomise } from './support/tiny.js';
@@ -80,7 +81,19 @@ describe.each(await testEngines())('on %s', (engine) => {
       const logits = (...values: number[]) => tf.tensor4d(values, [1, 1, values.length, 1]);
       // relu(1 - 2) = 0 and relu(1 - 0.5) = 0.5; relu(1 - 3) = 0 and relu(1 + 0) = 1.
       expect(number(hingeDiscriminatorLoss(logits(2, 0.5), logits(-3, 0)))).toBeCloseTo((0.25 + 0.5) / 2, 6);
-      expect(number(hingeGeneratorLoss(logits(2, -4)))).toBeCloseTo(1, 6);
+      expect(number(generatorLoss(logits(2, -4)))).toBeCloseTo(1, 6);
+    });
+  });
+
+  test('vanilla loss is the cross-entropy of real as 1 and decoded as 0', () => {
+    tf.tidy(() => {
+      const logits = (...values: number[]) => tf.tensor4d(values, [1, 1, values.length, 1]);
+      const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
+      const expected =
+        -(Math.log(sigmoid(2)) + Math.log(sigmoid(-0.5)) + Math.log(1 - sigmoid(-3)) + Math.log(0.5)) / 4;
+      expect(number(vanillaDiscriminatorLoss(logits(2, -0.5), logits(-3, 0)))).toBeCloseTo(expected, 6);
+      // No overflow where the discriminator is very wrong.
+      expect(number(vanillaDiscriminatorLoss(logits(-200), logits(200)))).toBeCloseTo(200, 4);
     });
   });
 
@@ -175,7 +188,21 @@ describe.each(await testEngines())('on %s', (engine) => {
       { weight: 0 },
     );
     expect(number(quiet)).toBeCloseTo(number(reconstruction(last.forward(features))), 6);
-    tf.dispose([features, target, quiet]);
+    // Not adaptive, lambda is 1; whoever observes sees the parts that make the whole.
+    const seen: number[] = [];
+    const fixed = adversarialLoss(
+      features,
+      last,
+      { reconstruction, adversarial },
+      {
+        weight: 0.5,
+        adaptive: false,
+        observe: (parts) => seen.push(number(parts.reconstruction), number(parts.adversarial!), number(parts.lambda!)),
+      },
+    );
+    expect(seen[2]).toBe(1);
+    expect(number(fixed)).toBeCloseTo(seen[0]! + 0.5 * seen[1]!, 5);
+    tf.dispose([features, target, quiet, fixed]);
     last.dispose();
   });
 });
@@ -271,7 +298,19 @@ describe('LPIPS', () => {
       const squares = tf.square(tf.sub(unit(x), unit(y)));
       return number(tf.mean(tf.sum(tf.mul(squares, tf.tensor1d(heads['lin0.model.1.weight']!.data)), 3)));
     });
-    expect(Math.abs(number(lpips.forward(x, y)) / expected - 1)).toBeLessThan(1e-5);
+    const measured = number(lpips.forward(x, y));
+    expect(Math.abs(measured / expected - 1)).toBeLessThan(1e-5);
+    // A whole lpips model in one file, and one inside a VQGAN checkpoint, give the same.
+    const state = await lpips.save();
+    const inside = Object.fromEntries(Object.entries(state).map(([key, t]) => [`loss.perceptual_loss.${key}`, t]));
+    for (const file of [{ ...state, 'scaling_layer.shift': random([1, 3, 1, 1], 1) }, inside]) {
+      const again = await new Lpips().load(lpipsWeights(file));
+      expect(number(again.forward(x, y))).toBe(measured);
+      again.dispose();
+    }
+    expect(() => lpipsWeights(vgg)).toThrow(/found none of the heads/);
+    expect(() => lpipsWeights(heads)).toThrow(/found none of VGG16's convolutions/);
+    expect(() => lpipsWeights()).toThrow(/found none of VGG16's convolutions.*\n.*found none of the heads/);
     lpips.dispose();
   });
 });

@@ -103,6 +103,34 @@ describe.each(await testEngines())('on %s', (engine) => {
     tf.dispose([z, codes]);
   });
 
+  test('a dead code is put at a pixel of the last batch, those alive stay where they would be', async () => {
+    const quantizer = new VectorQuantizer(3, 2);
+    quantizer.init(0).embedding.weight.variable.assign(tf.tensor2d([0, 0, 1, 1, 50, 50], [3, 2]));
+    const [plain, reviving] = [{}, { reviveBelow: 1 }].map(
+      (options) => new EmaCodebook(quantizer, { decay: 0.5, epsilon: 1e-9, ...options }),
+    );
+    const z = tf.tensor4d([0, 0.1, 0.2, 0, 1, 0.9, 1.2, 1], [1, 2, 2, 2]); // No pixel is near the third code.
+    const indices = quantizer.nearest(z);
+    for (const codebook of [plain!, reviving!]) codebook.observe(z, indices);
+    plain!.update();
+    const table = [...quantizer.embedding.weight.value.dataSync()];
+    expect(() => reviving!.update()).toThrow(/rng: expected a random stream/);
+    const settled = tf.memory().numTensors;
+    reviving!.update(new TorchGenerator(1));
+    expect(tf.memory().numTensors).toBe(settled - 3); // what was observed: counts, sums and pixels
+    const revived = [...quantizer.embedding.weight.value.dataSync()];
+    const near = (a: number, b: number) => Math.abs(a - b) < 1e-5;
+    expect(revived.slice(0, 4).every((value, i) => near(value, table[i]!))).toBe(true);
+    const pixels = [...z.dataSync()];
+    expect([0, 2, 4, 6].some((at) => near(pixels[at]!, revived[4]!) && near(pixels[at + 1]!, revived[5]!))).toBe(true);
+    expect([...(await reviving!.save()).counts!.data][2]).toBe(1);
+    expect(() => new EmaCodebook(quantizer, { reviveBelow: -1 })).toThrow(/reviveBelow/);
+    plain!.dispose();
+    reviving!.dispose();
+    tf.dispose([z, indices]);
+    quantizer.dispose();
+  });
+
   test('the running codebook follows the recurrence of the paper, over two batches an update', async () => {
     const [K, D, gamma, epsilon] = [4, 2, 0.9, 1e-3];
     const quantizer = new VectorQuantizer(K, D);

@@ -1,6 +1,7 @@
 import { type Initializer, InvalidArgumentError, Module, normal, Param, zeros } from '@mezzotint/core';
 import { Conv2d, groupNorm } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
+import { checkImage } from '../inputs.js';
 
 /** Configuration of {@link PatchDiscriminator}. A plain JSON value. */
 export interface PatchDiscriminatorConfig {
@@ -19,6 +20,8 @@ export interface PatchDiscriminatorConfig {
 export class PatchDiscriminator extends Module {
   readonly config: PatchDiscriminatorConfig;
   readonly main: Readonly<Record<number, Conv2d | BatchNorm>>;
+  /** Smallest height and width of an image for which there is a logit. */
+  readonly leastSide: number;
 
   /** @throws InvalidArgumentError when a number of the configuration is not whole or below 1 */
   constructor(config: PatchDiscriminatorConfig) {
@@ -30,6 +33,7 @@ export class PatchDiscriminator extends Module {
     if (layers > 16) problems.push(`layers: expected at most 16, got ${layers}`);
     if (problems.length > 0) throw new InvalidArgumentError(new.target.name, problems);
     this.config = config;
+    this.leastSide = 3 * 2 ** layers; // `layers` halvings, then two convolutions that take a pixel each
     const init = normal(0.02); // of the weights; biases too, which the norms behind them take away
     const main: Record<number, Conv2d | BatchNorm> = {
       0: new Conv2d(inChannels, channels, 4, { stride: 2, padding: 1, init }),
@@ -47,8 +51,12 @@ export class PatchDiscriminator extends Module {
     this.main = main;
   }
 
-  /** x `[N, H, W, inChannels]` in [-1, 1] -> logits, one a patch, `[N, h, w, 1]`: above 0 means real. */
+  /**
+   * x `[N, H, W, inChannels]` in [-1, 1] -> logits, one a patch, `[N, h, w, 1]`: above 0 means real.
+   * @throws InvalidArgumentError when the shape does not fit
+   */
   forward(x: tf.Tensor4D): tf.Tensor4D {
+    checkImage(this.constructor.name, 'x', x, this.config.inChannels, this.leastSide);
     return tf.tidy(() => {
       const places = Object.keys(this.main).map(Number);
       let h = x;

@@ -32,7 +32,7 @@ export function validateCoder(who: string, config: CoderConfig, counts: Readonly
   const { inChannels, outChannels, blockChannels, layersPerBlock, latentChannels, groups } = config;
   const problems = countProblems({ inChannels, outChannels, layersPerBlock, latentChannels, groups, ...counts });
   if (layersPerBlock > maxLayers) problems.push(`layersPerBlock: expected at most ${maxLayers}, got ${layersPerBlock}`);
-  problems.push(...widthProblems('blockChannels', blockChannels));
+  problems.push(...levelProblems('blockChannels', blockChannels, 1));
   if (problems.length === 0) {
     blockChannels.forEach((channels, level) => {
       if (channels % groups !== 0)
@@ -42,8 +42,14 @@ export function validateCoder(who: string, config: CoderConfig, counts: Readonly
   if (problems.length > 0) throw new InvalidArgumentError(who, problems);
 }
 
-/** What is wrong with the widths of the levels. */
-export function widthProblems(name: string, widths: readonly number[]): string[] {
-  const fits = Array.isArray(widths) && widths.length >= 1 && widths.length <= maxLevels && widths.every(isCount);
-  return fits ? [] : [`${name}: expected 1 to ${maxLevels} whole numbers, got ${JSON.stringify(widths)}`];
+/** What is wrong with a list of one number a level, each whole and at least `least`. */
+export function levelProblems(name: string, levels: readonly number[], least: number): string[] {
+  const isLevel = (value: unknown) => isWhole(value, least);
+  const fits = Array.isArray(levels) && levels.length >= 1 && levels.length <= maxLevels && levels.every(isLevel);
+  if (fits) return [];
+  return [`${name}: expected 1 to ${maxLevels} whole numbers of at least ${least}, got ${JSON.stringify(levels)}`];
+}
+
+function isWhole(value: unknown, least: number): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= least;
 }

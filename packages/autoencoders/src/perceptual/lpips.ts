@@ -85,31 +85,58 @@ function distance(features: tf.Tensor4D, weight: tf.Tensor): tf.Tensor {
   return tf.mean(tf.sum(tf.mul(squares, tf.reshape(weight, [-1])), 3), [1, 2]);
 }
 
+/** Names that a tensor of {@link Lpips} has in the files that people have. */
+const spellings = new Map<string, readonly string[]>(
+  vggSlices.flatMap((slice, i) => [
+    ...Object.keys(slice).flatMap((place) =>
+      ['weight', 'bias'].map((kind): [string, string[]] => {
+        const name = `net.slice${i + 1}.${place}.${kind}`;
+        return [name, [name, `features.${place}.${kind}`]];
+      }),
+    ),
+    // Place 0 is dropout; models made without it have the convolution there.
+    [`lin${i}.model.1.weight`, [`lin${i}.model.1.weight`, `lin${i}.model.0.weight`]],
+  ]),
+);
+
 /**
- * The weights of {@link Lpips} from the two files that people have: torchvision's VGG16 (`features.0.weight` ...) and
- * lpips' heads (`lin0.model.1.weight` ..., the package's `weights/v0.1/vgg.pth`). Other tensors of both are left out; so
- * is nothing that is needed: loading says what is missing.
+ * The weights of {@link Lpips} from one file or several, in the layouts that people have: torchvision's VGG16
+ * (`features.0.weight` ...) with the heads of lpips or taming-transformers (`vgg.pth`: `lin0.model.1.weight` ...); the state of a
+ * whole lpips model (`net.slice1.0.weight` ..., `lin0...`); a VQGAN checkpoint that holds one (`loss.perceptual_loss.net...`).
+ * Other tensors are left out.
+ *
+ * @throws InvalidArgumentError when the network or the heads are in none of them; of a part, loading says what is missing
  */
-export function lpipsWeights(vgg: StateDict | WeightSource, heads: StateDict | WeightSource): WeightSource {
+export function lpipsWeights(...files: readonly (StateDict | WeightSource)[]): WeightSource {
+  const sources = files.map(asWeightSource);
   const places = new Map<string, { source: WeightSource; name: string }>();
-  const network = asWeightSource(vgg);
-  const linear = asWeightSource(heads);
-  vggSlices.forEach((slice, i) => {
-    for (const place of Object.keys(slice)) {
-      for (const kind of ['weight', 'bias']) {
-        const name = `features.${place}.${kind}`;
-        if (network.tensors.has(name)) places.set(`net.slice${i + 1}.${place}.${kind}`, { source: network, name });
-      }
-    }
-    const name = `lin${i}.model.1.weight`;
-    if (linear.tensors.has(name)) places.set(name, { source: linear, name });
-  });
+  for (const [key, names] of spellings) {
+    const found = sources.flatMap((source) => named(source, names)).at(0);
+    if (found !== undefined) places.set(key, found);
+  }
+  const name = sources.map((source) => source.name).join(' with ');
+  const parts = {
+    'net.': "VGG16's convolutions (features.0.weight ... or net.slice1.0.weight ...)",
+    lin: 'the heads (lin0.model.1.weight ...)',
+  };
+  const problems = Object.entries(parts)
+    .filter(([start]) => ![...places.keys()].some((key) => key.startsWith(start)))
+    .map(([, what]) => `found none of ${what} in ${name || 'no file'}`);
+  if (problems.length > 0) throw new InvalidArgumentError('lpipsWeights', problems);
   return {
-    name: `${network.name} with ${linear.name}`,
+    name,
     tensors: new Map([...places].map(([key, { source, name }]) => [key, source.tensors.get(name)!])),
     read: (key): HostTensor | Promise<HostTensor> => {
       const { source, name } = places.get(key)!;
       return source.read(name);
     },
   };
+}
+
+/** Tensors of a source that are called one of `names`, or so within a larger model; those without a prefix first. */
+function named(source: WeightSource, names: readonly string[]): { source: WeightSource; name: string }[] {
+  return [...source.tensors.keys()]
+    .filter((key) => names.some((name) => key === name || key.endsWith(`.${name}`)))
+    .sort((a, b) => a.length - b.length)
+    .map((name) => ({ source, name }));
 }

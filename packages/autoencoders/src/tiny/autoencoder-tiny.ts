@@ -1,7 +1,7 @@
 import { countProblems, foreignConfig, InvalidArgumentError, Module } from '@mezzotint/core';
 import { Conv2d, upsample2x } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
-import { widthProblems } from '../coder/config.js';
+import { levelProblems } from '../coder/config.js';
 import { checkImage } from '../inputs.js';
 import { type LatentScale, scaleProblems } from '../latent-scale.js';
 
@@ -44,12 +44,12 @@ export class AutoencoderTiny extends Module {
   }
 
   /**
-   * Images `[N, H, W, inChannels]` in [-1, 1] -> latent images `[N, H/f, W/f, latentChannels]`, scaled as a diffusion
-   * model takes them when scalingFactor is 1, as in the published ones.
-   * @throws InvalidArgumentError when the shape does not fit, or f does not divide H and W
+   * Images `[N, H, W, inChannels]` in [-1, 1] -> latent images `[N, ceil(H/f), ceil(W/f), latentChannels]`, scaled as a
+   * diffusion model takes them when scalingFactor is 1, as in the published ones.
+   * @throws InvalidArgumentError when the shape does not fit
    */
   encode(x: tf.Tensor4D): tf.Tensor4D {
-    checkImage(this.constructor.name, 'x', x, this.config.inChannels, this.downscale);
+    checkImage(this.constructor.name, 'x', x, this.config.inChannels);
     return this.encoder.forward(x);
   }
 
@@ -60,6 +60,15 @@ export class AutoencoderTiny extends Module {
   decode(z: tf.Tensor4D): tf.Tensor4D {
     checkImage(this.constructor.name, 'z', z, this.config.latentChannels);
     return this.decoder.forward(z);
+  }
+
+  /**
+   * What the decoder's last convolution, `decoder.lastConv`, sees: `[N, h f, w f, decoderChannels]`. That convolution gives
+   * [0, 1]; the image is 2 y - 1. For `adversarialLoss`.
+   */
+  decoderFeatures(z: tf.Tensor4D): tf.Tensor4D {
+    checkImage(this.constructor.name, 'z', z, this.config.latentChannels);
+    return this.decoder.features(z);
   }
 
   /** Latent numbers as [0, 1], clipped, so that they can be kept in bytes: z / (2 magnitude) + shift. */
@@ -110,6 +119,7 @@ class TinyEncoder extends Module {
 class TinyDecoder extends Module {
   readonly layers: Layers;
   readonly #up = new Set<number>();
+  readonly #last: number;
 
   constructor({ latentChannels, decoderChannels: c, decoderBlocks, outChannels }: AutoencoderTinyConfig) {
     super();
@@ -122,18 +132,29 @@ class TinyDecoder extends Module {
       layers[place++] = new Conv2d(c, last ? outChannels : c, 3, { bias: last });
     });
     this.layers = layers;
+    this.#last = place - 1;
+  }
+
+  get lastConv(): Conv2d {
+    return this.layers[this.#last] as Conv2d;
   }
 
   /** z `[N, h, w, latentChannels]` -> `[N, h f, w f, outChannels]`; the layers give [0, 1], the result is in [-1, 1]. */
   forward(z: tf.Tensor4D): tf.Tensor4D {
+    return tf.tidy(() => tf.sub<tf.Tensor4D>(tf.mul(this.lastConv.forward(this.features(z)), 2), 1));
+  }
+
+  /** What the last convolution sees: z `[N, h, w, latentChannels]` -> `[N, h f, w f, C]`. */
+  features(z: tf.Tensor4D): tf.Tensor4D {
     return tf.tidy(() => {
       const clamped = tf.mul<tf.Tensor4D>(tf.tanh(tf.div(z, 3)), 3);
       const { 0: first, ...rest } = this.layers;
       let h = tf.relu(first!.forward(clamped)); //                                     [N, h, w, C]
       for (const [place, layer] of Object.entries(rest)) {
+        if (Number(place) === this.#last) break;
         h = layer.forward(this.#up.has(Number(place)) ? upsample2x(h) : h);
       }
-      return tf.sub<tf.Tensor4D>(tf.mul(h, 2), 1); //                                              [N, h f, w f, outChannels]
+      return h; //                                                                    [N, h f, w f, C]
     });
   }
 }
@@ -165,8 +186,8 @@ function validate(who: string, config: AutoencoderTinyConfig): void {
   const { encoderBlocks, decoderBlocks, latentMagnitude, latentShift } = config;
   const problems = [
     ...countProblems({ inChannels, outChannels, latentChannels, encoderChannels, decoderChannels }),
-    ...widthProblems('encoderBlocks', encoderBlocks),
-    ...widthProblems('decoderBlocks', decoderBlocks),
+    ...levelProblems('encoderBlocks', encoderBlocks, 0),
+    ...levelProblems('decoderBlocks', decoderBlocks, 0),
     ...scaleProblems(config),
   ];
   if (!(latentMagnitude > 0)) problems.push(`latentMagnitude: expected a positive number, got ${latentMagnitude}`);

@@ -2,6 +2,7 @@ import {
   type HostTensor,
   InvalidArgumentError,
   MezzotintError,
+  type RandomStream,
   type StateDict,
   WeightsMismatchError,
 } from '@mezzotint/core';
@@ -13,6 +14,11 @@ export interface EmaCodebookOptions {
   readonly decay?: number;
   /** Added to every count, so that a code that is never used keeps a finite vector; 1e-5 when absent. */
   readonly epsilon?: number;
+  /**
+   * A code whose running count falls below this is dead: it is put at a random latent pixel of the last batch. Jukebox
+   * (Dhariwal et al. 2020), section 3.1. 0, never, when absent. A code that is one of K in batches of M pixels counts M / K.
+   */
+  readonly reviveBelow?: number;
 }
 
 /** What must be saved to go on: `counts` `[K]` and `sums` `[K, D]`. */
@@ -29,19 +35,22 @@ export class EmaCodebook {
   readonly #quantizer: VectorQuantizer;
   readonly #decay: number;
   readonly #epsilon: number;
+  readonly #reviveBelow: number;
   #counts: tf.Tensor1D;
   #sums: tf.Tensor2D;
-  #seen: { readonly counts: tf.Tensor1D; readonly sums: tf.Tensor2D } | undefined;
+  #seen: Seen | undefined;
 
-  /** @throws InvalidArgumentError when decay is not in [0, 1) or epsilon is not above 0 */
-  constructor(quantizer: VectorQuantizer, { decay = 0.99, epsilon = 1e-5 }: EmaCodebookOptions = {}) {
+  /** @throws InvalidArgumentError when decay is not in [0, 1), epsilon is not above 0 or reviveBelow is below 0 */
+  constructor(quantizer: VectorQuantizer, { decay = 0.99, epsilon = 1e-5, reviveBelow = 0 }: EmaCodebookOptions = {}) {
     const problems: string[] = [];
     if (!(decay >= 0 && decay < 1)) problems.push(`decay: expected a number in [0, 1), got ${decay}`);
     if (!(epsilon > 0)) problems.push(`epsilon: expected a number above 0, got ${epsilon}`);
+    if (!(reviveBelow >= 0)) problems.push(`reviveBelow: expected a number of at least 0, got ${reviveBelow}`);
     if (problems.length > 0) throw new InvalidArgumentError('EmaCodebook', problems);
     this.#quantizer = quantizer;
     this.#decay = decay;
     this.#epsilon = epsilon;
+    this.#reviveBelow = reviveBelow;
     this.#counts = kept(tf.ones([quantizer.codes]));
     this.#sums = kept(tf.clone(quantizer.embedding.weight.value as tf.Tensor2D));
   }
@@ -53,25 +62,37 @@ export class EmaCodebook {
     this.#seen = tf.tidy(() => {
       const chosen = tf.cast(tf.oneHot(tf.reshape(indices, [-1]), codes), 'float32') as tf.Tensor2D; // [M, K]
       const counts = tf.sum<tf.Tensor1D>(chosen, 0);
-      const sums = tf.matMul<tf.Tensor2D>(chosen, tf.reshape(z, [-1, width]), true, false); //   [K, D]
+      const pixels = tf.reshape(z, [-1, width]) as tf.Tensor2D; //                               [M, D]
+      const sums = tf.matMul<tf.Tensor2D>(chosen, pixels, true, false); //                       [K, D]
       return {
-        counts: kept(before === undefined ? counts : tf.add(before.counts, counts)),
-        sums: kept(before === undefined ? sums : tf.add(before.sums, sums)),
+        ...(this.#reviveBelow > 0 ? { pixels: kept(tf.clone(pixels)) } : {}),
+        counts: kept(before === undefined ? counts : tf.add<tf.Tensor1D>(before.counts, counts)),
+        sums: kept(before === undefined ? sums : tf.add<tf.Tensor2D>(before.sums, sums)),
       };
     });
-    if (before !== undefined) tf.dispose(before);
+    if (before !== undefined) tf.dispose({ ...before });
   }
 
-  /** Moves the codebook by what was observed since the last call. Throws a MezzotintError when that is nothing. */
-  update(): void {
+  /**
+   * Moves the codebook by what was observed since the last call. Throws a MezzotintError when that is nothing.
+   * @param rng chooses where dead codes go
+   * @throws InvalidArgumentError without `rng` when `reviveBelow` is above 0
+   */
+  update(rng?: RandomStream): void {
     const seen = this.#seen;
     if (seen === undefined) {
       throw new MezzotintError('MEZZOTINT_NOTHING_OBSERVED', 'EmaCodebook: call observe in the loss before update.');
     }
+    if (this.#reviveBelow > 0 && rng === undefined) {
+      throw new InvalidArgumentError('EmaCodebook', 'rng: expected a random stream, which reviveBelow needs');
+    }
     const before = [this.#counts, this.#sums];
     tf.tidy(() => {
-      this.#counts = kept(mixed(this.#counts, seen.counts, this.#decay));
-      this.#sums = kept(mixed(this.#sums, seen.sums, this.#decay));
+      const counts = mixed(this.#counts, seen.counts, this.#decay);
+      const sums = mixed(this.#sums, seen.sums, this.#decay);
+      const alive = seen.pixels === undefined ? { counts, sums } : this.#revived(counts, sums, seen.pixels, rng!);
+      this.#counts = kept(alive.counts);
+      this.#sums = kept(alive.sums);
       // Laplace smoothing: (N_k + epsilon) / (sum N + K epsilon) sum N.
       const total = tf.sum(this.#counts);
       const share = tf.div(tf.add(this.#counts, this.#epsilon), tf.add(total, this.#quantizer.codes * this.#epsilon));
@@ -79,7 +100,20 @@ export class EmaCodebook {
       this.#quantizer.embedding.weight.variable.assign(tf.div(this.#sums, tf.expandDims(smooth, 1)));
     });
     this.#seen = undefined;
-    tf.dispose([...before, seen]);
+    tf.dispose([before, { ...seen }]);
+  }
+
+  /** Each dead code at one of `pixels` `[M, D]`, with the count of one that is just alive. */
+  #revived(counts: tf.Tensor1D, sums: tf.Tensor2D, pixels: tf.Tensor2D, rng: RandomStream) {
+    const { codes } = this.#quantizer;
+    const least = this.#reviveBelow;
+    const chosen = Int32Array.from(rng.rand(codes), (u) => Math.floor(u * pixels.shape[0]));
+    const places = tf.mul<tf.Tensor2D>(tf.gather(pixels, tf.tensor1d(chosen, 'int32')), least);
+    const dead = tf.less(counts, least) as tf.Tensor1D;
+    return {
+      counts: tf.where(dead, tf.fill<tf.Rank.R1>([codes], least), counts),
+      sums: tf.where(tf.tile(tf.expandDims(dead, 1), [1, pixels.shape[1]]), places, sums) as tf.Tensor2D,
+    };
   }
 
   /** The running counts and sums. What was observed since the last `update` is not part of it. */
@@ -119,9 +153,16 @@ export class EmaCodebook {
   /** Frees the running counts and sums. */
   dispose(): void {
     tf.dispose([this.#counts, this.#sums]);
-    if (this.#seen !== undefined) tf.dispose(this.#seen);
+    if (this.#seen !== undefined) tf.dispose({ ...this.#seen });
     this.#seen = undefined;
   }
+}
+
+/** What was observed since the last update; `pixels` of the last batch, when dead codes need them. */
+interface Seen {
+  readonly counts: tf.Tensor1D;
+  readonly sums: tf.Tensor2D;
+  readonly pixels?: tf.Tensor2D;
 }
 
 /** A tensor that outlives the tidy in which it was made. */

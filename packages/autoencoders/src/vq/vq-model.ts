@@ -49,8 +49,8 @@ export class VQModel extends Module {
 
   /**
    * The latent image before quantisation, on which latent diffusion works.
-   * @param x images `[N, H, W, inChannels]` in [-1, 1], H and W multiples of f
-   * @returns `[N, H/f, W/f, codeWidth]`
+   * @param x images `[N, H, W, inChannels]` in [-1, 1]; the image again is as large only when f divides H and W
+   * @returns `[N, floor(H/f), floor(W/f), codeWidth]`
    * @throws InvalidArgumentError when the shape does not fit
    */
   encode(x: tf.Tensor4D): tf.Tensor4D {
