@@ -1,4 +1,4 @@
-import { countProblems, InvalidArgumentError, isCount } from '@mezzotint/core';
+import { countProblems, InvalidArgumentError } from '@mezzotint/core';
 
 /** What the encoder and the decoder of every convolutional autoencoder here have in common. A plain JSON value. */
 export interface CoderConfig {
