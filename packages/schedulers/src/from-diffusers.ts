@@ -86,18 +86,21 @@ const families: Readonly<Record<string, Family>> = {
       dpmsolver: () => dpmSolver({ order, type }),
       'sde-dpmsolver++': () => dpmppSde({ order }),
     }[algorithm]();
-    return { solver, start: 'total', table: multistepTable(read, process) };
+    return { solver, start: 'total', table: multistepTable(read, process, finalRow(read)) };
   },
   DEISMultistepScheduler: (read, process) => {
     const order = read<1 | 2 | 3>('solver_order', 2, [1, 2, 3]);
-    return { solver: deis({ order }), start: 'total', table: multistepTable(read, process) };
+    // Here diffusers repeats the last level instead of going on to the chain's first row.
+    for (const spread of ['karras', 'exponential', 'beta', 'flow']) read(`use_${spread}_sigmas`, false, [false]);
+    return { solver: deis({ order }), start: 'total', table: multistepTable(read, process, 'first') };
   },
   UniPCMultistepScheduler: (read, process) => {
     read('predict_x0', true, [true]);
     read('lower_order_final', true, [true]);
     const order = read<1 | 2 | 3>('solver_order', 2, [1, 2, 3]);
     const type = read<'bh1' | 'bh2'>('solver_type', 'bh2', ['bh1', 'bh2']);
-    return { solver: unipc({ order, type }), start: 'total', table: multistepTable(read, process) };
+    read<readonly number[]>('disable_corrector', [], [[]]);
+    return { solver: unipc({ order, type }), start: 'total', table: multistepTable(read, process, finalRow(read)) };
   },
 };
 
@@ -124,7 +127,8 @@ export function samplerFromDiffusers(json: unknown): DiffusersSampler {
   const problems: string[] = [];
   const read: Read = (key, fallback, allowed) => {
     const value = (given[key] ?? fallback) as typeof fallback;
-    const fits = allowed === undefined ? typeof value === typeof fallback : allowed.includes(value);
+    const fits =
+      allowed === undefined ? typeof value === typeof fallback : allowed.some((item) => isEqual(item, value));
     if (fits) return value;
     const expected = allowed?.map((item) => JSON.stringify(item)).join(' or ') ?? `a ${typeof fallback}`;
     problems.push(`${key}: expected ${expected}, got ${JSON.stringify(value)}`);
@@ -141,6 +145,11 @@ export function samplerFromDiffusers(json: unknown): DiffusersSampler {
   if (problems.length > 0) throw new InvalidArgumentError(who, problems);
   const parameterisation = predictions[prediction]!;
   return { process, parameterisation, clock: discreteClock(process), clip, ...rest };
+}
+
+/** Settings are plain JSON values. */
+function isEqual(a: unknown, b: unknown): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
 }
 
 /** The classes that keep estimates in a range. */
@@ -205,11 +214,15 @@ function ratioFamily(read: Read, process: DiscreteProcess): Pick<DiffusersSample
   };
 }
 
-/** Rows of DPM-Solver multistep, DEIS and UniPC of diffusers. */
-function multistepTable(read: Read, process: DiscreteProcess): (steps: number) => Table {
+/** Where DPM-Solver multistep and UniPC of diffusers end. */
+function finalRow(read: Read): 'clean' | 'first' {
+  return read('final_sigmas_type', 'zero', ['zero', 'sigma_min']) === 'zero' ? 'clean' : 'first';
+}
+
+/** Rows of DPM-Solver multistep, DEIS and UniPC of diffusers; DEIS always ends at the chain's first row. */
+function multistepTable(read: Read, process: DiscreteProcess, final: 'clean' | 'first'): (steps: number) => Table {
   const offset = read('steps_offset', 0);
   const spacing = read<Spacing>('timestep_spacing', 'linspace', SPACINGS);
-  const final = read('final_sigmas_type', 'zero', ['zero', 'sigma_min']) === 'zero' ? 'clean' : 'first';
   const respaced = respacing(read);
   if (respaced) read('final_sigmas_type', 'zero', ['zero']);
   const total = process.alpha.length;

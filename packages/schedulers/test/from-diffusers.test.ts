@@ -110,3 +110,16 @@ test('what we do not build is named, all of it', () => {
     samplerFromDiffusers({ ...sd, _class_name: 'DPMSolverMultistepScheduler', solver_order: 4, use_lu_lambdas: true }),
   ).toThrowError(/use_lu_lambdas[\s\S]*solver_order: expected 1 or 2 or 3, got 4/);
 });
+
+test("DEIS ends at the chain's first row, whatever final_sigmas_type says, as diffusers' does", () => {
+  const table = samplerFromDiffusers({ ...sd, _class_name: 'DEISMultistepScheduler' }).table(10);
+  const last = table.sigma.length - 1;
+  // sigma of row 0 of Stable Diffusion's chain: the root of beta_0 = 0.00085, in float32.
+  expect(table.sigma[last]!).toBeCloseTo(Math.sqrt(0.00085), 6);
+  expect(() =>
+    samplerFromDiffusers({ ...sd, _class_name: 'DEISMultistepScheduler', use_karras_sigmas: true }),
+  ).toThrowError(/use_karras_sigmas/);
+  const unipc = { ...sd, _class_name: 'UniPCMultistepScheduler' };
+  expect(() => samplerFromDiffusers({ ...unipc, disable_corrector: [0] })).toThrowError(/disable_corrector/);
+  expect(() => samplerFromDiffusers({ ...unipc, disable_corrector: [] })).not.toThrow();
+});
