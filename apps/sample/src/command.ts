@@ -2,6 +2,7 @@ import { oneOf, realNumber, wholeNumber } from '@mezzotint/app';
 import { type SolverName, solvers } from '@mezzotint/schedulers';
 import { Command } from 'commander';
 import { type Prediction, predictions } from './latent/family.js';
+import { type WeightFormat, weightFormats } from './latent/unloaded.js';
 
 /** The flags of `sample`; what is left out comes from the configuration file, then from the model's own advice. */
 export interface SampleFlags {
@@ -34,6 +35,7 @@ export interface SampleFlags {
   readonly parts?: string;
   readonly tokenizer?: string;
   readonly prediction?: Prediction;
+  readonly weights?: WeightFormat;
   readonly replay?: string;
   readonly explain?: boolean;
 }
@@ -114,6 +116,11 @@ export function sampleCommand(): Command {
       oneOf('--prediction', predictions),
     )
     .option('--variant <name>', "the part of the weight files' names that hubs put in, such as fp16")
+    .option(
+      '--weights <format>',
+      `keep the weights of a model with prompts in fewer bits: ${weightFormats.join(', ')} (engine onnxruntime; default: float32)`,
+      oneOf('--weights', weightFormats),
+    )
     .option('--replay <picture>', 'make a picture of sample again, from the recipe in it')
     .option(
       '--explain',

@@ -6,7 +6,7 @@ import { explainModel } from './explain/explain-model.js';
 import { takesPrompts } from './latent/open-model.js';
 import { picturesToFile } from './latent/pictures-to-file.js';
 import { readRecipe } from './latent/recipe.js';
-import { mergeSettings } from './settings.js';
+import { mergeSettings, type SampleSettings } from './settings.js';
 
 /** Samples as the flags say, writes the picture and says where it is. */
 export async function sampleToFile(flags: SampleFlags, context: CommandContext): Promise<void> {
@@ -20,11 +20,23 @@ export async function sampleToFile(flags: SampleFlags, context: CommandContext):
     if (prompt === undefined) throw new InvalidArgumentError('--prompt', `${settings.model} takes a prompt, got none`);
     return picturesToFile({ ...settings, prompt }, context, recipe);
   }
-  if (settings.prompt !== undefined) {
-    throw new InvalidArgumentError(
-      '--prompt',
-      `${settings.model} takes --labels; prompts are for folders of diffusers and for single files`,
-    );
-  }
+  checkNoPrompt(settings);
   return classesToFile(settings, context);
+}
+
+/** Flags that mean something only where there is a prompt. */
+const withPrompt = [
+  ...(['prompt', 'negative', 'height', 'width', 'image', 'mask', 'strength', 'refiner', 'handover'] as const),
+  ...(['guidanceRescale', 'lora', 'variant', 'parts', 'tokenizer', 'prediction', 'weights'] as const),
+];
+
+/** Throws an InvalidArgumentError that names every flag that a model of classes would pass over. */
+function checkNoPrompt(settings: SampleSettings): void {
+  const given = withPrompt.filter((name) => settings[name] !== undefined);
+  if (given.length === 0) return;
+  const flags = given.map((name) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`);
+  throw new InvalidArgumentError(
+    flags.join(', '),
+    `${settings.model} takes --labels; prompts are for folders of diffusers and for single files`,
+  );
 }

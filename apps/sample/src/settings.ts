@@ -5,6 +5,7 @@ import { z } from 'zod';
 import type { SampleFlags } from './command.js';
 import { predictions } from './latent/family.js';
 import type { Recipe } from './latent/recipe.js';
+import { weightFormats } from './latent/unloaded.js';
 
 const fileSchema = z
   .strictObject({
@@ -35,6 +36,7 @@ const fileSchema = z
     parts: z.string(),
     tokenizer: z.string(),
     prediction: z.enum(predictions),
+    weights: z.enum(weightFormats),
   })
   .partial();
 
@@ -63,7 +65,7 @@ function settingsOf({
   loras,
   ...recipe
 }: Recipe): Partial<SampleFlags> {
-  const { negative, strength, handover, solver, variant, prediction, ...plain } = recipe;
+  const { negative, strength, handover, solver, variant, prediction, weights, ...plain } = recipe;
   return {
     ...plain,
     model: model.path,
@@ -77,6 +79,7 @@ function settingsOf({
     ...(strength !== null && { strength }),
     ...(solver !== null && { solver }),
     ...(variant !== null && { variant }),
+    ...(weights !== null && { weights }),
     ...(loras.length > 0 && { lora: loras.map(({ path, scale }) => `${path}:${scale}`) }),
   };
 }

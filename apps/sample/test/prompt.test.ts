@@ -256,3 +256,31 @@ test.each<[string, string[], RegExp]>([
   expect({ code, out }).toEqual({ code: 2, out: '' });
   expect(existsSync(file)).toBe(false);
 });
+
+test('weights in 16 bits make nearly the same picture, the recipe says so, and other engines refuse', async () => {
+  const size = ['--height', '16', '--width', '24', '--seed', '7'];
+  const file = join(root, 'half.png');
+  const half = ['--weights', 'float16', '--out', file];
+  const made = await sample('--model', model, ...words, ...size, '--engine', 'onnxruntime', ...half);
+  expect(made.code, made.err).toBe(0);
+  // Weights are off by 2^-12 relative; five guided steps turn that into a few of 255 steps at most.
+  expect(await worst(file, 'sd-pndm.images')).toBeLessThanOrEqual(3);
+  expect(JSON.parse((await readPngText(file)).mezzotint!)).toMatchObject({ weights: 'float16' });
+
+  const again = join(root, 'half-again.png');
+  expect((await sample('--replay', file, '--engine', 'onnxruntime', '--out', again)).code).toBe(0);
+  expect(readFileSync(again).equals(readFileSync(file))).toBe(true);
+
+  const other = join(root, 'half-cpu.png');
+  const refused = await sample('--model', model, ...words, ...size, '--weights', 'float16', '--out', other);
+  expect(refused.code).toBe(2);
+  expect(refused.err).toMatch(/expected the engine onnxruntime, got cpu/);
+  expect(existsSync(other)).toBe(false);
+});
+
+test('a model of classes names every flag that it would pass over', async () => {
+  const digits = fileURLToPath(new URL('../../../models/digits', import.meta.url));
+  const refused = await sample('--model', digits, '--negative', 'a', '--guidance-rescale', '0.5', '--weights', 'int8');
+  expect(refused.code).toBe(2);
+  expect(refused.err).toMatch(/--negative, --guidance-rescale, --weights: .* takes --labels/);
+});

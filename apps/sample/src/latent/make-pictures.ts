@@ -58,7 +58,7 @@ export async function makePictures(
     unloaded.close();
     throw error;
   }
-  const model = await loadModel(unloaded, loras, tell);
+  const model = await loadModel(unloaded, loras, { tell, weights: settings.weights });
   const started = performance.now();
   const images = await picturesOf(model, recipe, { tell, signal });
   return { images, recipe, taken, seconds: (performance.now() - started) / 1000 };
@@ -103,7 +103,7 @@ async function picturesOf(model: LatentModel, recipe: Recipe, hooks: RunHooks): 
     latents = await runModel(model, recipe, plans, seeds, hooks);
     if (refiner !== null) {
       model.dispose();
-      last = await openLoaded(refinerPlace(refiner.path, recipe), [], tell);
+      last = await openLoaded(refinerPlace(refiner.path, recipe), [], { tell, weights: recipe.weights ?? undefined });
       const plans = latents.map((latents) => ({ ...plan, from: { latents, share: handover } }));
       const refined = await runModel(last, recipe, plans, seeds, hooks);
       tf.dispose(latents);

@@ -4,8 +4,7 @@ import { InvalidArgumentError } from '@mezzotint/core';
 import type { LatentModel } from './latent-model.js';
 import { type FileOptions, openFile } from './open-file.js';
 import { openFolder } from './open-folder.js';
-import type { Tell } from './stages.js';
-import { type LoraFile, loadModel, type UnloadedModel } from './unloaded.js';
+import { type LoadHow, type LoraFile, loadModel, type UnloadedModel } from './unloaded.js';
 
 /** Where a model is, and what it does not say itself. */
 export interface ModelPlace extends FileOptions {
@@ -42,7 +41,7 @@ export async function openModel({ path, parts, variant, report, ...said }: Model
 export async function openLoaded(
   place: ModelPlace,
   loras: readonly LoraFile[] = [],
-  tell?: Tell,
+  how: LoadHow = {},
 ): Promise<LatentModel> {
-  return loadModel(await openModel(place), loras, tell);
+  return loadModel(await openModel(place), loras, how);
 }

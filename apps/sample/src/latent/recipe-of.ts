@@ -39,6 +39,7 @@ export async function recipeOf(
     handover: refiner === undefined ? 0 : (settings.handover ?? HANDOVER),
     loras: loras.map(({ path, scale }) => ({ ...inputOf(path), scale })),
     variant: settings.variant ?? null,
+    weights: settings.weights ?? null,
     image: input(image),
     mask: input(mask),
     strength: image === undefined ? null : (settings.strength ?? (mask === undefined ? 0.8 : 1)),

@@ -6,6 +6,7 @@ import { readPngText } from '@mezzotint/data';
 import { type SolverName, solvers } from '@mezzotint/schedulers';
 import { z } from 'zod';
 import { predictions } from './family.js';
+import { weightFormats } from './unloaded.js';
 
 const inputSchema = z.strictObject({ path: z.string(), hash: z.string() });
 
@@ -21,6 +22,7 @@ const recipeSchema = z.strictObject({
   handover: z.number(),
   loras: z.array(z.strictObject({ path: z.string(), hash: z.string(), scale: z.number() })),
   variant: z.string().nullable(),
+  weights: z.enum(weightFormats).nullable().default(null),
   image: inputSchema.nullable(),
   mask: inputSchema.nullable(),
   strength: z.number().nullable(),

@@ -33,6 +33,18 @@ export interface LoraFile {
   readonly scale: number;
 }
 
+/** How weights may be kept in memory; the names of backend-onnxruntime's `freeze`. */
+export const weightFormats = ['float16', 'bfloat16', 'int8', 'int4'] as const;
+
+export type WeightFormat = (typeof weightFormats)[number];
+
+/** How a model is loaded. */
+export interface LoadHow {
+  /** Keeps the weights in fewer bits, on the engine onnxruntime; in float32 when absent. */
+  readonly weights?: WeightFormat | undefined;
+  readonly tell?: Tell;
+}
+
 /** What LoRA files call the parts. */
 export const loraNames: Readonly<Record<PartName, LoraTarget | null>> = {
   unet: 'denoiser',
@@ -45,12 +57,13 @@ export const loraNames: Readonly<Record<PartName, LoraTarget | null>> = {
  * Reads the weights, with LoRA files merged into them, and closes the files; a model of which a part could not be loaded
  * is disposed.
  *
- * @throws InvalidArgumentError, InvalidFileError or WeightsMismatchError when a file does not fit
+ * @throws InvalidArgumentError, InvalidFileError or WeightsMismatchError when a file does not fit, or when another engine
+ *   than onnxruntime is to keep weights in fewer bits
  */
 export async function loadModel(
   { model, parts, close }: UnloadedModel,
   loras: readonly LoraFile[],
-  tell: Tell = silent,
+  { weights: format, tell = silent }: LoadHow = {},
 ): Promise<LatentModel> {
   const open: { close(): void }[] = [{ close }];
   try {
@@ -64,7 +77,8 @@ export async function loadModel(
     const total = parts.reduce((sum, { module }) => sum + module.params().size, 0);
     let read = 0;
     const telling = (source: WeightSource) => watched(source, () => tell('Loading', ++read, total));
-    for (const { name, module } of parts) await module.load(telling(sources[name]!));
+    const load = await loader(format);
+    for (const { name, module } of parts) await load(module, telling(sources[name]!));
     return model;
   } catch (error) {
     model.dispose();
@@ -72,6 +86,15 @@ export async function loadModel(
   } finally {
     for (const file of open) file.close();
   }
+}
+
+/** What loads one part. The engine's package is needed only where it keeps the weights in its own form. */
+async function loader(
+  format: WeightFormat | undefined,
+): Promise<(part: Module, source: WeightSource) => Promise<unknown>> {
+  if (format === undefined) return (part, source) => part.load(source);
+  const { loadFrozen } = await import('@mezzotint/backend-onnxruntime');
+  return (part, source) => loadFrozen(part, source, { weights: format });
 }
 
 async function merged(
