@@ -126,6 +126,12 @@ describe('pictures of diffusers’ pipelines, step by step', () => {
     image.dispose();
   });
 
+  test('image to image at full strength: the picture is noised, not left out', async () => {
+    const image = picture();
+    await check('sd-img2img-full', 'tiny-sd', { start: { image, strength: 1 } });
+    image.dispose();
+  });
+
   test('inpainting with a UNet that does not see the mask', async () => {
     const [image, mask] = [picture(), expected('mask') as tf.Tensor4D];
     await check('sd-inpaint', 'tiny-sd', { start: { image, mask, strength: 0.8 } });

@@ -182,6 +182,8 @@ def main(target):
     cases.run("sd-zero-snr-rescale", sd(zero), 13, **words, num_inference_steps=5, guidance_scale=5.0, guidance_rescale=0.7)
     image = dict(prompt="a red cat", negative_prompt="blue", image=picture)
     cases.run("sd-img2img", sd(DDIMScheduler(**DDIM), StableDiffusionImg2ImgPipeline), 14, **image, strength=0.6, num_inference_steps=5, guidance_scale=5.0)
+    # At full strength an image still shows through, because even the first level of this chain is not pure noise.
+    cases.run("sd-img2img-full", sd(DDIMScheduler(**DDIM), StableDiffusionImg2ImgPipeline), 17, **image, strength=1.0, num_inference_steps=5, guidance_scale=5.0)
     inpaint = dict(**image, mask_image=mask, height=16, width=24)
     cases.run("sd-inpaint", sd(DDIMScheduler(**DDIM), StableDiffusionInpaintPipeline), 15, **inpaint, strength=0.8, num_inference_steps=5, guidance_scale=5.0)
     seeing = unet(4, in_channels=9)

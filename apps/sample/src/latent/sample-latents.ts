@@ -120,7 +120,8 @@ function begin(
   const seen = mask !== undefined && sees(parts);
   // What nothing will be taken from is not encoded, so that the noise is drawn as diffusers draws it.
   const latents = seen && strength === 1 ? undefined : encodePicture(vae, image, count, noise);
-  const x = strength === 1 ? fresh() : noised(latents!, table, noise);
+  // Without a mask diffusers noises the picture even at full strength: a chain's first level need not be pure noise.
+  const x = mask !== undefined && strength === 1 ? fresh() : noised(latents!, table, noise);
   const inpainting = mask && inpaintingOf(vae, image, mask, count, noise);
   return {
     x,
