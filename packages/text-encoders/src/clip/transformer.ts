@@ -1,5 +1,5 @@
 import { Module, normal } from '@mezzotint/core';
-import { attention, type GeluKind, gelu, LayerNorm, Linear } from '@mezzotint/layers';
+import { attention, type GeluKind, gelu, joinHeads, LayerNorm, Linear, splitHeads } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
 import type { ClipTowerConfig } from './config.js';
 
@@ -25,14 +25,10 @@ class ClipAttention extends Module {
 
   forward(x: tf.Tensor3D, mask?: tf.Tensor4D): tf.Tensor3D {
     return tf.tidy(() => {
-      const [n, t, width] = x.shape;
-      const split = (y: tf.Tensor3D): tf.Tensor4D =>
-        tf.transpose(tf.reshape(y, [n, t, this.heads, width / this.heads]), [0, 2, 1, 3]);
-      const q = split(this.q_proj.forward(x)); //               [N, h, T, d]
-      const k = split(this.k_proj.forward(x));
-      const v = split(this.v_proj.forward(x));
-      const mixed = tf.transpose(attention(q, k, v, { mask }), [0, 2, 1, 3]);
-      return this.out_proj.forward(tf.reshape(mixed, [n, t, width]));
+      const q = splitHeads(this.q_proj.forward(x), this.heads); // [N, h, T, d]
+      const k = splitHeads(this.k_proj.forward(x), this.heads);
+      const v = splitHeads(this.v_proj.forward(x), this.heads);
+      return this.out_proj.forward(joinHeads(attention(q, k, v, { mask })));
     });
   }
 }

@@ -5,9 +5,11 @@ import {
   Conv2d,
   dropout,
   GroupNorm,
+  joinHeads,
   Linear,
   linear,
   silu,
+  splitHeads,
   upsample2x,
 } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
@@ -105,7 +107,7 @@ export class AttentionBlock extends Module {
       const [n, height, width, c] = x.shape;
       const tokens = tf.reshape(this.norm.forward(x), [n, height * width, c]); //     [N, T, C]
       const qkv = this.qkv.forward(tokens as tf.Tensor3D); //                         [N, T, 3C]
-      const { q, k, v } = splitHeads(qkv, this.heads, this.order); //                 [N, h, T, d]
+      const { q, k, v } = splitQkv(qkv, this.heads, this.order); //                   [N, h, T, d]
       const mixed = joinHeads(attention(q, k, v, { by: this })); //                   [N, T, C]
       return tf.add(x, tf.reshape(this.proj_out.forward(mixed), [n, height, width, c]));
     });
@@ -165,21 +167,13 @@ export class PointwiseConv1d extends Module {
  * `[N, T, 3C]` -> q, k, v of `[N, h, T, d]` with d = C/h. The channels are ordered (q|k|v, head, d) in the `new` order
  * and (head, q|k|v, d) in the `legacy` one.
  */
-export function splitHeads(qkv: tf.Tensor3D, heads: number, order: 'new' | 'legacy') {
-  const [n, t, width] = qkv.shape;
-  const d = width / 3 / heads;
+export function splitQkv(qkv: tf.Tensor3D, heads: number, order: 'new' | 'legacy') {
   const parts =
     order === 'new'
-      ? tf.split(qkv, 3, 2).map((part) => tf.reshape(part, [n, t, heads, d]))
-      : tf.split(tf.reshape(qkv, [n, t, heads, 3 * d]), 3, 3); //                     [N, T, h, d] each
-  const [q, k, v] = parts.map((part) => tf.transpose(part, [0, 2, 1, 3])) as [tf.Tensor4D, tf.Tensor4D, tf.Tensor4D];
+      ? tf.split<tf.Tensor3D>(qkv, 3, 2).map((part) => splitHeads(part, heads))
+      : tf.split(splitHeads(qkv, heads), 3, 3);
+  const [q, k, v] = parts as [tf.Tensor4D, tf.Tensor4D, tf.Tensor4D];
   return { q, k, v };
-}
-
-/** `[N, h, T, d] -> [N, T, h d]`. */
-export function joinHeads(x: tf.Tensor4D): tf.Tensor3D {
-  const [n, heads, t, d] = x.shape;
-  return tf.reshape(tf.transpose(x, [0, 2, 1, 3]), [n, t, heads * d]);
 }
 
 /** A convolution that starts at zero, so that what follows it starts as the identity ("zero module"). */

@@ -1,7 +1,7 @@
 import { imageProblems, Module, normal, Param, type RandomStream, throwIf, timeProblems } from '@mezzotint/core';
-import { attention, type Conv2d, GroupNorm, Linear, silu, timestepEmbedding } from '@mezzotint/layers';
+import { attention, type Conv2d, GroupNorm, joinHeads, Linear, silu, timestepEmbedding } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
-import { embeddingWidth, joinHeads, PointwiseConv1d, splitHeads, zeroConv } from './blocks.js';
+import { embeddingWidth, PointwiseConv1d, splitQkv, zeroConv } from './blocks.js';
 import { type ClassifierConfig, headCount, levelChannels, spatialWidth, totalDownsampling } from './config.js';
 import { buildEncoder, buildMiddle, runStage, type Stage } from './encoder.js';
 import { validateClassifierConfig } from './validate.js';
@@ -141,7 +141,7 @@ class AttentionPool extends Module {
     const positions = tf.expandDims(tf.transpose(this.positional_embedding.value), 0);
     const qkv = this.qkv_proj.forward(tf.add(tokens, positions)); //                  [N, 1 + T, 3C]
     // Only the first token's answer is used, so only it asks; this is always the new order of q, k and v.
-    const { q, k, v } = splitHeads(qkv, this.heads, 'new');
+    const { q, k, v } = splitQkv(qkv, this.heads, 'new');
     const first = tf.slice(q, [0, 0, 0, 0], [-1, -1, 1, -1]); //                      [N, h, 1, d]
     return tf.squeeze(joinHeads(attention(first, k, v)), [1]); //                     [N, C]
   }

@@ -1,5 +1,5 @@
 import { isSkipped, Module } from '@mezzotint/core';
-import { attention, Conv2d, GroupNorm, gelu, LayerNorm, Linear } from '@mezzotint/layers';
+import { attention, Conv2d, GroupNorm, gelu, joinHeads, LayerNorm, Linear, splitHeads } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
 import { repeat } from './blocks.js';
 
@@ -98,18 +98,11 @@ class CrossAttention extends Module {
 
   forward(x: tf.Tensor3D, context: tf.Tensor3D): tf.Tensor3D {
     return tf.tidy(() => {
-      const q = this.split(this.to_q.forward(x)); //                                  [N, h, T, d]
-      const k = this.split(this.to_k.forward(context)); //                            [N, h, S, d]
-      const v = this.split(this.to_v.forward(context)); //                            [N, h, S, d]
-      const mixed = tf.transpose(attention(q, k, v, { by: this }), [0, 2, 1, 3]); //  [N, T, h, d]
-      return this.to_out[0].forward(tf.reshape(mixed, x.shape));
+      const q = splitHeads(this.to_q.forward(x), this.heads); //                      [N, h, T, d]
+      const k = splitHeads(this.to_k.forward(context), this.heads); //                [N, h, S, d]
+      const v = splitHeads(this.to_v.forward(context), this.heads); //                [N, h, S, d]
+      return this.to_out[0].forward(joinHeads(attention(q, k, v, { by: this })));
     });
-  }
-
-  /** `[N, T, C] -> [N, h, T, d]`. */
-  private split(x: tf.Tensor3D): tf.Tensor4D {
-    const [n, t, c] = x.shape;
-    return tf.transpose(tf.reshape(x, [n, t, this.heads, c / this.heads]), [0, 2, 1, 3]) as tf.Tensor4D;
   }
 }
 

@@ -1,5 +1,15 @@
 import { imageProblems, labelProblems, Module, type RandomStream, throwIf, timeProblems } from '@mezzotint/core';
-import { attention, Conv2d, Embedding, GroupNorm, Linear, silu, timestepEmbedding } from '@mezzotint/layers';
+import {
+  attention,
+  Conv2d,
+  Embedding,
+  GroupNorm,
+  joinHeads,
+  Linear,
+  silu,
+  splitHeads,
+  timestepEmbedding,
+} from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
 import type { UNetInputs } from '../adm/unet.js';
 import { Downsample, divide, ResnetBlock, type ResnetOptions, repeat, Upsample } from './blocks.js';
@@ -184,17 +194,10 @@ class AttentionLayer extends Module {
     return tf.tidy(() => {
       const [n, height, width, c] = x.shape;
       const tokens = tf.reshape(this.group_norm.forward(x), [n, height * width, c]) as tf.Tensor3D; // [N, T, C]
-      const [q, k, v] = [this.to_q, this.to_k, this.to_v].map((map) => this.split(map.forward(tokens)));
-      const mixed = tf.transpose(attention(q!, k!, v!, { by: this }), [0, 2, 1, 3]); // [N, T, h, d]
-      const out = this.to_out[0].forward(tf.reshape(mixed, [n, height * width, c]));
+      const [q, k, v] = [this.to_q, this.to_k, this.to_v].map((map) => splitHeads(map.forward(tokens), this.heads));
+      const out = this.to_out[0].forward(joinHeads(attention(q!, k!, v!, { by: this }))); // [N, T, C]
       return divide(tf.add(x, tf.reshape(out, x.shape)), this.scale);
     });
-  }
-
-  /** `[N, T, C] -> [N, h, T, d]`. */
-  private split(x: tf.Tensor3D): tf.Tensor4D {
-    const [n, t, c] = x.shape;
-    return tf.transpose(tf.reshape(x, [n, t, this.heads, c / this.heads]), [0, 2, 1, 3]) as tf.Tensor4D;
   }
 }
 
