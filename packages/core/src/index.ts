@@ -48,6 +48,7 @@ export {
   zeros,
 } from './initializers.js';
 export { type LoadOptions, Module, type WeightDifferences } from './module.js';
+export { NameTree } from './name-tree.js';
 export { Param, type ParamOptions, type StagedParam } from './param.js';
 export type { ParamLayout } from './param-layout.js';
 export { type PositionTableOptions, positionTable } from './position-table.js';
@@ -55,5 +56,6 @@ export type { InputArgument, InputSpec, Preset } from './preset.js';
 export { deriveSeed } from './random/derive-seed.js';
 export { NumpyRandomState, type NumpyRandomStateSnapshot } from './random/numpy-random-state.js';
 export { TorchGenerator, type TorchGeneratorState } from './random/torch-generator.js';
+export { renamed } from './renamed.js';
 export { StateShapes } from './state-shapes.js';
 export { stepBoundary } from './step-boundary.js';

@@ -1,31 +1,26 @@
 import { InvalidArgumentError } from './errors.js';
 import type { WeightSource } from './host-tensor.js';
+import { NameTree } from './name-tree.js';
 
 /** Reads a configuration off the names and shapes of a state dict, as far as they say it. */
 export class StateShapes {
   readonly #tensors: WeightSource['tensors'];
-  readonly #beginnings = new Set<string>();
+  readonly #names: NameTree;
   readonly #problems: string[] = [];
 
   constructor(tensors: WeightSource['tensors']) {
     this.#tensors = tensors;
-    for (const name of tensors.keys()) {
-      for (let at = name.indexOf('.'); at !== -1; at = name.indexOf('.', at + 1))
-        this.#beginnings.add(name.slice(0, at));
-      this.#beginnings.add(name);
-    }
+    this.#names = new NameTree(tensors.keys());
   }
 
   /** True when a name is, or begins with, `beginning`. */
   has(beginning: string): boolean {
-    return this.#beginnings.has(beginning);
+    return this.#names.has(beginning);
   }
 
   /** How many of `prefix.0`, `prefix.1`, … there are without a gap. */
   count(prefix: string): number {
-    let n = 0;
-    while (this.has(`${prefix}.${n}`)) n++;
-    return n;
+    return this.#names.count(prefix);
   }
 
   /** The length of an axis of a tensor; 0, and a problem for `check`, where there is none. */

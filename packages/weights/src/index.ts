@@ -1,3 +1,4 @@
+export { renamed } from '@mezzotint/core';
 export { type ByteSource, blobSource, bytesSource, type SyncByteSource } from './bytes/byte-source.js';
 export { type Component, type ComponentOptions, openComponent } from './checkpoint/component.js';
 export { explain } from './checkpoint/explain.js';
@@ -8,7 +9,7 @@ export {
   openSingleFile,
   type SingleFile,
 } from './checkpoint/single-file.js';
-export { renamed, withoutPrefix } from './checkpoint/view.js';
+export { withoutPrefix } from './checkpoint/view.js';
 export { formatOf, type WeightFormat } from './format.js';
 export { type ClipKeyMapOptions, clipKeyMap, clipTextPrefixKeyMap, clipTransformersKeyMap } from './key-maps/clip.js';
 export { type DitKeyMapOptions, ditKeyMap } from './key-maps/dit.js';

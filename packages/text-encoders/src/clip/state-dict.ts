@@ -1,5 +1,4 @@
-import type { WeightSource } from '@mezzotint/core';
-import { renamed } from '../weight-view.js';
+import { renamed, type WeightSource } from '@mezzotint/core';
 
 /** What transformers 5 names without the tower's prefix when the tower is saved alone. */
 const BARE = ['embeddings.', 'encoder.', 'final_layer_norm.', 'pre_layrnorm.', 'post_layernorm.'];

@@ -1,10 +1,9 @@
-import { asWeightSource, Module, normal, type StateDict, type WeightSource } from '@mezzotint/core';
-import { attention, Embedding, gelu, Linear, RmsNorm } from '@mezzotint/layers';
+import { asWeightSource, Module, normal, renamed, type StateDict, type WeightSource } from '@mezzotint/core';
+import { attention, Embedding, gelu, joinHeads, Linear, RmsNorm, splitHeads } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
 import { throwIf } from '../checks.js';
 import { checkIds } from '../ids.js';
 import { HIDDEN } from '../masks.js';
-import { renamed } from '../weight-view.js';
 import { type T5EncoderConfig, validateT5Config } from './config.js';
 import { relativePositionBuckets } from './relative-position.js';
 
@@ -35,14 +34,10 @@ class T5Attention extends Module {
   /** `bias` `[N or 1, h, T, T]`: relative positions and padding. */
   forward(x: tf.Tensor3D, bias: tf.Tensor4D): tf.Tensor3D {
     return tf.tidy(() => {
-      const [n, t] = x.shape;
-      const split = (y: tf.Tensor3D): tf.Tensor4D =>
-        tf.transpose(tf.reshape(y, [n, t, this.heads, y.shape[2] / this.heads]), [0, 2, 1, 3]);
-      const q = split(this.q.forward(x)); //                    [N, h, T, d]
-      const k = split(this.k.forward(x));
-      const v = split(this.v.forward(x));
-      const mixed = tf.transpose(attention(q, k, v, { scale: 1, mask: bias }), [0, 2, 1, 3]);
-      return this.o.forward(tf.reshape(mixed, [n, t, -1]) as tf.Tensor3D);
+      const q = splitHeads(this.q.forward(x), this.heads); //   [N, h, T, d]
+      const k = splitHeads(this.k.forward(x), this.heads);
+      const v = splitHeads(this.v.forward(x), this.heads);
+      return this.o.forward(joinHeads(attention(q, k, v, { scale: 1, mask: bias })));
     });
   }
 }

@@ -1,9 +1,9 @@
-import { InvalidArgumentError, type WeightSource } from '@mezzotint/core';
+import { InvalidArgumentError, renamed, type WeightSource } from '@mezzotint/core';
 import type { Dropped, FitOptions } from '../key-maps/translate.js';
 import { nameOfAverage } from './averaged-names.js';
 import { type Component, openComponent } from './component.js';
 import type { ModelKind } from './recognise.js';
-import { renamed, withoutPrefix } from './view.js';
+import { withoutPrefix } from './view.js';
 
 /** Parts of a pipeline, by the names of diffusers' folders. */
 export type ComponentName = 'unet' | 'transformer' | 'vae' | 'text_encoder' | 'text_encoder_2' | 'text_encoder_3';

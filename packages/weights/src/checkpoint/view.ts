@@ -1,23 +1,6 @@
-import type { HalfType, WeightSource } from '@mezzotint/core';
+import { renamed, type WeightSource } from '@mezzotint/core';
 
 /** The tensors of a source whose names begin with `prefix`, without it. */
 export function withoutPrefix(source: WeightSource, prefix: string): WeightSource {
   return renamed(source, (name) => (name.startsWith(prefix) ? name.slice(prefix.length) : undefined));
-}
-
-/** A source under other names; a tensor whose new name is undefined is not part of it. */
-export function renamed(source: WeightSource, rename: (name: string) => string | undefined): WeightSource {
-  const original = new Map<string, string>();
-  for (const name of source.tensors.keys()) {
-    const newName = rename(name);
-    if (newName !== undefined) original.set(newName, name);
-  }
-  return {
-    name: source.name,
-    tensors: new Map([...original].map(([newName, name]) => [newName, source.tensors.get(name)!])),
-    read: (name) => source.read(original.get(name) ?? name),
-    ...(source.take && {
-      take: (name: string, keep?: readonly HalfType[]) => source.take!(original.get(name) ?? name, keep),
-    }),
-  };
 }

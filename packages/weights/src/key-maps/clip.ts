@@ -1,4 +1,5 @@
-import { below, type KeyMap, type KeyPair, NameTree, pair, type Side, same } from './key-map.js';
+import { NameTree } from '@mezzotint/core';
+import { below, type KeyMap, type KeyPair, pair, type Side, same } from './key-map.js';
 
 /** A transformer layer: OpenCLIP and OpenAI (left) stack q, k and v; transformers (right) has one matrix each. */
 const LAYER: readonly KeyPair[] = [

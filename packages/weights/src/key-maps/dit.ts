@@ -1,5 +1,5 @@
-import { positionTable } from '@mezzotint/core';
-import { below, type KeyMap, type KeyPair, type Made, NameTree, pair, type Side, same } from './key-map.js';
+import { NameTree, positionTable } from '@mezzotint/core';
+import { below, type KeyMap, type KeyPair, type Made, pair, type Side, same } from './key-map.js';
 
 const BLOCK: readonly KeyPair[] = [
   pair('attn.qkv', 'fused', 'attn1.to_q', 'attn1.to_k', 'attn1.to_v'),

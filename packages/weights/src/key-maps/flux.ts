@@ -1,4 +1,5 @@
-import { below, type KeyMap, type KeyPair, NameTree, pair, type Side, same } from './key-map.js';
+import { NameTree } from '@mezzotint/core';
+import { below, type KeyMap, type KeyPair, pair, type Side, same } from './key-map.js';
 import { FINAL } from './sd3.js';
 
 const FLUX_ENDS: readonly KeyPair[] = [

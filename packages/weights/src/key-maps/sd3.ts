@@ -1,4 +1,5 @@
-import { below, type KeyMap, type KeyPair, NameTree, pair, type Side, same } from './key-map.js';
+import { NameTree } from '@mezzotint/core';
+import { below, type KeyMap, type KeyPair, pair, type Side, same } from './key-map.js';
 
 /** The output layer, the same in Stable Diffusion 3 and FLUX. */
 export const FINAL: readonly KeyPair[] = [

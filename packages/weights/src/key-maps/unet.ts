@@ -1,4 +1,5 @@
-import { below, type KeyMap, type KeyPair, NameTree, type Side, same } from './key-map.js';
+import { NameTree } from '@mezzotint/core';
+import { below, type KeyMap, type KeyPair, type Side, same } from './key-map.js';
 
 /** A residual block: `input_blocks.1.0` <-> `down_blocks.0.resnets.0`. */
 const RESNET: readonly KeyPair[] = [

@@ -1,4 +1,5 @@
-import { below, type KeyMap, type KeyPair, NameTree, pair, type Side, same } from './key-map.js';
+import { NameTree } from '@mezzotint/core';
+import { below, type KeyMap, type KeyPair, pair, type Side, same } from './key-map.js';
 
 /** Diffusers' first names of the VAE's attention (left) and its present ones (right). */
 const OLD_ATTENTION: readonly KeyPair[] = [
