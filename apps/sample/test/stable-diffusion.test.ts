@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { useBackend } from '@mezzotint/backend';
 import type { StateDict } from '@mezzotint/core';
 import { samplerFromDiffusers, torchNoise } from '@mezzotint/schedulers';
+import { relativeError } from '@mezzotint/testing';
 import { UNet2DCondition, unet2dConditionFromDiffusers } from '@mezzotint/unet';
 import { readSafetensors, readWeights } from '@mezzotint/weights/node';
 import * as tf from '@tensorflow/tfjs-core';
@@ -37,16 +38,6 @@ function expected(name: string): tf.Tensor {
   const nhwc = tf.transpose(t, shape.length === 5 ? [0, 1, 3, 4, 2] : [0, 2, 3, 1]);
   t.dispose();
   return nhwc;
-}
-
-function relativeError(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  if (a.length !== b.length) return Number.POSITIVE_INFINITY;
-  let [difference, size] = [0, 0];
-  for (let i = 0; i < b.length; i++) {
-    difference += (a[i]! - b[i]!) ** 2;
-    size += b[i]! ** 2;
-  }
-  return Math.sqrt(difference / size);
 }
 
 // float32 on both sides. One step agrees to about 1e-6; guidance and some steps carry it to below 1e-4, which is what

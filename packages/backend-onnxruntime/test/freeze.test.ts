@@ -1,6 +1,7 @@
 import { freeze } from '@mezzotint/backend-onnxruntime';
 import { Module } from '@mezzotint/core';
 import { Conv2d, Linear } from '@mezzotint/layers';
+import { relativeError } from '@mezzotint/testing';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { decode16, encode16, encodeBlocks, widen } from '../src/memory/narrow.js';
@@ -17,15 +18,6 @@ class Small extends Module {
   forward(x: tf.Tensor4D): tf.Tensor {
     return tf.tidy(() => this.linear.forward(tf.reshape(this.conv.forward(x), [x.shape[0], 64, 32])));
   }
-}
-
-function relativeError(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  let [difference, size] = [0, 0];
-  for (let i = 0; i < b.length; i++) {
-    difference += (a[i]! - b[i]!) ** 2;
-    size += b[i]! ** 2;
-  }
-  return Math.sqrt(difference / size);
 }
 
 describe('sixteen bits', () => {

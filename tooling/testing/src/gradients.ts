@@ -1,10 +1,15 @@
-import { type Module, TorchGenerator } from '@mezzotint/core';
+import { type Module, Param, TorchGenerator } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { expect } from 'vitest';
 
-/** Gradient of a loss with respect to every parameter. */
+/** The parameters that are trained. */
+function trained(model: Module): Map<string, Param> {
+  return new Map([...model.params()].filter(([, param]) => param.trainable));
+}
+
+/** Gradient of a loss with respect to every parameter that is trained. */
 export async function gradientsOf(model: Module, loss: () => tf.Scalar) {
-  const params = model.params();
+  const params = trained(model);
   const before = tf.memory().numTensors;
   const { value, grads } = tf.variableGrads(
     () => tf.tidy(loss),
@@ -23,15 +28,11 @@ export async function gradientsOf(model: Module, loss: () => tf.Scalar) {
 function slope(model: Module, loss: () => tf.Scalar, direction: Readonly<Record<string, Float32Array>>, step: number) {
   const at = (sign: number) =>
     tf.tidy(() => {
-      const params = [...model.params()];
-      const run = (rest: typeof params): number => {
-        const [first, ...others] = rest;
-        if (first === undefined) return loss().dataSync()[0]!;
-        const [name, param] = first;
-        const moved = tf.add(param.value, tf.mul(tf.tensor(direction[name]!, [...param.shape]), sign * step));
-        return param.substitute(moved, () => run(others));
-      };
-      return run(params);
+      const moved = [...trained(model)].map(([name, param]) => {
+        const change = tf.mul(tf.tensor(direction[name]!, [...param.shape]), sign * step);
+        return [param, tf.add(param.value, change)] as const;
+      });
+      return Param.substituteAll(moved, () => loss().dataSync()[0]!);
     });
   return (at(1) - at(-1)) / (2 * step);
 }
@@ -51,7 +52,7 @@ export interface CheckOptions {
   readonly tolerance?: number;
 }
 
-/** Asserts that the loss's gradient reaches every parameter, and is the slope of the loss. */
+/** Asserts that the loss's gradient reaches every parameter that is trained, and is the slope of the loss. */
 export async function checkGradients(
   model: Module,
   loss: () => tf.Scalar,
