@@ -1,25 +1,19 @@
 """PyTorch and diffusers with a checkpoint, as a contestant of `pnpm bench:checkpoint`: 2 threads, one job a line of input.
 
-Prints one line of JSON when ready (or why it is not there) and one for each job. The task is the JSON of the first argument.
+The task is the JSON of the first argument.
 """
 
 import json
-import resource
 import sys
-import time
 
-
-def say(value):
-    print(json.dumps(value), flush=True)
-
+from contestant import absent, serve
 
 try:
     import torch
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from safetensors.torch import load_file
 except Exception as error:  # Whatever keeps them from loading is what there is to say.
-    say({"unavailable": f"Python without PyTorch and diffusers ({error})"})
-    sys.exit(0)
+    absent(f"Python without PyTorch and diffusers ({error})")
 
 task = json.loads(sys.argv[1])
 torch.set_num_threads(2)
@@ -55,10 +49,4 @@ def answer():
     state["answer"].tofile(task["answerFile"])
 
 
-JOBS = {"load": load, "step": step, "answer": answer}
-say({"name": f"pytorch {task['weights']}", "version": torch.__version__, "jobs": list(JOBS)})
-for line in sys.stdin:
-    start = time.perf_counter()
-    JOBS[line.strip()]()
-    milliseconds = 1000 * (time.perf_counter() - start)
-    say({"milliseconds": milliseconds, "peakBytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024})
+serve(f"pytorch {task['weights']}", torch.__version__, {"load": load, "step": step, "answer": answer})

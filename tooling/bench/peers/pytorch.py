@@ -1,27 +1,18 @@
 """PyTorch as a contestant of the bench: the same networks, written from the papers or taken from diffusers (random weights),
 2 threads: `pytorch.py network job`, so that the process's memory is that job's.
-
-Prints one line of JSON when ready (or why it is not there), and one for each line of input, which names the job.
 """
 
-import json
 import math
-import resource
 import sys
-import time
 
-
-def say(value):
-    print(json.dumps(value), flush=True)
-
+from contestant import absent, serve
 
 try:
     import torch
     from torch import nn
     from torch.nn import functional as F
 except Exception as error:  # Whatever keeps PyTorch from loading is what there is to say.
-    say({"unavailable": f"Python without PyTorch ({error})"})
-    sys.exit(0)
+    absent(f"Python without PyTorch ({error})")
 
 torch.set_num_threads(2)
 torch.manual_seed(0)
@@ -203,8 +194,7 @@ def from_diffusers(name):
     try:
         from diffusers import AutoencoderKL, UNet2DConditionModel
     except Exception as error:
-        say({"unavailable": f"PyTorch without diffusers ({error})"})
-        sys.exit(0)
+        absent(f"PyTorch without diffusers ({error})")
     if name == "sd15":
         net = UNet2DConditionModel(sample_size=64, cross_attention_dim=768)
         x, t, context = torch.randn(1, 4, 64, 64), torch.tensor([500.0]), torch.randn(1, 77, 768)
@@ -246,9 +236,4 @@ def matmul():
         (matrices[0] @ matrices[1]).sum().item()
 
 
-JOBS = {"forward": forward, "train": train, "matmul": matmul}
-say({"name": "pytorch", "version": torch.__version__, "jobs": [job]})
-for line in sys.stdin:
-    start = time.perf_counter()
-    JOBS[line.strip()]()
-    say({"milliseconds": 1000 * (time.perf_counter() - start), "peakBytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024})
+serve("pytorch", torch.__version__, {job: {"forward": forward, "train": train, "matmul": matmul}[job]})

@@ -1,24 +1,16 @@
 """PyTorch as a contestant of the operator bench: `pytorch_operators.py JSON`, the operators of src/operators.ts with names.
-
-Prints one line of JSON when ready (or why it is not there), and one for each line of input, which names an operator.
 """
 
 import json
-import resource
 import sys
-import time
 
-
-def say(value):
-    print(json.dumps(value), flush=True)
-
+from contestant import absent, serve
 
 try:
     import torch
     from torch.nn import functional as F
 except Exception as error:  # Whatever keeps PyTorch from loading is what there is to say.
-    say({"unavailable": f"Python without PyTorch ({error})"})
-    sys.exit(0)
+    absent(f"Python without PyTorch ({error})")
 
 torch.set_num_threads(2)
 torch.manual_seed(0)
@@ -38,17 +30,17 @@ def prepared(op):
     return lambda: F.scaled_dot_product_attention(q, k, v)
 
 
+def job(op):
+    run = None
+
+    def once():
+        nonlocal run
+        run = run or prepared(op)
+        run()
+
+    return once
+
+
 operators = json.loads(sys.argv[1])
-ready = {}
-say({"name": "pytorch", "version": torch.__version__, "jobs": list(operators)})
 with torch.no_grad():
-    for line in sys.stdin:
-        name = line.strip()
-        start, runs = time.perf_counter(), 0
-        if name not in ready:
-            ready[name] = prepared(operators[name])
-        while runs == 0 or time.perf_counter() - start < AT_LEAST:
-            ready[name]()
-            runs += 1
-        milliseconds = 1000 * (time.perf_counter() - start) / runs
-        say({"milliseconds": milliseconds, "peakBytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024})
+    serve("pytorch", torch.__version__, {name: job(op) for name, op in operators.items()}, AT_LEAST)

@@ -6,6 +6,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { matmulSize } from './cost.js';
 import { type BuiltNetwork, type NetworkName, networks } from './networks.js';
 import { once, serve } from './serve.js';
+import { relativeError } from './statistics.js';
 
 const [engineName, networkName, job, weights] = process.argv.slice(2) as [
   string,
@@ -66,12 +67,7 @@ async function narrow(network: BuiltNetwork, format: string) {
     weights: format as Parameters<typeof freeze>[1]['weights'],
   });
   const rounded = await answer(network);
-  let [difference, size] = [0, 0];
-  for (let i = 0; i < exact.length; i++) {
-    difference += (rounded[i]! - exact[i]!) ** 2;
-    size += exact[i]! ** 2;
-  }
-  return { bytesBefore, bytesAfter, error: Math.sqrt(difference / size) };
+  return { bytesBefore, bytesAfter, error: relativeError(rounded, exact) };
 }
 
 /** Weights that begin as zeros, such as a residual block's last, would hide the error of all before them. */

@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
+import { cpus, release, totalmem, type } from 'node:os';
 import { dirname } from 'node:path';
-import { machineText } from './machine.js';
 
 /** Where and when something was measured. */
 export interface Circumstances {
@@ -30,6 +30,13 @@ export function circumstances(command: string): Circumstances {
     threads,
     command,
   };
+}
+
+/** Processor, cores and memory, operating system, Node. */
+function machineText(): string {
+  const [processor] = cpus();
+  const memory = `${Math.round(totalmem() / 2 ** 30)} GB`;
+  return `${processor?.model.trim() ?? 'unknown processor'}, ${cpus().length} cores, ${memory}, ${type()} ${release()}, Node ${process.version}`;
 }
 
 /** A page of measurements: where they were made and how, then the body. */

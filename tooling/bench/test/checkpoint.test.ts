@@ -5,10 +5,11 @@ import { useBackend } from '@mezzotint/backend';
 import { Linear } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, test } from 'vitest';
-import { relativeError } from '../src/checkpoint/compare.js';
+
 import { type CheckpointNetwork, checkpoints, costOf } from '../src/checkpoint/networks.js';
 import { writeCheckpoint } from '../src/checkpoint/random-checkpoint.js';
 import { type CheckpointResult, updated } from '../src/checkpoint/report.js';
+import { relativeError } from '../src/statistics.js';
 
 test('the networks have the published sizes', () => {
   // Parameters of diffusers' classes; multiply-adds published for one image: guidance is two.
@@ -51,7 +52,15 @@ test('the error is relative and says when answers have different sizes', () => {
 test('a run replaces its own section of the document and leaves the others', () => {
   const result = (network: string, seconds: number): CheckpointResult => ({
     ...{ network, about: 'a network', step: 'a pass', fileType: 'float32', fileBytes: 4e9, cold: false },
-    ...{ parameters: 1e9, macs: 1e12, runs: 2, date: '2026-01-02', machine: 'a machine', interleaved: true },
+    ...{
+      parameters: 1e9,
+      macs: 1e12,
+      runs: 2,
+      date: '2026-01-02',
+      machine: 'a machine',
+      threads: 2,
+      interleaved: true,
+    },
     command: `pnpm bench:checkpoint --network ${network}`,
     absent: [{ contestant: 'pytorch float32', reason: 'no Python' }],
     rows: [

@@ -1,11 +1,11 @@
 // One engine with a checkpoint in a process of its own: says who it is, then runs the job on each line of standard input.
 import { writeFileSync } from 'node:fs';
-import { createInterface } from 'node:readline';
 import { useBackend } from '@mezzotint/backend';
-import { MezzotintError, stepBoundary } from '@mezzotint/core';
+import { stepBoundary } from '@mezzotint/core';
 import { openComponent } from '@mezzotint/weights';
 import { readSafetensors, readWeights } from '@mezzotint/weights/node';
 import * as tf from '@tensorflow/tfjs-core';
+import { once, serve } from '../serve.js';
 import { type CheckpointName, checkpoints } from './networks.js';
 
 /** What the parent asks for. */
@@ -21,9 +21,8 @@ export interface WorkerTask {
 }
 
 const task = JSON.parse(process.argv[2]!) as WorkerTask;
-const say = (value: object) => process.stdout.write(`${JSON.stringify(value)}\n`);
 
-try {
+await serve(async () => {
   const engine = await useBackend({ engine: task.engine });
   const { model, step } = checkpoints[task.network].build();
   const inputs: Record<string, tf.Tensor> = {};
@@ -34,8 +33,8 @@ try {
   }
   file.close();
   let answer: Float32Array | undefined;
-  const jobs: Record<string, () => Promise<void>> = {
-    async load() {
+  const jobs = {
+    load: once(async () => {
       const weights = await readWeights(task.weightFile);
       const { weights: source } = openComponent(weights);
       if (task.weights === 'float32') {
@@ -46,24 +45,15 @@ try {
       }
       stepBoundary();
       weights.close();
-    },
-    async step() {
+    }),
+    step: once(async () => {
       const out = tf.tidy(() => step(inputs));
       answer = (await out.data()) as Float32Array;
       out.dispose();
-    },
-    async answer() {
+    }),
+    answer: once(async () => {
       writeFileSync(task.answerFile, answer!);
-    },
+    }),
   };
-  say({ name: `${engine.name} ${task.weights}`, version: engine.version, jobs: Object.keys(jobs) });
-  for await (const line of createInterface({ input: process.stdin })) {
-    const job = jobs[line];
-    if (job === undefined) throw new Error(`unknown job '${line}'`);
-    const start = performance.now();
-    await job();
-    say({ milliseconds: performance.now() - start, peakBytes: process.resourceUsage().maxRSS * 1024 });
-  }
-} catch (error) {
-  say({ unavailable: MezzotintError.isInstance(error) ? (error.facts.reason ?? error.message) : String(error) });
-}
+  return { name: `${engine.name} ${task.weights}`, version: engine.version, jobs };
+});

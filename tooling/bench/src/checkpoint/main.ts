@@ -1,10 +1,10 @@
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { oneOf, runCommand, wholeNumber } from '@mezzotint/app';
 import { useBackend } from '@mezzotint/backend';
 import { Command } from 'commander';
-import { machineText } from '../machine.js';
+import { circumstances, threadLimits, writePage } from '../page.js';
 import type { WorkerTask } from './engine-worker.js';
 import { type Entry, measureCheckpoint } from './measure.js';
 import { type CheckpointName, checkpoints, costOf } from './networks.js';
@@ -12,7 +12,6 @@ import { bytesOf, type Checkpoint, type FileType, fileTypes, writeCheckpoint } f
 import { type CheckpointResult, rowText, updated } from './report.js';
 
 const here = dirname(fileURLToPath(import.meta.url));
-const threads = '2';
 const names = Object.keys(checkpoints) as CheckpointName[];
 const types = Object.keys(fileTypes) as FileType[];
 const formats = ['float32', 'float16', 'bfloat16', 'int8', 'int4'] as const;
@@ -84,10 +83,8 @@ await runCommand<Flags>(command, async (flags, { say, result, signal }) => {
     else print(measured, say);
   }
   if (flags.write !== undefined && results.length > 0) {
-    mkdirSync(dirname(flags.write), { recursive: true });
     const before = existsSync(flags.write) ? readFileSync(flags.write, 'utf8') : undefined;
-    writeFileSync(flags.write, updated(before, results));
-    say(`Table: ${flags.write}`);
+    writePage(flags.write, updated(before, results), say);
   }
   result(results);
 });
@@ -128,7 +125,7 @@ async function bench(
       entry(`onnxruntime ${weights}`, process.execPath, node, task(weights, 'onnxruntime'), bytesPerWeight[weights]),
     ),
   ];
-  const env = { OMP_NUM_THREADS: threads, HF_HUB_OFFLINE: '1' };
+  const env = { ...threadLimits, HF_HUB_OFFLINE: '1' };
   const { runs, cold } = flags;
   const measured = await measureCheckpoint(name, entries, {
     ...{ runs, cold, env, signal },
@@ -136,8 +133,8 @@ async function bench(
   });
   return {
     ...{ network: name, about, step, fileType: flags.file, fileBytes: bytesOf(checkpoints[name], flags.file), cold },
-    ...{ parameters, macs, runs, date: new Date().toISOString().slice(0, 10), machine: machineText() },
-    command: repeat(name, flags),
+    ...{ parameters, macs, runs },
+    ...circumstances(repeat(name, flags)),
     ...measured,
   };
 }

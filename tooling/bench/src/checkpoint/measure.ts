@@ -2,8 +2,7 @@ import { readFileSync } from 'node:fs';
 import { freemem } from 'node:os';
 import { startProgress } from '@mezzotint/app';
 import { Contestant, type Introduction } from '../contestant.js';
-import { medianRatio, type Timing, timing } from '../statistics.js';
-import { relativeError } from './compare.js';
+import { medianRatio, relativeError, type Timing, timing } from '../statistics.js';
 import { forget, recall } from './page-cache.js';
 
 /** A process to be started. */

@@ -1,7 +1,8 @@
+import { type Circumstances, table } from '../page.js';
 import type { CheckpointRow, Measured } from './measure.js';
 
 /** The bench of one checkpoint. */
-export interface CheckpointResult extends Measured {
+export interface CheckpointResult extends Measured, Circumstances {
   readonly network: string;
   readonly about: string;
   readonly step: string;
@@ -12,10 +13,6 @@ export interface CheckpointResult extends Measured {
   /** Multiply-adds of a step. */
   readonly macs: number;
   readonly runs: number;
-  readonly date: string;
-  readonly machine: string;
-  /** Repeats the run. */
-  readonly command: string;
 }
 
 /** One line of a row, for the terminal. */
@@ -63,9 +60,13 @@ function section(result: CheckpointResult): string {
     command,
     '```',
     '',
-    '| contestant | load s | first step s | step s | range s | ratio | GFLOP/s | MB loaded | MB at most | error |',
-    '| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |',
-    ...result.rows.map((row) => `| ${cells(row, macs).join(' | ')} |`),
+    ...table(
+      [
+        ...['contestant', '>load s', '>first step s', '>step s', '>range s'],
+        ...['>ratio', '>GFLOP/s', '>MB loaded', '>MB at most', '>error'],
+      ],
+      result.rows.map((row) => cells(row, macs)),
+    ),
     ...(result.absent.length === 0 ? [] : ['']),
     ...result.absent.map(({ contestant, reason }) => `- ${contestant} is not here: ${reason}`),
     '',
