@@ -4,12 +4,12 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { runApp } from '@mezzotint/app/testing';
 import type { HostTensor } from '@mezzotint/core';
-import { openComponent, translate, unetKeyMap, vaeKeyMap } from '@mezzotint/weights';
 import { readSafetensors, readWeights, writeSafetensors } from '@mezzotint/weights/node';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { sampleCommand } from '../src/command.js';
 import type { Explanation } from '../src/explain/explanation.js';
 import { sampleToFile } from '../src/sample-to-file.js';
+import { originalLayout } from './support/original-layout.js';
 
 const root = mkdtempSync(join(tmpdir(), 'mezzotint-explain-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -31,23 +31,7 @@ function state(file: string): Record<string, HostTensor> {
 
 /** The tiny folder's weights in the original layout, with what published files also hold. */
 const single: Record<string, HostTensor> = { betas: zeros(1000) };
-beforeAll(async () => {
-  const parts = {
-    unet: 'model.diffusion_model.',
-    vae: 'first_stage_model.',
-    text_encoder: 'cond_stage_model.transformer.',
-  };
-  for (const [part, prefix] of Object.entries(parts)) {
-    const file = await readWeights(join(model, part));
-    const names = [...file.tensors.keys()];
-    const view =
-      part === 'text_encoder'
-        ? openComponent(file).weights
-        : translate(file, part === 'unet' ? unetKeyMap(names, 'right') : vaeKeyMap(names, 'right'), 'right');
-    for (const name of view.tensors.keys()) single[prefix + name] = await view.read(name);
-    file.close();
-  }
-});
+beforeAll(async () => void Object.assign(single, await originalLayout(model)));
 
 test('a folder: every tensor of every part is named, and fits', async () => {
   const { code, out, err } = await explain('--model', model);

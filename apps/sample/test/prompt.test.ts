@@ -3,13 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { runApp } from '@mezzotint/app/testing';
-import type { HostTensor } from '@mezzotint/core';
 import { readImage, readPngText, toBytes, writePng } from '@mezzotint/data';
-import { openComponent, translate, unetKeyMap, vaeKeyMap } from '@mezzotint/weights';
-import { readSafetensors, readWeights, writeSafetensors } from '@mezzotint/weights/node';
+import { readSafetensors, writeSafetensors } from '@mezzotint/weights/node';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { sampleCommand } from '../src/command.js';
 import { sampleToFile } from '../src/sample-to-file.js';
+import { originalLayout } from './support/original-layout.js';
 
 const root = mkdtempSync(join(tmpdir(), 'mezzotint-prompt-'));
 const fixture = (name: string) => fileURLToPath(new URL(`./fixtures/${name}`, import.meta.url));
@@ -152,22 +151,7 @@ test('a LoRA is merged, and refused when a layer of it has no home', async () =>
 });
 
 test('one file in the original layout, with the configurations of a folder, makes the same picture', async () => {
-  const state: Record<string, HostTensor> = {};
-  const parts = {
-    unet: 'model.diffusion_model.',
-    vae: 'first_stage_model.',
-    text_encoder: 'cond_stage_model.transformer.',
-  };
-  for (const [part, prefix] of Object.entries(parts)) {
-    const file = await readWeights(join(model, part));
-    const names = [...file.tensors.keys()];
-    const weights =
-      part === 'text_encoder'
-        ? openComponent(file).weights
-        : translate(file, part === 'unet' ? unetKeyMap(names, 'right') : vaeKeyMap(names, 'right'), 'right');
-    for (const name of weights.tensors.keys()) state[prefix + name] = await weights.read(name);
-    file.close();
-  }
+  const state = await originalLayout(model);
   expect(Object.keys(state)).toContain('model.diffusion_model.input_blocks.0.0.weight');
   const single = join(root, 'single.safetensors');
   await writeSafetensors(single, state);

@@ -1,5 +1,6 @@
 import { switchTo } from '@mezzotint/backend/testing';
 import { type AttentionCall, TorchGenerator, withHooks } from '@mezzotint/core';
+import { brokenNoise } from '@mezzotint/testing';
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, test } from 'vitest';
 import { DiT } from '../src/index.js';
@@ -164,12 +165,6 @@ test('nothing is left behind, with and without an error in the middle', async ()
   const before = tf.memory().numTensors;
   model.forward(x, t, { labels, rng: new TorchGenerator(0) }).dispose();
   expect(tf.memory().numTensors).toBe(before);
-  const broken = {
-    randn: () => new Float32Array(0),
-    rand: () => {
-      throw new Error('no more noise');
-    },
-  };
-  expect(() => model.forward(x, t, { labels, rng: broken })).toThrow('no more noise');
+  expect(() => model.forward(x, t, { labels, rng: brokenNoise })).toThrow('no more noise');
   expect(tf.memory().numTensors).toBe(before);
 });

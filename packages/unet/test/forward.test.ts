@@ -1,5 +1,6 @@
 import { switchTo } from '@mezzotint/backend/testing';
 import { TorchGenerator } from '@mezzotint/core';
+import { brokenNoise } from '@mezzotint/testing';
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, test } from 'vitest';
 import { type ClassifierPool, NoisyClassifier, SuperResolutionUNet, UNet, type UNetConfig } from '../src/index.js';
@@ -158,12 +159,6 @@ test('nothing is left behind, with and without an error in the middle', async ()
   classifier.forward(x, t).dispose();
   classifier.features(x, t).dispose();
   expect(tf.memory().numTensors).toBe(before);
-  const broken = {
-    randn: () => new Float32Array(0),
-    rand: () => {
-      throw new Error('no more noise');
-    },
-  };
-  expect(() => model.forward(x, t, { labels, rng: broken })).toThrow('no more noise');
+  expect(() => model.forward(x, t, { labels, rng: brokenNoise })).toThrow('no more noise');
   expect(tf.memory().numTensors).toBe(before);
 });

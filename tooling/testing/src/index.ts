@@ -1,3 +1,4 @@
+export { brokenNoise } from './broken-noise.js';
 export { fixtures, relativeError, toTensor } from './fixtures.js';
 export { type CheckOptions, checkGradients, gradientsOf } from './gradients.js';
 export { runReadmeExample } from './readme-example.js';

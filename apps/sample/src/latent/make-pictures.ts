@@ -58,7 +58,7 @@ export async function makePictures(
     unloaded.close();
     throw error;
   }
-  const model = await loadModel(unloaded, loras, { tell, weights: settings.weights });
+  const model = await loadModel(unloaded, loras, { tell, weights: recipe.weights ?? undefined });
   const started = performance.now();
   const images = await picturesOf(model, recipe, { tell, signal });
   return { images, recipe, taken, seconds: (performance.now() - started) / 1000 };
