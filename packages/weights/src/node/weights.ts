@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { InvalidFileError } from '@mezzotint/core';
 import { FORMAT_BYTES, formatOf } from '../format.js';
 import { openNpy, openNpz } from '../numpy/open.js';
-import { openSafetensorsSync } from '../safetensors/open.js';
+import { openSafetensors } from '../safetensors/open.js';
 import { joinShards, MAX_INDEX_BYTES, parseShardIndex } from '../sharded.js';
 import { type OpenTorchOptions, openTorch } from '../torch/open.js';
 import type { WeightFile } from '../weight-file.js';
@@ -26,9 +26,9 @@ export async function readWeights(path: string, options: ReadWeightsOptions = {}
   if (stat.isDirectory()) return readWeights(findWeights(path, options.variant), options);
   if (path.endsWith('.json')) return readShards(path, options);
   return openWith<WeightFile>(path, async (file) => {
-    switch (formatOf(file.read(0, Math.min(FORMAT_BYTES, file.size)))) {
+    switch (formatOf(await file.read(0, Math.min(FORMAT_BYTES, file.size)))) {
       case 'safetensors':
-        return openSafetensorsSync(file);
+        return openSafetensors(file);
       case 'torch':
         return openTorch(file, options);
       case 'npz':
