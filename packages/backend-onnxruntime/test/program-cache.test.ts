@@ -11,7 +11,10 @@ function program(nodes: number, elements: number, disposed: string[], name: stri
   };
   const node = { op: 'Add', inputs: [], outputs: [] };
   const graph = { nodes: Array(nodes).fill(node), inputs: [], outputs: [], constants: [] };
-  return { session, plan: { graph, kernels: [], inputs: [], outputs: [], kept: [], largest: elements, elements } };
+  return {
+    session,
+    plan: { graph, kernels: [], inputs: [], outputs: [], kept: [], stop: undefined, largest: elements, elements },
+  };
 }
 
 test('the least recently used program goes first, and its session is disposed', () => {

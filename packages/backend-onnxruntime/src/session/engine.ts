@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import { InvalidArgumentError, MezzotintError } from '@mezzotint/core';
 import { type NativeSession, type NativeTensor, nativeBinding } from '../native/binding.js';
 import { encodeModel, type OnnxConstant, type OnnxGraph } from '../onnx/model.js';
+import { isStop } from './stop.js';
 
 /** How sessions are made. */
 export interface EngineOptions {
@@ -67,11 +68,13 @@ export function runSession(
   session: NativeSession,
   feeds: Readonly<Record<string, NativeTensor>>,
   fetches: Readonly<Record<string, NativeTensor>>,
-  describe: { readonly graph: OnnxGraph; readonly kernels: readonly string[] },
+  describe: { readonly graph: OnnxGraph; readonly kernels: readonly string[]; readonly stop: string | undefined },
 ): void {
+  const { stop } = describe;
   try {
-    session.run(feeds, fetches, {});
+    session.run(feeds, stop === undefined ? fetches : { ...fetches, [stop]: null }, {});
   } catch (cause) {
+    if (stop !== undefined && isStop(cause)) return;
     throw failure('run', cause, describe.graph, describe.kernels);
   }
 }

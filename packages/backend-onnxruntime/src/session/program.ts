@@ -5,6 +5,7 @@ import { GraphBuilder, type Physical } from '../lowering/builder.js';
 import { fedType, widened } from '../lowering/widen.js';
 import type { StoredType } from '../memory/buffer-pool.js';
 import type { ElementType, OnnxGraph } from '../onnx/model.js';
+import { emitStop, WORTH_A_STOP } from './stop.js';
 
 /** Where the buffer of a kept value comes from. */
 export type Source =
@@ -29,6 +30,8 @@ export interface ProgramPlan {
     readonly size: number;
   }[];
   readonly kept: readonly { readonly source: Source; readonly layout: Layout; readonly type: StoredType }[];
+  /** The output that ends a run before the others are copied, where they are large. */
+  readonly stop: string | undefined;
   /** Elements of the largest value: what decides whether threads pay. */
   readonly largest: number;
   /** Elements of all values: at most so many does its session hold memory for, also while it does not run. */
@@ -92,7 +95,11 @@ export function plan(cone: Cone, blockSize: number): ProgramPlan {
     }
     return { source: { kind: 'output', index }, layout, type: value.type };
   });
-  const live = prune(builder, outputs);
+  const bytes = outputs.reduce((sum, { type, size }) => sum + (type === 'bool' ? size : 4 * size), 0);
+  const stop = bytes >= WORTH_A_STOP ? emitStop(builder) : undefined;
+  const named = outputs.map(({ name, dims, type }) => ({ name, shape: dims, type }));
+  const fetched = stop === undefined ? named : [{ name: stop, shape: [], type: 'bfloat16' as const }, ...named];
+  const live = prune(builder, fetched);
   const used = new Set(live.nodes.flatMap((node) => node.inputs));
   const inputs = cone.leaves.flatMap((value, leaf) => {
     const { layout, narrowed } = value.buffer!;
@@ -104,13 +111,14 @@ export function plan(cone: Cone, blockSize: number): ProgramPlan {
     graph: {
       nodes: live.nodes,
       inputs: inputs.map(({ name, dims, type }) => ({ name, shape: dims, type })),
-      outputs: outputs.map(({ name, dims, type }) => ({ name, shape: dims, type })),
+      outputs: fetched,
       constants: builder.constants.filter(({ name }) => used.has(name)),
     },
     kernels: live.kernels,
     inputs,
     outputs,
     kept,
+    stop,
     largest,
     elements,
   };
