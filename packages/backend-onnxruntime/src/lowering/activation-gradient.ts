@@ -14,6 +14,9 @@ const QUICK = 1.702;
 const sigmoidUnit = (b: GraphBuilder, x: string, alpha: number): string =>
   b.one('QuickGelu', [x], { alpha: { float: alpha } }, 'com.microsoft');
 
+const geluUnit = (b: GraphBuilder, x: string, kind: 'tanh' | 'erf'): string =>
+  b.one('Gelu', [x], { approximate: kind === 'tanh' ? 'tanh' : 'none' });
+
 /** d/dx x s(a x) = s (1 + a x (1 - s)) with s = sigmoid(a x); x (1 - s) = x sigmoid(-a x) is one fused operator. */
 function sigmoidUnitSlope(b: GraphBuilder, x: string, alpha: number): string {
   const times = (name: string): string => (alpha === 1 ? name : b.one('Mul', [name, b.scalar(alpha)]));
@@ -29,13 +32,16 @@ function erfSlope(b: GraphBuilder, x: string): string {
   return b.one('Add', [b.one('Add', [half, b.scalar(0.5)]), bell]);
 }
 
-/** y = x s with s = sigmoid(v), v = k (x + c x^3): dy/dx = s (1 + (x - x s) v'), v' = k (1 + 3 c x^2). */
-function tanhSlope(b: GraphBuilder, x: string): string {
+/**
+ * y = x s with s = sigmoid(v), v = k (x + c x^3): dy/dx = s (1 + (x - y) v'), v' = k (1 + 3 c x^2). A step's graph has y
+ * already, from going forward.
+ */
+function tanhSlope(b: GraphBuilder, x: string, y: string): string {
   const square = b.one('Mul', [x, x]);
   const line = (factor: number): string =>
     b.one('Add', [b.one('Mul', [square, b.scalar(TANH_FACTOR * factor)]), b.scalar(TANH_FACTOR)]);
   const s = b.one('Sigmoid', [b.one('Mul', [x, line(TANH_CUBE)])]);
-  const rest = b.one('Sub', [x, b.one('Mul', [x, s])]);
+  const rest = b.one('Sub', [x, y]);
   return b.one('Mul', [s, b.one('Add', [b.one('Mul', [rest, line(3 * TANH_CUBE)]), b.scalar(1)])]);
 }
 
@@ -46,17 +52,21 @@ export const siluGradient = operation<object>('SiluGradient', (b, [x, dy], [out]
 
 /** GELU in its three forms (Hendrycks and Gimpel 2016). */
 export const gelu = operation<{ kind: GeluKind }>('Gelu', (b, [x], _, { kind }) => [
-  map(x!, 'float32', (input) =>
-    kind === 'quick'
-      ? sigmoidUnit(b, input, QUICK)
-      : b.one('Gelu', [input], { approximate: kind === 'tanh' ? 'tanh' : 'none' }),
-  ),
+  map(x!, 'float32', (input) => (kind === 'quick' ? sigmoidUnit(b, input, QUICK) : geluUnit(b, input, kind))),
 ]);
 
-export const geluGradient = operation<{ kind: GeluKind }>('GeluGradient', (b, [x, dy], [out], { kind }) => [
-  elementwise(b, [x!, dy!], out!, (input, gradient) => {
-    const slope =
-      kind === 'quick' ? sigmoidUnitSlope(b, input, QUICK) : kind === 'erf' ? erfSlope(b, input) : tanhSlope(b, input);
-    return b.one('Mul', [slope, gradient]);
-  }),
-]);
+export const geluGradient = operation<{ kind: GeluKind }>('GeluGradient', (b, [x, dy], [out], { kind }) => {
+  // The very node that going forward wrote: what the gradient's alignment makes of x may have another name.
+  const unit = kind === 'tanh' ? [map(x!, 'float32', (input) => geluUnit(b, input, kind))] : [];
+  return [
+    elementwise(b, [x!, dy!, ...unit], out!, (input, gradient, y) => {
+      const slope =
+        kind === 'quick'
+          ? sigmoidUnitSlope(b, input, QUICK)
+          : kind === 'erf'
+            ? erfSlope(b, input)
+            : tanhSlope(b, input, y!);
+      return b.one('Mul', [slope, gradient]);
+    }),
+  ];
+});

@@ -36,6 +36,20 @@ function operand(b: GraphBuilder, x: Physical, shape: readonly number[], mayTurn
   return { name: b.view(b.relayout(x, straight), [...batchDims, rows, columns]), swapped: false, batch: batchDims };
 }
 
+/**
+ * A product with its left operand swapped turns it anew for every 128 columns of the result. From so many columns on, and
+ * up to so many rows of both operands (beyond, turning leaves the cache), turning it once before takes 5 to 15 % less.
+ */
+const WIDE = 256;
+const SHALLOW = 1024;
+
+/** The operand with rows and columns where they belong. */
+function turnedBack(b: GraphBuilder, { name, batch }: Operand): Operand {
+  const rank = batch.length + 2;
+  const perm = [...batch.keys(), rank - 1, rank - 2];
+  return { name: b.one('Transpose', [name], { perm }), swapped: false, batch };
+}
+
 /** The axis whose elements lie next to each other. */
 function innermostAxis({ layout }: Physical): number | undefined {
   const atom = layout.order.at(-1);
@@ -71,11 +85,12 @@ export function multiply(
   }
   const w = turn(right, transposeB);
   const isOne = shape.slice(0, -2).every((size) => size === 1);
-  const p = operand(b, a, shapeOf(a.layout), isOne);
-  const q = operand(b, w, shapeOf(w.layout), true);
-  const single = q.batch.every((size) => size === 1) && !p.swapped;
   const [m, k] = shapeOf(a.layout).slice(-2) as [number, number];
   const n = shape.at(-1)!;
+  const asItLies = operand(b, a, shapeOf(a.layout), isOne);
+  const p = asItLies.swapped && isOne && n >= WIDE && k <= SHALLOW ? turnedBack(b, asItLies) : asItLies;
+  const q = operand(b, w, shapeOf(w.layout), true);
+  const single = q.batch.every((size) => size === 1) && !p.swapped;
   if (single) {
     // One matrix for every batch element: one large GEMM instead of many small ones.
     const rows = p.batch.reduce((count, size) => count * size, m);
