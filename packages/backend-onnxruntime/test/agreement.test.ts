@@ -1,5 +1,6 @@
+import type { OnnxRuntimeBackend } from '@mezzotint/backend-onnxruntime';
 import * as tf from '@tensorflow/tfjs';
-import { describe, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { expectLikeCpu, normals } from './against-cpu.js';
 
 // Tolerances: 1e-5 where at most some hundred float32 numbers are added, 1e-4 for convolutions and their gradients,
@@ -249,6 +250,52 @@ describe('convolutions', () => {
         tf.add(tf.mul(y, normals([2, 1, 1, 32], 4)), normals([2, 1, 1, 32], 5)),
       ];
     }, 1e-4);
+  });
+
+  test.each([
+    ['blocked', 16],
+    ['few outputs', 3],
+  ] as const)('zeros around an image are the padding of the convolution that reads it: %s', (_, outputs) => {
+    const x = normals([2, 8, 8, 16]) as tf.Tensor4D;
+    const first = normals([3, 3, 16, 16], 2) as tf.Tensor4D;
+    const filter = normals([3, 3, 16, outputs], 3) as tf.Tensor4D;
+    const strided = (image: tf.Tensor4D): tf.Tensor4D => {
+      const blocked = tf.conv2d(image, first, 1, 'same');
+      const padded = tf.pad(blocked, [
+        [0, 0],
+        [0, 1],
+        [2, 1],
+        [0, 0],
+      ]);
+      return tf.conv2d(padded as tf.Tensor4D, filter, 2, 'valid');
+    };
+    expectLikeCpu(() => strided(x), 1e-4);
+    expectLikeCpu(
+      () =>
+        tf.grads((image, w) =>
+          tf.sum(
+            tf.square(
+              tf.conv2d(
+                tf.pad(image, [
+                  [0, 0],
+                  [1, 0],
+                  [0, 1],
+                  [0, 0],
+                ]) as tf.Tensor4D,
+                w as tf.Tensor4D,
+                2,
+                'valid',
+              ),
+            ),
+          ),
+        )([x, filter]),
+      1e-4,
+    );
+    // Nothing else wants the padded image, so no program makes it; few outputs pad their filter to a block.
+    tf.tidy(() => strided(x).dataSync());
+    const { graph } = (tf.backend() as OnnxRuntimeBackend).executor.programs.all().at(-1)!.plan;
+    const pads = graph.nodes.filter(({ op }) => op === 'Pad').length;
+    expect(pads).toBe(outputs === 16 ? 0 : 1);
   });
 
   test('depthwise and grouped by multiplier', () => {

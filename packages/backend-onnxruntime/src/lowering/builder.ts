@@ -49,6 +49,8 @@ export interface Origin {
     readonly block: number;
     readonly integer: boolean;
   };
+  /** An image `[N, H, W, C]` with zeros around it: top, left, bottom, right. */
+  readonly padded?: { readonly x: Physical; readonly pads: readonly [number, number, number, number] };
   /** The product of two values of the same shape. */
   readonly product?: readonly [Physical, Physical];
   /** The square of a value. */

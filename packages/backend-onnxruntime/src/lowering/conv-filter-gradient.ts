@@ -1,6 +1,6 @@
 import { operation } from '../graph/node.js';
 import type { GraphBuilder, Physical } from './builder.js';
-import type { ConvGeometry } from './conv.js';
+import { type ConvGeometry, unpadded } from './conv.js';
 import { filterGradientOfBatch } from './conv-filter-gradient-batch.js';
 import { channelsBlocked, filterBlocked } from './image-layout.js';
 
@@ -97,10 +97,11 @@ function shifted(b: GraphBuilder, x: Physical, dy: Physical, geometry: ConvGeome
   return { ...made, dims: [kh * kw, inputs, outputs] };
 }
 
-export const conv2dFilterGradient = operation<ConvGeometry>('Conv2DFilterGradient', (b, [x, dy], _, geometry) => {
-  if (!fitsDirect(b.blockSize, geometry)) return [shifted(b, x!, dy!, geometry)];
+export const conv2dFilterGradient = operation<ConvGeometry>('Conv2DFilterGradient', (b, [image, dy], _, attributes) => {
+  const { x, geometry } = unpadded(image!, attributes);
+  if (!fitsDirect(b.blockSize, geometry)) return [shifted(b, x, dy!, geometry)];
   const lower = suitsBatch(b.blockSize, geometry) ? filterGradientOfBatch : direct;
-  return [lower(b, x!, dy!, geometry)];
+  return [lower(b, x, dy!, geometry)];
 });
 
 /**

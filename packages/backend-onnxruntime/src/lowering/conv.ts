@@ -202,11 +202,28 @@ function turned(b: GraphBuilder, filter: Physical, [kh, kw, inputs, outputs]: Sh
   return { name, dims: [inputs, outputs, pixels], type: 'float32', layout: filterPlain([kh, kw, outputs, inputs]) };
 }
 
+/** The image without the zeros that were put around it, and the convolution that puts them there itself. */
+export function unpadded<G extends ConvGeometry>(x: Physical, geometry: G): { x: Physical; geometry: G } {
+  const padded = x.origin?.padded;
+  if (padded === undefined) return { x, geometry };
+  const [n, h, w, c] = geometry.input;
+  const { pads } = padded;
+  return {
+    x: padded.x,
+    geometry: {
+      ...geometry,
+      input: [n, h - pads[0] - pads[2], w - pads[1] - pads[3], c],
+      pads: geometry.pads.map((size, side) => size + pads[side]!) as [number, number, number, number],
+    },
+  };
+}
+
 export const conv2d = operation<ConvGeometry & { blockSize: number }>(
   'Conv2D',
-  (b, [x, filter, bias], _, geometry) => [
-    convolve(b, x!, filter!, geometry, { bias: bias === undefined ? undefined : b.plain(bias) }),
-  ],
+  (b, [image, filter, bias], _, attributes) => {
+    const { x, geometry } = unpadded(image!, attributes);
+    return [convolve(b, x, filter!, geometry, { bias: bias === undefined ? undefined : b.plain(bias) })];
+  },
   (_, { blockSize, filter }) => [undefined, filterLayout(blockSize, filter)],
 );
 

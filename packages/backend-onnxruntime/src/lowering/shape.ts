@@ -172,16 +172,55 @@ function size(x: Physical): number {
   return x.dims.reduce((n, d) => n * d, 1);
 }
 
+type Paddings = readonly (readonly [number, number])[];
+
 /** Surrounds with a constant; `paddings` is one [before, after] an axis. */
-export const pad = operation<{ paddings: readonly (readonly [number, number])[]; mode: 'constant' | 'reflect' }>(
+export const pad = operation<{ paddings: Paddings; mode: 'constant' | 'reflect' }>(
   'Pad',
   (b, [x, value], [out], { paddings, mode }) => {
+    const padded = (name: string, before: readonly number[], after: readonly number[]): string => {
+      const pads = b.ints([...before, ...after]);
+      return b.one('Pad', value === undefined ? [name, pads] : [name, pads, b.view(value, [])], { mode });
+    };
+    const spatial = mode === 'constant' && value === undefined ? spatialPads(paddings) : undefined;
+    const origin = spatial === undefined ? undefined : { padded: { x: x!, pads: spatial } };
+    const places = placesOfPadded(x!, paddings);
+    if (places !== undefined) {
+      const [before, after] = [0, 1].map((side) => {
+        const pads = x!.layout.order.map(() => 0);
+        for (const [axis, place] of places) pads[place] = paddings[axis]![side]!;
+        return pads;
+      }) as [number[], number[]];
+      const dims = physicalDims(x!.layout);
+      const axes = x!.layout.axes.map((atoms, axis) => (places.has(axis) ? [out!.shape[axis]!] : atoms));
+      const layout = layoutOf(axes, x!.layout.order);
+      const name = padded(b.view(x!, dims), before, after);
+      return [{ name, dims: physicalDims(layout), type: x!.type, layout, origin }];
+    }
     const { name, axisOf } = wholeAxes(b, x!);
-    const pads = b.ints([...axisOf.map((axis) => paddings[axis]![0]), ...axisOf.map((axis) => paddings[axis]![1])]);
-    const inputs = value === undefined ? [name, pads] : [name, pads, b.view(value, [])];
-    return [fromWholeAxes(b.one('Pad', inputs, { mode }), axisOf, out!.shape, x!.type)];
+    const [before, after] = [0, 1].map((side) => axisOf.map((axis) => paddings[axis]![side]!)) as [number[], number[]];
+    return [{ ...fromWholeAxes(padded(name, before, after), axisOf, out!.shape, x!.type), origin }];
   },
 );
+
+/** Where in memory the axes are that get a padding; undefined unless each of them is one stored atom. */
+function placesOfPadded({ layout }: Physical, paddings: Paddings): ReadonlyMap<number, number> | undefined {
+  const places = new Map<number, number>();
+  for (const [axis, [before, after]] of paddings.entries()) {
+    if (before === 0 && after === 0) continue;
+    const atoms = layout.axes[axis]!;
+    if (atoms.length !== 1 || atoms[0]! < 0) return undefined;
+    places.set(axis, layout.order.indexOf(layout.axes.slice(0, axis).flat().length));
+  }
+  return places;
+}
+
+/** Top, left, bottom, right where an image `[N, H, W, C]` is padded in space alone. */
+function spatialPads(paddings: Paddings): readonly [number, number, number, number] | undefined {
+  const [n, h, w, c] = paddings;
+  if (paddings.length !== 4 || [...n!, ...c!].some((size) => size !== 0)) return undefined;
+  return [h![0], w![0], h![1], w![1]];
+}
 
 /** Repeats along every axis. */
 export const tile = operation<{ reps: readonly number[] }>('Tile', (b, [x], [out], { reps }) => [
