@@ -1,3 +1,4 @@
+import { switchTo, testEngines } from '@mezzotint/backend/testing';
 import type { Denoiser } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -8,11 +9,9 @@ const MIN = 0.02;
 const gaussian: Denoiser = (x, { alpha, sigma }) =>
   tf.tidy(() => tf.mul<tf.Tensor4D>(x, (alpha * DATA) / (sigma ** 2 + alpha ** 2 * DATA)));
 
-beforeAll(async () => {
-  await tf.setBackend('cpu');
-});
+describe.each(await testEngines())('on %s, likelihood of Gaussian data', (engine) => {
+  beforeAll(() => switchTo(engine));
 
-describe('likelihood of Gaussian data', () => {
   const images = () => tf.tensor4d([0.1, -0.4, 0.9, 0.2, 1.5, -0.7, 0, 0.3], [2, 2, 2, 1]);
 
   /** log N(x; 0, s^2 + min^2), for each image of 4 numbers. */

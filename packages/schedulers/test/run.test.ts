@@ -1,3 +1,4 @@
+import { switchTo, testEngines } from '@mezzotint/backend/testing';
 import type { Denoiser } from '@mezzotint/core';
 import { InvalidArgumentError, MezzotintError } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs';
@@ -74,11 +75,11 @@ function modelFor(solver: Solver, table: Table): Denoiser {
   return denoiser(network, parameterisation, { clock });
 }
 
-beforeAll(async () => {
-  await tf.setBackend('cpu');
-});
+const engines = await testEngines();
 
-describe('every solver of the registry', () => {
+describe.each(engines)('on %s, every solver of the registry', (engine) => {
+  beforeAll(() => switchTo(engine));
+
   for (const name of Object.keys(solvers) as SolverName[]) {
     test(`${name}: a saved run goes on to the same bits, nothing leaks, what is given stays`, async () => {
       const solver: Solver<Kind, Need> = solvers[name].create();
@@ -122,7 +123,9 @@ function reviveNumbers(_key: string, value: unknown): unknown {
     : value;
 }
 
-describe('run', () => {
+describe.each(engines)('on %s, run', (engine) => {
+  beforeAll(() => switchTo(engine));
+
   const model = denoiser(network, epsilon, { clock });
 
   test('stops between two steps when aborted, with the reason, and frees what it held', async () => {
@@ -222,7 +225,9 @@ describe('run', () => {
   });
 });
 
-describe('noise and starts', () => {
+describe.each(engines)('on %s, noise and starts', (engine) => {
+  beforeAll(() => switchTo(engine));
+
   test('the picture of a seed is that of torch.randn([N, C, H, W]), turned to NHWC', () => {
     const x = initialNoise(vp, [1, 4, 4, 2], torchNoise(0), { scale: 'total' });
     const turned = tf.tidy(() => tf.transpose(x, [0, 3, 1, 2]).dataSync());
@@ -257,7 +262,9 @@ describe('noise and starts', () => {
   });
 });
 
-describe('denoisers', () => {
+describe.each(engines)('on %s, denoisers', (engine) => {
+  beforeAll(() => switchTo(engine));
+
   const at = { alpha: 0.6, sigma: 0.8, time: 500 };
 
   test('clamped and thresholded', () => {
@@ -293,7 +300,9 @@ describe('denoisers', () => {
   });
 });
 
-describe('inversion and painting on tensors', () => {
+describe.each(engines)('on %s, inversion and painting on tensors', (engine) => {
+  beforeAll(() => switchTo(engine));
+
   test('EDICT there and back through saved runs', async () => {
     const table = sigmaTable(karrasSigmas({ steps: 8, min: 0.05, max: 5 }));
     const model: Denoiser = (x, { sigma }) => tf.tidy(() => tf.mul<tf.Tensor4D>(x, 0.25 / (sigma ** 2 + 0.25)));

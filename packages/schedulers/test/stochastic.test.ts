@@ -1,3 +1,4 @@
+import { switchTo, testEngines } from '@mezzotint/backend/testing';
 import type { Denoiser, VarianceDenoiser } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -148,11 +149,9 @@ const setups: Readonly<Record<string, () => Setup>> = {
   }),
 };
 
-beforeAll(async () => {
-  await tf.setBackend('cpu');
-});
+describe.each(await testEngines())('on %s, samplers of diffusers on the same noise, float32 tensors', (engine) => {
+  beforeAll(() => switchTo(engine));
 
-describe('samplers of diffusers on the same noise, float32 tensors', () => {
   for (const [name, expected] of Object.entries(golden.trajectories)) {
     test(name, async () => {
       const setup = setups[name]!();

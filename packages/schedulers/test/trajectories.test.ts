@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
+import { switchTo, testEngines } from '@mezzotint/backend/testing';
 import { beforeAll, describe, expect, test } from 'vitest';
 import {
   type Clock,
@@ -176,11 +176,9 @@ function parameterisationOf(name: string): Parameterisation {
   return name.includes('v_prediction') ? velocity : flow;
 }
 
-beforeAll(async () => {
-  await tf.setBackend('cpu');
-});
+describe.each(await testEngines())('on %s, trajectories of diffusers, float32 tensors', (engine) => {
+  beforeAll(() => switchTo(engine));
 
-describe('trajectories of diffusers, float32 tensors', () => {
   for (const [name, expected] of Object.entries(golden.trajectories as Record<string, Golden>)) {
     test(name, async () => {
       const chain: ChainName = name.includes(' sd ') || name.endsWith(' sd') ? 'sd' : 'lin';
