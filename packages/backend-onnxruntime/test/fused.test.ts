@@ -109,6 +109,8 @@ describe('resampling and attention', () => {
         }),
       );
     }
+    // A scale of 0 makes every answer the mean of v; ONNX Runtime's operator takes 0 for "none given".
+    expectLikeCpu(() => attention(q() as tf.Tensor4D, k() as tf.Tensor4D, v() as tf.Tensor4D, { scale: 0 }));
     expectLikeCpu(() => {
       const heads = tf
         .split(normals([2, 20, 48]), 3, 2)

@@ -21,9 +21,16 @@ export const attention = operation<{ scale: number; shapes: readonly Shape4[] }>
   (b, [q, k, v, mask], [out], { scale, shapes }) => {
     const [n, heads, t, width] = out!.shape as unknown as Shape4;
     const inputs = [q!, k!, v!].map((x, index) => tokens(b, x, shapes[index]!));
+    // The operator takes a scale of 0 for none given.
+    if (scale === 0) inputs[0] = b.one('Mul', [inputs[0]!, b.scalar(0)]);
     // Inputs in order: query, key, value, bias, key padding mask, attention bias.
     if (mask !== undefined) inputs.push('', '', b.plain(mask));
-    const name = b.one('MultiHeadAttention', inputs, { num_heads: heads, scale: { float: scale } }, 'com.microsoft');
+    const name = b.one(
+      'MultiHeadAttention',
+      inputs,
+      { num_heads: heads, scale: { float: scale || 1 } },
+      'com.microsoft',
+    );
     const layout = inOrder([n, t, heads, width].map((size) => (size === 1 ? [] : [size])));
     return [{ name, dims: [n, t, heads * width], type: 'float32', layout: transposed(layout, HEADS_INSIDE) }];
   },
