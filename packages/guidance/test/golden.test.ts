@@ -1,3 +1,4 @@
+import { switchTo, testEngines } from '@mezzotint/backend/testing';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, test } from 'vitest';
 import {
@@ -13,8 +14,6 @@ import {
 } from '../src/index.js';
 import { at, conditional, expectClose, nchw, said, unconditional } from './engine.js';
 import golden from './fixtures/guiders.json' with { type: 'json' };
-
-beforeAll(() => tf.setBackend('cpu'));
 
 interface Golden {
   readonly sum: number;
@@ -60,53 +59,57 @@ function compare(found: number[], wanted: Golden, tolerance = 1e-6): void {
   for (const [i, value] of Object.entries(wanted.vals)) close(found[Number(i)]!, value);
 }
 
-describe('combinations equal diffusers', () => {
-  const all = golden.out as unknown as Readonly<Record<string, Golden>>;
-  for (const [suffix, from] of [
-    ['', 'unconditional'],
-    [' original', 'conditional'],
-  ] as const) {
-    for (const [name, combine] of Object.entries(cases(from))) {
-      test(`${name}${suffix}`, () => {
-        // The reference takes TCFG's direction from a float32 SVD, whose own error is 1.4e-6 (next test).
-        const tolerance = name.startsWith('TCFG') ? 2e-6 : 1e-6;
-        tf.tidy(() => compare(nchw(combine(conditional(), unconditional(), at)), all[name + suffix]!, tolerance));
-      });
-    }
-  }
+describe.each(await testEngines())('on %s', (engine) => {
+  beforeAll(() => switchTo(engine));
 
-  test('TCFG equals a float64 power iteration closer than the reference does', () => {
-    const [c, u] = [nchw(conditional()), nchw(unconditional())];
-    const exact = [0, 256].flatMap((from) => {
-      const rows = [c, u].map((x) => x.slice(from, from + 256));
-      const dot = (a: number[], b: number[]) => a.reduce((s, v, i) => s + v * b[i]!, 0);
-      let v = rows[0]!.map((x, i) => x + rows[1]![i]!);
-      for (let k = 0; k < 300; k++) {
-        const [p, q] = [dot(rows[0]!, v), dot(rows[1]!, v)];
-        v = v.map((_, i) => p * rows[0]![i]! + q * rows[1]![i]!);
-        const norm = Math.sqrt(dot(v, v));
-        v = v.map((x) => x / norm);
+  describe('combinations equal diffusers', () => {
+    const all = golden.out as unknown as Readonly<Record<string, Golden>>;
+    for (const [suffix, from] of [
+      ['', 'unconditional'],
+      [' original', 'conditional'],
+    ] as const) {
+      for (const [name, combine] of Object.entries(cases(from))) {
+        test(`${name}${suffix}`, () => {
+          // The reference takes TCFG's direction from a float32 SVD, whose own error is 1.4e-6 (next test).
+          const tolerance = name.startsWith('TCFG') ? 2e-6 : 1e-6;
+          tf.tidy(() => compare(nchw(combine(conditional(), unconditional(), at)), all[name + suffix]!, tolerance));
+        });
       }
-      const along = dot(rows[1]!, v);
-      return v.map((x, i) => along * x + scale * (rows[0]![i]! - along * x));
+    }
+
+    test('TCFG equals a float64 power iteration closer than the reference does', () => {
+      const [c, u] = [nchw(conditional()), nchw(unconditional())];
+      const exact = [0, 256].flatMap((from) => {
+        const rows = [c, u].map((x) => x.slice(from, from + 256));
+        const dot = (a: number[], b: number[]) => a.reduce((s, v, i) => s + v * b[i]!, 0);
+        let v = rows[0]!.map((x, i) => x + rows[1]![i]!);
+        for (let k = 0; k < 300; k++) {
+          const [p, q] = [dot(rows[0]!, v), dot(rows[1]!, v)];
+          v = v.map((_, i) => p * rows[0]![i]! + q * rows[1]![i]!);
+          const norm = Math.sqrt(dot(v, v));
+          v = v.map((x) => x / norm);
+        }
+        const along = dot(rows[1]!, v);
+        return v.map((x, i) => along * x + scale * (rows[0]![i]! - along * x));
+      });
+      const found = nchw(combineTangential({ scale })(conditional(), unconditional(), at));
+      expectClose(found, exact, 1e-6);
+      const reference = all['TCFG 7.5']!.vals;
+      const off = Object.entries(reference).map(([i, value]) => Math.abs(value / exact[Number(i)]! - 1));
+      expect(Math.max(...off)).toBeGreaterThan(1e-6);
     });
-    const found = nchw(combineTangential({ scale })(conditional(), unconditional(), at));
-    expectClose(found, exact, 1e-6);
-    const reference = all['TCFG 7.5']!.vals;
-    const off = Object.entries(reference).map(([i, value]) => Math.abs(value / exact[Number(i)]! - 1));
-    expect(Math.max(...off)).toBeGreaterThan(1e-6);
-  });
 
-  test('APG-mix: its plain part is classifier-free guidance with scale 3.5', () => {
-    const mix = projectedMix({ scale: 10, plainScale: 3.5, momentum: -0.5, norm: 10, projectBelow: 0.1 });
-    tf.tidy(() => compare(nchw(mix.guide(said, { unconditional: 'u' })(conditional(), at, 'c')), all['APG-mix']!));
-    mix.dispose();
-  });
+    test('APG-mix: its plain part is classifier-free guidance with scale 3.5', () => {
+      const mix = projectedMix({ scale: 10, plainScale: 3.5, momentum: -0.5, norm: 10, projectBelow: 0.1 });
+      tf.tidy(() => compare(nchw(mix.guide(said, { unconditional: 'u' })(conditional(), at, 'c')), all['APG-mix']!));
+      mix.dispose();
+    });
 
-  test('every golden result is compared', () => {
-    const compared = [...Object.keys(cases('conditional'))].flatMap((name) => [name, `${name} original`]);
-    const rest = Object.keys(all).filter((name) => !compared.includes(name));
-    // Those the reference could not run (MAG, FDG), and the one above.
-    expect(rest.sort()).toEqual(['APG-mix', 'FDG', 'MAG 10 alpha8', 'MAG 10 alpha8 original']);
+    test('every golden result is compared', () => {
+      const compared = [...Object.keys(cases('conditional'))].flatMap((name) => [name, `${name} original`]);
+      const rest = Object.keys(all).filter((name) => !compared.includes(name));
+      // Those the reference could not run (MAG, FDG), and the one above.
+      expect(rest.sort()).toEqual(['APG-mix', 'FDG', 'MAG 10 alpha8', 'MAG 10 alpha8 original']);
+    });
   });
 });

@@ -1,4 +1,4 @@
-import { switchTo } from '@mezzotint/backend/testing';
+import { switchTo, testEngines } from '@mezzotint/backend/testing';
 import { TorchGenerator } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -21,8 +21,8 @@ const OPS: Record<string, { shape: number[]; op: (x: tf.Tensor) => tf.Tensor }> 
   averagePool2x: { shape: [2, 4, 4, 2], op: (x) => averagePool2x(t4(x)) },
 };
 
-describe('on cpu', () => {
-  beforeAll(() => switchTo('cpu'));
+describe.each(await testEngines())('on %s', (engine) => {
+  beforeAll(() => switchTo(engine));
 
   test.each(Object.keys(OPS))('second derivative of %s equals central differences of the first', (name) => {
     const { shape, op } = OPS[name]!;

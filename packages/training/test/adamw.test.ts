@@ -1,3 +1,4 @@
+import { switchTo, testEngines } from '@mezzotint/backend/testing';
 import '@tensorflow/tfjs';
 import { readFileSync } from 'node:fs';
 import { InvalidArgumentError, Module, Param, table, WeightsMismatchError } from '@mezzotint/core';
@@ -95,118 +96,119 @@ function registerFusedKernel() {
   });
 }
 
-beforeAll(async () => {
-  await tf.setBackend('cpu');
-});
-afterEach(() => {
-  if (tf.getKernel(ADAMW_KERNEL, 'cpu') !== undefined) tf.unregisterKernel(ADAMW_KERNEL, 'cpu');
-});
+describe.each(await testEngines())('on %s', (engine) => {
+  beforeAll(() => switchTo(engine));
 
-const forms = {
-  'on the host': (model: Module, options: AdamWOptions) => new AdamWOnHost(model.params(), options),
-  'on the device': (model: Module, options: AdamWOptions) => new AdamWOnDevice(model.params(), options),
-  'by a fused kernel': (model: Module, options: AdamWOptions) => {
-    registerFusedKernel();
-    return adamW(model, options);
-  },
-};
+  afterEach(() => {
+    if (tf.getKernel(ADAMW_KERNEL, 'cpu') !== undefined) tf.unregisterKernel(ADAMW_KERNEL, 'cpu');
+  });
 
-describe.each(Object.entries(forms))('AdamW %s', (_, make) => {
-  test.each(fixture.cases)("equals PyTorch's parameters, moments and norms: $name", async (c) => {
-    const model = new Pair().init(0);
-    const optimizer = make(model, {
-      betas: c.betas,
-      epsilon: c.eps,
-      weightDecay: c.weightDecay,
-      decays: matricesOnly,
+  const forms = {
+    'on the host': (model: Module, options: AdamWOptions) => new AdamWOnHost(model.params(), options),
+    'on the device': (model: Module, options: AdamWOptions) => new AdamWOnDevice(model.params(), options),
+    'by a fused kernel': (model: Module, options: AdamWOptions) => {
+      registerFusedKernel();
+      return adamW(model, options);
+    },
+  };
+
+  describe.each(Object.entries(forms))('AdamW %s', (_, make) => {
+    test.each(fixture.cases)("equals PyTorch's parameters, moments and norms: $name", async (c) => {
+      const model = new Pair().init(0);
+      const optimizer = make(model, {
+        betas: c.betas,
+        epsilon: c.eps,
+        weightDecay: c.weightDecay,
+        decays: matricesOnly,
+      });
+      const before = tf.memory().numTensors;
+      const norms: number[] = [];
+      let done = 0;
+      for (const { step, a, b } of c.trajectory) {
+        norms.push(...(await run(optimizer, done + 1, step, (s) => c.lr * Math.min(1, s / 4), c.clip ?? undefined)));
+        done = step;
+        // Twelve updates of a few float32 roundings each (2^-24 relative) stay below 12 * 6e-8.
+        expect(await far(model.a, a)).toBeLessThan(1e-6);
+        expect(await far(model.b, b)).toBeLessThan(1e-6);
+      }
+      for (const [i, norm] of c.norms.entries()) expect(norms[i]! / norm).toBeCloseTo(1, 6);
+      const { step, tensors } = await optimizer.save();
+      expect(step).toBe(done);
+      expect(largest(tensors['a.exp_avg']!.data, c.exp_avg)).toBeLessThan(1e-6);
+      expect(largest(tensors['a.exp_avg_sq']!.data, c.exp_avg_sq)).toBeLessThan(1e-6);
+      expect(tf.memory().numTensors - before).toBeLessThanOrEqual(4);
+      optimizer.dispose();
+      expect(tf.memory().numTensors).toBe(before);
+      model.dispose();
     });
-    const before = tf.memory().numTensors;
-    const norms: number[] = [];
-    let done = 0;
-    for (const { step, a, b } of c.trajectory) {
-      norms.push(...(await run(optimizer, done + 1, step, (s) => c.lr * Math.min(1, s / 4), c.clip ?? undefined)));
-      done = step;
-      // Twelve updates of a few float32 roundings each (2^-24 relative) stay below 12 * 6e-8.
-      expect(await far(model.a, a)).toBeLessThan(1e-6);
-      expect(await far(model.b, b)).toBeLessThan(1e-6);
+
+    test('goes on bit for bit from a saved state', async () => {
+      const whole = new Pair().init(0);
+      const one = make(whole, {});
+      await run(one, 1, 6, () => 0.01);
+      const first = new Pair().init(0);
+      const two = make(first, {});
+      await run(two, 1, 3, () => 0.01);
+      const second = await new Pair().load(await first.save());
+      const three = make(second, {});
+      three.load(await two.save());
+      await run(three, 4, 6, () => 0.01);
+      expect(await second.save()).toEqual(await whole.save());
+      expect(await three.save()).toEqual(await one.save());
+    });
+
+    test('an update with a gradient that is not finite changes nothing', async () => {
+      const model = new Pair().init(0);
+      const optimizer = make(model, {});
+      await run(optimizer, 1, 1, () => 0.01);
+      const before = [await model.save(), await optimizer.save()];
+      const bad = new Map([['a', tf.fill([3, 4], Number.NaN)]]);
+      await expect(optimizer.step(bad, { learningRate: 0.1 })).rejects.toThrow(/Update 2.*NaN.*nothing was changed/);
+      expect([await model.save(), await optimizer.save()]).toEqual(before);
+    });
+
+    test('a parameter without a gradient stays, undecayed and without moments', async () => {
+      const model = new Pair().init(0);
+      const optimizer = make(model, { weightDecay: 0.5 });
+      const before = (await model.save()).b;
+      const g = gradients(1);
+      g.delete('b');
+      await optimizer.step(g, { learningRate: 0.1 });
+      expect((await model.save()).b).toEqual(before);
+      expect(Object.keys((await optimizer.save()).tensors)).toEqual(['a.exp_avg', 'a.exp_avg_sq']);
+    });
+  });
+
+  test('a state loads into the other form', async () => {
+    const model = new Pair().init(0);
+    const host = new AdamWOnHost(model.params());
+    await run(host, 1, 3, () => 0.01);
+    const device = new AdamWOnDevice(model.params());
+    device.load(await host.save());
+    expect(await device.save()).toEqual(await host.save());
+  });
+
+  test('a state of other parameters is refused with all differences', async () => {
+    const optimizer = new AdamWOnHost(new Pair().init(0).params());
+    const vector = { shape: [3], data: new Float32Array(3) };
+    try {
+      optimizer.load({ step: 1, tensors: { 'b.exp_avg': vector, 'c.exp_avg': vector } });
+      expect.unreachable();
+    } catch (error) {
+      expect(error).toBeInstanceOf(WeightsMismatchError);
+      const { missing, unexpected, mismatched } = error as WeightsMismatchError;
+      expect(missing).toEqual(['b.exp_avg_sq']);
+      expect(unexpected).toEqual(['c.exp_avg']);
+      expect(mismatched).toEqual([{ name: 'b.exp_avg', expected: '[4]', got: '[3]' }]);
     }
-    for (const [i, norm] of c.norms.entries()) expect(norms[i]! / norm).toBeCloseTo(1, 6);
-    const { step, tensors } = await optimizer.save();
-    expect(step).toBe(done);
-    expect(largest(tensors['a.exp_avg']!.data, c.exp_avg)).toBeLessThan(1e-6);
-    expect(largest(tensors['a.exp_avg_sq']!.data, c.exp_avg_sq)).toBeLessThan(1e-6);
-    expect(tf.memory().numTensors - before).toBeLessThanOrEqual(4);
-    optimizer.dispose();
-    expect(tf.memory().numTensors).toBe(before);
-    model.dispose();
   });
 
-  test('goes on bit for bit from a saved state', async () => {
-    const whole = new Pair().init(0);
-    const one = make(whole, {});
-    await run(one, 1, 6, () => 0.01);
-    const first = new Pair().init(0);
-    const two = make(first, {});
-    await run(two, 1, 3, () => 0.01);
-    const second = await new Pair().load(await first.save());
-    const three = make(second, {});
-    three.load(await two.save());
-    await run(three, 4, 6, () => 0.01);
-    expect(await second.save()).toEqual(await whole.save());
-    expect(await three.save()).toEqual(await one.save());
+  test('options out of range are refused together', () => {
+    expect(() => adamW(new Pair(), { betas: [1, -1], weightDecay: -1 })).toThrow(InvalidArgumentError);
+    expect(() => adamW(new Pair(), { betas: [1, -1], weightDecay: -1 })).toThrow(
+      /got 1\n.*got -1\n.*weightDecay.*got -1/,
+    );
   });
-
-  test('an update with a gradient that is not finite changes nothing', async () => {
-    const model = new Pair().init(0);
-    const optimizer = make(model, {});
-    await run(optimizer, 1, 1, () => 0.01);
-    const before = [await model.save(), await optimizer.save()];
-    const bad = new Map([['a', tf.fill([3, 4], Number.NaN)]]);
-    await expect(optimizer.step(bad, { learningRate: 0.1 })).rejects.toThrow(/Update 2.*NaN.*nothing was changed/);
-    expect([await model.save(), await optimizer.save()]).toEqual(before);
-  });
-
-  test('a parameter without a gradient stays, undecayed and without moments', async () => {
-    const model = new Pair().init(0);
-    const optimizer = make(model, { weightDecay: 0.5 });
-    const before = (await model.save()).b;
-    const g = gradients(1);
-    g.delete('b');
-    await optimizer.step(g, { learningRate: 0.1 });
-    expect((await model.save()).b).toEqual(before);
-    expect(Object.keys((await optimizer.save()).tensors)).toEqual(['a.exp_avg', 'a.exp_avg_sq']);
-  });
-});
-
-test('a state loads into the other form', async () => {
-  const model = new Pair().init(0);
-  const host = new AdamWOnHost(model.params());
-  await run(host, 1, 3, () => 0.01);
-  const device = new AdamWOnDevice(model.params());
-  device.load(await host.save());
-  expect(await device.save()).toEqual(await host.save());
-});
-
-test('a state of other parameters is refused with all differences', async () => {
-  const optimizer = new AdamWOnHost(new Pair().init(0).params());
-  const vector = { shape: [3], data: new Float32Array(3) };
-  try {
-    optimizer.load({ step: 1, tensors: { 'b.exp_avg': vector, 'c.exp_avg': vector } });
-    expect.unreachable();
-  } catch (error) {
-    expect(error).toBeInstanceOf(WeightsMismatchError);
-    const { missing, unexpected, mismatched } = error as WeightsMismatchError;
-    expect(missing).toEqual(['b.exp_avg_sq']);
-    expect(unexpected).toEqual(['c.exp_avg']);
-    expect(mismatched).toEqual([{ name: 'b.exp_avg', expected: '[4]', got: '[3]' }]);
-  }
-});
-
-test('options out of range are refused together', () => {
-  expect(() => adamW(new Pair(), { betas: [1, -1], weightDecay: -1 })).toThrow(InvalidArgumentError);
-  expect(() => adamW(new Pair(), { betas: [1, -1], weightDecay: -1 })).toThrow(
-    /got 1\n.*got -1\n.*weightDecay.*got -1/,
-  );
 });
 
 async function far(param: Param, expected: readonly number[]): Promise<number> {
