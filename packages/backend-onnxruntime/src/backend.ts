@@ -8,8 +8,9 @@ import { BufferPool, type StoredType } from './memory/buffer-pool.js';
 import { gather, HostBuffer } from './memory/host-buffer.js';
 import { encode16, encodeBlocks, type Narrow, type SixteenBit } from './memory/narrow.js';
 import { probeBlockSize } from './native/block-size.js';
-import { checkProvider, defaultOptions, type EngineOptions } from './session/engine.js';
+import { defaultOptions, type EngineOptions } from './session/engine.js';
 import { Executor } from './session/executor.js';
+import { checkProvider } from './session/provider.js';
 
 type Values = backend_util.BackendValues;
 
@@ -45,7 +46,7 @@ export class OnnxRuntimeBackend extends tf.KernelBackend {
   readonly #data: tf.DataStorage<Entry>;
   readonly #pool: BufferPool;
 
-  /** Throws where onnxruntime-node does not load, or has no such execution provider. */
+  /** Throws where onnxruntime-node does not load, or the execution provider does not run (`checkProvider`). */
   constructor({ threads, provider, maxPendingNodes = 20_000, poolBytes = 2 ** 30 }: BackendOptions = {}) {
     super();
     const options = { threads: threads ?? defaultOptions.threads, provider: provider ?? defaultOptions.provider };

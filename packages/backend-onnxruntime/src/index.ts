@@ -14,3 +14,4 @@ export {
 } from './freeze.js';
 export { version } from './native/version.js';
 export type { EngineOptions } from './session/engine.js';
+export { checkProvider, listedProviders } from './session/provider.js';

@@ -19,6 +19,7 @@ import { reduceKernels } from './kernels/reduce.js';
 import { resizeGradientKernels } from './kernels/resize-gradient.js';
 import { scatterKernels } from './kernels/scatter.js';
 import { shapeKernels } from './kernels/shape.js';
+import { PROVIDERS } from './session/provider.js';
 
 /** Above wasm (2) and cpu (1), below tfjs-node's own (3 with a GPU): who imports this wants it. */
 const PRIORITY = 3;
@@ -44,12 +45,23 @@ const OWN: readonly tf.KernelConfig[] = [
   adamWKernel,
 ];
 
-/** Registers the backend `onnxruntime` and its kernels with TensorFlow.js. Doing it twice changes nothing. */
+/** Below every engine: a provider is taken by name only. */
+const PROVIDER_PRIORITY = 0;
+
+/**
+ * Registers the backend `onnxruntime`, one for each execution provider (`onnxruntime:webgpu`), and their kernels with
+ * TensorFlow.js. Doing it twice changes nothing.
+ */
 export function register(): void {
   if (tf.engine().registryFactory.onnxruntime !== undefined) return;
   tf.registerBackend('onnxruntime', () => new OnnxRuntimeBackend(), PRIORITY);
   for (const config of OWN) tf.registerKernel(config);
   for (const name of kernelNames().handedOver) tf.registerKernel(handedOver(name));
+  for (const provider of PROVIDERS) {
+    const name = `onnxruntime:${provider}`;
+    tf.registerBackend(name, () => new OnnxRuntimeBackend({ provider }), PROVIDER_PRIORITY);
+    tf.copyRegisteredKernels('onnxruntime', name);
+  }
 }
 
 /** Names of the kernels that run in graphs, and of those that the cpu backend runs for this one. */

@@ -4,6 +4,12 @@ export const ENGINE_NAMES = ['tensorflow', 'onnxruntime', 'wasm', 'cpu'] as cons
 /** Name of an engine. */
 export type EngineName = (typeof ENGINE_NAMES)[number];
 
+/**
+ * An engine as one asks for it, and as TensorFlow.js registers it: its name, or `onnxruntime:PROVIDER` for an execution
+ * provider of ONNX Runtime other than its cpu (`onnxruntime:webgpu`).
+ */
+export type EngineChoice = EngineName | `onnxruntime:${string}`;
+
 /** What a loaded engine says of itself. */
 export interface EngineFacts {
   /** Version of what computes: TensorFlow's, ONNX Runtime's, else the npm package's. */
@@ -19,6 +25,9 @@ export interface EngineFacts {
 /** An engine and how to load it. */
 export interface Engine {
   readonly name: EngineName;
-  /** Loads, registers and activates the engine. Throws an Error whose message is the reason when it cannot. */
-  load(): Promise<EngineFacts>;
+  /**
+   * Loads, registers and activates the engine, on an execution provider where it has several. Throws an Error whose
+   * message is the reason when it cannot.
+   */
+  load(provider?: string): Promise<EngineFacts>;
 }

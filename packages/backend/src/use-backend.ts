@@ -1,11 +1,14 @@
 import { InvalidArgumentError, MezzotintError } from '@mezzotint/core';
-import { ENGINE_NAMES, type EngineFacts, type EngineName } from './engine.js';
-import { ENGINES } from './engines/index.js';
+import type { EngineChoice, EngineFacts, EngineName } from './engine.js';
+import { asChoice, CHOICES, loadEngine } from './engines/load-engine.js';
 import { reasonOf } from './engines/reason.js';
 import { whyNoGpu } from './engines/tensorflow.js';
 
 export interface UseBackendOptions {
-  /** This engine or an error. When absent, the environment variable MEZZOTINT_BACKEND; when that is empty, the fastest that loads. */
+  /**
+   * This engine or an error; `onnxruntime:webgpu` for an execution provider of ONNX Runtime. When absent, the environment
+   * variable MEZZOTINT_BACKEND; when that is empty, the fastest that loads.
+   */
   readonly engine?: string | undefined;
 }
 
@@ -17,13 +20,14 @@ export interface PassedOver {
 
 /** The engine that runs, and why the better ones do not. */
 export interface ChosenEngine extends EngineFacts {
-  readonly name: EngineName;
+  readonly name: EngineChoice;
   readonly why: readonly PassedOver[];
 }
 
 /**
  * Makes the fastest engine of this machine the active one of TensorFlow.js, with gradients, and says which:
- * `tensorflow` where it sees a GPU, else `onnxruntime`, else `tensorflow` on the CPU, else `wasm`, else `cpu`.
+ * `tensorflow` where it sees a GPU, else `onnxruntime`, else `tensorflow` on the CPU, else `wasm`, else `cpu`. When it
+ * throws, the engine that was active before is still the active one.
  *
  * @throws InvalidArgumentError for an unknown engine name
  * @throws MezzotintError (`MEZZOTINT_ENGINE_UNAVAILABLE`) when the engine that was asked for does not load
@@ -35,16 +39,16 @@ export async function useBackend(options: UseBackendOptions = {}): Promise<Chose
   return asked === undefined ? choose() : load(known(asked, options.engine === undefined));
 }
 
-function known(name: string, fromEnvironment: boolean): EngineName {
-  const engine = ENGINE_NAMES.find((known) => known === name);
-  if (engine !== undefined) return engine;
+function known(name: string, fromEnvironment: boolean): EngineChoice {
+  const choice = asChoice(name);
+  if (choice !== undefined) return choice;
   const where = fromEnvironment ? 'in MEZZOTINT_BACKEND' : 'as engine';
-  throw new InvalidArgumentError('useBackend', `expected one of ${ENGINE_NAMES.join(', ')} ${where}, got '${name}'`);
+  throw new InvalidArgumentError('useBackend', `expected one of ${CHOICES} ${where}, got '${name}'`);
 }
 
-async function load(name: EngineName): Promise<ChosenEngine> {
+async function load(name: EngineChoice): Promise<ChosenEngine> {
   try {
-    return { name, ...(await ENGINES[name].load()), why: [] };
+    return { name, ...(await loadEngine(name)), why: [] };
   } catch (error) {
     const reason = reasonOf(error);
     throw new MezzotintError(
@@ -79,7 +83,7 @@ async function choose(): Promise<ChosenEngine> {
         why.push({ engine: label, reason });
         continue;
       }
-      const facts = await ENGINES[engine].load();
+      const facts = await loadEngine(engine);
       if (device === undefined || facts.device === device) return { name: engine, ...facts, why };
       why.push({ engine: label, reason: `TensorFlow sees no GPU, only ${facts.device}` });
     } catch (error) {

@@ -16,10 +16,10 @@ afterEach(() => {
 async function choosing(engines: Record<EngineName, Partial<EngineFacts> | string>, noGpu?: string) {
   vi.stubEnv('MEZZOTINT_BACKEND', '');
   vi.resetModules();
-  const load = (name: EngineName) => async () => {
+  const load = (name: EngineName) => async (provider?: string) => {
     const what = engines[name];
     if (typeof what === 'string') throw new Error(what);
-    return { version: '1', device: 'cpu', trains: true, limits: [], ...what };
+    return { version: '1', device: provider ?? 'cpu', trains: true, limits: [], ...what };
   };
   const fakes = Object.fromEntries(
     Object.keys(engines).map((name) => [name, { name, load: load(name as EngineName) }]),
@@ -89,7 +89,9 @@ describe('asked for by name', () => {
   test('an unknown name lists the names', async () => {
     const wrong = useBackend({ engine: 'webgl' });
     await expect(wrong).rejects.toThrow(InvalidArgumentError);
-    await expect(wrong).rejects.toThrow("expected one of tensorflow, onnxruntime, wasm, cpu as engine, got 'webgl'");
+    await expect(wrong).rejects.toThrow(
+      "expected one of tensorflow, onnxruntime, wasm, cpu, or onnxruntime:PROVIDER as engine, got 'webgl'",
+    );
     vi.stubEnv('MEZZOTINT_BACKEND', 'gpu');
     await expect(useBackend()).rejects.toThrow("in MEZZOTINT_BACKEND, got 'gpu'");
   });
@@ -106,6 +108,69 @@ describe('asked for by name', () => {
       });
     });
   });
+});
+
+describe('execution providers', () => {
+  test('are asked for after the name of the engine, by argument or environment', async () => {
+    const useBackend = await choosing({ tensorflow: 'a', onnxruntime: {}, wasm: 'c', cpu: 'd' });
+    const webgpu = { name: 'onnxruntime:webgpu', device: 'webgpu', why: [] };
+    expect(await useBackend({ engine: 'onnxruntime:webgpu' })).toMatchObject(webgpu);
+    vi.stubEnv('MEZZOTINT_BACKEND', 'onnxruntime:webgpu');
+    expect(await useBackend()).toMatchObject(webgpu);
+    expect(await useBackend({ engine: 'onnxruntime:cpu' })).toMatchObject({ name: 'onnxruntime', device: 'cpu' });
+  });
+
+  test.each(['onnxruntime:', 'wasm:webgpu', 'webgpu'])("'%s' is none", async (engine) => {
+    await expect(useBackend({ engine })).rejects.toThrow(`or onnxruntime:PROVIDER as engine, got '${engine}'`);
+  });
+
+  // On a machine that has it, it computes; on all others the engine that was active still is, with its tensors.
+  test.each(['webgpu', 'cuda', 'coreml', 'dml', 'abacus'])('%s is selected whole or not at all', async (provider) => {
+    await switchTo('onnxruntime');
+    const kept = tf.tensor1d([1, 2, 3]);
+    const chosen = await useBackend({ engine: `onnxruntime:${provider}` }).catch((error: Error) => error);
+    if (chosen instanceof Error) {
+      expect(chosen.message).toContain(`The engine 'onnxruntime:${provider}' does not load here: `);
+      expect(chosen).toMatchObject({ code: 'MEZZOTINT_ENGINE_UNAVAILABLE' });
+      expect(tf.getBackend()).toBe('onnxruntime');
+    } else {
+      expect(tf.getBackend()).toBe(`onnxruntime:${provider}`);
+      expect(chosen).toMatchObject({ name: `onnxruntime:${provider}`, device: provider });
+    }
+    expect([...tf.add(kept, 1).dataSync()]).toEqual([2, 3, 4]);
+    kept.dispose();
+    await switchTo('onnxruntime');
+  });
+
+  test('are listed on demand, each with its reason where it does not run', async () => {
+    await switchTo('cpu');
+    const reports = await listEngines({ providers: true });
+    const names = reports.map(({ name }) => name);
+    expect(names.slice(0, 2)).toEqual(['tensorflow', 'onnxruntime']);
+    expect(names.slice(-2)).toEqual(['wasm', 'cpu']);
+    for (const report of reports.slice(2, -2)) {
+      expect(report.name).toMatch(/^onnxruntime:\w+$/);
+      if (!report.loads) expect(report.reason).toMatch(/; it needs /);
+    }
+    expect(tf.getBackend()).toBe('cpu');
+  });
+});
+
+test('an engine that fails while it starts leaves the one before active', async () => {
+  await switchTo('cpu');
+  vi.resetModules();
+  const fails = async () => {
+    tf.registerBackend('half', () => Promise.reject(new Error('no')));
+    await tf.setBackend('half');
+    throw new Error('half started');
+  };
+  vi.doMock('../src/engines/index.js', () => ({ ENGINES: { wasm: { name: 'wasm', load: fails } } }));
+  const { useBackend } = await import('../src/use-backend.js');
+  const warning = vi.spyOn(console, 'warn').mockImplementation(() => {}); // TensorFlow.js's own, of a rejected backend
+  await expect(useBackend({ engine: 'wasm' })).rejects.toThrow('half started');
+  warning.mockRestore();
+  expect(tf.getBackend()).toBe('cpu');
+  tf.removeBackend('half');
 });
 
 const engines = await testEngines();
@@ -128,7 +193,9 @@ describe('on this machine', () => {
     vi.stubEnv('MEZZOTINT_TEST_ENGINES', 'wasm');
     expect(await testEngines()).toEqual(['wasm']);
     vi.stubEnv('MEZZOTINT_TEST_ENGINES', 'wasm,abacus');
-    await expect(testEngines()).rejects.toThrow(/'abacus': there are tensorflow, onnxruntime, wasm, cpu/);
+    await expect(testEngines()).rejects.toThrow(
+      /'abacus': there are tensorflow, onnxruntime, wasm, cpu, or onnxruntime:PROVIDER/,
+    );
   });
 
   test.each(engines)('%s computes and differentiates', async (engine) => {

@@ -2,10 +2,13 @@ import { runCommand } from '@mezzotint/app';
 import { type EngineReport, listEngines, useBackend } from '@mezzotint/backend';
 import { Command } from 'commander';
 
+/** Of a name: `onnxruntime:tensorrt`. */
+const WIDTH = 20;
+
 const command = new Command('engines').description('Which engines load on this machine, and which one is taken.');
 
 await runCommand(command, async (_flags: object, { say, result }) => {
-  const engines = await listEngines();
+  const engines = await listEngines({ providers: true });
   const choice = useBackend();
   // Whoever asked for an engine that does not load wants to see those that do, too.
   const chosen = await choice.then(
@@ -18,8 +21,8 @@ await runCommand(command, async (_flags: object, { say, result }) => {
 });
 
 function lines(engine: EngineReport, chosen: boolean): string[] {
-  const mark = `${chosen ? '*' : ' '} ${engine.name.padEnd(12)}`;
+  const mark = `${chosen ? '*' : ' '} ${engine.name.padEnd(WIDTH)}`;
   if (!engine.loads) return [`${mark} does not load: ${engine.reason.split('\n')[0]}`];
   const facts = `${engine.version.padEnd(8)} ${engine.device.padEnd(24)} ${engine.trains ? 'trains' : 'does not train'}`;
-  return [`${mark} ${facts}`, ...engine.limits.map((limit) => `${' '.repeat(15)}${limit}`)];
+  return [`${mark} ${facts}`, ...engine.limits.map((limit) => `${' '.repeat(WIDTH + 3)}${limit}`)];
 }

@@ -33,6 +33,10 @@ function probe(): number {
   const out = new Float32Array(channels * pixels);
   try {
     session.loadModel(bytes.buffer, bytes.byteOffset, bytes.byteLength, { intraOpNumThreads: 1, logSeverityLevel: 4 });
+  } catch {
+    return 0; // and nothing to dispose
+  }
+  try {
     const input = Float32Array.from(out, (_, index) => Math.floor(index / pixels));
     session.run({ x: tensor(input) }, { y: tensor(out) }, {});
   } catch {

@@ -83,10 +83,15 @@ export function encodeModel(graph: OnnxGraph): Uint8Array {
   return model.finish();
 }
 
+/** The name under which ONNX Runtime speaks of a node. */
+export function nodeName({ op }: OnnxNode, index: number): string {
+  return `${op}_${index}`;
+}
+
 function writeNode(out: ProtobufWriter, node: OnnxNode, index: number): void {
   for (const name of node.inputs) out.string(1, name);
   for (const name of node.outputs) out.string(2, name);
-  out.string(3, `${node.op}_${index}`);
+  out.string(3, nodeName(node, index));
   out.string(4, node.op);
   if (node.domain !== undefined) out.string(7, node.domain);
   for (const [name, value] of Object.entries(node.attributes ?? {})) {

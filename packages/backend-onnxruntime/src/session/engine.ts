@@ -1,14 +1,15 @@
 import { availableParallelism } from 'node:os';
-import { InvalidArgumentError, MezzotintError } from '@mezzotint/core';
+import { MezzotintError } from '@mezzotint/core';
 import { type NativeSession, type NativeTensor, nativeBinding } from '../native/binding.js';
 import { encodeModel, type OnnxConstant, type OnnxGraph } from '../onnx/model.js';
+import { placement } from './placement.js';
 import { isStop } from './stop.js';
 
 /** How sessions are made. */
 export interface EngineOptions {
   /** Threads inside an operator; the number of cores when absent. */
   readonly threads: number;
-  /** ONNX Runtime's name of what runs the graphs: `cpu`, or `cuda`, `webgpu`, `coreml`, `dml` where its build has them. */
+  /** ONNX Runtime's name of what runs the graphs: `cpu`, or `webgpu`, `cuda`, `tensorrt`, `coreml`, `dml` where they run. */
   readonly provider: string;
 }
 
@@ -30,7 +31,7 @@ export function createSession(
   const session = new InferenceSession();
   try {
     session.loadModel(bytes.buffer, bytes.byteOffset, bytes.byteLength, {
-      executionProviders: provider === 'cpu' ? ['cpu'] : [provider, 'cpu'],
+      executionProviders: placement(graph, provider),
       intraOpNumThreads: largest > SMALL ? threads : 1,
       interOpNumThreads: 1,
       executionMode: 'sequential',
@@ -77,18 +78,6 @@ export function runSession(
     if (stop !== undefined && isStop(cause)) return;
     throw failure('run', cause, describe.graph, describe.kernels);
   }
-}
-
-/** Throws when `provider` is not one that this build of onnxruntime-node has. */
-export function checkProvider(provider: string): void {
-  const names = nativeBinding()
-    .listSupportedBackends()
-    .map(({ name }) => name);
-  if (names.includes(provider)) return;
-  throw new InvalidArgumentError(
-    'onnxruntime',
-    `expected an execution provider that onnxruntime-node has on ${process.platform} ${process.arch} (${names.join(', ')}), got ${provider}; install a build that has it or choose another`,
-  );
 }
 
 function failure(

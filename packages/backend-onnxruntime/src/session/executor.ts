@@ -25,22 +25,25 @@ export class Executor {
   run(cone: Cone): readonly HostBuffer[] {
     this.#settle(cone);
     const key = keyOf(cone);
-    let program = this.programs.get(key);
-    if (program === undefined) {
-      program = this.#compile(cone);
-      this.programs.set(key, program);
+    try {
+      return this.#execute(this.programs.get(key) ?? this.#compile(key, cone, this.options), cone.leaves);
+    } catch (error) {
+      if (this.options.provider === 'cpu') throw error;
+      // What a provider took and could not do runs on the cpu, where a fault of the data is found again.
+      return this.#execute(this.#compile(key, cone, { ...this.options, provider: 'cpu' }), cone.leaves);
     }
-    return this.#execute(program, cone.leaves);
   }
 
-  #compile(cone: Cone): Program {
+  #compile(key: string, cone: Cone, options: EngineOptions): Program {
     const planned = plan(cone, this.blockSize);
     const session =
       planned.outputs.length === 0
         ? undefined
-        : createSession(planned.graph, planned.kernels, planned.largest, this.options);
+        : createSession(planned.graph, planned.kernels, planned.largest, options);
     // Constants went into the session; only names are needed from here on.
-    return { plan: { ...planned, graph: { ...planned.graph, constants: [] } }, session };
+    const program = { plan: { ...planned, graph: { ...planned.graph, constants: [] } }, session };
+    this.programs.set(key, program);
+    return program;
   }
 
   #execute({ plan, session }: Program, leaves: readonly Value[]): readonly HostBuffer[] {

@@ -42,16 +42,22 @@ export class ProgramCache {
   }
 
   set(key: string, program: Program): void {
+    const before = this.#programs.get(key);
+    if (before !== undefined) this.#forget(key, before);
     this.#programs.set(key, program);
     this.#nodes += program.plan.graph.nodes.length;
     this.#elements += program.plan.elements;
-    for (const [oldest, { plan, session }] of this.#programs) {
+    for (const [oldest, old] of this.#programs) {
       if (oldest === key || !this.#full) break;
-      this.#programs.delete(oldest);
-      this.#nodes -= plan.graph.nodes.length;
-      this.#elements -= plan.elements;
-      session?.dispose();
+      this.#forget(oldest, old);
     }
+  }
+
+  #forget(key: string, { plan, session }: Program): void {
+    this.#programs.delete(key);
+    this.#nodes -= plan.graph.nodes.length;
+    this.#elements -= plan.elements;
+    session?.dispose();
   }
 
   all(): readonly Program[] {

@@ -1,5 +1,5 @@
-/** The first line of an error, for tables: what went wrong, without stack and advice. */
+/** The first line of an error, for tables and sentences: what went wrong, without stack, advice and full stop. */
 export function reasonOf(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
-  return text.trim().split('\n')[0] ?? text;
+  return text.trim().split('\n')[0]!.replace(/\.$/, '');
 }
