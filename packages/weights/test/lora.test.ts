@@ -1,5 +1,9 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { type HostTensor, sizeOf, type WeightSource } from '@mezzotint/core';
 import { mergeLora, translate, unetKeyMap } from '@mezzotint/weights';
+import { readLora, writeSafetensors } from '@mezzotint/weights/node';
 import { describe, expect, test } from 'vitest';
 import { manifest, shrunk } from './manifests.js';
 import { numbered } from './synthetic.js';
@@ -108,6 +112,76 @@ describe('the layouts of LoRA files; small whole numbers, so equality is exact',
     });
   });
 
+  test('LoCon: a convolution of the rank between down and up is the composition of the three', async () => {
+    const target = numbered({ 'conv_in.weight': [2, 3, 1, 2] });
+    const [d, m, u] = [
+      matrix([2, 3, 1, 1], (k) => k + 1),
+      matrix([2, 2, 1, 2], (k) => 10 ** (k % 4)),
+      matrix([2, 2, 1, 1], (k) => k),
+    ];
+    const file = lora({
+      'lora_unet_conv_in.lora_down.weight': d,
+      'lora_unet_conv_in.lora_mid.weight': m,
+      'lora_unet_conv_in.lora_up.weight': u,
+      'lora_unet_conv_in.alpha': matrix([], () => 2),
+    });
+    const { denoiser } = await mergeLora({ denoiser: target }, file);
+    // Pixel by pixel the product of the three matrices.
+    const product = (o: number, i: number, p: number) => {
+      let sum = 0;
+      for (const a of [0, 1]) {
+        for (const b of [0, 1]) sum += u.data[2 * o + a]! * m.data[(2 * a + b) * 2 + p]! * d.data[3 * b + i]!;
+      }
+      return sum;
+    };
+    const expected = Float32Array.from(
+      { length: 12 },
+      (_, k) => k + product(Math.floor(k / 6), Math.floor(k / 2) % 3, k % 2),
+    );
+    expect((await denoiser.read('conv_in.weight')).data).toEqual(expected);
+  });
+
+  test('DoRA: rows, or columns, get the lengths of the file', async () => {
+    const layer = 'lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_out_0';
+    const lengths = async (scale: HostTensor) => {
+      const file = lora({
+        [`${layer}.lora_down.weight`]: down,
+        [`${layer}.lora_up.weight`]: up,
+        [`${layer}.dora_scale`]: scale,
+      });
+      const { denoiser } = await mergeLora({ denoiser: model() }, file);
+      return (await denoiser.read(TO_OUT)).data;
+    };
+    // W + up down is [[1, 3], [5, 7], [8, 11]].
+    const sum = [1, 3, 5, 7, 8, 11];
+    const byRow = await lengths({ shape: [3, 1], data: Float32Array.of(2, 3, 4) });
+    const byColumn = await lengths({ shape: [1, 2], data: Float32Array.of(2, 3) });
+    sum.forEach((value, k) => {
+      const [row, column] = [Math.floor(k / 2), k % 2];
+      // One rounding to float32 after the other: 1e-6.
+      expect(byRow[k]).toBeCloseTo(((row + 2) * value) / Math.hypot(sum[2 * row]!, sum[2 * row + 1]!), 5);
+      expect(byColumn[k]).toBeCloseTo(
+        ((column + 2) * value) / Math.hypot(...[0, 2, 4].map((r) => sum[r + column]!)),
+        5,
+      );
+    });
+    await expect(lengths({ shape: [5], data: new Float32Array(5) })).rejects.toThrow(/has lengths \[5\], which do not/);
+  });
+
+  test("peft's folder: alpha comes from adapter_config.json", async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'lora-'));
+    const layer = 'base_model.model.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_out.0';
+    const path = join(folder, 'adapter_model.safetensors');
+    await writeSafetensors(path, { [`${layer}.lora_A.weight`]: down, [`${layer}.lora_B.weight`]: up });
+    writeFileSync(join(folder, 'adapter_config.json'), JSON.stringify({ r: 2, lora_alpha: 6 }));
+    const file = await readLora(path);
+    const { denoiser } = await mergeLora({ denoiser: model() }, file);
+    // 6 / 2 times the product.
+    expect((await denoiser.read(TO_OUT)).data).toEqual(Float32Array.from(product, (p, k) => k + 3 * p));
+    file.close();
+    rmSync(folder, { recursive: true });
+  });
+
   test("original names on a diffusers model (kohya's SDXL files)", async () => {
     const unet = shrunk('sdxl-unet-diffusers');
     const layer = 'lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q';
@@ -172,8 +246,8 @@ describe('nothing is skipped in silence', () => {
   });
 
   test.each([
-    ['LoHa', { 'lora_unet_x.hada_w1_a': up }, 'lora_unet_x.hada_w1_a: not a tensor of a plain LoRA'],
-    ['DoRA', { ...pair('lora_unet_x'), 'lora_unet_x.dora_scale': up }, 'dora_scale: not a tensor of a plain LoRA'],
+    ['LoHa', { 'lora_unet_x.hada_w1_a': up }, 'lora_unet_x.hada_w1_a: not a tensor of a LoRA'],
+    ['a bias', { ...pair('unet.x'), 'unet.x.lora_B.bias': up }, 'unet.x.lora_B.bias: not a tensor of a LoRA'],
     ['half a pair', { 'lora_unet_x.lora_up.weight': up }, 'lora_unet_x: has no down matrix'],
     ['nothing', {}, 'holds no LoRA layers'],
   ])('%s is refused', async (_, tensors, problem) => {
@@ -181,6 +255,18 @@ describe('nothing is skipped in silence', () => {
       problem,
     );
   });
+});
+
+test.each([
+  ['{', 'not JSON'],
+  ['[]', 'expected an object'],
+  ['{"unet.lora_alpha":"9"}', 'expected a number as alpha, got "9"'],
+  ['{"unet.r":2,"unet.alpha_pattern":{"(a+)+":1}}', 'expected names of layers, got the expression "(a+)+"'],
+])('notes that cannot be followed are refused: %s', async (text, problem) => {
+  const layer = `unet.${TO_OUT.replace('.weight', '')}`;
+  const file = lora({ [`${layer}.lora_A.weight`]: down, [`${layer}.lora_B.weight`]: up });
+  const noted = { ...file, metadata: new Map([['lora_adapter_metadata', text]]) };
+  await expect(mergeLora({ denoiser: model() }, noted)).rejects.toThrow(problem);
 });
 
 test('the layers of the published SDXL UNet can all be told apart without their dots', () => {

@@ -7,7 +7,7 @@ import {
   type Move,
   type Translation,
 } from '@mezzotint/weights';
-import { readWeights } from '@mezzotint/weights/node';
+import { readLora } from '@mezzotint/weights/node';
 
 /** Where the tensors of one part of a model went, and how they differ from what the part loads. */
 export interface PartExplanation extends WeightDifferences {
@@ -46,7 +46,7 @@ export function explainPart(part: string, module: Module, weights: Translation):
 
 /** A LoRA file beside the models that it may change; without models, its layers' own names are all there is to say. */
 export async function explainLora(path: string, models: LoraModels | undefined): Promise<LoraExplanation> {
-  const file = await readWeights(path);
+  const file = await readLora(path);
   try {
     const problems: string[] = [];
     const layers = findLoraHomes(models ?? {}, file, { report: (problem) => problems.push(problem) });

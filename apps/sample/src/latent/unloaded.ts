@@ -1,6 +1,6 @@
 import { InvalidArgumentError, type Module, type WeightSource } from '@mezzotint/core';
 import { type Dropped, type LoraTarget, mergeLora, type Translation } from '@mezzotint/weights';
-import { readWeights } from '@mezzotint/weights/node';
+import { readLora } from '@mezzotint/weights/node';
 import type { LatentModel } from './latent-model.js';
 import { silent, type Tell } from './stages.js';
 
@@ -70,7 +70,7 @@ export async function loadModel(
     let sources: Partial<Record<PartName, WeightSource>> = {};
     for (const { name, weights } of parts) sources[name] = weights;
     for (const { path, scale } of loras) {
-      const lora = await readWeights(path);
+      const lora = await readLora(path);
       open.push(lora);
       sources = await merged(sources, lora, scale);
     }

@@ -4,7 +4,10 @@ import type { FitOptions } from '../key-maps/translate.js';
 /** Models that LoRA files change. */
 export type LoraTarget = 'denoiser' | 'text_encoder' | 'text_encoder_2' | 'text_encoder_3';
 
-/** One low-rank change: W' = W + scale (alpha / rank) up down. Hu et al. 2021, eq. 3. */
+/**
+ * One low-rank change: W' = W + scale (alpha / rank) up down (Hu et al. 2021, eq. 3), with a convolution of the rank
+ * between up and down where there is `mid` (LoCon), and with given lengths of rows where there is `magnitude` (DoRA).
+ */
 export interface LoraLayer {
   readonly target: LoraTarget;
   /** The layer's name as the file has it; kohya's have `_` where names have dots. */
@@ -14,14 +17,21 @@ export interface LoraLayer {
   readonly up: string;
   /** Absent where the file leaves alpha to its configuration or to the rank. */
   readonly alpha?: string;
+  readonly mid?: string;
+  readonly magnitude?: string;
 }
 
+type Part = 'down' | 'up' | 'alpha' | 'mid' | 'magnitude';
+
 /** Endings of names by the tools that write them: kohya and OneTrainer, peft, diffusers before and since 2023. */
-const ENDINGS: readonly (readonly [RegExp, 'down' | 'up' | 'alpha'])[] = [
+const ENDINGS: readonly (readonly [RegExp, Part])[] = [
   [/\.lora_down\.weight$/, 'down'],
   [/\.lora_up\.weight$/, 'up'],
+  [/\.lora_mid\.weight$/, 'mid'],
+  [/\.dora_scale$/, 'magnitude'],
   [/\.lora_A(?:\.default)?\.weight$/, 'down'],
   [/\.lora_B(?:\.default)?\.weight$/, 'up'],
+  [/\.lora_magnitude_vector(?:\.default)?(?:\.weight)?$/, 'magnitude'],
   [/\.lora\.down\.weight$/, 'down'],
   [/\.lora\.up\.weight$/, 'up'],
   [/_lora\.down\.weight$/, 'down'],
@@ -51,15 +61,15 @@ const BEGINNINGS: readonly (readonly [string, LoraTarget])[] = [
 
 /**
  * Reads the names of a LoRA file (kohya, diffusers, peft, ComfyUI). Throws an InvalidFileError that lists every tensor
- * of another kind (LoHa, LoKr, DoRA, full differences) and every half of a pair, or tells `report`: nothing is skipped.
+ * of another kind (LoHa, LoKr, biases, full differences) and every half of a pair, or tells `report`: nothing is skipped.
  */
 export function parseLora(lora: WeightSource, { report }: FitOptions = {}): LoraLayer[] {
-  const found = new Map<string, { -readonly [K in 'down' | 'up' | 'alpha']?: string }>();
+  const found = new Map<string, Partial<Record<Part, string>>>();
   const strange: string[] = [];
   for (const name of lora.tensors.keys()) {
     const ending = ENDINGS.find(([pattern]) => pattern.test(name));
     if (ending === undefined) {
-      strange.push(`${name}: not a tensor of a plain LoRA`);
+      strange.push(`${name}: not a tensor of a LoRA`);
       continue;
     }
     const layer = name.replace(ending[0], '').replace(/_lora$/, '');
@@ -69,14 +79,14 @@ export function parseLora(lora: WeightSource, { report }: FitOptions = {}): Lora
     found.set(layer, parts);
   }
   const layers: LoraLayer[] = [];
-  for (const [full, { down, up, alpha }] of found) {
+  for (const [full, { down, up, ...rest }] of found) {
     if (down === undefined || up === undefined) {
       strange.push(`${full}: has no ${down === undefined ? 'down' : 'up'} matrix`);
       continue;
     }
     const beginning = BEGINNINGS.find(([prefix]) => full.startsWith(prefix));
     const layer = full.slice(beginning?.[0].length ?? 0);
-    layers.push({ target: beginning?.[1] ?? 'denoiser', layer, down, up, ...(alpha === undefined ? {} : { alpha }) });
+    layers.push({ target: beginning?.[1] ?? 'denoiser', layer, down, up, ...rest });
   }
   if (report !== undefined) for (const problem of strange) report(problem);
   else if (strange.length > 0) {

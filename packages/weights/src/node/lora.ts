@@ -1,0 +1,25 @@
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { InvalidFileError } from '@mezzotint/core';
+import { NOTES_KEY } from '../lora/notes.js';
+import type { WeightFile } from '../weight-file.js';
+import { readWeights } from './weights.js';
+
+/** Longest `adapter_config.json` that is read. */
+const MAX_CONFIG_BYTES = 2 ** 20;
+
+/**
+ * Opens a LoRA for `mergeLora`: any weight file; beside peft's `adapter_model.safetensors` (or `.bin`) the alphas of its
+ * `adapter_config.json` too. Throws an InvalidFileError as `readWeights` does.
+ */
+export async function readLora(path: string): Promise<WeightFile> {
+  const file = await readWeights(path);
+  const config = join(dirname(path), 'adapter_config.json');
+  const isAdapter = /^adapter_model\.(?:safetensors|bin)$/.test(basename(path));
+  if (!isAdapter || file.metadata.has(NOTES_KEY) || !existsSync(config)) return file;
+  if (statSync(config).size > MAX_CONFIG_BYTES) {
+    file.close();
+    throw new InvalidFileError(config, `is longer than ${MAX_CONFIG_BYTES} bytes`);
+  }
+  return { ...file, metadata: new Map([...file.metadata, [NOTES_KEY, readFileSync(config, 'utf8')]]) };
+}
