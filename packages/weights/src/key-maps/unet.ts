@@ -30,7 +30,7 @@ const CONDITIONS: readonly KeyPair[] = [
   same('label_emb', 'class_embedding'),
 ];
 
-/** UnCLIP's vector: the original has it where SDXL has its own, and only diffusers' names tell them apart. */
+/** UnCLIP's vector: the original has it where SDXL has its own. */
 const VECTOR: readonly KeyPair[] = [
   same('label_emb.0.0', 'class_embedding.linear_1'),
   same('label_emb.0.2', 'class_embedding.linear_2'),
@@ -52,7 +52,9 @@ interface UNetPlan {
 export function unetKeyMap(names: Iterable<string>, from: Side): KeyMap {
   const tree = new NameTree(names);
   const { levels, layers, upAttention } = from === 'left' ? planFromOriginal(tree) : planFromDiffusers(tree);
-  const pairs = [...ENDS, ...(tree.has('class_embedding.linear_1') ? VECTOR : CONDITIONS)];
+  // The original files of unCLIP, made from Stable Diffusion 2, have transformers at full resolution; SDXL and its refiner none.
+  const isUnclip = tree.has('class_embedding.linear_1') || (tree.has('label_emb.0') && tree.has('input_blocks.1.1'));
+  const pairs = [...ENDS, ...(isUnclip ? VECTOR : CONDITIONS)];
   for (let level = 0; level < levels; level++) {
     for (let j = 0; j < layers; j++) {
       const block = `input_blocks.${1 + level * (layers + 1) + j}`;
