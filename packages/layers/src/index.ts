@@ -9,6 +9,7 @@ export {
 export { Linear, type LinearOptions } from './modules/linear.js';
 export { GroupNorm, LayerNorm, type NormOptions, RmsNorm } from './modules/norms.js';
 export { PatchEmbed, type PatchEmbedOptions } from './modules/patch-embed.js';
+export { type ActivationKind, activate, activationKinds } from './ops/activation.js';
 export { type AttentionOptions, attention } from './ops/attention.js';
 export { type Conv2dOptions, conv2d, type Padding } from './ops/conv2d.js';
 export { dropout } from './ops/dropout.js';

@@ -3,6 +3,7 @@ import { TorchGenerator } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, test } from 'vitest';
 import {
+  activate,
   attention,
   averagePool2x,
   conv2d,
@@ -31,6 +32,7 @@ const ids = [2, 0, 2, 1];
 /** Every op with the shapes of its differentiable inputs. */
 const OPS: Record<string, { shapes: number[][]; op: Op }> = {
   silu: { shapes: [[2, 5]], op: (x) => silu(x!) },
+  mish: { shapes: [[2, 5]], op: (x) => activate(x!, 'mish') },
   'gelu tanh': { shapes: [[2, 5]], op: (x) => gelu(x!, 'tanh') },
   'gelu erf': { shapes: [[2, 5]], op: (x) => gelu(x!, 'erf') },
   'gelu quick': { shapes: [[2, 5]], op: (x) => gelu(x!, 'quick') },

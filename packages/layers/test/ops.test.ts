@@ -2,7 +2,16 @@ import { switchTo, testEngines } from '@mezzotint/backend/testing';
 import { InvalidArgumentError, TorchGenerator } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { averagePool2x, conv2d, dropout, embeddingLookup, groupNorm, linear } from '../src/index.js';
+import {
+  activate,
+  type activationKinds,
+  averagePool2x,
+  conv2d,
+  dropout,
+  embeddingLookup,
+  groupNorm,
+  linear,
+} from '../src/index.js';
 
 const engines = await testEngines();
 
@@ -24,6 +33,23 @@ describe.each(engines)('on %s', (engine) => {
     dropout(x, 0.5).dispose();
     expect(x.isDisposed).toBe(false);
     x.dispose();
+  });
+
+  test('nonlinearities by name are what their formulas say', () => {
+    const x = [-30, -2, -0.5, 0, 0.5, 2, 30];
+    const logistic = (u: number) => 1 / (1 + Math.exp(-u));
+    const expected: Partial<Record<(typeof activationKinds)[number], (u: number) => number>> = {
+      silu: (u) => u * logistic(u),
+      quick: (u) => u * logistic(1.702 * u),
+      relu: (u) => Math.max(u, 0),
+      mish: (u) => u * Math.tanh(Math.log1p(Math.exp(u))),
+    };
+    for (const [kind, f] of Object.entries(expected)) {
+      const y = tf.tidy(() => activate(tf.tensor1d(x), kind as 'silu').dataSync());
+      // float32: relative 1e-6, and near zero absolute.
+      const errors = x.map((u, i) => Math.abs(y[i]! - f(u)) / (1 + Math.abs(f(u))));
+      expect(Math.max(...errors), kind).toBeLessThan(1e-6);
+    }
   });
 
   test('linear of one row and of none', () => {

@@ -3,11 +3,12 @@ export { classifierFromGuidedDiffusion, fromGuidedDiffusion } from './adm/from-g
 export { type ClassifierInputs, NoisyClassifier } from './adm/noisy-classifier.js';
 export { type SuperResolutionInputs, SuperResolutionUNet } from './adm/super-resolution-unet.js';
 export { UNet, type UNetInputs } from './adm/unet.js';
-export { UNet2D } from './diffusers/unet-2d.js';
+export { UNet2D, type UNet2DInputs } from './diffusers/unet-2d.js';
 export { UNet2DCondition, type UNet2DConditionInputs } from './diffusers/unet-2d-condition.js';
-export { type UNet2DConditionConfig, unet2dConditionFromDiffusers } from './diffusers/unet-2d-condition-config.js';
+export type { Classes, Depth, UNet2DConditionConfig } from './diffusers/unet-2d-condition-config.js';
+export { unet2dConditionFromDiffusers } from './diffusers/unet-2d-condition-from-diffusers.js';
 export { unet2dConditionFromShapes } from './diffusers/unet-2d-condition-from-shapes.js';
-export { type UNet2DConfig, unet2dFromDiffusers } from './diffusers/unet-2d-config.js';
+export { type Resample, type UNet2DConfig, unet2dFromDiffusers } from './diffusers/unet-2d-config.js';
 export {
   adm64,
   adm64To256Upsampler,

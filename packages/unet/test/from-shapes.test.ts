@@ -22,7 +22,7 @@ describe('the configuration read off the shapes', () => {
     const { depth, ...published } = preset.build().config;
     // The depth of a level without transformers says nothing.
     const { upAttention, mid } = published;
-    const said = (list: readonly number[]) =>
+    const said = (list: typeof depth) =>
       list.filter((_, level) => upAttention[level] || (mid && level === list.length - 1));
     expect(said(config.depth)).toEqual(said(depth));
     expect({ ...config, depth: null }).toEqual({ ...published, depth: null });

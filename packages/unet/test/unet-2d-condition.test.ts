@@ -174,22 +174,28 @@ describe('configurations', () => {
   test('settings that we do not build are named, all of them', () => {
     const read = () =>
       unet2dConditionFromDiffusers({
-        encoder_hid_dim_type: 'text_proj',
         attention_type: 'gated',
         num_attention_heads: 8,
-        conv_in_kernel: 1,
+        dual_cross_attention: true,
         colour: 'red',
       });
     expect(read).toThrowError(
-      /colour: not an argument[\s\S]*encoder_hid_dim_type[\s\S]*num_attention_heads[\s\S]*conv_in_kernel[\s\S]*attention_type/,
+      /colour: not an argument[\s\S]*num_attention_heads[\s\S]*dual_cross_attention[\s\S]*attention_type/,
     );
     const types = () =>
       unet2dConditionFromDiffusers({
         down_block_types: ['SimpleCrossAttnDownBlock2D'],
         mid_block_type: 'UNetMidBlock2DSimpleCrossAttn',
         addition_embed_type: 'image',
+        encoder_hid_dim_type: 'image_proj',
+        class_embed_type: 'text',
+        act_fn: 'tanh',
+        cross_attention_dim: [8, 16, 16, 16],
+        transformer_layers_per_block: [[1, 1], 1, 1, 1],
       });
-    expect(types).toThrowError(/down_block_types[\s\S]*mid_block_type[\s\S]*addition_embed_type/);
+    expect(types).toThrowError(
+      /down_block_types[\s\S]*mid_block_type[\s\S]*class_embed_type[\s\S]*addition_embed_type[\s\S]*encoder_hid_dim_type: expected null or "text_proj", got "image_proj"[\s\S]*act_fn[\s\S]*cross_attention_dim[\s\S]*reverse_transformer_layers_per_block/,
+    );
   });
 
   test.each<[string, Partial<UNet2DConditionConfig>, RegExp]>([
@@ -199,7 +205,18 @@ describe('configurations', () => {
     ['groups that do not divide', { groups: 3 }, /3 groups do not divide the 8 channels of level 0/],
     ['a table of nothing', { classes: { table: 0 } }, /classes.table: expected a whole number/],
     ['no room for pooled text', { textAndNumbers: { numberWidth: 4, width: 4 } }, /more than one number's 4, got 4/],
-    ['nested depths', { depth: [[1], 2] as unknown as number[] }, /depth: .*got \[\[1\],2\]/],
+    [
+      'a depth missing for a transformer',
+      { depth: [[], 2] },
+      /depth: .*for each of a level's transformers, got \[\[\],2\]/,
+    ],
+    ['one missing on the way up, which has one more', { upDepth: [1, [1]] }, /upDepth: .*got \[1,\[1\]\]/],
+    ['even kernels', { kernelIn: 2 }, /kernelIn: expected an odd number of pixels, got 2/],
+    [
+      'unknown names',
+      { activation: 'sine' as 'silu', mid: 'x' as unknown as null },
+      /mid: expected[\s\S]*activation: expected/,
+    ],
   ])('refused before anything is built: %s', (_, change, message) => {
     expect(() => new UNet2DCondition({ ...tiny, ...change })).toThrowError(message);
   });

@@ -45,10 +45,15 @@ const SCORES = [6, 2.5] as const;
  */
 export function latentModel(parts: LatentParts, origin: string): LatentModel {
   const { unet, vae, first, second } = parts;
-  const { contextWidth, textAndNumbers } = unet.config;
+  const { textAndNumbers, classes } = unet.config;
+  const contextWidth = unet.config.textWidth ?? unet.config.contextWidth;
   const width = (first?.encoder.config.width ?? 0) + (second?.encoder.config.width ?? 0);
   const problems: string[] = [];
   if (width !== contextWidth) problems.push(`the text encoders give ${width} channels, the UNet takes ${contextWidth}`);
+  if (classes !== null)
+    problems.push(
+      'the UNet asks for classes beside the prompt (as the x4 upscaler and unCLIP do), which a prompt has not',
+    );
   if (unet.config.outChannels !== vae.config.latentChannels) {
     problems.push(`the VAE has ${vae.config.latentChannels} channels, the UNet ${unet.config.outChannels}`);
   }

@@ -1,4 +1,5 @@
-import { foreignConfig, InvalidArgumentError, isCount } from '@mezzotint/core';
+import { InvalidArgumentError, isCount } from '@mezzotint/core';
+import { type ActivationKind, activationKinds } from '@mezzotint/layers';
 
 /** Configuration of {@link UNet2DCondition}. A plain JSON value. Lists by level start at full resolution. */
 export interface UNet2DConditionConfig {
@@ -13,178 +14,97 @@ export interface UNet2DConditionConfig {
   readonly downAttention: readonly boolean[];
   /** Which levels have transformers on the way up; by level too, full resolution first. */
   readonly upAttention: readonly boolean[];
-  /** Two residual blocks and a transformer at the lowest resolution. */
-  readonly mid: boolean;
+  /** At the lowest resolution: two residual blocks and a transformer between, one residual block alone, or nothing. */
+  readonly mid: 'transformer' | 'residual' | null;
   /** Attention heads of each level; the last holds for the middle. */
   readonly heads: readonly number[];
-  /** Blocks of a transformer of each level; the last holds for the middle. */
-  readonly depth: readonly number[];
+  /** Blocks of a transformer of each level, or of each transformer of each level; the last's first holds for the middle. */
+  readonly depth: readonly Depth[];
+  /** The same on the way up, by level too, full resolution first; null: as on the way down. */
+  readonly upDepth: readonly Depth[] | null;
   /** At which levels the first attention of a block sees the context too; never in the middle. */
   readonly onlyCrossAttention: readonly boolean[];
   /** Transformers with linear maps in and out (SD 2, SDXL), not convolutions (SD 1). */
   readonly linearProjection: boolean;
   /** Width of the context: 768 for CLIP ViT-L, 1024 for OpenCLIP ViT-H, 2048 for SDXL's pair. */
   readonly contextWidth: number;
+  /** Width of the text states that the model itself maps to `contextWidth`; null when they come so wide. */
+  readonly textWidth: number | null;
+  /** Pixels a side of the first and of the last convolution's kernel; odd. */
+  readonly kernelIn: number;
+  readonly kernelOut: number;
+  /** Images come in [0, 1] and are mapped to [-1, 1] first. */
+  readonly centerInput: boolean;
+  /** Zeros around the image before a step down: 1 on each side, or 0, which is one at the bottom and the right. */
+  readonly downsamplePadding: 0 | 1;
+  /** What the residual sums of the middle are divided by. */
+  readonly midScale: number;
+  /** Between the maps of the time's embedding, in residual blocks and before the last convolution. */
+  readonly activation: ActivationKind;
+  /** How the time enters residual blocks: added before the second norm, or as scale and shift after it. */
+  readonly timeConditioning: 'additive' | 'scale-shift';
   /** Groups of every GroupNorm. */
   readonly groups: number;
   /** Epsilon of the residual blocks' GroupNorm (the transformers' is 1e-6). */
   readonly epsilon: number;
   /** Dropout rate inside residual blocks; applied only when a forward pass is given an `rng`. */
   readonly dropout: number;
-  /** Which half of the time embedding comes first. */
+  /** The wave of the time: of the frequencies of a table, or of random ones that the weights hold. */
+  readonly timeWave: 'sinusoidal' | 'fourier';
+  /** Width of the time's embedding; null for 4 (with `fourier` 2) times the width of full resolution. */
+  readonly timeWidth: number | null;
+  /** Which half of the wave comes first. */
   readonly timeOrder: 'sin-cos' | 'cos-sin';
-  /** 0: frequencies 10000^(-i / half); 1: 10000^(-i / (half - 1)). */
+  /** s in the frequencies 10000^(-i / (half - s)): 0, or 1 as in DDPM. */
   readonly timeShift: number;
+  /** After the maps of the time's embedding; null for nothing. */
+  readonly timePost: ActivationKind | null;
+  /** On the sum of all embeddings, before blocks see it; null for nothing. */
+  readonly embeddingActivation: ActivationKind | null;
   /** Width of what is added to the time embedding before its two maps (distilled guidance, LCM: 256); null for none. */
   readonly timeConditionWidth: number | null;
-  /** What is added to the time: a class of a table (SD's x4 upscaler: its noise level), a mapped vector, or nothing. */
-  readonly classes: { readonly table: number } | { readonly vector: number } | null;
+  /** What is added to the time for each image; null for nothing. */
+  readonly classes: Classes | null;
+  /** The classes' embedding stands beside the time's and is not added to it. */
+  readonly classesBeside: boolean;
   /** SDXL: pooled text and numbers (sizes, crop, score), each number a wave of `numberWidth`, `width` in all; or null. */
   readonly textAndNumbers: { readonly numberWidth: number; readonly width: number } | null;
 }
 
-const defaults = {
-  in_channels: 4,
-  out_channels: 4,
-  flip_sin_to_cos: true,
-  freq_shift: 0,
-  down_block_types: ['CrossAttnDownBlock2D', 'CrossAttnDownBlock2D', 'CrossAttnDownBlock2D', 'DownBlock2D'],
-  mid_block_type: 'UNetMidBlock2DCrossAttn',
-  up_block_types: ['UpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D'],
-  only_cross_attention: false,
-  block_out_channels: [320, 640, 1280, 1280],
-  layers_per_block: 2,
-  dropout: 0,
-  norm_num_groups: 32,
-  norm_eps: 1e-5,
-  cross_attention_dim: 1280,
-  transformer_layers_per_block: 1,
-  attention_head_dim: 8,
-  use_linear_projection: false,
-  class_embed_type: null,
-  addition_embed_type: null,
-  addition_time_embed_dim: null,
-  num_class_embeds: null,
-  time_cond_proj_dim: null,
-  projection_class_embeddings_input_dim: null,
-};
-
-const fixed = {
-  center_input_sample: false,
-  downsample_padding: 1,
-  mid_block_scale_factor: 1,
-  act_fn: 'silu',
-  reverse_transformer_layers_per_block: null,
-  encoder_hid_dim: null,
-  encoder_hid_dim_type: null,
-  num_attention_heads: null,
-  dual_cross_attention: false,
-  resnet_time_scale_shift: 'default',
-  resnet_skip_time_act: false,
-  resnet_out_scale_factor: 1,
-  time_embedding_type: 'positional',
-  time_embedding_dim: null,
-  time_embedding_act_fn: null,
-  timestep_post_act: null,
-  conv_in_kernel: 3,
-  conv_out_kernel: 3,
-  attention_type: 'default',
-  class_embeddings_concat: false,
-  cross_attention_norm: null,
-};
+/** Blocks of every transformer of a level, or of each of them. */
+export type Depth = number | readonly number[];
 
 /**
- * The nominal size, the precision of attention, and settings of embeddings and blocks that we refuse elsewhere change
- * nothing in the network; names with an underscore are diffusers' own notes.
+ * A row of a table of so many classes (SD's x4 upscaler: its noise levels); a vector of that width through two maps
+ * (unCLIP) or through one; a vector as wide as the time's embedding as it is; or a number, as the time (`'time'`).
  */
-const ignored = (key: string) =>
-  ['sample_size', 'upcast_attention', 'addition_embed_type_num_heads', 'mid_block_only_cross_attention'].includes(
-    key,
-  ) || key.startsWith('_');
-
-/**
- * Our configuration from the config.json of diffusers' `UNet2DConditionModel` (absent keys take that class's defaults).
- * Its `attention_head_dim` is the number of heads, whatever the name says.
- *
- * @throws InvalidArgumentError naming every unknown or unsupported key
- */
-export function unet2dConditionFromDiffusers(json: unknown): UNet2DConditionConfig {
-  const who = 'unet2dConditionFromDiffusers';
-  const read = foreignConfig(who, json, { defaults, fixed, ignored });
-  const problems: string[] = [];
-  const attends = (key: string, plain: string, attending: string): boolean[] => {
-    const types = read(key);
-    if (Array.isArray(types) && types.every((type) => type === plain || type === attending)) {
-      return types.map((type) => type === attending);
-    }
-    problems.push(`${key}: expected a list of ${plain} and ${attending}, got ${JSON.stringify(types)}`);
-    return [];
-  };
-  const downAttention = attends('down_block_types', 'DownBlock2D', 'CrossAttnDownBlock2D');
-  const upAttention = attends('up_block_types', 'UpBlock2D', 'CrossAttnUpBlock2D').reverse();
-  const byLevel = <T>(key: string): T[] => {
-    const value = read(key);
-    return Array.isArray(value) ? value : downAttention.map(() => value as T);
-  };
-  const only = <T>(key: string, values: readonly T[]): T => {
-    const value = read(key) as T;
-    if (!values.includes(value)) problems.push(`${key}: expected ${oneOf(values)}, got ${JSON.stringify(value)}`);
-    return value;
-  };
-  const mid = only('mid_block_type', ['UNetMidBlock2DCrossAttn', null]) !== null;
-  const classType = only('class_embed_type', [null, 'projection']);
-  const addition = only('addition_embed_type', [null, 'text_time']);
-  const width = read('projection_class_embeddings_input_dim') as number;
-  const table = read('num_class_embeds') as number | null;
-  if (classType !== null && addition !== null) {
-    problems.push(
-      `class_embed_type and addition_embed_type: expected one of them at most, got ${classType} and ${addition}`,
-    );
-  }
-  if (problems.length > 0) throw new InvalidArgumentError(who, problems);
-  return {
-    inChannels: read('in_channels') as number,
-    outChannels: read('out_channels') as number,
-    blockChannels: read('block_out_channels') as number[],
-    resBlocks: byLevel('layers_per_block'),
-    downAttention,
-    upAttention,
-    mid,
-    heads: byLevel('attention_head_dim'),
-    depth: byLevel('transformer_layers_per_block'),
-    onlyCrossAttention: byLevel('only_cross_attention'),
-    linearProjection: read('use_linear_projection') as boolean,
-    contextWidth: read('cross_attention_dim') as number,
-    groups: read('norm_num_groups') as number,
-    epsilon: read('norm_eps') as number,
-    dropout: read('dropout') as number,
-    timeOrder: read('flip_sin_to_cos') ? 'cos-sin' : 'sin-cos',
-    timeShift: read('freq_shift') as number,
-    timeConditionWidth: read('time_cond_proj_dim') as number | null,
-    classes: classType !== null ? { vector: width } : table !== null ? { table } : null,
-    textAndNumbers: addition === null ? null : { numberWidth: read('addition_time_embed_dim') as number, width },
-  };
-}
-
-function oneOf(values: readonly unknown[]): string {
-  return values.map((value) => JSON.stringify(value)).join(' or ');
-}
+export type Classes =
+  | { readonly table: number }
+  | { readonly vector: number }
+  | { readonly linear: number }
+  | 'vector'
+  | 'time';
 
 /** Throws an InvalidArgumentError with everything that is wrong with the configuration. */
 export function validateUNet2DConditionConfig(who: string, config: UNet2DConditionConfig): void {
   const { classes, textAndNumbers } = config;
+  const optional = {
+    textWidth: config.textWidth,
+    timeWidth: config.timeWidth,
+    timeConditionWidth: config.timeConditionWidth,
+  };
+  const below = (name: string, object: object) =>
+    Object.fromEntries(Object.entries(object).map(([key, value]) => [`${name}.${key}`, value]));
   const counts: Record<string, unknown> = {
     inChannels: config.inChannels,
     outChannels: config.outChannels,
     contextWidth: config.contextWidth,
+    kernelIn: config.kernelIn,
+    kernelOut: config.kernelOut,
     groups: config.groups,
-    ...(config.timeConditionWidth !== null && { timeConditionWidth: config.timeConditionWidth }),
-    ...(classes !== null &&
-      ('table' in classes ? { 'classes.table': classes.table } : { 'classes.vector': classes.vector })),
-    ...(textAndNumbers !== null && {
-      'textAndNumbers.numberWidth': textAndNumbers.numberWidth,
-      'textAndNumbers.width': textAndNumbers.width,
-    }),
+    ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== null)),
+    ...(typeof classes === 'object' && classes !== null && below('classes', classes)),
+    ...(textAndNumbers !== null && below('textAndNumbers', textAndNumbers)),
   };
   const problems = Object.entries(counts)
     .filter(([, value]) => !isCount(value))
@@ -193,12 +113,32 @@ export function validateUNet2DConditionConfig(who: string, config: UNet2DConditi
     problems.push(`dropout: expected a rate in [0, 1), got ${config.dropout}`);
   }
   if (!(config.epsilon > 0)) problems.push(`epsilon: expected a positive number, got ${config.epsilon}`);
-  if (config.timeShift !== 0 && config.timeShift !== 1) {
-    problems.push(`timeShift: expected 0 or 1, got ${config.timeShift}`);
-  }
-  problems.push(...levelProblems(config));
+  if (!(config.midScale > 0)) problems.push(`midScale: expected a positive number, got ${config.midScale}`);
+  problems.push(...choiceProblems(config), ...levelProblems(config));
   if (problems.length === 0) problems.push(...relationProblems(config));
   if (problems.length > 0) throw new InvalidArgumentError(who, problems);
+}
+
+/** What is not one of a setting's few values. */
+function choiceProblems(config: UNet2DConditionConfig): string[] {
+  const choices = {
+    mid: ['transformer', 'residual', null],
+    downsamplePadding: [0, 1],
+    activation: activationKinds,
+    timeConditioning: ['additive', 'scale-shift'],
+    timeWave: ['sinusoidal', 'fourier'],
+    timeOrder: ['sin-cos', 'cos-sin'],
+    timePost: [null, ...activationKinds],
+    embeddingActivation: [null, ...activationKinds],
+    centerInput: [true, false],
+    classesBeside: [true, false],
+  } satisfies Partial<Record<keyof UNet2DConditionConfig, readonly unknown[]>>;
+  return Object.entries(choices)
+    .filter(([name, values]) => !(values as unknown[]).includes(config[name as keyof typeof choices]))
+    .map(
+      ([name, values]) =>
+        `${name}: expected ${values.map((value) => JSON.stringify(value)).join(' or ')}, got ${JSON.stringify(config[name as keyof typeof choices])}`,
+    );
 }
 
 /** The longest lists and deepest blocks that anyone built are 4 levels, 3 blocks a level and 10 deep. */
@@ -215,12 +155,11 @@ function levelProblems(config: UNet2DConditionConfig): string[] {
     ['blockChannels', isCount, 'a whole number of at least 1'],
     ['resBlocks', upTo(MOST.resBlocks), `a whole number from 1 to ${MOST.resBlocks}`],
     ['heads', isCount, 'a whole number of at least 1'],
-    ['depth', (value: unknown) => value === 0 || upTo(MOST.depth)(value), `a whole number from 0 to ${MOST.depth}`],
     ['downAttention', isFlag, 'true or false'],
     ['upAttention', isFlag, 'true or false'],
     ['onlyCrossAttention', isFlag, 'true or false'],
   ] as const;
-  return lists
+  const listed = lists
     .filter(([name, fits]) => {
       const list: unknown = config[name];
       return !(Array.isArray(list) && list.length === blockChannels.length && list.every(fits));
@@ -228,6 +167,26 @@ function levelProblems(config: UNet2DConditionConfig): string[] {
     .map(
       ([name, , expected]) =>
         `${name}: expected ${expected} for each of ${blockChannels.length} levels, got ${JSON.stringify(config[name])}`,
+    );
+  return [...listed, ...depthProblems(config)];
+}
+
+/** Depths by level, or by transformer of a level: as many as it has, or more, which are not used. */
+function depthProblems({ blockChannels, resBlocks, depth, upDepth }: UNet2DConditionConfig): string[] {
+  const isDepth = (value: unknown) => value === 0 || (isCount(value) && (value as number) <= MOST.depth);
+  const ways: [string, readonly Depth[], more: number][] = [['depth', depth, 0]];
+  if (upDepth !== null) ways.push(['upDepth', upDepth, 1]);
+  return ways
+    .filter(([, list, more]) => {
+      const fits = (value: unknown, level: number) =>
+        Array.isArray(value)
+          ? value.length >= (resBlocks?.[level] ?? 0) + more && value.every(isDepth)
+          : isDepth(value);
+      return !(Array.isArray(list) && list.length === blockChannels.length && list.every(fits));
+    })
+    .map(
+      ([name, list]) =>
+        `${name}: expected a whole number from 0 to ${MOST.depth} for each of ${blockChannels.length} levels, or for each of a level's transformers, got ${JSON.stringify(list)}`,
     );
 }
 
@@ -239,14 +198,27 @@ function relationProblems({
   ...config
 }: UNet2DConditionConfig): string[] {
   const problems: string[] = [];
-  if (blockChannels[0]! < 4) {
-    problems.push(`blockChannels[0]: expected at least 4 for the time embedding, got ${blockChannels[0]}`);
+  if (config.timeWave === 'sinusoidal') {
+    const half = Math.floor(blockChannels[0]! / 2);
+    if (blockChannels[0]! < 4) {
+      problems.push(`blockChannels[0]: expected at least 4 for the time embedding, got ${blockChannels[0]}`);
+    } else if (!(Number.isFinite(config.timeShift) && config.timeShift < half)) {
+      problems.push(`timeShift: expected a number below half the width ${blockChannels[0]}, got ${config.timeShift}`);
+    }
+  } else if (config.timeWidth !== null && config.timeWidth % 2 !== 0) {
+    problems.push(`timeWidth: expected an even width for waves in pairs, got ${config.timeWidth}`);
+  }
+  for (const name of ['kernelIn', 'kernelOut'] as const) {
+    if (config[name] % 2 === 0) problems.push(`${name}: expected an odd number of pixels, got ${config[name]}`);
+  }
+  if (config.classesBeside && (config.classes === null || textAndNumbers !== null)) {
+    problems.push('classesBeside: expected classes, and no textAndNumbers, whose embedding is half as wide');
   }
   blockChannels.forEach((channels, level) => {
     if (channels % groups !== 0) {
       problems.push(`groups: ${groups} groups do not divide the ${channels} channels of level ${level}`);
     }
-    const middle = config.mid && level === blockChannels.length - 1;
+    const middle = config.mid === 'transformer' && level === blockChannels.length - 1;
     const attends = middle || config.downAttention[level] || config.upAttention[level];
     if (attends && channels % heads[level]! !== 0) {
       problems.push(`heads: ${heads[level]} heads do not divide the ${channels} channels of level ${level}`);

@@ -1,21 +1,22 @@
 import { imageProblems, labelProblems, Module, type RandomStream, throwIf, timeProblems } from '@mezzotint/core';
-import { Conv2d, Embedding, GroupNorm, Linear, silu, timestepEmbedding } from '@mezzotint/layers';
+import { activate, Conv2d, Embedding, GroupNorm, Linear, timestepEmbedding } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
 import { Downsample, ResnetBlock, type ResnetOptions, repeat, Upsample } from './blocks.js';
+import { EmbeddingMlp, FourierFrequencies, wavesOf } from './embeddings.js';
 import { Transformer2D } from './transformer-2d.js';
-import { type UNet2DConditionConfig, validateUNet2DConditionConfig } from './unet-2d-condition-config.js';
+import { type Depth, type UNet2DConditionConfig, validateUNet2DConditionConfig } from './unet-2d-condition-config.js';
 
 /** What the conditional UNet takes beside the noisy latent image and the time. What the model does not have is left out. */
 export interface UNet2DConditionInputs {
-  /** States of the text encoder, `[N, S, contextWidth]`. */
+  /** States of the text encoder, `[N, S, contextWidth]`, or `[N, S, textWidth]` where the model maps them. */
   readonly context: tf.Tensor3D;
   /** SDXL: pooled text, `[N, width - numbers * numberWidth]`. */
   readonly pooled?: tf.Tensor2D;
   /** SDXL: numbers about the picture (height, width, top, left, and target height and width, or the score), `[N, numbers]`. */
   readonly timeIds?: tf.Tensor2D;
-  /** Class of each image, int32 `[N]`, when `classes` is a table. */
+  /** Class of each image, int32 `[N]`, when `classes` is a table; number of each image, `[N]`, when it is `'time'`. */
   readonly labels?: tf.Tensor1D;
-  /** Vector of each image, `[N, V]`, when `classes` maps vectors. */
+  /** Vector of each image, `[N, V]`, when `classes` takes vectors. */
   readonly vector?: tf.Tensor2D;
   /** What is added to the wave of the time (LCM: the wave of the guidance scale), `[N, timeConditionWidth]`; zeros if absent. */
   readonly timeCondition?: tf.Tensor2D;
@@ -30,8 +31,10 @@ export interface UNet2DConditionInputs {
 export class UNet2DCondition extends Module {
   readonly config: UNet2DConditionConfig;
   readonly conv_in: Conv2d;
+  readonly time_proj?: FourierFrequencies;
   readonly time_embedding: EmbeddingMlp;
-  readonly class_embedding?: Embedding | EmbeddingMlp;
+  readonly encoder_hid_proj?: Linear;
+  readonly class_embedding?: Embedding | EmbeddingMlp | Linear;
   readonly add_embedding?: EmbeddingMlp;
   readonly down_blocks: readonly DownBlock[];
   readonly up_blocks: readonly UpBlock[];
@@ -44,45 +47,56 @@ export class UNet2DCondition extends Module {
     super();
     validateUNet2DConditionConfig(new.target.name, config);
     this.config = config;
-    const { blockChannels: levels, classes, groups, epsilon, textAndNumbers } = config;
+    const { blockChannels: levels, groups, epsilon, textAndNumbers, activation } = config;
     const top = levels[0]!;
     const bottom = levels.at(-1)!;
-    const width = 4 * top;
-    this.conv_in = new Conv2d(config.inChannels, top, 3);
-    this.time_embedding = new EmbeddingMlp(top, width, config.timeConditionWidth);
-    if (classes !== null) {
-      this.class_embedding =
-        'table' in classes ? new Embedding(classes.table, width) : new EmbeddingMlp(classes.vector, width);
-    }
+    const width = timeWidthOf(config);
+    const isFourier = config.timeWave === 'fourier';
+    const waveWidth = isFourier ? width : top;
+    this.conv_in = new Conv2d(config.inChannels, top, config.kernelIn);
+    if (isFourier) this.time_proj = new FourierFrequencies(width, 1);
+    this.time_embedding = new EmbeddingMlp(waveWidth, width, {
+      condition: config.timeConditionWidth,
+      activation,
+      post: config.timePost,
+    });
+    if (config.textWidth !== null) this.encoder_hid_proj = new Linear(config.textWidth, config.contextWidth);
+    const classes = classEmbedding(config, waveWidth, width);
+    if (classes !== undefined) this.class_embedding = classes;
     if (textAndNumbers !== null) this.add_embedding = new EmbeddingMlp(textAndNumbers.width, width);
     this.down_blocks = levels.map((_, level) => new DownBlock(levels[level - 1] ?? top, level, config));
     this.up_blocks = repeat(levels.length, (step) => {
       const level = levels.length - 1 - step;
       return new UpBlock(levels[level + 1] ?? bottom, levels[level - 1] ?? top, level, config);
     });
-    if (config.mid) this.mid_block = new MidBlock(config);
+    if (config.mid !== null) this.mid_block = new MidBlock(config);
     this.conv_norm_out = new GroupNorm(groups, top, { epsilon });
-    this.conv_out = new Conv2d(top, config.outChannels, 3);
+    this.conv_out = new Conv2d(top, config.outChannels, config.kernelOut);
   }
 
   /**
    * What the network was trained to predict: the noise (SD 1.x, SDXL) or v (SD 2.1).
    *
-   * @param x noisy latent images `[N, H, W, inChannels]`; any H and W, though the model knows those it was trained with
+   * @param x noisy latent images `[N, H, W, inChannels]`; any H and W (with `downsamplePadding` 0
+   *   multiples of 2^(levels - 1)), though the model knows those it was trained with
    * @param time one number an image, `[N]`, 0..999
    * @returns `[N, H, W, outChannels]`, a new tensor
    * @throws InvalidArgumentError when a shape does not fit, or an input is missing or not expected
    */
   forward(x: tf.Tensor4D, time: tf.Tensor1D, inputs: UNet2DConditionInputs): tf.Tensor4D {
+    const { inChannels, blockChannels, downsamplePadding } = this.config;
     throwIf(this.constructor.name, [
-      ...imageProblems('x', x, this.config.inChannels, 1),
+      // Padding on one side alone halves odd sides to less than the way up can double again.
+      ...imageProblems('x', x, inChannels, downsamplePadding === 0 ? 2 ** (blockChannels.length - 1) : 1),
       ...timeProblems(time, x),
       ...conditionProblems(this.config, inputs, x),
     ]);
-    const { context, rng } = inputs;
+    const { rng } = inputs;
+    const { activation, centerInput } = this.config;
     return tf.tidy(() => {
-      const emb = silu(this.embed(time, inputs)); //                                  [N, 4C]
-      let h = this.conv_in.forward(x); //                                             [N, H, W, C]
+      const emb = activate(this.embed(time, inputs), activation); //                  [N, E]
+      const context = this.encoder_hid_proj?.forward(inputs.context) ?? inputs.context; // [N, S, contextWidth]
+      let h = this.conv_in.forward(centerInput ? tf.sub(tf.mul(x, 2), 1) : x); //     [N, H, W, C]
       const skips = [h];
       for (const block of this.down_blocks) {
         skips.push(...block.forward(h, emb, context, rng));
@@ -90,43 +104,70 @@ export class UNet2DCondition extends Module {
       }
       h = this.mid_block?.forward(h, emb, context, rng) ?? h; //                      [N, H/2^L, W/2^L, C_L]
       for (const block of this.up_blocks) h = block.forward(h, skips, emb, context, rng);
-      return this.conv_out.forward(silu(this.conv_norm_out.forward(h))); //           [N, H, W, outChannels]
+      return this.conv_out.forward(activate(this.conv_norm_out.forward(h), activation)); // [N, H, W, outChannels]
     });
   }
 
-  /** The time and all that modulates like it, `[N, 4C]`. SDXL: Podell et al. 2023, section 2.2. */
+  /** The time and all that modulates like it, `[N, E]`. SDXL: Podell et al. 2023, section 2.2. */
   private embed(time: tf.Tensor1D, inputs: UNet2DConditionInputs): tf.Tensor2D {
-    const { blockChannels, timeOrder: order, timeShift: downscaleShift, textAndNumbers } = this.config;
-    const { pooled, timeIds, labels, vector, timeCondition } = inputs;
-    const wave = timestepEmbedding(time, blockChannels[0]!, { order, downscaleShift }); // [N, C]
-    let emb = this.time_embedding.forward(wave, timeCondition);
-    if (this.class_embedding !== undefined) {
-      const { class_embedding } = this;
-      const added =
-        class_embedding instanceof EmbeddingMlp ? class_embedding.forward(vector!) : class_embedding.forward(labels!);
-      emb = tf.add(emb, added);
-    }
+    const { textAndNumbers, embeddingActivation, classesBeside, timeOrder, timeShift } = this.config;
+    const { pooled, timeIds, timeCondition } = inputs;
+    let emb = this.time_embedding.forward(this.wave(time), timeCondition);
+    const classes = this.classes(inputs);
+    if (classes !== undefined) emb = classesBeside ? tf.concat([emb, classes], 1) : tf.add(emb, classes);
     if (this.add_embedding !== undefined) {
-      const { numberWidth } = textAndNumbers!;
-      const waves = timestepEmbedding(tf.reshape(timeIds!, [-1]), numberWidth, { order, downscaleShift });
+      const waves = timestepEmbedding(tf.reshape(timeIds!, [-1]), textAndNumbers!.numberWidth, {
+        order: timeOrder,
+        downscaleShift: timeShift,
+      });
       const numbers = tf.reshape(waves, [time.shape[0], -1]) as tf.Tensor2D; //       [N, numbers * numberWidth]
       emb = tf.add(emb, this.add_embedding.forward(tf.concat([pooled!, numbers], 1)));
     }
-    return emb;
+    return embeddingActivation === null ? emb : activate(emb, embeddingActivation);
   }
+
+  /** `[N]` -> `[N, width of waves]`. */
+  private wave(time: tf.Tensor1D): tf.Tensor2D {
+    const { blockChannels, timeOrder: order, timeShift: shift } = this.config;
+    return wavesOf(time, blockChannels[0]!, { order, shift, frequencies: this.time_proj });
+  }
+
+  /** What the classes add, `[N, E]`. */
+  private classes({ labels, vector }: UNet2DConditionInputs): tf.Tensor2D | undefined {
+    const { classes } = this.config;
+    const map = this.class_embedding;
+    if (classes === 'vector') return vector;
+    if (map instanceof Embedding) return map.forward(labels!) as tf.Tensor2D;
+    return map?.forward(classes === 'time' ? this.wave(labels!) : vector!) as tf.Tensor2D | undefined;
+  }
+}
+
+/** Width of the time's embedding: Ho et al. 2020 take four times that of full resolution. */
+function timeWidthOf({ timeWidth, timeWave, blockChannels }: UNet2DConditionConfig): number {
+  return timeWidth ?? (timeWave === 'fourier' ? 2 : 4) * blockChannels[0]!;
+}
+
+function classEmbedding(
+  { classes, activation }: UNet2DConditionConfig,
+  waveWidth: number,
+  width: number,
+): Embedding | EmbeddingMlp | Linear | undefined {
+  if (classes === null || classes === 'vector') return undefined;
+  if (classes === 'time') return new EmbeddingMlp(waveWidth, width, { activation });
+  if ('table' in classes) return new Embedding(classes.table, width);
+  return 'vector' in classes ? new EmbeddingMlp(classes.vector, width) : new Linear(classes.linear, width);
 }
 
 function conditionProblems(config: UNet2DConditionConfig, inputs: UNet2DConditionInputs, x: tf.Tensor): string[] {
   const n = x.shape[0]!;
-  const { contextWidth, classes, textAndNumbers, timeConditionWidth } = config;
-  const { context, pooled, timeIds, labels, vector, timeCondition } = inputs;
+  const { textAndNumbers, timeConditionWidth } = config;
+  const { context, pooled, timeIds, timeCondition } = inputs;
+  const contextWidth = config.textWidth ?? config.contextWidth;
   const problems: string[] = [];
   if (context?.rank !== 3 || context.shape[0] !== n || context.shape[2] !== contextWidth) {
     problems.push(`context: expected [${n}, S, ${contextWidth}], got ${shapeOf(context)}`);
   }
-  problems.push(...labelProblems(labels, x, classes !== null && 'table' in classes ? classes.table : null));
-  const width = classes !== null && 'vector' in classes ? classes.vector : null;
-  problems.push(...vectorProblems('vector', vector, n, width));
+  problems.push(...classProblems(config, inputs, x));
   if (timeCondition !== undefined)
     problems.push(...vectorProblems('timeCondition', timeCondition, n, timeConditionWidth));
   if (textAndNumbers === null) {
@@ -143,6 +184,22 @@ function conditionProblems(config: UNet2DConditionConfig, inputs: UNet2DConditio
   return problems;
 }
 
+function classProblems(
+  config: UNet2DConditionConfig,
+  { labels, vector }: UNet2DConditionInputs,
+  x: tf.Tensor,
+): string[] {
+  const n = x.shape[0]!;
+  const { classes } = config;
+  const own = typeof classes === 'object' ? classes : null;
+  const table = own !== null && 'table' in own ? own.table : null;
+  const mapped = own !== null && 'vector' in own ? own.vector : own !== null && 'linear' in own ? own.linear : null;
+  const problems = vectorProblems('vector', vector, n, classes === 'vector' ? timeWidthOf(config) : mapped);
+  if (classes !== 'time') return [...labelProblems(labels, x, table), ...problems];
+  const fits = labels?.rank === 1 && labels.shape[0] === n;
+  return fits ? problems : [`labels: expected [${n}], one number an image, got ${shapeOf(labels)}`, ...problems];
+}
+
 /** What is wrong with vectors `[n, width]`; width null: the model has no place for them. */
 function vectorProblems(name: string, value: tf.Tensor | undefined, n: number, width: number | null): string[] {
   if (width === null) return value === undefined ? [] : [`${name}: this model has no place for it; leave it out`];
@@ -154,27 +211,6 @@ function shapeOf(value: tf.Tensor | undefined): string {
   return value === undefined ? 'none' : `[${value.shape}]`;
 }
 
-/** linear(silu(linear(x + cond_proj(condition)))). `[N, in] -> [N, width]`. The condition: Meng et al. 2023, appendix B. */
-class EmbeddingMlp extends Module {
-  readonly linear_1: Linear;
-  readonly cond_proj?: Linear;
-  readonly linear_2: Linear;
-
-  constructor(inputs: number, width: number, condition: number | null = null) {
-    super();
-    this.linear_1 = new Linear(inputs, width);
-    if (condition !== null) this.cond_proj = new Linear(condition, inputs, { bias: false });
-    this.linear_2 = new Linear(width, width);
-  }
-
-  forward(x: tf.Tensor2D, condition?: tf.Tensor2D): tf.Tensor2D {
-    return tf.tidy(() => {
-      const h = condition === undefined ? x : (tf.add(x, this.cond_proj!.forward(condition)) as tf.Tensor2D);
-      return this.linear_2.forward(silu(this.linear_1.forward(h)));
-    });
-  }
-}
-
 /** Residual blocks of one level, each with a transformer if any, and a step down but for the last level. */
 class DownBlock extends Module {
   readonly attentions: readonly Transformer2D[];
@@ -183,12 +219,17 @@ class DownBlock extends Module {
 
   constructor(before: number, level: number, config: UNet2DConditionConfig) {
     super();
-    const { blockChannels, resBlocks, downAttention } = config;
+    const { blockChannels, resBlocks, downAttention, depth, downsamplePadding } = config;
     const width = blockChannels[level]!;
     const count = resBlocks[level]!;
-    this.attentions = repeat(downAttention[level] ? count : 0, () => transformer(level, config));
+    this.attentions = repeat(downAttention[level] ? count : 0, (i) =>
+      transformer(level, depthAt(depth[level]!, i), config),
+    );
     this.resnets = repeat(count, (i) => new ResnetBlock(i === 0 ? before : width, width, resnetOf(config)));
-    this.downsamplers = repeat(level < blockChannels.length - 1 ? 1 : 0, () => new Downsample(width, 1));
+    this.downsamplers = repeat(
+      level < blockChannels.length - 1 ? 1 : 0,
+      () => new Downsample(width, downsamplePadding),
+    );
   }
 
   /** Every output that a skip connection takes, the block's own last. */
@@ -207,24 +248,28 @@ class DownBlock extends Module {
   }
 }
 
-/** Residual block, transformer, residual block. */
+/** Residual block, transformer, residual block; or the first alone. */
 class MidBlock extends Module {
-  readonly attentions: readonly [Transformer2D];
-  readonly resnets: readonly [ResnetBlock, ResnetBlock];
+  readonly attentions: readonly Transformer2D[];
+  readonly resnets: readonly ResnetBlock[];
 
   constructor(config: UNet2DConditionConfig) {
     super();
-    const last = config.blockChannels.length - 1;
-    const width = config.blockChannels[last]!;
-    const make = () => new ResnetBlock(width, width, resnetOf(config));
-    this.attentions = [transformer(last, { ...config, onlyCrossAttention: [] })];
-    this.resnets = [make(), make()];
+    const { blockChannels, depth, mid, midScale: scale } = config;
+    const last = blockChannels.length - 1;
+    const width = blockChannels[last]!;
+    const attends = mid === 'transformer';
+    this.attentions = repeat(attends ? 1 : 0, () =>
+      transformer(last, depthAt(depth[last]!, 0), { ...config, onlyCrossAttention: [] }),
+    );
+    this.resnets = repeat(attends ? 2 : 1, () => new ResnetBlock(width, width, resnetOf(config), { scale }));
   }
 
   forward(x: tf.Tensor4D, emb: tf.Tensor2D, context: tf.Tensor3D, rng?: RandomStream): tf.Tensor4D {
     return tf.tidy(() => {
-      const h = this.resnets[0].forward(x, emb, rng);
-      return this.resnets[1].forward(this.attentions[0].forward(h, context), emb, rng);
+      const h = this.resnets[0]!.forward(x, emb, rng);
+      const seen = this.attentions[0]?.forward(h, context) ?? h;
+      return this.resnets[1]?.forward(seen, emb, rng) ?? seen;
     });
   }
 }
@@ -240,7 +285,10 @@ class UpBlock extends Module {
     super();
     const width = config.blockChannels[level]!;
     const count = config.resBlocks[level]! + 1;
-    this.attentions = repeat(config.upAttention[level] ? count : 0, () => transformer(level, config));
+    const depth = (config.upDepth ?? config.depth)[level]!;
+    this.attentions = repeat(config.upAttention[level] ? count : 0, (i) =>
+      transformer(level, depthAt(depth, i), config),
+    );
     this.resnets = repeat(count, (i) => {
       const inChannels = (i === 0 ? before : width) + (i === count - 1 ? above : width);
       return new ResnetBlock(inChannels, width, resnetOf(config));
@@ -268,14 +316,20 @@ class UpBlock extends Module {
   }
 }
 
-function resnetOf({ blockChannels, groups, epsilon, dropout }: UNet2DConditionConfig): ResnetOptions {
-  return { embedding: 4 * blockChannels[0]!, groups, epsilon, dropout };
+function resnetOf(config: UNet2DConditionConfig): ResnetOptions {
+  const { groups, epsilon, dropout, activation, timeConditioning, classesBeside } = config;
+  const embedding = timeWidthOf(config) * (classesBeside ? 2 : 1);
+  return { embedding, groups, epsilon, dropout, activation, timeConditioning };
 }
 
-function transformer(level: number, config: UNet2DConditionConfig): Transformer2D {
+function depthAt(depth: Depth, i: number): number {
+  return typeof depth === 'number' ? depth : depth[i]!;
+}
+
+function transformer(level: number, depth: number, config: UNet2DConditionConfig): Transformer2D {
   return new Transformer2D(config.blockChannels[level]!, {
     heads: config.heads[level]!,
-    depth: config.depth[level]!,
+    depth,
     context: config.contextWidth,
     linearProjection: config.linearProjection,
     onlyCrossAttention: config.onlyCrossAttention[level] ?? false,

@@ -1,4 +1,6 @@
 import { foreignConfig, InvalidArgumentError, isCount } from '@mezzotint/core';
+import { type ActivationKind, activationKinds } from '@mezzotint/layers';
+import { activationOf, presentName } from './diffusers-names.js';
 
 /** Configuration of {@link UNet2D}. A plain JSON value. */
 export interface UNet2DConfig {
@@ -13,17 +15,35 @@ export interface UNet2DConfig {
   readonly downAttention: readonly boolean[];
   /** Which levels have attention on the way up, lowest resolution first. */
   readonly upAttention: readonly boolean[];
-  /** Attention in the middle. */
+  /** How a level steps down, full resolution first, and up, lowest resolution first: a convolution or a residual block. */
+  readonly downResample: readonly Resample[];
+  readonly upResample: readonly Resample[];
+  /** Two residual blocks at the lowest resolution. */
+  readonly mid: boolean;
+  /** Attention between them. */
   readonly midAttention: boolean;
+  /** Groups of the norm before that attention; null for no norm. */
+  readonly midGroups: number | null;
   /** Channels of an attention head; null for one head. */
   readonly headChannels: number | null;
-  /** Groups of every GroupNorm. */
+  /** In residual blocks; the time's embedding and the output have SiLU. */
+  readonly activation: ActivationKind;
+  /** How the time enters residual blocks: added before the second norm, or as scale and shift after it. */
+  readonly timeConditioning: 'additive' | 'scale-shift';
+  /** Groups of every other GroupNorm. */
   readonly groups: number;
   /** Epsilon of every GroupNorm. */
   readonly epsilon: number;
   /** Dropout rate inside residual blocks; applied only when a forward pass is given an `rng`. */
   readonly dropout: number;
-  /** Which half of the time embedding comes first. */
+  /**
+   * The wave of the time: of the frequencies of a table, or of its logarithm and random frequencies that the weights hold;
+   * then the time is a noise level, and the output is divided by it (Song et al. 2021).
+   */
+  readonly timeWave: 'sinusoidal' | 'fourier';
+  /** Width of the time's embedding; null for 4 times that of full resolution. */
+  readonly timeWidth: number | null;
+  /** Which half of the sinusoidal wave comes first. */
   readonly timeOrder: 'sin-cos' | 'cos-sin';
   /** 1: the lowest frequency is 1/10000 (DDPM); 0: it is one step above (ADM). */
   readonly timeShift: number;
@@ -33,9 +53,12 @@ export interface UNet2DConfig {
   readonly centerInput: boolean;
   /** What the residual sums of the middle are divided by. */
   readonly midScale: number;
-  /** Rows of the label table; null for an unconditional model. */
-  readonly classes: number | null;
+  /** Rows of the label table; a number that goes the way of the time, or a vector as wide as its embedding; null: unconditional. */
+  readonly classes: number | 'time' | 'vector' | null;
 }
+
+/** A step between levels: a convolution, or a residual block that resamples. */
+export type Resample = 'conv' | 'residual';
 
 const defaults = {
   in_channels: 3,
@@ -55,9 +78,6 @@ const defaults = {
   norm_eps: 1e-5,
   add_attention: true,
   num_class_embeds: null,
-};
-
-const fixed = {
   time_embedding_type: 'positional',
   time_embedding_dim: null,
   mid_block_type: 'UNetMidBlock2D',
@@ -78,58 +98,109 @@ const ignored = (key: string) => key === 'sample_size' || key === 'num_train_tim
  */
 export function unet2dFromDiffusers(json: unknown): UNet2DConfig {
   const who = 'unet2dFromDiffusers';
-  const read = foreignConfig(who, json, { defaults, fixed, ignored });
+  const read = foreignConfig(who, json, { defaults, fixed: {}, ignored });
+  const problems: string[] = [];
+  const only = <T>(key: string, values: readonly T[]): T => {
+    const value = read(key) as T;
+    if (!values.includes(value)) {
+      const known = values.map((known) => JSON.stringify(known)).join(' or ');
+      problems.push(`${key}: expected ${known}, got ${JSON.stringify(value)}`);
+    }
+    return value;
+  };
+  const steps = (way: 'Down' | 'Up') => {
+    const key = `${way.toLowerCase()}_block_types`;
+    const attentionSteps = only(way === 'Down' ? 'downsample_type' : 'upsample_type', ['conv', 'resnet']);
+    return blocksOf(key, read(key), way, attentionSteps === 'resnet' ? 'residual' : 'conv', problems);
+  };
+  const [down, up] = [steps('Down'), steps('Up')];
+  const mid = only('mid_block_type', ['UNetMidBlock2D', null]) !== null;
+  const scaleShift = only('resnet_time_scale_shift', ['default', 'scale_shift']) === 'scale_shift';
+  const isFourier = only('time_embedding_type', ['positional', 'fourier']) === 'fourier';
+  const classType = only('class_embed_type', [null, 'timestep', 'identity']);
+  const activation = activationOf('act_fn', read('act_fn'), problems);
+  const groups = read('norm_num_groups') as number;
+  if (problems.length > 0) throw new InvalidArgumentError(who, problems);
+  const classes: Readonly<Record<string, 'time' | 'vector'>> = { timestep: 'time', identity: 'vector' };
   return {
     inChannels: read('in_channels') as number,
     outChannels: read('out_channels') as number,
     blockChannels: read('block_out_channels') as number[],
     layersPerBlock: read('layers_per_block') as number,
-    downAttention: attentionOf(who, 'down_block_types', read('down_block_types'), 'DownBlock2D', 'AttnDownBlock2D'),
-    upAttention: attentionOf(who, 'up_block_types', read('up_block_types'), 'UpBlock2D', 'AttnUpBlock2D'),
+    downAttention: down.map(({ attention }) => attention),
+    upAttention: up.map(({ attention }) => attention),
+    downResample: down.map(({ resample }) => resample),
+    upResample: up.map(({ resample }) => resample),
+    mid,
     midAttention: read('add_attention') as boolean,
+    // As UNetMidBlock2D has it: with scale and shift there is no norm unless it is asked for.
+    midGroups: (read('attn_norm_num_groups') as number | null) ?? (scaleShift ? null : groups),
     headChannels: read('attention_head_dim') as number | null,
-    groups: read('norm_num_groups') as number,
+    activation,
+    timeConditioning: scaleShift ? 'scale-shift' : 'additive',
+    groups,
     epsilon: read('norm_eps') as number,
     dropout: read('dropout') as number,
+    timeWave: isFourier ? 'fourier' : 'sinusoidal',
+    timeWidth: read('time_embedding_dim') as number | null,
     timeOrder: read('flip_sin_to_cos') ? 'cos-sin' : 'sin-cos',
     timeShift: read('freq_shift') as number,
     downsamplePadding: read('downsample_padding') as 0 | 1,
     centerInput: read('center_input_sample') as boolean,
     midScale: read('mid_block_scale_factor') as number,
-    classes: read('num_class_embeds') as number | null,
+    classes: classType === null ? (read('num_class_embeds') as number | null) : classes[classType]!,
   };
 }
 
-function attentionOf(who: string, key: string, types: unknown, plain: string, attending: string): boolean[] {
-  if (!Array.isArray(types) || !types.every((type) => type === plain || type === attending)) {
-    throw new InvalidArgumentError(
-      who,
-      `${key}: expected a list of ${plain} and ${attending}, got ${JSON.stringify(types)}`,
-    );
-  }
-  return types.map((type) => type === attending);
+interface Block {
+  readonly attention: boolean;
+  readonly resample: Resample;
+}
+
+/** diffusers' blocks of a way: plain ones step by convolutions, `Resnet…` by residual blocks, those with attention as they are told. */
+function blocksOf(key: string, types: unknown, way: 'Down' | 'Up', ofAttention: Resample, problems: string[]): Block[] {
+  const known: Readonly<Record<string, Block>> = {
+    [`${way}Block2D`]: { attention: false, resample: 'conv' },
+    [`Resnet${way}sampleBlock2D`]: { attention: false, resample: 'residual' },
+    [`Attn${way}Block2D`]: { attention: true, resample: ofAttention },
+  };
+  const found = Array.isArray(types)
+    ? types.map((type) => new Map(Object.entries(known)).get(presentName(type)))
+    : [undefined];
+  if (found.every((block) => block !== undefined)) return found;
+  problems.push(`${key}: expected a list of ${Object.keys(known).join(', ')}, got ${JSON.stringify(types)}`);
+  return [];
 }
 
 /** Throws an InvalidArgumentError with everything that is wrong with the configuration. */
 export function validateUNet2DConfig(who: string, config: UNet2DConfig): void {
   const { inChannels, outChannels, blockChannels, layersPerBlock, groups, classes } = config;
-  const counts = { inChannels, outChannels, layersPerBlock, groups, ...(classes !== null && { classes }) };
+  const optional = { midGroups: config.midGroups, timeWidth: config.timeWidth, headChannels: config.headChannels };
+  const counts = {
+    inChannels,
+    outChannels,
+    layersPerBlock,
+    groups,
+    ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== null)),
+    ...(classes !== null && classes !== 'time' && classes !== 'vector' && { classes }),
+  };
   const problems = Object.entries(counts)
     .filter(([, value]) => !isCount(value))
     .map(([name, value]) => `${name}: expected a whole number of at least 1, got ${JSON.stringify(value)}`);
   if (layersPerBlock > 64) problems.push(`layersPerBlock: expected at most 64, got ${layersPerBlock}`);
-  if (config.headChannels !== null && !isCount(config.headChannels)) {
-    problems.push(
-      `headChannels: expected null or a whole number of at least 1, got ${JSON.stringify(config.headChannels)}`,
-    );
-  }
   if (!(config.dropout >= 0 && config.dropout < 1)) {
     problems.push(`dropout: expected a rate in [0, 1), got ${config.dropout}`);
   }
   if (!(config.epsilon > 0)) problems.push(`epsilon: expected a positive number, got ${config.epsilon}`);
   if (!(config.midScale > 0)) problems.push(`midScale: expected a positive number, got ${config.midScale}`);
-  if (config.timeShift !== 0 && config.timeShift !== 1)
-    problems.push(`timeShift: expected 0 or 1, got ${config.timeShift}`);
+  if (!activationKinds.includes(config.activation)) {
+    problems.push(
+      `activation: expected one of ${activationKinds.join(', ')}, got ${JSON.stringify(config.activation)}`,
+    );
+  }
+  if (!(Number.isFinite(config.timeShift) && config.timeShift >= 0)) {
+    problems.push(`timeShift: expected a number of at least 0, got ${config.timeShift}`);
+  }
   if (config.downsamplePadding !== 0 && config.downsamplePadding !== 1) {
     problems.push(`downsamplePadding: expected 0 or 1, got ${config.downsamplePadding}`);
   }
@@ -149,15 +220,22 @@ function relationProblems(config: UNet2DConfig): string[] {
   const { blockChannels, groups, headChannels } = config;
   const levels = blockChannels.length;
   const problems: string[] = [];
-  for (const [name, list] of Object.entries({ downAttention: config.downAttention, upAttention: config.upAttention })) {
+  const { downAttention, upAttention, downResample, upResample, midGroups } = config;
+  for (const [name, list] of Object.entries({ downAttention, upAttention, downResample, upResample })) {
     if (list.length !== levels) problems.push(`${name}: expected one for each of ${levels} levels, got ${list.length}`);
+  }
+  if (config.timeShift >= Math.floor(blockChannels[0]! / 2)) {
+    problems.push(`timeShift: expected less than half the width ${blockChannels[0]}, got ${config.timeShift}`);
   }
   if (blockChannels[0]! < 4)
     problems.push(`blockChannels[0]: expected at least 4 for the time embedding, got ${blockChannels[0]}`);
   blockChannels.forEach((channels, level) => {
     if (channels % groups !== 0)
       problems.push(`groups: ${groups} groups do not divide the ${channels} channels of level ${level}`);
-    const middle = level === levels - 1 && config.midAttention;
+    const middle = level === levels - 1 && config.mid && config.midAttention;
+    if (middle && midGroups !== null && channels % midGroups !== 0) {
+      problems.push(`midGroups: ${midGroups} groups do not divide the ${channels} channels of level ${level}`);
+    }
     const attends = middle || config.downAttention[level] || config.upAttention[levels - 1 - level];
     if (attends && headChannels !== null && channels % headChannels !== 0) {
       problems.push(

@@ -1,0 +1,187 @@
+import { foreignConfig, InvalidArgumentError } from '@mezzotint/core';
+import { activationOf, presentName } from './diffusers-names.js';
+import type { Classes, Depth, UNet2DConditionConfig } from './unet-2d-condition-config.js';
+
+const defaults = {
+  in_channels: 4,
+  out_channels: 4,
+  flip_sin_to_cos: true,
+  freq_shift: 0,
+  down_block_types: ['CrossAttnDownBlock2D', 'CrossAttnDownBlock2D', 'CrossAttnDownBlock2D', 'DownBlock2D'],
+  mid_block_type: 'UNetMidBlock2DCrossAttn',
+  up_block_types: ['UpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D', 'CrossAttnUpBlock2D'],
+  only_cross_attention: false,
+  block_out_channels: [320, 640, 1280, 1280],
+  layers_per_block: 2,
+  dropout: 0,
+  norm_num_groups: 32,
+  norm_eps: 1e-5,
+  cross_attention_dim: 1280,
+  transformer_layers_per_block: 1,
+  attention_head_dim: 8,
+  use_linear_projection: false,
+  class_embed_type: null,
+  addition_embed_type: null,
+  addition_time_embed_dim: null,
+  num_class_embeds: null,
+  time_cond_proj_dim: null,
+  projection_class_embeddings_input_dim: null,
+  center_input_sample: false,
+  downsample_padding: 1,
+  mid_block_scale_factor: 1,
+  act_fn: 'silu',
+  reverse_transformer_layers_per_block: null,
+  encoder_hid_dim: null,
+  encoder_hid_dim_type: null,
+  resnet_time_scale_shift: 'default',
+  time_embedding_type: 'positional',
+  time_embedding_dim: null,
+  time_embedding_act_fn: null,
+  timestep_post_act: null,
+  conv_in_kernel: 3,
+  conv_out_kernel: 3,
+  class_embeddings_concat: false,
+};
+
+const fixed = {
+  num_attention_heads: null,
+  dual_cross_attention: false,
+  attention_type: 'default',
+};
+
+/** Settings of blocks of other kinds (DeepFloyd IF's, Kandinsky's), which are refused by their names. */
+const ofOtherBlocks = [
+  'addition_embed_type_num_heads',
+  'mid_block_only_cross_attention',
+  'resnet_skip_time_act',
+  'resnet_out_scale_factor',
+  'cross_attention_norm',
+];
+
+/** The nominal size and the precision of attention change nothing in the network; names with an underscore are diffusers' notes. */
+const ignored = (key: string) =>
+  ['sample_size', 'upcast_attention', ...ofOtherBlocks].includes(key) || key.startsWith('_');
+
+/**
+ * Our configuration from the config.json of diffusers' `UNet2DConditionModel` (absent keys take that class's defaults).
+ * Its `attention_head_dim` is the number of heads, whatever the name says.
+ *
+ * @throws InvalidArgumentError naming every unknown or unsupported key
+ */
+export function unet2dConditionFromDiffusers(json: unknown): UNet2DConditionConfig {
+  const who = 'unet2dConditionFromDiffusers';
+  const read = foreignConfig(who, json, { defaults, fixed, ignored });
+  const problems: string[] = [];
+  const attends = (key: string, plain: string, attending: string): boolean[] => {
+    const types = read(key);
+    const names = Array.isArray(types) ? types.map(presentName) : [''];
+    if (names.every((name) => name === plain || name === attending)) return names.map((name) => name === attending);
+    problems.push(`${key}: expected a list of ${plain} and ${attending}, got ${JSON.stringify(types)}`);
+    return [];
+  };
+  const downAttention = attends('down_block_types', 'DownBlock2D', 'CrossAttnDownBlock2D');
+  const upAttention = attends('up_block_types', 'UpBlock2D', 'CrossAttnUpBlock2D').reverse();
+  const byLevel = <T>(key: string): T[] => {
+    const value = read(key);
+    return Array.isArray(value) ? value : downAttention.map(() => value as T);
+  };
+  const only = <T>(key: string, values: readonly T[]): T => {
+    const value = read(key) as T;
+    if (!values.includes(value)) problems.push(`${key}: expected ${oneOf(values)}, got ${JSON.stringify(value)}`);
+    return value;
+  };
+  const midType = only('mid_block_type', ['UNetMidBlock2DCrossAttn', 'UNetMidBlock2D', null]);
+  const classType = only('class_embed_type', [null, 'timestep', 'identity', 'projection', 'simple_projection']);
+  const addition = only('addition_embed_type', [null, 'text_time']);
+  const scaleShift = only('resnet_time_scale_shift', ['default', 'scale_shift']) === 'scale_shift';
+  const isFourier = only('time_embedding_type', ['positional', 'fourier']) === 'fourier';
+  only('encoder_hid_dim_type', [null, 'text_proj']);
+  const textWidth = read('encoder_hid_dim') as number | null;
+  if (read('encoder_hid_dim_type') !== null && textWidth === null) {
+    problems.push('encoder_hid_dim: expected a width, since encoder_hid_dim_type is text_proj, got null');
+  }
+  const act = (key: string) => activationOf(key, read(key), problems);
+  const optionalAct = (key: string) => (read(key) === null ? null : act(key));
+  const activation = act('act_fn');
+  const [timePost, embeddingActivation] = [optionalAct('timestep_post_act'), optionalAct('time_embedding_act_fn')];
+  const width = read('projection_class_embeddings_input_dim') as number;
+  const contextWidth = oneWidth(read('cross_attention_dim'), [downAttention, upAttention], problems);
+  const reversed = read('reverse_transformer_layers_per_block');
+  const depth = byLevel<Depth>('transformer_layers_per_block');
+  if (reversed === null && depth.some((blocks) => Array.isArray(blocks))) {
+    problems.push(
+      'reverse_transformer_layers_per_block: expected the depths on the way up, since those on the way down are lists, got null',
+    );
+  } else if (reversed !== null && !Array.isArray(reversed)) {
+    problems.push(
+      `reverse_transformer_layers_per_block: expected a list by level, lowest resolution first, got ${JSON.stringify(reversed)}`,
+    );
+  }
+  if (problems.length > 0) throw new InvalidArgumentError(who, problems);
+  return {
+    inChannels: read('in_channels') as number,
+    outChannels: read('out_channels') as number,
+    blockChannels: read('block_out_channels') as number[],
+    resBlocks: byLevel('layers_per_block'),
+    downAttention,
+    upAttention,
+    mid: midType === null ? null : midType === 'UNetMidBlock2D' ? 'residual' : 'transformer',
+    heads: byLevel('attention_head_dim'),
+    depth,
+    upDepth: reversed === null ? null : (reversed as Depth[]).toReversed(),
+    onlyCrossAttention: byLevel('only_cross_attention'),
+    linearProjection: read('use_linear_projection') as boolean,
+    contextWidth,
+    textWidth,
+    kernelIn: read('conv_in_kernel') as number,
+    kernelOut: read('conv_out_kernel') as number,
+    centerInput: read('center_input_sample') as boolean,
+    downsamplePadding: read('downsample_padding') as 0 | 1,
+    midScale: read('mid_block_scale_factor') as number,
+    activation,
+    timeConditioning: scaleShift ? 'scale-shift' : 'additive',
+    groups: read('norm_num_groups') as number,
+    epsilon: read('norm_eps') as number,
+    dropout: read('dropout') as number,
+    timeWave: isFourier ? 'fourier' : 'sinusoidal',
+    timeWidth: read('time_embedding_dim') as number | null,
+    timeOrder: read('flip_sin_to_cos') ? 'cos-sin' : 'sin-cos',
+    timeShift: read('freq_shift') as number,
+    timePost,
+    embeddingActivation,
+    timeConditionWidth: read('time_cond_proj_dim') as number | null,
+    classes: classesOf(classType, width, read('num_class_embeds') as number | null),
+    classesBeside: read('class_embeddings_concat') as boolean,
+    textAndNumbers: addition === null ? null : { numberWidth: read('addition_time_embed_dim') as number, width },
+  };
+}
+
+function classesOf(type: string | null, width: number, table: number | null): Classes | null {
+  switch (type) {
+    case 'timestep':
+      return 'time';
+    case 'identity':
+      return 'vector';
+    case 'projection':
+      return { vector: width };
+    case 'simple_projection':
+      return { linear: width };
+    default:
+      return table === null ? null : { table };
+  }
+}
+
+/** The width of the context, which may be given by level; it counts where there are transformers. */
+function oneWidth(value: unknown, attention: readonly (readonly boolean[])[], problems: string[]): number {
+  if (!Array.isArray(value)) return value as number;
+  const last = value.length - 1;
+  const counts = value.filter((_, level) => level === last || attention.some((levels) => levels[level]));
+  if (value.length !== attention[0]!.length || new Set(counts).size !== 1) {
+    problems.push(`cross_attention_dim: expected one width, the same at all levels, got ${JSON.stringify(value)}`);
+  }
+  return value[last];
+}
+
+function oneOf(values: readonly unknown[]): string {
+  return values.map((value) => JSON.stringify(value)).join(' or ');
+}
