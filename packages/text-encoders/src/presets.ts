@@ -135,9 +135,9 @@ function t5(
   size: string,
   { width, mlpWidth, layers, heads }: Pick<T5EncoderConfig, 'width' | 'mlpWidth' | 'layers' | 'heads'>,
 ): Preset<T5EncoderModel> {
-  const config = {
+  const config: T5EncoderConfig = {
     ...{ vocabSize: 32128, width, headWidth: 64, heads, mlpWidth, layers },
-    ...{ buckets: 32, maxDistance: 128, epsilon: 1e-6 },
+    ...{ activation: 'tanh' as const, gated: true, buckets: 32, maxDistance: 128, epsilon: 1e-6 },
   };
   return {
     name: `t5-v1_1-${size}-encoder`,

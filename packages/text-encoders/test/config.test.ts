@@ -99,11 +99,16 @@ describe('config.json of transformers', () => {
     ],
     [
       'unknown activation',
-      () => clipTextFromTransformers({ hidden_act: 'relu' }),
+      () => clipTextFromTransformers({ hidden_act: 'sine' }),
       /hidden_act: expected one of quick_gelu/,
     ],
     ['activation by inheritance', () => clipTextFromTransformers({ hidden_act: 'toString' }), /hidden_act/],
-    ['T5 version 1.0', () => t5FromTransformers({ feed_forward_proj: 'relu' }), /expected gated-gelu/],
+    [
+      'an unknown gate',
+      () => t5FromTransformers({ feed_forward_proj: 'swapped-gelu' }),
+      /feed_forward_proj: expected one/,
+    ],
+    ['an unknown network', () => t5FromTransformers({ feed_forward_proj: 'gated-sine' }), /or gated- before it, got/],
     ['text for a number', () => clipTextFromTransformers({ hidden_size: '768' }), /width: expected a whole number/],
     ['a billion layers', () => clipTextFromTransformers({ num_hidden_layers: 1e9 }), /layers: expected at most 1024/],
   ])('%s is refused', (_, read, message) => {

@@ -8,6 +8,7 @@ import {
   ClipTextModel,
   type ClipVisionConfig,
   clipPixels,
+  type T5EncoderConfig,
   T5EncoderModel,
   t5Xxl,
 } from '../src/index.js';
@@ -26,9 +27,9 @@ const tower = {
 } as const;
 const text: ClipTextConfig & { projection: number } = { ...tower, vocabSize: 20, positions: 6, pooledToken: 19 };
 const vision: ClipVisionConfig = { ...tower, imageSize: 4, patchSize: 2, channels: 3 };
-const t5 = {
+const t5: T5EncoderConfig = {
   ...{ vocabSize: 20, width: 8, headWidth: 3, heads: 2, mlpWidth: 10, layers: 2 },
-  ...{ buckets: 8, maxDistance: 20, epsilon: 1e-6 },
+  ...{ activation: 'tanh', gated: true, buckets: 8, maxDistance: 20, epsilon: 1e-6 },
 };
 
 describe('CLIP', () => {

@@ -1,4 +1,5 @@
 import { switchTo, testEngines } from '@mezzotint/backend/testing';
+import { type Module, type StateDict, TorchGenerator } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import {
@@ -19,6 +20,23 @@ const engines = await testEngines();
 
 // float32 on both sides: rounding of a few layers gives relative errors near 1e-6; 1e-4 is what the project promises.
 const tolerance = 1e-4;
+
+const activations = readJson<{
+  ids: number[][];
+  cases: { kind: 't5' | 'clip'; config: Record<string, unknown>; seed: number; out: number[] }[];
+}>('activations.json');
+
+/** Weights as text_encoders.py draws them, by name. */
+function drawn(model: Module, seed: number): StateDict {
+  const rng = new TorchGenerator(seed);
+  const params = [...model.params()].sort(([a], [b]) => (a < b ? -1 : 1));
+  return Object.fromEntries(
+    params.map(([name, { fileShape: shape, size }]) => {
+      const isScale = name.includes('norm') && name.endsWith('weight');
+      return [name, { shape, data: rng.randn(size).map((n) => (isScale ? 1 + 0.1 * n : 0.5 * n)) }];
+    }),
+  );
+}
 
 function folder(name: string) {
   const io = readTensors(`${name}/io.safetensors`);
@@ -52,6 +70,32 @@ describe.each(engines)('on %s, the outputs of transformers', (engine) => {
     check('pooled', output.pooled);
     tf.dispose(output);
     expect(tf.memory().numTensors).toBe(before);
+    model.dispose();
+  });
+
+  test.each([
+    ['clip-vision', ClipVisionModel],
+    ['clip-vision-projection', ClipVisionModelWithProjection],
+  ] as const)('%s, as its folder is', async (name, Model) => {
+    const { config, weights, input, check } = folder(name);
+    const model = await new Model(clipVisionFromTransformers(config)).load(weights);
+    const output = model.forward(input<tf.Tensor4D>('pixel_values'));
+    check('last_hidden_state', output.lastHiddenState);
+    if ('imageEmbeds' in output) check('image_embeds', output.imageEmbeds as tf.Tensor);
+    else check('pooler_output', output.pooled);
+    model.dispose();
+  });
+
+  test.each(activations.cases)('$kind with $config.feed_forward_proj$config.hidden_act', async (fixture) => {
+    const { kind, config, seed, out } = fixture;
+    const model =
+      kind === 't5'
+        ? new T5EncoderModel(t5FromTransformers(config))
+        : new ClipTextModel(clipTextFromTransformers(config));
+    await model.load(drawn(model, seed));
+    const output = model.forward(tf.tensor2d(activations.ids, undefined, 'int32'));
+    const states = 'lastHiddenState' in output ? output.lastHiddenState : output;
+    expect(relativeError(states.dataSync(), Float32Array.from(out))).toBeLessThan(tolerance);
     model.dispose();
   });
 

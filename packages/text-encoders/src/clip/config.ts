@@ -1,4 +1,4 @@
-import type { GeluKind } from '@mezzotint/layers';
+import { type ActivationKind, activationKinds } from '@mezzotint/layers';
 import { countProblems, layerProblems, positiveProblems, throwIf } from '../checks.js';
 
 /** What CLIP's two towers have in common. A plain JSON value. */
@@ -10,7 +10,7 @@ export interface ClipTowerConfig {
   readonly layers: number;
   readonly heads: number;
   /** `quick` in OpenAI's models, `erf` in OpenCLIP's. */
-  readonly activation: GeluKind;
+  readonly activation: ActivationKind;
   /** Epsilon of every LayerNorm. */
   readonly epsilon: number;
 }
@@ -101,8 +101,8 @@ function towerProblems({ width, mlpWidth, layers, heads, activation, epsilon }: 
     ...layerProblems(layers),
     ...positiveProblems('epsilon', epsilon),
   ];
-  if (!['quick', 'erf', 'tanh'].includes(activation)) {
-    problems.push(`activation: expected quick, erf or tanh, got ${JSON.stringify(activation)}`);
+  if (!activationKinds.includes(activation)) {
+    problems.push(`activation: expected one of ${activationKinds.join(', ')}, got ${JSON.stringify(activation)}`);
   }
   if (problems.length === 0 && width % heads !== 0) {
     problems.push(`heads: ${heads} heads do not divide a width of ${width}`);

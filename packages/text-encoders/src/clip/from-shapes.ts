@@ -1,5 +1,5 @@
 import { StateShapes, type WeightSource } from '@mezzotint/core';
-import type { GeluKind } from '@mezzotint/layers';
+import type { ActivationKind } from '@mezzotint/layers';
 import { type ClipTextConfig, validateClipTextConfig } from './config.js';
 
 /** Channels of a head in every published text tower. */
@@ -13,7 +13,7 @@ const HEAD_WIDTH = 64;
  * @param activation `quick` for OpenAI's models, `erf` for OpenCLIP's
  * @throws InvalidArgumentError when it is no such tower
  */
-export function clipTextFromShapes(tensors: WeightSource['tensors'], activation: GeluKind): ClipTextConfig {
+export function clipTextFromShapes(tensors: WeightSource['tensors'], activation: ActivationKind): ClipTextConfig {
   const who = 'clipTextFromShapes';
   const shapes = new StateShapes(tensors);
   const tokens = 'text_model.embeddings.token_embedding.weight';

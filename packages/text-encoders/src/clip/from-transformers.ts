@@ -1,5 +1,5 @@
 import { InvalidArgumentError } from '@mezzotint/core';
-import type { GeluKind } from '@mezzotint/layers';
+import { activationNames, activationOf } from '../transformers-activations.js';
 import { isObject, type TransformersReader, transformersReader } from '../transformers-json.js';
 import {
   type ClipConfig,
@@ -16,13 +16,6 @@ type Projecting<C> = C & { readonly projection: number };
 
 /** The id that transformers' first CLIP configurations gave by mistake; it pools the largest id of a text then. */
 const MISTAKEN_END = 2;
-
-const ACTIVATIONS: Readonly<Record<string, GeluKind>> = {
-  quick_gelu: 'quick',
-  gelu: 'erf',
-  gelu_new: 'tanh',
-  gelu_pytorch_tanh: 'tanh',
-};
 
 /**
  * Our configuration from the config.json of transformers' `CLIPTextModel` or `CLIPTextModelWithProjection` (of a whole
@@ -99,10 +92,10 @@ function towerConfig(
   read: TransformersReader,
   fallback: { readonly width: number; readonly mlpWidth: number; readonly heads: number },
 ): ClipTowerConfig {
-  const name = read('hidden_act', 'quick_gelu') as string;
-  const activation = Object.hasOwn(ACTIVATIONS, name) ? ACTIVATIONS[name] : undefined;
+  const name = read('hidden_act', 'quick_gelu');
+  const activation = activationOf(name);
   if (activation === undefined) {
-    const known = Object.keys(ACTIVATIONS).join(', ');
+    const known = activationNames.join(', ');
     throw new InvalidArgumentError(who, `hidden_act: expected one of ${known}, got ${JSON.stringify(name)}`);
   }
   return {

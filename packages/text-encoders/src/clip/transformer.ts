@@ -1,5 +1,5 @@
 import { Module, normal } from '@mezzotint/core';
-import { attention, type GeluKind, gelu, joinHeads, LayerNorm, Linear, splitHeads } from '@mezzotint/layers';
+import { type ActivationKind, activate, attention, joinHeads, LayerNorm, Linear, splitHeads } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
 import type { ClipTowerConfig } from './config.js';
 
@@ -33,11 +33,11 @@ class ClipAttention extends Module {
   }
 }
 
-/** Two linear maps with a GELU between. `[N, T, D] -> [N, T, D]`. */
+/** Two linear maps with a nonlinearity between. `[N, T, D] -> [N, T, D]`. */
 class ClipMlp extends Module {
   readonly fc1: Linear;
   readonly fc2: Linear;
-  readonly activation: GeluKind;
+  readonly activation: ActivationKind;
 
   constructor({ width, mlpWidth, activation }: ClipTowerConfig) {
     super();
@@ -47,7 +47,7 @@ class ClipMlp extends Module {
   }
 
   forward(x: tf.Tensor3D): tf.Tensor3D {
-    return tf.tidy(() => this.fc2.forward(gelu(this.fc1.forward(x), this.activation)));
+    return tf.tidy(() => this.fc2.forward(activate(this.fc1.forward(x), this.activation)));
   }
 }
 

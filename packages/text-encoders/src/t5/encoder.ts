@@ -1,5 +1,14 @@
 import { asWeightSource, Module, normal, renamed, type StateDict, type WeightSource } from '@mezzotint/core';
-import { attention, Embedding, gelu, joinHeads, Linear, RmsNorm, splitHeads } from '@mezzotint/layers';
+import {
+  type ActivationKind,
+  activate,
+  attention,
+  Embedding,
+  joinHeads,
+  Linear,
+  RmsNorm,
+  splitHeads,
+} from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
 import { throwIf } from '../checks.js';
 import { checkIds } from '../ids.js';
@@ -42,30 +51,59 @@ class T5Attention extends Module {
   }
 }
 
-/** Gated network: wo(gelu(wi_0 x) * wi_1 x). Shazeer 2020, "GEGLU". `[N, T, D] -> [N, T, D]`. */
+/** Two maps with a nonlinearity between: wo(act(wi x)). `[N, T, D] -> [N, T, D]`. */
+class T5Mlp extends Module {
+  readonly wi: Linear;
+  readonly wo: Linear;
+  readonly activation: ActivationKind;
+
+  constructor(config: T5EncoderConfig) {
+    super();
+    this.activation = config.activation;
+    this.wi = mapIn(config);
+    this.wo = mapOut(config);
+  }
+
+  forward(x: tf.Tensor3D): tf.Tensor3D {
+    return tf.tidy(() => this.wo.forward(activate(this.wi.forward(x), this.activation)));
+  }
+}
+
+/** Gated network: wo(act(wi_0 x) * wi_1 x). Shazeer 2020, "GEGLU" for GELU. `[N, T, D] -> [N, T, D]`. */
 class T5GatedMlp extends Module {
   readonly wi_0: Linear;
   readonly wi_1: Linear;
   readonly wo: Linear;
+  readonly activation: ActivationKind;
 
-  constructor({ width, mlpWidth }: T5EncoderConfig) {
+  constructor(config: T5EncoderConfig) {
     super();
-    const init = normal(width ** -0.5);
-    this.wi_0 = new Linear(width, mlpWidth, { bias: false, init });
-    this.wi_1 = new Linear(width, mlpWidth, { bias: false, init });
-    this.wo = new Linear(mlpWidth, width, { bias: false, init: normal(mlpWidth ** -0.5) });
+    this.activation = config.activation;
+    this.wi_0 = mapIn(config);
+    this.wi_1 = mapIn(config);
+    this.wo = mapOut(config);
   }
 
   forward(x: tf.Tensor3D): tf.Tensor3D {
-    return tf.tidy(() => this.wo.forward(tf.mul(gelu(this.wi_0.forward(x), 'tanh'), this.wi_1.forward(x))));
+    return tf.tidy(() =>
+      this.wo.forward(tf.mul(activate(this.wi_0.forward(x), this.activation), this.wi_1.forward(x))),
+    );
   }
+}
+
+function mapIn({ width, mlpWidth }: T5EncoderConfig): Linear {
+  return new Linear(width, mlpWidth, { bias: false, init: normal(width ** -0.5) });
+}
+
+function mapOut({ width, mlpWidth }: T5EncoderConfig): Linear {
+  return new Linear(mlpWidth, width, { bias: false, init: normal(mlpWidth ** -0.5) });
 }
 
 /** Pre-norm transformer layer. `[N, T, D] -> [N, T, D]`. */
 class T5Block extends Module {
   readonly layer: readonly [
     { readonly SelfAttention: T5Attention; readonly layer_norm: RmsNorm },
-    { readonly DenseReluDense: T5GatedMlp; readonly layer_norm: RmsNorm },
+    { readonly DenseReluDense: T5Mlp | T5GatedMlp; readonly layer_norm: RmsNorm },
   ];
 
   constructor(config: T5EncoderConfig, isFirst: boolean) {
@@ -73,7 +111,7 @@ class T5Block extends Module {
     const norm = () => new RmsNorm(config.width, { epsilon: config.epsilon });
     this.layer = [
       { SelfAttention: new T5Attention(config, isFirst), layer_norm: norm() },
-      { DenseReluDense: new T5GatedMlp(config), layer_norm: norm() },
+      { DenseReluDense: config.gated ? new T5GatedMlp(config) : new T5Mlp(config), layer_norm: norm() },
     ];
   }
 
@@ -93,7 +131,7 @@ export interface T5Inputs {
 }
 
 /**
- * The encoder of T5 version 1.1. State: transformers' `T5EncoderModel`: `shared.weight`,
+ * The encoder of T5, version 1.0 or 1.1. State: transformers' `T5EncoderModel`: `shared.weight`,
  * `encoder.block.N.layer.0.SelfAttention.…`, `encoder.block.N.layer.1.DenseReluDense.…`, `encoder.final_layer_norm`.
  * Raffel et al. 2020; version 1.1: Shazeer 2020.
  */
@@ -133,9 +171,12 @@ export class T5EncoderModel extends Module {
     });
   }
 
-  /** As {@link Module.load}; a tied second copy of the table, `encoder.embed_tokens.weight`, may be there or be the only one. */
+  /**
+   * As {@link Module.load}; a tied second copy of the table, `encoder.embed_tokens.weight`, may be there or be the only one,
+   * and the decoder of a whole T5 is left out.
+   */
   override load(weights: StateDict | WeightSource): Promise<this> {
-    return super.load(untied(asWeightSource(weights)));
+    return super.load(untied(encoderOf(asWeightSource(weights))));
   }
 
   /** What is added to the scores by relative position, `[1, h, T, T]`. */
@@ -151,6 +192,11 @@ export class T5EncoderModel extends Module {
 function paddingMask(mask: tf.Tensor2D): tf.Tensor4D {
   const [n, t] = mask.shape;
   return tf.reshape(tf.mul(tf.sub(1, tf.cast(mask, 'float32')), HIDDEN), [n, 1, 1, t]);
+}
+
+/** A whole T5 without its decoder and the head on it. */
+function encoderOf(source: WeightSource): WeightSource {
+  return renamed(source, (name) => (/^(?:decoder\.|lm_head\.)/.test(name) ? undefined : name));
 }
 
 const TABLE = 'shared.weight';

@@ -3,7 +3,7 @@ import type { Adapter } from '../adapter.js';
 import { admClassifier, admUNet, admUpsampler } from './adm.js';
 import { autoencoderKL, autoencoderTiny, vqModel } from './autoencoders.js';
 import { dit, ditDiffusers } from './dit.js';
-import { clip, clipText, clipTextProjection, t5Encoder } from './text-encoders.js';
+import { clip, clipText, clipTextProjection, clipVision, clipVisionProjection, t5Encoder } from './text-encoders.js';
 import { unet2d } from './unet-2d.js';
 import { unet2dCondition } from './unet-2d-condition.js';
 
@@ -21,6 +21,8 @@ const adapters: readonly Adapter<Module>[] = [
   autoencoderTiny,
   clipText,
   clipTextProjection,
+  clipVision,
+  clipVisionProjection,
   clip,
   t5Encoder,
 ];

@@ -2,8 +2,11 @@ import {
   ClipModel,
   ClipTextModel,
   ClipTextModelWithProjection,
+  ClipVisionModel,
+  ClipVisionModelWithProjection,
   clipFromTransformers,
   clipTextFromTransformers,
+  clipVisionFromTransformers,
   T5EncoderModel,
   t5FromTransformers,
 } from '@mezzotint/text-encoders';
@@ -28,6 +31,26 @@ export const clipTextProjection: Adapter<ClipTextModelWithProjection> = {
   run: (model, inputs) => {
     const { lastHiddenState, hiddenState, textEmbeds } = model.forward(input(inputs, 'input_ids'), { skip: 1 });
     return { last_hidden_state: lastHiddenState, penultimate: hiddenState, text_embeds: textEmbeds };
+  },
+};
+
+/** transformers' CLIP image encoder. */
+export const clipVision: Adapter<ClipVisionModel> = {
+  classes: ['CLIPVisionModel'],
+  build: (config) => new ClipVisionModel(clipVisionFromTransformers(config)),
+  run: (model, inputs) => {
+    const { lastHiddenState, pooled } = model.forward(toChannelsLast(input(inputs, 'pixel_values')));
+    return { last_hidden_state: lastHiddenState, pooler_output: pooled };
+  },
+};
+
+/** transformers' CLIP image encoder with projection. */
+export const clipVisionProjection: Adapter<ClipVisionModelWithProjection> = {
+  classes: ['CLIPVisionModelWithProjection'],
+  build: (config) => new ClipVisionModelWithProjection(clipVisionFromTransformers(config)),
+  run: (model, inputs) => {
+    const { lastHiddenState, imageEmbeds } = model.forward(toChannelsLast(input(inputs, 'pixel_values')));
+    return { last_hidden_state: lastHiddenState, image_embeds: imageEmbeds };
   },
 };
 
