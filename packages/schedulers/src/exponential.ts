@@ -104,7 +104,7 @@ export function dpmWeights(
   to: NoiseLevel,
   nodes: readonly NoiseLevel[],
   type: SecondOrder = 'midpoint',
-  eta = 0,
+  { eta = 0, curvature = 'exact' }: { readonly eta?: number; readonly curvature?: 'exact' | 'diffusers' } = {},
 ): MultistepWeights {
   const from = nodes[0]!;
   const ratio = to.sigma / from.sigma;
@@ -129,7 +129,8 @@ export function dpmWeights(
     return { p, w: [q + c, -c], noise };
   }
   // D1 = d0 + s (d0 - d1), D2 = (d0 - d1) / (r0 + r1), with d0 = (m0 - m1) / r0, d1 = (m1 - m2) / r1.
-  const [f2, f3] = [to.alpha * phi2(big), to.alpha * phi3(big)];
+  // sde-dpmsolver++ of diffusers has alpha' (phi_3 + 1) in the place of alpha' phi_3.
+  const [f2, f3] = [to.alpha * phi2(big), to.alpha * (phi3(big) + (curvature === 'exact' ? 0 : 1))];
   const s = r0 / (r0 + r1);
   const onD0 = (f2 * (1 + s) - f3 / (r0 + r1)) / r0;
   const onD1 = (-f2 * s + f3 / (r0 + r1)) / r1;

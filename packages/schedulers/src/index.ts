@@ -1,6 +1,7 @@
 export { type BoundaryOptions, consistencyBoundary } from './consistency-boundary.js';
-export { type DiffusersSampler, samplerFromDiffusers } from './from-diffusers.js';
+export { type DiffusersSampler, type DiffusersSamplerOptions, samplerFromDiffusers } from './diffusers/sampler.js';
 export { type Likelihood, type LikelihoodOptions, logLikelihood } from './likelihood.js';
+export { type Limit, withLimit } from './limit.js';
 export { type BrownianOptions, brownianNoise } from './noise/brownian-noise.js';
 export { nchwToNhwc } from './noise/layout.js';
 export type { Json, NoiseSource } from './noise/noise-source.js';
@@ -26,7 +27,18 @@ export {
   withoutVariance,
 } from './precondition.js';
 export { type SolverEntry, type SolverName, solvers } from './registry.js';
-export { checkPair, type ModelFor, type RunOptions, run, type SavedRun, type Step, sample } from './run.js';
+export {
+  checkPair,
+  type ModelFor,
+  type RunOptions,
+  run,
+  type SavedRun,
+  type Step,
+  type StepRange,
+  sample,
+  startLevel,
+  stepsOf,
+} from './run.js';
 export type { Advance, Means, Need, Solver, State } from './solver.js';
 export { type Algorithm2Options, algorithm2, ddpmInterpolated } from './solvers/algorithm-2.js';
 export { eulerAncestral } from './solvers/ancestral.js';
@@ -47,18 +59,18 @@ export { dpmppSinglestep, dpmSolverSinglestep } from './solvers/dpm-singlestep.j
 export { dpm2, dpm2Ancestral } from './solvers/dpm2.js';
 export { dpmpp2sAncestral, dpmppSdeSinglestep, type EtaOptions } from './solvers/dpmpp-sde.js';
 export { type ChurnOptions, edmStochastic } from './solvers/edm-stochastic.js';
-export { ddim, ddpm, ddpmLarge, ddpmLearned, euler } from './solvers/first-order.js';
+export { type DdimOptions, ddim, ddpm, ddpmLarge, ddpmLearned, euler } from './solvers/first-order.js';
 export { flowHeun, heun } from './solvers/heun.js';
 export { ddimInverse, type EdictOptions, edict, edictInverse, edictStart } from './solvers/inversion.js';
-export { lms } from './solvers/lms.js';
-export { ipndm, type PlmsOptions, plms, pndm } from './solvers/pndm.js';
+export { type LmsOptions, lms } from './solvers/lms.js';
+export { ipndm, type PlmsOptions, plms, plmsOfChain, pndm } from './solvers/pndm.js';
 export { type CorrectorOptions, pcVe, pcVp } from './solvers/predictor-corrector.js';
 export { type RepaintOptions, repaint } from './solvers/repaint.js';
 export { type RestartInterval, restart } from './solvers/restart.js';
 export { type SaOptions, saSolver } from './solvers/sa-solver.js';
 export { type UniPcOptions, unipc } from './solvers/unipc.js';
 export type { Space, Term } from './spaces/space.js';
-export { initialNoise, noised } from './start.js';
+export { initialNoise, initialScale, mixed, noised, standardNoise } from './start.js';
 export { type AlignedSteps, alignYourSteps, interpolateSigmas } from './tables/align-your-steps.js';
 export {
   type BetaRange,

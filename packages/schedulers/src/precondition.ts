@@ -1,6 +1,7 @@
 import type { Denoiser, NoiseLevel, VarianceDenoiser } from '@mezzotint/core';
 import { InvalidArgumentError } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
+import { withLimit } from './limit.js';
 import type { Parameterisation } from './parameterisation.js';
 import type { Clock } from './tables/clock.js';
 
@@ -70,7 +71,7 @@ export function withoutVariance<C>(model: VarianceDenoiser<C>): Denoiser<C> {
 
 /** Keeps every estimate in [-limit, limit]: for pixels, where x0 is known to lie there. ADM's clip_denoised. */
 export function clamped<C>(model: Denoiser<C>, limit = 1): Denoiser<C> {
-  return (x, at, cond) => tf.tidy(() => tf.clipByValue(model(x, at, cond), -limit, limit));
+  return withLimit(model, { kind: 'clip', range: limit });
 }
 
 /** `clamped` for a network with learned variance. */
@@ -93,27 +94,7 @@ export function thresholded<C>(
   model: Denoiser<C>,
   { quantile = 0.995, max = Number.POSITIVE_INFINITY }: { readonly quantile?: number; readonly max?: number } = {},
 ): Denoiser<C> {
-  return (x, at, cond) =>
-    tf.tidy(() => {
-      const x0 = model(x, at, cond);
-      const n = x0.shape[0];
-      const values = tf.abs(x0).dataSync();
-      const size = values.length / n;
-      const limits = Float32Array.from({ length: n }, (_, i) => {
-        const sorted = values.slice(i * size, (i + 1) * size).sort();
-        return Math.min(Math.max(quantileOf(sorted, quantile), 1), max);
-      });
-      const s = tf.tensor4d(limits, [n, 1, 1, 1]);
-      return tf.div(tf.minimum(tf.maximum(x0, tf.neg(s)), s), s);
-    });
-}
-
-/** The quantile of sorted numbers, linear between neighbours (NumPy, PyTorch). */
-function quantileOf(sorted: ArrayLike<number>, quantile: number): number {
-  const at = quantile * (sorted.length - 1);
-  const low = Math.floor(at);
-  const high = Math.min(low + 1, sorted.length - 1);
-  return sorted[low]! + (at - low) * (sorted[high]! - sorted[low]!);
+  return withLimit(model, { kind: 'threshold', quantile, max });
 }
 
 function weightsOf(parameterisation: Parameterisation, at: NoiseLevel) {

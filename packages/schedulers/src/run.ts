@@ -2,9 +2,9 @@ import type { Denoiser, HostTensor, NoiseLevel, VarianceDenoiser } from '@mezzot
 import { InvalidArgumentError, stepBoundary } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Json, NoiseSource } from './noise/noise-source.js';
-import type { Advance, Means, Need, Solver, State } from './solver.js';
+import { type Advance, type Means, type Need, rowSteps, type Solver, type State } from './solver.js';
 import { tensorSpace } from './spaces/tensor.js';
-import { type Kind, noiseRatio, type Table } from './tables/table.js';
+import { type Kind, levelAt, noiseRatio, type Table, tableRows } from './tables/table.js';
 
 /** The model that a solver takes: a Denoiser, or one that also learned the variance. */
 export type ModelFor<N extends Need, C> = N extends 'variance' ? VarianceDenoiser<C> : Denoiser<C>;
@@ -15,13 +15,25 @@ export interface RunOptions {
   readonly noise?: NoiseSource;
   /** Stops the run between two steps; the generator throws the signal's reason. */
   readonly signal?: AbortSignal;
+  /**
+   * Which of the solver's steps are made, for a run that starts from a noised picture (x at `startLevel`) or is handed over:
+   * from the first number up to the second, excluded. The solver sees the whole table all the same, so that what depends on
+   * its length does not change.
+   */
+  readonly steps?: StepRange;
+}
+
+/** A part of a solver's steps, the end excluded; all of them when left out. */
+export interface StepRange {
+  readonly from?: number;
+  readonly to?: number;
 }
 
 /** One step of a run. Its tensors belong to the run and live until the next step is asked for. */
 export interface Step {
-  /** 0 for the first step. */
+  /** 0 for the run's first step. */
   readonly index: number;
-  /** Number of steps of the whole run; Infinity when the solver does not know. */
+  /** Number of steps of the run; Infinity when the solver does not know. */
   readonly count: number;
   /** True for the last step, also where the solver did not know the count. */
   readonly last: boolean;
@@ -40,7 +52,7 @@ export interface Step {
 /** A run between two steps. Pass it to `run` in the place of x, with the same solver, table, model and condition. */
 export interface SavedRun {
   readonly solver: string;
-  /** Steps done. */
+  /** The solver's next step. */
   readonly index: number;
   readonly evaluations: number;
   readonly x: HostTensor;
@@ -63,14 +75,14 @@ export async function* run<K extends Kind, N extends Need, C = void>(
   solver: Solver<K, N>,
   model: NoInfer<ModelFor<N, C>>,
   from: tf.Tensor4D | SavedRun,
-  table: Table<NoInfer<K>>,
+  whole: Table<NoInfer<K>>,
   cond: C,
-  { noise, signal }: RunOptions = {},
+  { noise, signal, steps }: RunOptions = {},
 ): AsyncGenerator<Step, void, undefined> {
+  const { table, first, end } = partOf(solver, whole, steps);
   checkPair(solver, table, noise);
   const start = isSaved(from) ? from : undefined;
-  const count = solver.steps(table);
-  if (start) checkSaved(solver, start, count);
+  if (start) checkSaved(solver, start, end);
   if (start && noise && start.noise !== null) noise.restore(start.noise);
   let state: State<tf.Tensor4D> = start
     ? { x: toTensor(start.x), memory: start.memory.map(toTensor), numbers: start.numbers }
@@ -102,7 +114,7 @@ export async function* run<K extends Kind, N extends Need, C = void>(
   };
 
   try {
-    for (let index = start?.index ?? 0; index < count; index++) {
+    for (let index = start?.index ?? first; index < end; index++) {
       signal?.throwIfAborted();
       const advance: Advance<tf.Tensor4D> = tf.tidy(() => {
         const { x, memory, x0, ...rest } = solver.step(index, state, means);
@@ -115,10 +127,10 @@ export async function* run<K extends Kind, N extends Need, C = void>(
       state = { x: advance.x, memory: advance.memory, numbers: advance.numbers };
       const { level, x0, x, memory, numbers } = advance;
       const done = evaluations;
-      const last = advance.done === true || index + 1 === count;
+      const last = advance.done === true || index + 1 === end;
       yield {
-        index,
-        count,
+        index: index - first,
+        count: end - first,
         last,
         evaluations,
         level,
@@ -184,6 +196,32 @@ export function checkPair(solver: Solver, table: Table, noise?: NoiseSource): vo
   if (problems.length > 0) throw new InvalidArgumentError(solver.name, problems);
 }
 
+/** The level of the x that a solver's step takes: where a run with `steps: { from: step }` starts. */
+export function startLevel(solver: Solver, table: Table, step: number): NoiseLevel {
+  return solver.level?.(step, table) ?? levelAt(table, step);
+}
+
+/** The number of steps of which a run may make a part: those of the solver, or the table's rows where they are not the same. */
+export function stepsOf(solver: Solver, table: Table): number {
+  return solver.level ? solver.steps(table) : rowSteps(table);
+}
+
+/** The table that a solver sees and the steps of it that a run makes. Throws an InvalidArgumentError when there are none. */
+function partOf<K extends Kind>(
+  solver: Solver,
+  table: Table<K>,
+  { from = 0, to = Number.POSITIVE_INFINITY }: StepRange = {},
+): { readonly table: Table<K>; readonly first: number; readonly end: number } {
+  const all = stepsOf(solver, table);
+  const end = Math.min(to, all);
+  if (!(Number.isInteger(from) && from >= 0 && from < end && Number.isInteger(end))) {
+    throw new InvalidArgumentError(solver.name, `expected some of the ${all} steps, got those from ${from} to ${to}`);
+  }
+  if (solver.level) return { table, first: from, end };
+  const rows = from === 0 && end === all ? table : tableRows(table, from, end);
+  return { table: rows, first: 0, end: solver.steps(rows) };
+}
+
 /** By its fields: a tensor may come from another copy of TensorFlow.js. */
 function isSaved(from: tf.Tensor4D | SavedRun): from is SavedRun {
   return 'solver' in from;
@@ -193,14 +231,14 @@ function wrongModel(solver: Solver, expected: string): InvalidArgumentError {
   return new InvalidArgumentError(solver.name, `this solver takes ${expected}`);
 }
 
-function checkSaved(solver: Solver, saved: SavedRun, count: number): void {
+function checkSaved(solver: Solver, saved: SavedRun, end: number): void {
   if (saved.solver !== solver.name) {
     throw new InvalidArgumentError(solver.name, `the saved run was made by ${saved.solver}; resume it with that`);
   }
-  if (saved.index > count) {
+  if (saved.index > end) {
     throw new InvalidArgumentError(
       solver.name,
-      `the saved run has done ${saved.index} steps, and this table has ${count}: resume it with its own table`,
+      `the saved run has done ${saved.index} steps, and this table has ${end}: resume it with its own`,
     );
   }
 }

@@ -1,6 +1,6 @@
 import type { NoiseLevel } from '@mezzotint/core';
 import type { Space } from './spaces/space.js';
-import type { Kind, Table } from './tables/table.js';
+import { type Kind, levelAt, type Table } from './tables/table.js';
 
 /** What a solver's step may use: arithmetic, the table, the network and noise. */
 export interface Means<V> {
@@ -48,6 +48,11 @@ export interface Solver<K extends Kind = Kind, N extends Need = Need> {
   readonly stochastic: boolean;
   /** Number of steps on a table; Infinity when it is not known in advance. */
   steps(table: Table): number;
+  /**
+   * The level of the x that step i takes. Absent where steps do not follow the rows one by one: such a run begins in the
+   * middle on a table of the rows that are left.
+   */
+  level?(i: number, table: Table): NoiseLevel;
   /** What is wrong with a table beside its kind; empty when it can be used. */
   problems(table: Table): readonly string[];
   /** Step number i. */
@@ -58,12 +63,18 @@ export interface Solver<K extends Kind = Kind, N extends Need = Need> {
 export function solver<K extends Kind = Kind>(
   own: Partial<Omit<Solver<K, 'estimate'>, 'needs'>> & Pick<Solver<K, 'estimate'>, 'name' | 'kinds' | 'step'>,
 ): Solver<K, 'estimate'> {
-  return { stochastic: false, steps: rowSteps, problems: () => [], ...own, needs: 'estimate' };
+  const rows = own.steps ? {} : { steps: rowSteps, level: rowLevel };
+  return { stochastic: false, steps: rowSteps, problems: () => [], ...rows, ...own, needs: 'estimate' };
 }
 
 /** One step for each row but the last. */
 export function rowSteps(table: Table): number {
   return table.alpha.length - 1;
+}
+
+/** Step i takes x at row i. */
+export function rowLevel(i: number, table: Table): NoiseLevel {
+  return levelAt(table, i);
 }
 
 /** Every kind of table. */

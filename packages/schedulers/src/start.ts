@@ -1,3 +1,4 @@
+import type { NoiseLevel } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { NoiseSource } from './noise/noise-source.js';
 import { levelAt, noiseRatio, type Table } from './tables/table.js';
@@ -14,20 +15,40 @@ export function initialNoise(
   noise: NoiseSource,
   { scale = 'sigma' }: { readonly scale?: 'sigma' | 'total' } = {},
 ): tf.Tensor4D {
-  const first = levelAt(table, 0);
-  const factor = scale === 'sigma' ? first.sigma : Math.hypot(first.alpha, first.sigma);
-  const values = noise.draw(shape, Number.POSITIVE_INFINITY, noiseRatio(first));
-  return tf.tensor4d(
-    values.map((z) => z * factor),
-    [...shape],
+  return tf.tidy(() =>
+    tf.mul<tf.Tensor4D>(
+      standardNoise(shape, noise, levelAt(table, 0), Number.POSITIVE_INFINITY),
+      initialScale(table, scale),
+    ),
   );
 }
 
-/** Images moved to a table's first level: alpha x0 + sigma z. For image-to-image, on a table that starts lower. */
-export function noised(images: tf.Tensor4D, table: Table, noise: NoiseSource): tf.Tensor4D {
-  return tf.tidy(() => {
-    const first = levelAt(table, 0);
-    const z = tf.tensor4d(noise.draw(images.shape, 0, noiseRatio(first)), images.shape);
-    return tf.add(tf.mul(images, first.alpha), tf.mul(z, first.sigma));
-  });
+/** What `initialNoise` multiplies noise by. */
+export function initialScale(table: Table, scale: 'sigma' | 'total'): number {
+  const { alpha, sigma } = levelAt(table, 0);
+  return scale === 'sigma' ? sigma : Math.hypot(alpha, sigma);
+}
+
+/**
+ * Standard normals `[N, H, W, C]` for x at a level.
+ *
+ * @param from the noise ratio that the way to the level begins at; 0, a clean picture
+ */
+export function standardNoise(
+  shape: readonly [number, number, number, number],
+  noise: NoiseSource,
+  level: NoiseLevel,
+  from = 0,
+): tf.Tensor4D {
+  return tf.tensor4d(noise.draw(shape, from, noiseRatio(level)), [...shape]);
+}
+
+/** Images moved to a noise level: alpha x0 + sigma z. For image to image, at the `startLevel` of its first step. */
+export function noised(images: tf.Tensor4D, level: NoiseLevel, noise: NoiseSource): tf.Tensor4D {
+  return tf.tidy(() => mixed(images, standardNoise(images.shape, noise, level), level));
+}
+
+/** alpha x0 + sigma z, `[N, H, W, C]`. */
+export function mixed(images: tf.Tensor4D, noise: tf.Tensor4D, { alpha, sigma }: NoiseLevel): tf.Tensor4D {
+  return tf.tidy(() => tf.add(tf.mul(images, alpha), tf.mul(noise, sigma)));
 }

@@ -57,11 +57,9 @@ describe('tables of diffusers, by scheduler_config.json', () => {
     const table = sampler.table(steps);
     // PNDM tells its second time twice: the evaluation that starts it.
     const times = name.startsWith('PNDM') ? [timesteps[0]!, ...timesteps.slice(2)] : [...timesteps];
-    // Where the last row is the chain's own first, a step from t = 0 to it is none and left out.
-    const kept = times.at(-1) === 0 && name.startsWith('DDIM') ? times.slice(0, -1) : times;
-    expect(table.time!.length).toBe(kept.length + 1);
+    expect(table.time!.length).toBe(times.length + 1);
     // float32 tables there; times between rows come from differences of logarithms, which lose two digits.
-    kept.forEach((time, row) => {
+    times.forEach((time, row) => {
       expect(Math.abs(table.time![row]! - time)).toBeLessThanOrEqual(2e-3);
     });
     sigmas?.forEach((sigma, row) => {
@@ -87,9 +85,12 @@ test('v-prediction on a chain that ends in pure noise: the first row has no sign
 });
 
 test('estimates are clipped where the class does so', () => {
-  expect(samplerFromDiffusers({ _class_name: 'DDIMScheduler' }).clip).toBe(1);
-  expect(samplerFromDiffusers({ ...sd, _class_name: 'DDIMScheduler' }).clip).toBe(null);
-  expect(samplerFromDiffusers({ clip_sample: true, _class_name: 'EulerDiscreteScheduler' }).clip).toBe(null);
+  const limitOf = (json: Record<string, unknown>) => samplerFromDiffusers(json).limit;
+  expect(limitOf({ _class_name: 'DDIMScheduler' })).toEqual({ kind: 'clip', range: 1 });
+  expect(limitOf({ ...sd, _class_name: 'DDIMScheduler' })).toBe(null);
+  expect(limitOf({ clip_sample: true, _class_name: 'EulerDiscreteScheduler' })).toBe(null);
+  const threshold = { thresholding: true, sample_max_value: 2, _class_name: 'UniPCMultistepScheduler' };
+  expect(limitOf(threshold)).toEqual({ kind: 'threshold', quantile: 0.995, max: 2 });
 });
 
 test('what we do not build is named, all of it', () => {
@@ -105,10 +106,12 @@ test('what we do not build is named, all of it', () => {
       beta_schedule: 3,
       trained_betas: [1],
     });
-  expect(read).toThrowError(/trained_betas[\s\S]*prediction_type: expected "epsilon" or[\s\S]*beta_schedule/);
+  expect(read).toThrowError(
+    /prediction_type: expected "epsilon" or[\s\S]*beta_schedule[\s\S]*trained_betas: expected 1000 numbers/,
+  );
   expect(() =>
-    samplerFromDiffusers({ ...sd, _class_name: 'DPMSolverMultistepScheduler', solver_order: 4, use_lu_lambdas: true }),
-  ).toThrowError(/use_lu_lambdas[\s\S]*solver_order: expected 1 or 2 or 3, got 4/);
+    samplerFromDiffusers({ ...sd, _class_name: 'DPMSolverMultistepScheduler', solver_order: 4, use_flow_sigmas: true }),
+  ).toThrowError(/use_flow_sigmas[\s\S]*solver_order: expected 1 or 2 or 3, got 4/);
 });
 
 test("DEIS ends at the chain's first row, whatever final_sigmas_type says, as diffusers' does", () => {
@@ -116,10 +119,33 @@ test("DEIS ends at the chain's first row, whatever final_sigmas_type says, as di
   const last = table.sigma.length - 1;
   // sigma of row 0 of Stable Diffusion's chain: the root of beta_0 = 0.00085, in float32.
   expect(table.sigma[last]!).toBeCloseTo(Math.sqrt(0.00085), 6);
-  expect(() =>
-    samplerFromDiffusers({ ...sd, _class_name: 'DEISMultistepScheduler', use_karras_sigmas: true }),
-  ).toThrowError(/use_karras_sigmas/);
-  const unipc = { ...sd, _class_name: 'UniPCMultistepScheduler' };
-  expect(() => samplerFromDiffusers({ ...unipc, disable_corrector: [0] })).toThrowError(/disable_corrector/);
-  expect(() => samplerFromDiffusers({ ...unipc, disable_corrector: [] })).not.toThrow();
+  const spread = samplerFromDiffusers({ ...sd, _class_name: 'DEISMultistepScheduler', use_karras_sigmas: true }).table(
+    10,
+  );
+  expect(spread.sigma[last]).toBe(spread.sigma[last - 1]);
+});
+
+test('what diffusers does and nobody wants is refused, with what to do', () => {
+  const ddim = (timestep_spacing: string) =>
+    samplerFromDiffusers({ ...sd, timestep_spacing, _class_name: 'DDIMScheduler' });
+  // NumPy's linspace of one number is its start, so that one step would begin where no noise is left.
+  expect(() => ddim('linspace').table(1)).toThrowError(/one step of timestep_spacing linspace.*take 2 steps or more/);
+  expect(ddim('linspace').table(2).time![0]).toBe(999);
+  // NumPy's arange makes 62 numbers of 61 here, by a rounding.
+  expect(() => ddim('trailing').table(61)).toThrowError(/61 steps of timestep_spacing trailing.*take another number/);
+  expect(ddim('trailing').table(62).time!.length).toBe(63);
+});
+
+test('settings that a class does not have are left out, as diffusers does', () => {
+  const table = (json: object) => [...samplerFromDiffusers({ ...sd, ...json }).table(5).sigma];
+  for (const name of ['PNDM', 'LMSDiscrete', 'DEISMultistep', 'HeunDiscrete']) {
+    const plain = { _class_name: `${name}Scheduler`, prediction_type: 'v_prediction' };
+    expect(table({ ...plain, rescale_betas_zero_snr: true, lambda_min_clipped: -1 })).toEqual(table(plain));
+  }
+  // Karras levels take sigma_min and sigma_max wherever they are in the file, except in LMS.
+  const karras = { use_karras_sigmas: true, sigma_min: 0.1, sigma_max: 9 };
+  const heun = table({ ...karras, _class_name: 'HeunDiscreteScheduler' });
+  expect(heun[0]).toBeCloseTo(9, 5);
+  expect(heun.at(-2)).toBeCloseTo(0.1, 5);
+  expect(table({ ...karras, _class_name: 'LMSDiscreteScheduler' })[0]).toBeCloseTo(14.61, 1);
 });

@@ -27,6 +27,7 @@ import {
   initialNoise,
   type Kind,
   karrasSigmas,
+  levelAt,
   type Need,
   type Network,
   type NoiseSource,
@@ -247,7 +248,7 @@ describe.each(engines)('on %s, noise and starts', (engine) => {
   test('noised moves images to the first level', () => {
     const images = tf.ones<tf.Rank.R4>([1, 2, 2, 1]);
     const zero: NoiseSource = { draw: () => new Float32Array(4), save: () => null, restore: () => {} };
-    const x = noised(images, ve, zero);
+    const x = noised(images, levelAt(ve, 0), zero);
     expect([...x.dataSync()]).toEqual([1, 1, 1, 1]);
     tf.dispose([images, x]);
   });

@@ -1,21 +1,22 @@
-import { type Denoiser, InvalidArgumentError } from '@mezzotint/core';
+import { type Denoiser, InvalidArgumentError, type NoiseLevel } from '@mezzotint/core';
 import { classifierFree } from '@mezzotint/guidance';
 import {
-  clamped,
   convertTable,
-  denoiser,
   initialNoise,
+  initialScale,
   type Kind,
-  type Network,
+  mixed,
   type NoiseSource,
-  noised,
   type Solver,
   type SolverName,
   type Step,
   sample,
   solvers,
+  standardNoise,
+  startLevel,
+  stepsOf,
   type Table,
-  tableRows,
+  withLimit,
 } from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Condition, PictureSize, PromptPair } from './condition.js';
@@ -60,17 +61,18 @@ export async function sampleLatents(
   { signal, onStep }: LatentHooks = {},
 ): Promise<tf.Tensor4D> {
   checkPlan(parts, plan);
-  const solver = solverOf(parts, plan);
-  const table = rowsOf(parts, solver, plan);
-  const begun = begin(parts, plan, table, wanted.context.shape[0], noise);
+  const route = routeOf(parts, plan);
+  const begun = begin(parts, plan, route, wanted.context.shape[0], noise);
   try {
     const model = estimates(parts, plan, unwanted, begun);
     const hooks = { ...(signal && { signal }), ...(onStep && { onStep }) };
-    const end = await sample(solver, model, begun.x, table, wanted, { noise, ...hooks });
-    if (!begun.known || plan.leave) return end;
-    const clean = withinMask(end, begun.known, begun.inpainting!); // a table's last row may have noise left
+    const { solver, table, steps } = route;
+    const end = await sample(solver, model, begun.x, table, wanted, { noise, steps, ...hooks });
+    if (!begun.kept) return end;
+    // What is outside the mask is the picture, clean also where the table's last row has noise left.
+    const put = begun.kept.at(plan.leave ? startLevel(solver, table, steps.to) : { alpha: 1, sigma: 0 }, end);
     end.dispose();
-    return clean;
+    return put;
   } finally {
     begun.dispose();
   }
@@ -89,68 +91,93 @@ export type PlanOutline = Omit<LatentPlan, 'start' | 'from'> & {
  */
 export function checkOutline(parts: Pick<LatentParts, 'unet' | 'vae' | 'sampler'>, plan: PlanOutline): void {
   checkPlan(parts, plan);
-  rowsOf(parts, solverOf(parts, plan), plan);
+  routeOf(parts, plan);
 }
 
 /** Where a run begins. */
 interface Begun {
   readonly x: tf.Tensor4D;
-  readonly inpainting?: Inpainting;
-  /** The picture's latent image, where the UNet does not see the mask and the estimates must keep what is outside. */
-  readonly known?: tf.Tensor4D;
+  /** The mask and what is behind it, for a UNet that sees them. */
+  readonly seen?: Inpainting;
+  /** What is outside the mask, where the UNet does not see it. */
+  readonly kept?: Kept;
   dispose(): void;
+}
+
+/** The part of the picture that a mask protects. */
+interface Kept {
+  /** x inside the mask, the picture with the start's noise at this level outside. */
+  at(level: NoiseLevel, x: tf.Tensor4D): tf.Tensor4D;
+  /** A run at full strength begins with noise alone, outside the mask too: the level of that. */
+  readonly pure: NoiseLevel | null;
 }
 
 function begin(
   parts: Pick<LatentParts, 'unet' | 'vae' | 'sampler'>,
   { from, start, size }: LatentPlan,
-  table: Table,
+  { solver, table, steps }: Route,
   count: number,
   noise: NoiseSource,
 ): Begun {
   const { vae, sampler } = parts;
   if (from) return { x: from.latents, dispose: () => {} };
   const [h, w] = [size.height / vae.downscale, size.width / vae.downscale];
-  const fresh = () => initialNoise(table, [count, h, w, vae.config.latentChannels], noise, { scale: sampler.start });
+  const shape: [number, number, number, number] = [count, h, w, vae.config.latentChannels];
   if (!start) {
-    const x = fresh();
+    const x = initialNoise(table, shape, noise, { scale: sampler.start });
     return { x, dispose: () => x.dispose() };
   }
   const { image, mask, strength } = start;
   const seen = mask !== undefined && sees(parts);
-  // What nothing will be taken from is not encoded, so that the noise is drawn as diffusers draws it.
-  const latents = seen && strength === 1 ? undefined : encodePicture(vae, image, count, noise);
   // Without a mask diffusers noises the picture even at full strength: a chain's first level need not be pure noise.
-  const x = mask !== undefined && strength === 1 ? fresh() : noised(latents!, table, noise);
+  const pure = mask !== undefined && strength === 1;
+  // What nothing will be taken from is not encoded, so that the noise is drawn as diffusers draws it.
+  const latents = seen && pure ? undefined : encodePicture(vae, image, count, noise);
+  const level = startLevel(solver, table, steps.from);
+  const z = standardNoise(shape, noise, level);
+  const x = pure ? tf.mul<tf.Tensor4D>(z, initialScale(table, sampler.start)) : mixed(latents!, z, level);
   const inpainting = mask && inpaintingOf(vae, image, mask, count, noise);
+  const kept: Kept | undefined =
+    inpainting && !seen
+      ? {
+          at: (level, x) => tf.tidy(() => withinMask(x, mixed(latents!, z, level), inpainting)),
+          pure: pure ? level : null,
+        }
+      : undefined;
   return {
     x,
-    ...(inpainting && { inpainting, ...(!seen && { known: latents! }) }),
-    dispose: () => tf.dispose([x, latents, inpainting?.mask, inpainting?.masked].filter((t) => t !== undefined)),
+    ...(inpainting && seen && { seen: inpainting }),
+    ...(kept && { kept }),
+    dispose: () => tf.dispose([x, z, latents, inpainting?.mask, inpainting?.masked].filter((t) => t !== undefined)),
   };
 }
 
-/** The guided estimate of the clean latent image. */
+/** What the solver is given: the guided estimate of the clean latent image. */
 function estimates(
   { unet, sampler }: Pick<LatentParts, 'unet' | 'sampler'>,
-  { guidance, guidanceRescale = 0 }: LatentPlan,
+  { guidance, guidanceRescale = 0, solver }: LatentPlan,
   unwanted: Condition,
-  { inpainting, known }: Begun,
+  { seen, kept }: Begun,
 ): Denoiser<Condition> {
-  const network: Network<Condition> = (x, time, condition) =>
-    unet.forward(inpainting && !known ? tf.concat([x, inpainting.mask, inpainting.masked], 3) : x, time, condition);
-  const plain = denoiser(network, sampler.parameterisation, { clock: sampler.clock });
+  const plain = sampler.denoiser<Condition>((x, time, condition) =>
+    unet.forward(seen ? tf.concat([x, seen.mask, seen.masked], 3) : x, time, condition),
+  );
   const guided = classifierFree(plain, {
     scale: guidance,
     unconditional: unwanted,
     rescale: guidanceRescale,
     ...(guidanceRescale > 0 && { prediction: sampler.parameterisation }),
   });
-  // What is outside the mask is known: its estimate is the picture, and so the noise there stays the start's own.
-  const kept: Denoiser<Condition> = known
-    ? (x, at, condition) => tf.tidy(() => withinMask(guided(x, at, condition), known, inpainting!))
-    : guided;
-  return sampler.clip === null ? kept : clamped(kept, sampler.clip);
+  // Another solver knows nothing of the file's, but the estimates' range is the model's own.
+  const model = solver === undefined ? sampler.refine(guided) : withLimit(guided, sampler.limit);
+  if (!kept) return model;
+  // As diffusers does after each step: outside the mask the network always sees the picture with the start's own noise. What the
+  // solver has there is of no effect, as its steps do not mix pixels.
+  return (x, at, condition) => tf.tidy(() => model(isAt(kept.pure, at) ? x : kept.at(at, x), at, condition));
+}
+
+function isAt(level: NoiseLevel | null, at: NoiseLevel): boolean {
+  return level !== null && level.alpha === at.alpha && level.sigma === at.sigma;
 }
 
 /** Whether the UNet was made for inpainting: it sees the mask and the masked picture. */
@@ -168,32 +195,36 @@ function solverOf({ sampler }: Pick<LatentParts, 'sampler'>, { solver }: PlanOut
   return solver === undefined ? sampler.solver : (solvers[solver].create() as Solver<Kind, 'estimate'>);
 }
 
-/** The rows of the table that this model runs on, in the form that the solver knows. */
-function rowsOf(
-  { sampler }: Pick<LatentParts, 'sampler'>,
-  solver: Solver<Kind, 'estimate'>,
-  { steps, start, leave = 0, from }: PlanOutline,
-): Table {
-  const whole = sampler.table(steps);
-  const last = whole.alpha.length - 1;
-  const first = start ? last - Math.min(Math.floor(last * start.strength), last) : 0;
-  const begin = from ? rowsAbove(sampler, whole, from.share) : first;
-  const end = leave > 0 ? rowsAbove(sampler, whole, leave) : last;
-  if (end <= begin) {
-    throw new InvalidArgumentError(
-      'sampling',
-      `no step is left of ${last}; take more steps, more strength or another hand-over`,
-    );
-  }
-  const rows = tableRows(whole, begin, end);
-  const kind = solver.kinds.find((kind) => kind === rows.kind) ?? solver.kinds[0]!;
-  return kind === rows.kind ? rows : convertTable(rows, kind);
+/** A solver, its table, and the steps of it that a model makes. */
+interface Route {
+  readonly solver: Solver<Kind, 'estimate'>;
+  readonly table: Table;
+  readonly steps: { readonly from: number; readonly to: number };
 }
 
-/** How many rows have at least this share of the chain's times. */
-function rowsAbove({ process }: Pick<LatentParts['sampler'], 'process'>, { time }: Table, share: number): number {
-  const cut = Math.round(process.alpha.length * share);
-  return Array.from(time!.slice(0, -1)).filter((t) => t >= cut).length;
+/** The way that a model goes; the table is in the form that the solver knows. */
+function routeOf(parts: Pick<LatentParts, 'sampler'>, plan: PlanOutline): Route {
+  const { sampler } = parts;
+  const { steps, start, leave = 0, from } = plan;
+  const solver = solverOf(parts, plan);
+  const own = sampler.table(steps);
+  const kind = solver.kinds.find((kind) => kind === own.kind) ?? solver.kinds[0]!;
+  const table = kind === own.kind ? own : convertTable(own, kind);
+  const all = stepsOf(solver, table);
+  // Steps at this share of the chain's times or above it.
+  const above = (share: number) => {
+    const cut = Math.round(sampler.process.alpha.length * share);
+    return Array.from({ length: all }, (_, i) => startLevel(solver, table, i).time!).filter((t) => t >= cut).length;
+  };
+  const left = start ? steps - Math.min(Math.floor(steps * start.strength), steps) : 0;
+  const range = { from: from ? above(from.share) : left, to: leave > 0 ? above(leave) : all };
+  if (range.to <= range.from) {
+    throw new InvalidArgumentError(
+      'sampling',
+      `no step is left of ${all}; take more steps, more strength or another hand-over`,
+    );
+  }
+  return { solver, table, steps: range };
 }
 
 /** The largest picture that is made: 8192 x 8192. */

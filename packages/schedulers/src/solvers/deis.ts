@@ -28,7 +28,7 @@ export function deis({
       const x0 = estimate(x, level);
       const noises = [noiseOf(space, x, x0, level), ...memory];
       const keep = { x0, level, memory: noises.slice(0, order - 1), numbers: [] };
-      const count = orderAt(i, steps, order, lowerOrderFinal ?? steps < 15);
+      const count = orderAt(order, memory.length, steps - i, lowerOrderFinal ?? steps < 15);
       if (to.sigma === 0) {
         const { p, q } = firstOrder(level, to);
         return { ...keep, x: space.combine([p, x], [q, x0]) };

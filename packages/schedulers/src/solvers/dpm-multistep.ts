@@ -12,6 +12,8 @@ export interface DpmOptions {
   readonly type?: SecondOrder;
   /** Let the order fall to 1 over the last steps; by default in runs of fewer than 15 steps, as diffusers does. */
   readonly lowerOrderFinal?: boolean;
+  /** Make the last step of order 1; false. euler_at_final of diffusers. */
+  readonly eulerAtFinal?: boolean;
 }
 
 /** The stochastic forms. */
@@ -20,6 +22,11 @@ export interface DpmSdeOptions extends Omit<DpmOptions, 'type'> {
   readonly type?: 'midpoint' | 'heun';
   /** Share of fresh noise: 0 is the ODE, 1 the reverse SDE. */
   readonly eta?: number;
+  /**
+   * The third-order term of order 3: `exact` integrates it, as k-diffusion does; `diffusers` has its sde-dpmsolver++ of order 3,
+   * where a sign is the other way round, which makes the term one of first order. `exact`.
+   */
+  readonly curvature?: 'exact' | 'diffusers';
 }
 
 /**
@@ -45,12 +52,13 @@ export function dpmpp2m(options: Omit<DpmOptions, 'order'> = {}): Solver<'vp' | 
  * k-diffusion. In order 3 the warm-up's second step is `heun`, as there.
  */
 export function dpmppSde(options: DpmSdeOptions = {}): Solver<'vp' | 've' | 'flow', 'estimate'> {
-  const { order = 2, type = order === 3 ? 'heun' : 'midpoint', eta = 1 } = options;
+  const { order = 2, type = order === 3 ? 'heun' : 'midpoint', eta = 1, curvature = 'exact' } = options;
   return solver({
     name: `dpmpp-${order}m-sde`,
     kinds: ANY,
     stochastic: eta !== 0,
-    step: (i, state, means) => dataStep(i, state, means, options, (to, nodes) => dpmWeights(to, nodes, type, eta)),
+    step: (i, state, means) =>
+      dataStep(i, state, means, options, (to, nodes) => dpmWeights(to, nodes, type, { eta, curvature })),
   });
 }
 
@@ -110,7 +118,7 @@ function multistep<V>(
   i: number,
   { x, memory }: State<V>,
   { space, table, noise }: Means<V>,
-  { order = 2, lowerOrderFinal }: DpmOptions,
+  { order = 2, lowerOrderFinal, eulerAtFinal = false }: DpmOptions,
   weigh: Weigh,
   x0: V,
   prediction: V,
@@ -118,7 +126,8 @@ function multistep<V>(
   const steps = rowSteps(table);
   const level = levelAt(table, i);
   const to = levelAt(table, i + 1);
-  const count = orderAt(i, steps, order, lowerOrderFinal ?? steps < 15);
+  const wanted = eulerAtFinal && i === steps - 1 ? 1 : order;
+  const count = orderAt(wanted, memory.length, steps - i, lowerOrderFinal ?? steps < 15);
   const predictions = [prediction, ...memory];
   const { p, w, noise: fresh } = weigh(to, levelsBack(table, i, count));
   const mean = weighted(space, p, x, w, predictions);

@@ -45,14 +45,16 @@ export function dpmSolverSinglestep(options: DpmOptions = {}): Solver<'vp' | 've
 }
 
 /**
- * The order of each step: blocks 1, 2, .., order, and what is left at the end in lower orders; the last is 1 when it goes
- * to sigma = 0 or the order falls.
+ * The order of each step: blocks 1, 2, .., order, and what is left at the end in lower orders. The last is 1 when it goes to
+ * sigma = 0, and when the order falls and a full block would end there.
  */
-export function singlestepOrders(steps: number, order: 1 | 2 | 3, lowerOrderFinal: boolean): number[] {
+export function singlestepOrders(
+  steps: number,
+  order: 1 | 2 | 3,
+  { lowerOrderFinal, toZero }: { readonly lowerOrderFinal: boolean; readonly toZero: boolean },
+): number[] {
   const orders = Array.from({ length: steps }, (_, i) => (i % order) + 1);
-  if (!lowerOrderFinal) return orders;
-  // A full block at the very end is broken up, so that the last step is of order 1.
-  if (order > 1 && steps % order === 0) orders[steps - 1] = 1;
+  if (toZero || (lowerOrderFinal && steps % order === 0)) orders[steps - 1] = 1;
   return orders;
 }
 
@@ -76,19 +78,19 @@ function singlestep<V>(
   i: number,
   { x, memory }: State<V>,
   { space, table, estimate }: Means<V>,
-  { order = 2, type = 'midpoint', lowerOrderFinal }: DpmOptions,
+  { order = 2, type = 'midpoint', lowerOrderFinal = false }: DpmOptions,
   predictionOf: (x: V, x0: V) => V,
   weigh: (to: NoiseLevel, nodes: readonly NoiseLevel[], type: SecondOrder) => MultistepWeights,
 ): Advance<V> {
   const steps = rowSteps(table);
   const level = levelAt(table, i);
   const to = levelAt(table, i + 1);
-  const atZero = table.sigma[steps] === 0;
-  const orders = singlestepOrders(steps, order, lowerOrderFinal ?? (steps % order !== 0 || atZero));
-  const count = orders[i]!;
+  const toZero = table.sigma[steps] === 0;
+  const orders = singlestepOrders(steps, order, { lowerOrderFinal, toZero });
+  // Memory: the block's start, then its predictions, newest first. A step of order 1 starts a block, as does a run's first.
+  const count = Math.min(orders[i]!, Math.max(memory.length, 1));
   const x0 = estimate(x, level);
   const prediction = predictionOf(x, x0);
-  // Memory: the block's start, then its predictions, newest first. A step of order 1 starts a block.
   const [start, ...before] = count === 1 ? [x] : memory;
   const predictions = [prediction, ...before];
   const { p, w } = weigh(to, levelsBack(table, i, count), type);

@@ -1,7 +1,21 @@
 import type { NoiseLevel } from '@mezzotint/core';
 import { firstOrder, posterior, renoised, type StepWeights } from '../coefficients.js';
-import { type Advance, ANY, DIFFUSION, type Means, rowSteps, type Solver, type State, solver } from '../solver.js';
-import { levelAt } from '../tables/table.js';
+import type { Limit } from '../limit.js';
+import {
+  type Advance,
+  ANY,
+  DIFFUSION,
+  type Means,
+  rowLevel,
+  rowSteps,
+  type Solver,
+  type State,
+  solver,
+} from '../solver.js';
+import type { DiscreteProcess } from '../tables/process.js';
+import { type Kind, levelAt } from '../tables/table.js';
+import { addNoise } from './parts.js';
+import { needsChainTimes, strideOf } from './stride.js';
 
 /**
  * Euler's method of the probability-flow ODE. EDM (Karras et al. 2022), eq. 4; on flow tables the Euler step of
@@ -11,19 +25,41 @@ export function euler(): Solver<'vp' | 've' | 'flow', 'estimate'> {
   return solver({ name: 'euler', kinds: ANY, step: (i, state, means) => oneEstimate(i, state, means, firstOrder) });
 }
 
-/**
- * DDIM. eta = 0 is deterministic; eta = 1 has the variance of DDPM's small. Song et al. 2021, eq. 12 and 16.
- *
- * @param options eta, the share of DDPM's standard deviation
- */
-export function ddim({ eta = 0 }: { readonly eta?: number } = {}): Solver<'vp' | 've' | 'flow', 'estimate'> {
-  const weights = (from: NoiseLevel, to: NoiseLevel) =>
-    renoised(from, to, eta === 0 ? 0 : eta * Math.sqrt(posterior(from, to).small));
-  return solver({
+/** How DDIM is set up. */
+export interface DdimOptions {
+  /** Share of DDPM's standard deviation; 0. */
+  readonly eta?: number;
+  /**
+   * Brings the estimates into a range and keeps the noise that they implied before: what diffusers does with clip_sample and
+   * thresholding. With `clamped` or `thresholded` around the model the noise follows from the limited estimate instead.
+   */
+  readonly limit?: Limit | null;
+  /** Steps by the constant stride of this chain, as diffusers does, instead of to the next row (`Stride`). */
+  readonly process?: DiscreteProcess;
+}
+
+/** DDIM. eta = 0 is deterministic; eta = 1 has the variance of DDPM's small. Song et al. 2021, eq. 12 and 16. */
+export function ddim(options?: Omit<DdimOptions, 'process'>): Solver<'vp' | 've' | 'flow', 'estimate'>;
+export function ddim(options: DdimOptions): Solver<'vp', 'estimate'>;
+export function ddim({ eta = 0, limit = null, process }: DdimOptions = {}): Solver<Kind, 'estimate'> {
+  return solver<Kind>({
     name: 'ddim',
-    kinds: ANY,
+    kinds: process ? ['vp'] : ANY,
     stochastic: eta !== 0,
-    step: (i, state, means) => oneEstimate(i, state, means, weights),
+    problems: (table) => (process ? needsChainTimes(process, table) : []),
+    step(i, { x }, { space, table, estimate, noise }) {
+      const level = levelAt(table, i);
+      const to = process ? strideOf(process, table).below(level.time!) : levelAt(table, i + 1);
+      const { p, q, noise: fresh } = renoised(level, to, eta === 0 ? 0 : eta * Math.sqrt(posterior(level, to).small));
+      const raw = estimate(x, level);
+      const x0 = limit ? space.limit(raw, limit) : raw;
+      // x' = p x + q raw, with alpha' raw in it replaced by alpha' x0.
+      const drift = limit
+        ? space.combine([p, x], [q - to.alpha, raw], [to.alpha, x0])
+        : space.combine([p, x], [q, raw]);
+      const next = addNoise(space, drift, fresh, () => noise(level, to));
+      return { x: next, x0, level, memory: [], numbers: [] };
+    },
   });
 }
 
@@ -32,9 +68,19 @@ export function ddpm(): Solver<'vp' | 've', 'estimate'> {
   return ancestral('ddpm', (from, to) => posterior(from, to).small);
 }
 
-/** DDPM's ancestral sampling with the larger fixed variance, beta. Ho et al. 2020, section 3.2. */
-export function ddpmLarge(): Solver<'vp' | 've', 'estimate'> {
-  return ancestral('ddpm-large', (from, to) => posterior(from, to).large);
+/**
+ * DDPM's ancestral sampling with the larger fixed variance, beta. Ho et al. 2020, section 3.2.
+ *
+ * @param options noiseAtEnd, whether the step to sigma = 0 adds noise too; diffusers does so unless it comes from t = 0
+ */
+export function ddpmLarge({
+  noiseAtEnd = false,
+}: {
+  readonly noiseAtEnd?: boolean;
+} = {}): Solver<'vp' | 've', 'estimate'> {
+  return ancestral('ddpm-large', (from, to) =>
+    to.sigma > 0 || (noiseAtEnd && from.time !== 0) ? posterior(from, to).large : 0,
+  );
 }
 
 /**
@@ -48,6 +94,7 @@ export function ddpmLearned(): Solver<'vp' | 've', 'variance'> {
     needs: 'variance',
     stochastic: true,
     steps: rowSteps,
+    level: rowLevel,
     problems: () => [],
     step<V>(i: number, { x }: State<V>, means: Means<V>): Advance<V> {
       const { space, table } = means;
@@ -73,7 +120,7 @@ function ancestral(
 ): Solver<'vp' | 've', 'estimate'> {
   const weights = (from: NoiseLevel, to: NoiseLevel) => {
     const { p, q } = posterior(from, to);
-    return { p, q, noise: to.sigma === 0 ? 0 : Math.sqrt(variance(from, to)) };
+    return { p, q, noise: Math.sqrt(variance(from, to)) };
   };
   return solver({
     name,

@@ -1,7 +1,7 @@
 import { productOfRoots } from '../polynomial.js';
 import { DIFFUSION, type Solver, solver } from '../solver.js';
 import { levelAt, noiseRatio } from '../tables/table.js';
-import { needsSignal, noiseOf, orderAt, weighted } from './parts.js';
+import { needsSignal, noiseOf, weighted } from './parts.js';
 
 /**
  * Weights of the slopes in y' = y + sum w_k eps_k: the integral from r to r' of the Lagrange polynomials through the nodes.
@@ -19,13 +19,22 @@ export function adamsWeights(nodes: readonly number[], from: number, to: number)
   });
 }
 
+/** How the linear multistep method is set up. */
+export interface LmsOptions {
+  /** 1 to 4 slopes in a step; 4. */
+  readonly order?: 1 | 2 | 3 | 4;
+  /**
+   * Weighs the slopes of a run that starts in the middle as if there had been steps before it, whose slopes are then left out:
+   * what diffusers does in image to image, where the first steps come out too long. false.
+   */
+  readonly assumePast?: boolean;
+}
+
 /**
  * Linear multistep (Adams-Bashforth with variable steps) of dy/dr = eps for y = x / alpha, r = sigma / alpha; one
  * evaluation a step. k-diffusion, sample_lms.
- *
- * @param options order 1 to 4; 4
  */
-export function lms({ order = 4 }: { readonly order?: 1 | 2 | 3 | 4 } = {}): Solver<'vp' | 've', 'estimate'> {
+export function lms({ order = 4, assumePast = false }: LmsOptions = {}): Solver<'vp' | 've', 'estimate'> {
   return solver({
     name: 'lms',
     kinds: DIFFUSION,
@@ -35,10 +44,10 @@ export function lms({ order = 4 }: { readonly order?: 1 | 2 | 3 | 4 } = {}): Sol
       const to = levelAt(table, i + 1);
       const x0 = estimate(x, level);
       const slopes = [noiseOf(space, x, x0, level), ...memory];
-      const count = orderAt(i, 0, order, false);
+      const count = Math.min(order, assumePast ? i + 1 : slopes.length);
       const nodes = Array.from({ length: count }, (_, k) => noiseRatio(levelAt(table, i - k)));
       const w = adamsWeights(nodes, nodes[0]!, noiseRatio(to)).map((weight) => weight * to.alpha);
-      const next = weighted(space, to.alpha / level.alpha, x, w, slopes);
+      const next = weighted(space, to.alpha / level.alpha, x, w.slice(0, slopes.length), slopes);
       return { x: next, x0, level, memory: slopes.slice(0, order - 1), numbers: [] };
     },
   });

@@ -22,9 +22,15 @@ export function levelsBack(table: NoiseTable, i: number, count: number): NoiseLe
   return Array.from({ length: count }, (_, k) => levelAt(table, i - k));
 }
 
-/** The order that a multistep method can have at step i: one more each step, and one less towards the end if wanted. */
-export function orderAt(i: number, steps: number, order: number, lowerAtEnd: boolean): number {
-  return Math.min(order, i + 1, lowerAtEnd ? steps - i : order);
+/**
+ * The order that a multistep method can have: one more than the predictions of earlier steps, and one less towards the end
+ * if wanted.
+ *
+ * @param left steps of the table that are left, this one included
+ * @param past number of predictions that earlier steps of this run made
+ */
+export function orderAt(order: number, past: number, left: number, lowerAtEnd: boolean): number {
+  return Math.min(order, past + 1, lowerAtEnd ? left : order);
 }
 
 /** Complaints about rows without signal, for solvers that work on eps or on x / alpha. */

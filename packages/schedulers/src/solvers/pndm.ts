@@ -1,11 +1,12 @@
 import { InvalidArgumentError, type NoiseLevel } from '@mezzotint/core';
 import { firstOrder } from '../coefficients.js';
 import { exchanged } from '../exponential.js';
-import { type Advance, DIFFUSION, type Means, type Solver, type State, solver } from '../solver.js';
+import { type Advance, DIFFUSION, type Means, rowSteps, type Solver, type State, solver } from '../solver.js';
 import type { Space } from '../spaces/space.js';
 import type { DiscreteProcess } from '../tables/process.js';
 import { levelAt, timestepTable } from '../tables/table.js';
 import { needsSignal, noiseOf } from './parts.js';
+import { needsChainTimes, strideOf } from './stride.js';
 
 /** Adams-Bashforth weights for evenly spaced steps, newest first, by order. */
 const ADAMS_BASHFORTH: readonly (readonly number[])[] = [
@@ -36,11 +37,11 @@ export function plms({ average = 'noise' }: PlmsOptions = {}): Solver<'vp' | 've
     kinds: DIFFUSION,
     problems: needsSignal,
     step(i, state, means) {
-      if (i > 0) return adamsStep(i, state, means, quantity);
+      if (state.memory.length > 0) return adamsStep(i, state, means, quantity);
       const { x } = state;
       const { space, table, estimate } = means;
-      const level = levelAt(table, 0);
-      const to = levelAt(table, 1);
+      const level = levelAt(table, i);
+      const to = levelAt(table, i + 1);
       const x0 = estimate(x, level);
       const first = quantity.of(space, x, x0, level);
       const ahead = transfer(space, x, noiseOf(space, x, x0, level), level, to);
@@ -48,6 +49,58 @@ export function plms({ average = 'noise' }: PlmsOptions = {}): Solver<'vp' | 've
       const second = quantity.of(space, ahead, estimate(ahead, to), to);
       const noise = quantity.noise(space, x, space.combine([0.5, first], [0.5, second]), level);
       return { x: transfer(space, x, noise, level, to), x0, level, memory: [first], numbers: [] };
+    },
+  });
+}
+
+/**
+ * PLMS as PNDM of diffusers runs it (skip_prk_steps): one evaluation a step, of which a table of n rows has n + 1, because its
+ * second row is evaluated twice. A step goes back one stride of the chain (`Stride`), and the first two together from one
+ * stride above the second row to it. A run that starts in the middle does not evaluate its own second row twice, so that from
+ * then on the network is told the time of the row after: what diffusers does in image to image.
+ *
+ * @param options process, the chain; average as in `plms`
+ */
+export function plmsOfChain({
+  process,
+  average = 'noise',
+}: PlmsOptions & { readonly process: DiscreteProcess }): Solver<'vp', 'estimate'> {
+  const quantity = average === 'noise' ? noiseAverage : velocityAverage;
+  const rowOf = (i: number) => (i < 2 ? i : i - 1);
+  return solver({
+    name: 'plms-of-chain',
+    kinds: ['vp'],
+    problems: (table) => [...needsSignal(table), ...needsChainTimes(process, table)],
+    steps: (table) => rowSteps(table) + Number(rowSteps(table) > 1),
+    level: (i, table) => levelAt(table, rowOf(i)),
+    // Memory: the quantities, newest first; between the first two evaluations also the x of the first. Numbers: steps made.
+    step(i, { x, memory, numbers }, { space, table, estimate }) {
+      const level = levelAt(table, rowOf(i));
+      const stride = strideOf(process, table);
+      const x0 = estimate(x, level);
+      const now = quantity.of(space, x, x0, level);
+      const [made = 0] = numbers;
+      const end = (
+        from: NoiseLevel,
+        to: NoiseLevel,
+        start: typeof x,
+        average: typeof x,
+        kept: readonly (typeof x)[],
+      ) => ({
+        x: transfer(space, start, quantity.noise(space, start, average, from), from, to),
+        x0,
+        level,
+        memory: kept,
+        numbers: [made + 1],
+      });
+      if (made === 0) return end(level, stride.below(level.time!), x, now, [now, x]);
+      if (made === 1) {
+        const [first, start] = memory as [typeof x, typeof x];
+        const average = space.combine([0.5, now], [0.5, first]);
+        return end(stride.below(level.time!, -1), level, start, average, [first]);
+      }
+      const past = [now, ...memory].slice(0, 4);
+      return end(level, stride.below(level.time!), x, adamsBashforth(space, past), past.slice(0, 3));
     },
   });
 }
@@ -101,7 +154,7 @@ export function pndm({ process }: { readonly process: DiscreteProcess }): Solver
     step<V>(i: number, state: State<V>, means: Means<V>): Advance<V> {
       const { space, table, estimate } = means;
       const to = levelAt(table, i + 1);
-      if (i > 2 || to.sigma === 0) return adamsStep(i, state, means, noiseAverage);
+      if (state.memory.length > 2 || to.sigma === 0) return adamsStep(i, state, means, noiseAverage);
       const { x } = state;
       const level = levelAt(table, i);
       const middle = halfway(process, level, to);
@@ -143,10 +196,15 @@ function adamsStep<V>(
   const level = levelAt(table, i);
   const x0 = estimate(x, level);
   const past = [quantity.of(space, x, x0, level), ...memory].slice(0, 4);
-  const average = space.combine(...ADAMS_BASHFORTH[past.length - 1]!.map((w, k) => [w, past[k]!] as const));
+  const average = adamsBashforth(space, past);
   const noise = quantity.noise(space, x, average, level);
   const next = transfer(space, x, noise, level, levelAt(table, i + 1));
   return { x: next, x0, level, memory: past.slice(0, 3), numbers: [] };
+}
+
+/** The average of one to four quantities, newest first. */
+function adamsBashforth<V>(space: Space<V>, past: readonly V[]): V {
+  return space.combine(...ADAMS_BASHFORTH[past.length - 1]!.map((w, k) => [w, past[k]!] as const));
 }
 
 /** DDIM's step with a given noise: x' = (alpha'/alpha) x + (sigma' - sigma alpha'/alpha) eps. PNDM, eq. 9. */

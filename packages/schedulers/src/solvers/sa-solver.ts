@@ -2,7 +2,7 @@ import type { NoiseLevel } from '@mezzotint/core';
 import { lagrangeWeights, type MultistepWeights } from '../exponential.js';
 import { ANY, rowSteps, type Solver, solver } from '../solver.js';
 import { halfLogSnr, levelAt } from '../tables/table.js';
-import { addNoise, levelsBack, weighted } from './parts.js';
+import { addNoise, levelsBack, orderAt, weighted } from './parts.js';
 
 /** How SA-Solver is set up. */
 export interface SaOptions {
@@ -46,14 +46,14 @@ export function saSolver({
       let corrected = x;
       if (correctorOrder > 0 && start && lastNoise) {
         const from = levelAt(table, i - 1);
-        const count = Math.min(correctorOrder, i + 1, lowerOrderFinal ? steps - i + 2 : correctorOrder);
+        const count = Math.min(correctorOrder, before.length + 1, lowerOrderFinal ? steps - i + 2 : correctorOrder);
         const nodes = levelsBack(table, i, count);
         const c = stochasticAdams(from, level, nodes, tau(from), weights === 'few-steps' ? moultonExtra : none);
         corrected = addNoise(space, weighted(space, c.p, start, c.w, [x0, ...before]), c.noise, () => lastNoise);
       }
       const estimates = [x0, ...before];
       const fresh = noise(level, to);
-      const count = Math.min(predictorOrder, i + 1, lowerOrderFinal ? steps - i : predictorOrder);
+      const count = orderAt(predictorOrder, before.length, steps - i, lowerOrderFinal);
       const nodes = levelsBack(table, i, count);
       const c = stochasticAdams(level, to, nodes, tau(level), weights === 'few-steps' ? bashforthExtra : none);
       const next = addNoise(space, weighted(space, c.p, corrected, c.w, estimates), c.noise, () => fresh);

@@ -1,9 +1,9 @@
 import type { NoiseLevel } from '@mezzotint/core';
 import { firstOrder } from '../coefficients.js';
-import { lagrangeWeights } from '../exponential.js';
-import { ANY, rowSteps, type Solver, solver } from '../solver.js';
-import { halfLogSnr, levelAt } from '../tables/table.js';
-import { levelsBack, orderAt, weighted } from './parts.js';
+import { exchanged, lagrangeWeights } from '../exponential.js';
+import { ANY, DIFFUSION, rowSteps, type Solver, solver } from '../solver.js';
+import { halfLogSnr, type Kind, levelAt } from '../tables/table.js';
+import { levelsBack, needsSignal, noiseOf, orderAt, weighted } from './parts.js';
 
 /** How UniPC is set up. */
 export interface UniPcOptions {
@@ -14,43 +14,54 @@ export interface UniPcOptions {
    * the predictor of order 2 and the corrector of order 1.
    */
   readonly type?: 'bh1' | 'bh2';
-  /** Correct each step with the next evaluation, at no cost; true. */
-  readonly corrector?: boolean;
+  /** Correct each step with the next evaluation, at no cost; true. A list names steps (0 is the first) that are not. */
+  readonly corrector?: boolean | { readonly except: readonly number[] };
+  /** Predictions that the polynomials go through: estimates of x0, or the noise (predict_x0 of diffusers); `x0`. */
+  readonly predicts?: 'x0' | 'noise';
   /** Let the order fall over the last steps; true, as in the reference. */
   readonly lowerOrderFinal?: boolean;
 }
 
 /**
- * UniPC: a predictor and, with the evaluation that the next step needs anyway, a corrector; on the estimates of x0. Zhao
- * et al. 2023 (arXiv 2302.04867), algorithms 1 and 2.
+ * UniPC: a predictor and, with the evaluation that the next step needs anyway, a corrector. Zhao et al. 2023 (arXiv
+ * 2302.04867), algorithms 1 and 2.
  */
+export function unipc(options?: UniPcOptions & { readonly predicts?: 'x0' }): Solver<'vp' | 've' | 'flow', 'estimate'>;
+export function unipc(options: UniPcOptions): Solver<'vp' | 've', 'estimate'>;
 export function unipc({
   order = 2,
   type = 'bh2',
   corrector = true,
+  predicts = 'x0',
   lowerOrderFinal = true,
-}: UniPcOptions = {}): Solver<'vp' | 've' | 'flow', 'estimate'> {
-  return solver({
-    name: `unipc-${order}`,
-    kinds: ANY,
-    // Memory: x before the last step, then the estimates newest first.
+}: UniPcOptions = {}): Solver<Kind, 'estimate'> {
+  const skipped = typeof corrector === 'object' ? corrector.except : [];
+  const noisy = predicts === 'noise';
+  // The noise form is the data form with alpha and sigma exchanged.
+  const seen = (level: NoiseLevel) => (noisy ? exchanged(level) : level);
+  return solver<Kind>({
+    name: noisy ? `unipc-${order}-noise` : `unipc-${order}`,
+    kinds: noisy ? DIFFUSION : ANY,
+    problems: (table) => (noisy ? needsSignal(table) : []),
+    // Memory: x before the last step, then the predictions newest first.
     step(i, { x, memory }, { space, table, estimate }) {
       const steps = rowSteps(table);
       const level = levelAt(table, i);
       const to = levelAt(table, i + 1);
       const x0 = estimate(x, level);
+      const prediction = noisy ? noiseOf(space, x, x0, level) : x0;
       const [start, ...before] = memory;
       let corrected = x;
-      if (corrector && start) {
-        const count = orderAt(i - 1, steps, order, lowerOrderFinal);
-        const { p, w } = correctorWeights(level, levelsBack(table, i - 1, count), type);
-        corrected = weighted(space, p, start, w, [x0, ...before]);
+      if (corrector && start && !skipped.includes(i - 1)) {
+        const count = orderAt(order, before.length - 1, steps - i + 1, lowerOrderFinal);
+        const { p, w } = correctorWeights(seen(level), levelsBack(table, i - 1, count).map(seen), type);
+        corrected = weighted(space, p, start, w, [prediction, ...before]);
       }
-      const estimates = [x0, ...before];
-      const count = orderAt(i, steps, order, lowerOrderFinal);
-      const { p, w } = predictorWeights(to, levelsBack(table, i, count), type);
-      const next = weighted(space, p, corrected, w, estimates);
-      return { x: next, x0, level, memory: [corrected, ...estimates.slice(0, order)], numbers: [] };
+      const predictions = [prediction, ...before];
+      const count = orderAt(order, before.length, steps - i, lowerOrderFinal);
+      const { p, w } = predictorWeights(seen(to), levelsBack(table, i, count).map(seen), type);
+      const next = weighted(space, p, corrected, w, predictions);
+      return { x: next, x0, level, memory: [corrected, ...predictions.slice(0, order)], numbers: [] };
     },
   });
 }

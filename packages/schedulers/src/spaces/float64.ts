@@ -1,3 +1,4 @@
+import { clampTo, limitsOf } from '../limit.js';
 import type { Space } from './space.js';
 
 /** Plain float64 arrays; one picture each. For proofs, toy data and coefficients without TensorFlow.js. */
@@ -11,6 +12,10 @@ export const float64Space: Space<Float64Array> = {
   multiply: (a, b) => a.map((x, i) => x * b[i]!),
   exp: (v) => v.map(Math.exp),
   fromHost: (values) => Float64Array.from(values),
+  limit(v, limit) {
+    const { bound, scale } = limitsOf(v, limit);
+    return v.map((x) => clampTo(x, bound) / scale);
+  },
   meanNorm: (v) => Math.sqrt(v.reduce((sum, x) => sum + x * x, 0)),
   scaledError(v, a, b, absolute, relative) {
     const square = v.reduce((sum, x, i) => {

@@ -1,3 +1,5 @@
+import type { Limit } from '../limit.js';
+
 /** One term c v of a sum. */
 export type Term<V> = readonly [coefficient: number, vector: V];
 
@@ -14,6 +16,8 @@ export interface Space<V> {
   exp(v: V): V;
   /** A vector from numbers in row-major order. */
   fromHost(values: Float32Array | Float64Array): V;
+  /** The estimates brought into the range of a limit. */
+  limit(v: V, limit: Limit): V;
   /** Mean over the batch of each picture's L2 norm. */
   meanNorm(v: V): number;
   /** Root mean square of v / max(absolute, relative max(|a|, |b|)): the error norm of adaptive step sizes. */

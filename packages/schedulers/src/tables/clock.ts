@@ -8,14 +8,20 @@ export type Clock = (at: NoiseLevel) => number;
 export interface DiscreteClockOptions {
   /** Round to a whole index; needed by networks that look their time up in a table. */
   readonly whole?: boolean;
+  /** `float32` rounds the logarithms of the chain, as diffusers does: it decides where times are cut off. `float64`. */
+  readonly precision?: 'float64' | 'float32';
 }
 
 /**
  * The clock of a network trained on a discrete chain: the index t, linear in log(sigma / alpha) between whole ones and
  * held at the ends. k-diffusion and diffusers call it sigma_to_t.
  */
-export function discreteClock({ alpha, sigma }: DiscreteProcess, { whole = false }: DiscreteClockOptions = {}): Clock {
-  const logRatio = alpha.map((a, t) => Math.log(sigma[t]! / a));
+export function discreteClock(
+  { alpha, sigma }: DiscreteProcess,
+  { whole = false, precision = 'float64' }: DiscreteClockOptions = {},
+): Clock {
+  const round = precision === 'float32' ? Math.fround : (x: number) => x;
+  const logRatio = alpha.map((a, t) => round(Math.log(round(sigma[t]! / a))));
   const last = logRatio.length - 1;
   return (at) => {
     const wanted = Math.log(at.sigma / at.alpha);

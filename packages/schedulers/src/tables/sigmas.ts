@@ -12,7 +12,7 @@ export interface SigmaRange {
 /**
  * sigma_i = (max^(1/rho) + i/(n-1) (min^(1/rho) - max^(1/rho)))^rho, then 0. Karras et al. 2022, eq. 5.
  *
- * @throws InvalidArgumentError when not 0 < min < max
+ * @throws InvalidArgumentError when not 0 < min < max (with one step they may be equal)
  */
 export function karrasSigmas({ rho = 7, ...range }: SigmaRange & { readonly rho?: number }): Float64Array {
   const { min, max } = range;
@@ -87,7 +87,7 @@ function sigmas(who: string, range: SigmaRange, curve: (u: number) => number): F
 function checkRange(who: string, { steps, min, max }: SigmaRange): void {
   const problems: string[] = [];
   if (!Number.isInteger(steps) || steps < 1) problems.push(`steps must be an integer of at least 1, got ${steps}`);
-  if (!(0 < min && min < max && Number.isFinite(max)))
+  if (!(0 < min && (min < max || (steps === 1 && min === max)) && Number.isFinite(max)))
     problems.push(`expected 0 < min < max, got min ${min}, max ${max}`);
   if (problems.length > 0) throw new InvalidArgumentError(who, problems);
 }

@@ -41,7 +41,8 @@ export function linspaceTimesteps(
   checkSteps('linspaceTimesteps', total, steps);
   const intervals = dropLast ? steps : steps - 1;
   return Float64Array.from({ length: steps }, (_, i) => {
-    const time = intervals === 0 ? total - 1 : (total - 1) * ((intervals - i) / intervals);
+    // As NumPy multiplies, or times halfway between two whole ones would fall to the other side.
+    const time = i === 0 ? total - 1 : (intervals - i) * ((total - 1) / intervals);
     return whole ? roundHalfEven(time) : time;
   });
 }
@@ -49,7 +50,9 @@ export function linspaceTimesteps(
 /** `trailing`: T, T - T/n, ... rounded, less one; always holds the noisiest time. Lin et al. 2023, table 2. */
 export function trailingTimesteps(total: number, steps: number): Float64Array {
   checkSteps('trailingTimesteps', total, steps);
-  return Float64Array.from({ length: steps }, (_, i) => roundHalfEven(total - (i * total) / steps) - 1);
+  // NumPy's arange goes on by the difference of its first two numbers.
+  const stride = total - (total - total / steps);
+  return Float64Array.from({ length: steps }, (_, i) => roundHalfEven(total - i * stride) - 1);
 }
 
 /**

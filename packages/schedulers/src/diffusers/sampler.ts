@@ -1,0 +1,112 @@
+import { type Denoiser, InvalidArgumentError } from '@mezzotint/core';
+import { type Limit, withLimit } from '../limit.js';
+import { epsilon, type Parameterisation, velocity, x0 } from '../parameterisation.js';
+import { denoiser, type Network } from '../precondition.js';
+import type { Solver } from '../solver.js';
+import { type Clock, discreteClock } from '../tables/clock.js';
+import type { DiscreteProcess } from '../tables/process.js';
+import type { Kind, Table } from '../tables/table.js';
+import { chainOf } from './chain.js';
+import { families } from './families.js';
+import { Settings } from './settings.js';
+
+/** How a checkpoint of diffusers wants to be sampled: its scheduler_config.json in our terms. */
+export interface DiffusersSampler {
+  /** The chain that the network was trained on. */
+  readonly process: DiscreteProcess;
+  /** What the network predicts. */
+  readonly parameterisation: Parameterisation;
+  /** The chain's clock, for solvers that look between the rows of the table. */
+  readonly clock: Clock;
+  readonly solver: Solver<Kind, 'estimate'>;
+  /** The range that estimates are brought into (clip_sample, thresholding); null where they are not, as in most latent models. */
+  readonly limit: Limit | null;
+  /** What `initialNoise` multiplies noise by (its option `scale`). */
+  readonly start: 'sigma' | 'total';
+  /** The network's estimates, by `parameterisation` and `clock`. */
+  denoiser<C = void>(network: Network<C>): Denoiser<C>;
+  /**
+   * What `solver` takes, from the guided estimates: limits them (unless the solver does it, as DDIM), and makes the step of
+   * LCM's boundary condition.
+   */
+  refine<C>(model: Denoiser<C>): Denoiser<C>;
+  /** The noise levels of a run with so many steps. Throws an InvalidArgumentError for numbers of steps that cannot be. */
+  table(steps: number): Table;
+}
+
+/** What a file does not say. */
+export interface DiffusersSamplerOptions {
+  /** The argument `eta` of diffusers' pipelines, for DDIM and TCD (its gamma); 0, as there. */
+  readonly eta?: number;
+}
+
+const predictions: Readonly<Record<string, Parameterisation>> = { epsilon, v_prediction: velocity, sample: x0 };
+
+/**
+ * Solver, noise levels and prediction from the scheduler_config.json of a checkpoint of diffusers: DDIM, DDPM, PNDM, Euler,
+ * Euler ancestral, Heun, LMS, DPM-Solver multistep and singlestep, DEIS, UniPC, LCM and TCD. Settings of other classes in the
+ * file are left out, as diffusers does; absent ones take the class's defaults. The numbers are those of float32 chains, as there.
+ *
+ * @param json the file, parsed
+ * @throws InvalidArgumentError naming the class, or every setting, that we do not build
+ */
+export function samplerFromDiffusers(json: unknown, { eta = 0 }: DiffusersSamplerOptions = {}): DiffusersSampler {
+  const who = 'samplerFromDiffusers';
+  if (typeof json !== 'object' || json === null || Array.isArray(json)) {
+    throw new InvalidArgumentError(who, `expected a configuration as a JSON object, got ${JSON.stringify(json)}`);
+  }
+  const given = json as Readonly<Record<string, unknown>>;
+  const name = given._class_name;
+  const family = typeof name === 'string' && Object.hasOwn(families, name) ? families[name] : undefined;
+  if (family === undefined) {
+    const known = Object.keys(families).join(', ');
+    throw new InvalidArgumentError(who, `_class_name: expected one of ${known}, got ${JSON.stringify(name)}`);
+  }
+  const settings = new Settings(given, family.defaults);
+  if (!(eta >= 0 && eta <= 1)) settings.problems.push(`eta: expected a number in [0, 1], got ${eta}`);
+  const prediction = settings.read('prediction_type', 'epsilon', family.predictions ?? Object.keys(predictions));
+  const limit = limitOf(settings);
+  const process = chainOf(settings, family.curves);
+  // Where the chain is wrong, the rest is read all the same, so that everything that is wrong is said.
+  const { solver, start, table, refine } = family.make({ settings, process: process ?? ANY_CHAIN, limit, eta });
+  settings.check(who);
+  const clock = discreteClock(process!);
+  const parameterisation = predictions[prediction]!;
+  const limited = family.limits ? null : limit;
+  return {
+    process: process!,
+    parameterisation,
+    clock,
+    solver,
+    limit,
+    start,
+    table,
+    denoiser: (network) => denoiser(network, parameterisation, { clock }),
+    refine: (model) => {
+      const inRange = withLimit(model, limited);
+      return refine ? refine(inRange) : inRange;
+    },
+  };
+}
+
+const ANY_CHAIN: DiscreteProcess = { alpha: Float64Array.of(0.8, 0.6), sigma: Float64Array.of(0.6, 0.8) };
+
+/** Thresholding comes before clipping, as there. */
+function limitOf(settings: Settings): Limit | null {
+  const threshold = {
+    kind: 'threshold',
+    quantile: settings.read('dynamic_thresholding_ratio', 0.995),
+    max: settings.read('sample_max_value', 1),
+  } as const;
+  const clip = { kind: 'clip', range: settings.read('clip_sample_range', 1) } as const;
+  if (!(threshold.quantile >= 0 && threshold.quantile <= 1))
+    settings.problems.push(`dynamic_thresholding_ratio: expected a number in [0, 1], got ${threshold.quantile}`);
+  for (const [key, value] of [
+    ['sample_max_value', threshold.max],
+    ['clip_sample_range', clip.range],
+  ] as const) {
+    if (!(value > 0)) settings.problems.push(`${key}: expected a positive number, got ${value}`);
+  }
+  if (settings.read('thresholding', false)) return threshold;
+  return settings.read('clip_sample', false) ? clip : null;
+}
