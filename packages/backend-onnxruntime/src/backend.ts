@@ -16,9 +16,17 @@ type Values = backend_util.BackendValues;
 
 /** What a data id stands for: a lazy value, the strings themselves, or the two parts of complex numbers. */
 type Entry =
-  | { kind: 'value'; refCount: number; value: Value }
+  | ValueEntry
   | { kind: 'strings'; refCount: number; strings: Uint8Array[] }
   | { kind: 'complex'; refCount: number; real: TensorInfo; imag: TensorInfo };
+
+interface ValueEntry {
+  readonly kind: 'value';
+  refCount: number;
+  readonly value: Value;
+  /** How many data ids stand for the same data (reshapes of each other), where there are several. */
+  sharers?: { count: number };
+}
 
 export interface BackendOptions extends Partial<EngineOptions> {
   /** Pending nodes at which a graph that nobody reads is cut and run; 20,000 when absent. */
@@ -118,12 +126,52 @@ export class OnnxRuntimeBackend extends tf.KernelBackend {
     return narrow;
   }
 
+  /** Keeps a tensor's elements in float32 again; gives what they were kept in, or undefined where they were float32. */
+  widen(info: TensorInfo): Narrow | undefined {
+    const value = this.stored(info);
+    const buffer = value.buffer!;
+    const narrow = buffer.narrowed;
+    if (narrow === undefined) return undefined;
+    value.buffer = HostBuffer.of(buffer.data, buffer.layout, this.#pool);
+    buffer.drop();
+    return narrow;
+  }
+
+  /** The largest magnitude of a float32 tensor; NaN where an element is. Elements that are kept in fewer bits are not looked at: 0. */
+  largest(info: TensorInfo): number {
+    const { buffer } = this.stored(info);
+    if (buffer!.narrowed !== undefined) return 0;
+    const { data } = buffer!;
+    let most = 0;
+    for (let i = 0; i < data.length; i++) {
+      const size = Math.abs(data[i]!);
+      if (size <= most) continue;
+      if (Number.isNaN(size)) return size;
+      most = size;
+    }
+    return most;
+  }
+
   /** A new tensor that holds a value. */
   tensorOf(value: Value): TensorInfo {
     const dataId = {};
     this.graph.hold(value);
     this.#data.set(dataId, { kind: 'value', refCount: 1, value });
     return { dataId, shape: [...value.shape], dtype: value.type };
+  }
+
+  /**
+   * A new tensor of the data of `source` under another shape. On other engines the two have one data id, so TensorFlow.js is
+   * to count their memory as one buffer here too, as long as either lives.
+   */
+  viewOf(value: Value, source: TensorInfo): TensorInfo {
+    const made = this.tensorOf(value);
+    const own = this.#data.get(source.dataId) as ValueEntry;
+    own.sharers ??= { count: 1 };
+    own.sharers.count++;
+    (this.#data.get(made.dataId) as ValueEntry).sharers = own.sharers;
+    tf.engine().state.numDataBuffers--; // It is about to count the new data id.
+    return made;
   }
 
   /** A tensor whose elements are all `fill`; memory holds one. */
@@ -234,7 +282,11 @@ export class OnnxRuntimeBackend extends tf.KernelBackend {
     entry.refCount--;
     if (!force && entry.refCount > 0) return false;
     this.#data.delete(dataId);
-    if (entry.kind === 'value') this.graph.letGo(entry.value);
+    if (entry.kind === 'value') {
+      this.graph.letGo(entry.value);
+      // TensorFlow.js takes the buffer off its count now, but others still look at the data.
+      if (entry.sharers !== undefined && --entry.sharers.count > 0) tf.engine().state.numDataBuffers++;
+    }
     if (entry.kind === 'complex') {
       this.disposeData(entry.real.dataId, true);
       this.disposeData(entry.imag.dataId, true);

@@ -1,7 +1,15 @@
-import { InvalidArgumentError, type LoadOptions, type StateDict, type WeightSource } from '@mezzotint/core';
+import {
+  asWeightSource,
+  InvalidArgumentError,
+  type LoadOptions,
+  type StateDict,
+  type WeightSource,
+} from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { OnnxRuntimeBackend } from './backend.js';
 import { narrowBytes } from './memory/narrow.js';
+
+const FORMATS = ['float16', 'bfloat16', 'int8', 'int4'] as const;
 
 /**
  * How weights are kept.
@@ -9,7 +17,7 @@ import { narrowBytes } from './memory/narrow.js';
  * `int8`, `int4`: linear weights `[out, in]` in blocks along `in` with one float32 scale each, multiplied by ONNX
  * Runtime's kernel for such weights; all others in float32.
  */
-export type WeightFormat = 'float16' | 'bfloat16' | 'int8' | 'int4';
+export type WeightFormat = (typeof FORMATS)[number];
 
 export interface FreezeOptions {
   readonly weights: WeightFormat;
@@ -26,8 +34,9 @@ export interface Freezable {
   params(): ReadonlyMap<string, { readonly shape: readonly number[]; readonly variable: tf.Variable }>;
 }
 
-/** What freezing did. */
+/** What freezing or thawing did. */
 export interface FreezeReport {
+  /** State-dict keys of the parameters that are kept in another format now. */
   readonly frozen: readonly string[];
   readonly bytesBefore: number;
   readonly bytesAfter: number;
@@ -35,14 +44,39 @@ export interface FreezeReport {
 
 /**
  * Keeps a model's weights in fewer bits from now on, for inference on the engine `onnxruntime`. The float32 numbers are
- * given up: reading a frozen weight gives the rounded ones, and loading or training the model widens it again.
+ * given up: reading a frozen weight gives the rounded ones. `thaw`, training and loading make float32 of it again.
  *
- * @throws InvalidArgumentError when another engine is active, or the block is not a power of two of at least 16
+ * @throws InvalidArgumentError when another engine is active, the format is none of `WeightFormat`, the block is not a
+ *   power of two of at least 16, or weights are too large for float16 or not finite (all of them by name); nothing is
+ *   frozen then
  */
 export function freeze(model: Freezable, options: FreezeOptions): FreezeReport {
   const freezer = new Freezer('freeze', options);
-  for (const [path, { shape, variable }] of model.params()) freezer.take(path, shape, variable);
+  const params = [...model.params()];
+  for (const [path, { shape, variable }] of params) freezer.check(path, shape, variable);
+  freezer.throwProblems();
+  for (const [path, { shape, variable }] of params) freezer.take(path, shape, variable);
   return freezer.report();
+}
+
+/**
+ * Keeps a frozen model's weights in float32 again, for training or other formats: the rounded numbers that it computed
+ * with. (Those from before `freeze` come from `load`.)
+ *
+ * @throws InvalidArgumentError when another engine is active
+ */
+export function thaw(model: Freezable): FreezeReport {
+  const engine = activeEngine('thaw');
+  const thawed: string[] = [];
+  let [before, after] = [0, 0];
+  for (const [path, { variable }] of model.params()) {
+    const bytes = variable.size * 4;
+    const narrow = engine.widen(variable);
+    if (narrow !== undefined) thawed.push(path);
+    before += narrow === undefined ? bytes : narrowBytes(narrow);
+    after += bytes;
+  }
+  return { frozen: thawed, bytesBefore: before, bytesAfter: after };
 }
 
 /** A model that loads weights. */
@@ -54,7 +88,7 @@ export interface Loadable {
  * Loads weights and freezes each as it is read, so that a model never takes more memory than its frozen weights and one
  * of the file's. 16-bit weights of a file that has them so are not even widened.
  *
- * @throws InvalidArgumentError as `freeze` does; what `load` throws
+ * @throws InvalidArgumentError as `freeze` does; what `load` throws. The model is as it was then.
  */
 export async function loadFrozen(
   model: Loadable,
@@ -64,34 +98,54 @@ export async function loadFrozen(
   const freezer = new Freezer('loadFrozen', options);
   const { weights: format, select } = options;
   const isHalf = format === 'float16' || format === 'bfloat16';
+  let left = asWeightSource(weights).tensors.size;
   await model.load(weights, {
     // What is not selected is to be float32, so nothing is taken as it is then.
     keep: isHalf && select === undefined ? [format] : [],
-    onTensor: (path, tensor) => freezer.take(path, tensor.shape, tensor),
+    onTensor: (path, tensor) => {
+      if (freezer.check(path, tensor.shape, tensor)) freezer.take(path, tensor.shape, tensor);
+      // An error from here undoes the load, and comes with the last tensor, when all are known.
+      if (--left === 0) freezer.throwProblems();
+    },
   });
+  freezer.throwProblems();
   return freezer.report();
+}
+
+function activeEngine(who: string): OnnxRuntimeBackend {
+  const problems = engineProblems();
+  if (problems.length > 0) throw new InvalidArgumentError(who, problems);
+  return tf.backend() as OnnxRuntimeBackend;
+}
+
+function engineProblems(): string[] {
+  if (tf.backend() instanceof OnnxRuntimeBackend) return [];
+  return [`expected the engine onnxruntime, got ${tf.getBackend()}; call tf.setBackend('onnxruntime') first`];
 }
 
 /** Freezes tensors one by one, and counts. */
 class Freezer {
   readonly #frozen: string[] = [];
+  readonly #problems: string[] = [];
   readonly #engine: OnnxRuntimeBackend;
   readonly #format: Parameters<OnnxRuntimeBackend['narrow']>[1];
   readonly #select: NonNullable<FreezeOptions['select']>;
   #before = 0;
   #after = 0;
 
-  constructor(who: string, { weights, block = 32, integerProducts = false, select = () => true }: FreezeOptions) {
-    const engine = tf.backend();
-    const problems: string[] = [];
-    if (!(engine instanceof OnnxRuntimeBackend)) {
-      problems.push(`expected the engine onnxruntime, got ${tf.getBackend()}; call tf.setBackend('onnxruntime') first`);
+  constructor(
+    readonly who: string,
+    { weights, block = 32, integerProducts = false, select = () => true }: FreezeOptions,
+  ) {
+    const problems = engineProblems();
+    if (!FORMATS.includes(weights)) {
+      problems.push(`weights: expected one of ${FORMATS.join(', ')}, got ${JSON.stringify(weights)}`);
     }
     if (!(Number.isInteger(Math.log2(block)) && block >= 16)) {
       problems.push(`block: expected a power of two of at least 16, got ${block}`);
     }
     if (problems.length > 0) throw new InvalidArgumentError(who, problems);
-    this.#engine = engine as OnnxRuntimeBackend;
+    this.#engine = tf.backend() as OnnxRuntimeBackend;
     this.#format =
       weights === 'int8' || weights === 'int4'
         ? { bits: weights === 'int8' ? 8 : 4, block, integer: integerProducts }
@@ -99,20 +153,46 @@ class Freezer {
     this.#select = select;
   }
 
+  /** Notes what the format cannot hold of a tensor; true when it can hold all. */
+  check(path: string, shape: readonly number[], tensor: tf.Tensor): boolean {
+    if (!this.#takes(path, shape, tensor)) return true;
+    const largest = this.#engine.largest(tensor);
+    const format = this.#format;
+    if (!Number.isFinite(largest)) {
+      this.#problems.push(`${path}: expected finite weights, got NaN or Infinity; check the file or the training`);
+    } else if (format === 'float16' && largest >= BEYOND_HALF) {
+      this.#problems.push(`${path}: expected magnitudes up to 65504 for float16, got ${largest}; use bfloat16`);
+    } else {
+      return true;
+    }
+    return false;
+  }
+
+  throwProblems(): void {
+    if (this.#problems.length > 0) throw new InvalidArgumentError(this.who, this.#problems);
+  }
+
   take(path: string, shape: readonly number[], tensor: tf.Tensor): void {
     const bytes = tensor.size * 4;
-    const format = this.#format;
     this.#before += bytes;
-    const fits = typeof format === 'string' || (shape.length === 2 && shape[1]! % format.block === 0);
-    if (!fits || tensor.dtype !== 'float32' || !this.#select(path, shape)) {
+    if (!this.#takes(path, shape, tensor)) {
       this.#after += bytes;
       return;
     }
-    this.#after += narrowBytes(this.#engine.narrow(tensor, format));
+    this.#after += narrowBytes(this.#engine.narrow(tensor, this.#format));
     this.#frozen.push(path);
   }
 
   report(): FreezeReport {
     return { frozen: this.#frozen, bytesBefore: this.#before, bytesAfter: this.#after };
   }
+
+  #takes(path: string, shape: readonly number[], tensor: tf.Tensor): boolean {
+    const format = this.#format;
+    const fits = typeof format === 'string' || (shape.length === 2 && shape[1]! % format.block === 0);
+    return fits && tensor.dtype === 'float32' && this.#select(path, shape);
+  }
 }
+
+/** The smallest number that rounds to a magnitude beyond float16's largest, 65504. */
+const BEYOND_HALF = 65520;

@@ -10,6 +10,7 @@ export {
   freeze,
   type Loadable,
   loadFrozen,
+  thaw,
   type WeightFormat,
 } from './freeze.js';
 export { version } from './native/version.js';

@@ -1,4 +1,4 @@
-import { freeze } from '@mezzotint/backend-onnxruntime';
+import { freeze, type OnnxRuntimeBackend, thaw, type WeightFormat } from '@mezzotint/backend-onnxruntime';
 import { Module } from '@mezzotint/core';
 import { Conv2d, Linear } from '@mezzotint/layers';
 import { relativeError } from '@mezzotint/testing';
@@ -99,7 +99,129 @@ describe('freeze', () => {
     expect(relativeError(y, expected)).toBeLessThan(1e-5);
   });
 
+  test('layers of one shape share a program with 8-bit weights, which are fed; 4-bit ones are constants of their own', () => {
+    const statistics = () => (tf.backend() as OnnxRuntimeBackend).statistics();
+    for (const [weights, programs] of [
+      ['int8', 1],
+      ['int4', 2],
+    ] as const) {
+      const layers = [new Linear(96, 32).init(1), new Linear(96, 32).init(2)];
+      const x = normals([5, 96]);
+      const before = statistics().compiled;
+      for (const layer of layers) {
+        freeze(layer, { weights });
+        const y = tf.tidy(() => layer.forward(x)).dataSync();
+        const w = tf.tensor2d(layer.weight.variable.dataSync() as Float32Array, [32, 96]);
+        const sums = tf.tidy(() => layer.bias!.value.dataSync());
+        const [a, m] = [x.dataSync(), w.dataSync()];
+        // On the host, so that no other program is compiled.
+        const expected = Float32Array.from(y, (_, i) => {
+          let sum = sums[i % 32]!;
+          for (let k = 0; k < 96; k++) sum += a[Math.floor(i / 32) * 96 + k]! * m[(i % 32) * 96 + k]!;
+          return sum;
+        });
+        expect(relativeError(y, expected)).toBeLessThan(1e-5);
+        tf.dispose(w);
+        layer.dispose();
+      }
+      expect(statistics().compiled - before).toBe(programs);
+      x.dispose();
+    }
+  });
+
   test('says what is wrong, all at once', () => {
-    expect(() => freeze(new Small().init(1), { weights: 'int8', block: 24 })).toThrow(/block.*24/);
+    const wrong = { weights: 'fp8' as WeightFormat, block: 24 };
+    expect(() => freeze(new Small().init(1), wrong)).toThrow(
+      /weights: expected one of float16, bfloat16, int8, int4, got "fp8".*block.*24/s,
+    );
+  });
+
+  test('weights that the format cannot hold are named, with their largest, and nothing is frozen', () => {
+    const model = new Small().init(3);
+    const set = (param: { variable: tf.Variable }, value: number) =>
+      tf.tidy(() => param.variable.assign(tf.add(tf.zerosLike(param.variable), value)));
+    set(model.conv.weight, -65520); // the smallest that float16 rounds to infinity
+    set(model.linear.weight, 1e6);
+    set(model.linear.bias!, 65519);
+    const { numBytes } = tf.memory();
+    const tooLarge = () => freeze(model, { weights: 'float16' });
+    expect(tooLarge).toThrow('conv.weight: expected magnitudes up to 65504 for float16, got 65520; use bfloat16');
+    expect(tooLarge).toThrow('linear.weight: expected magnitudes up to 65504 for float16, got 1000000; use bfloat16');
+    expect(tooLarge).not.toThrow('bias');
+    expect(thaw(model).frozen).toEqual([]);
+    expect(freeze(model, { weights: 'float16', select: (path) => path.endsWith('bias') }).frozen).toHaveLength(2);
+    expect(model.linear.bias!.variable.dataSync()[0]).toBe(65504);
+    set(model.linear.weight, Number.NaN);
+    for (const weights of ['bfloat16', 'int8'] as const) {
+      expect(() => freeze(model, { weights })).toThrow('linear.weight: expected finite weights, got NaN or Infinity');
+    }
+    expect(tf.memory().numBytes).toBe(numBytes);
+    model.dispose();
+  });
+});
+
+describe('thaw', () => {
+  test.each(['float16', 'bfloat16', 'int8', 'int4'] as const)(
+    '%s: the numbers stay, in float32 again',
+    async (weights) => {
+      const model = new Small().init(3);
+      const x = normals([2, 8, 8, 16]) as tf.Tensor4D;
+      const before = tf.memory();
+      const report = freeze(model, { weights });
+      const y = tf.tidy(() => model.forward(x).dataSync());
+      const state = await model.save();
+      const thawed = thaw(model);
+      expect(thawed).toEqual({
+        frozen: report.frozen,
+        bytesBefore: report.bytesAfter,
+        bytesAfter: report.bytesBefore,
+      });
+      expect(await model.save()).toEqual(state);
+      // The same numbers by other kernels: 96 products in another order.
+      expect(
+        relativeError(
+          tf.tidy(() => model.forward(x).dataSync()),
+          y,
+        ),
+      ).toBeLessThan(1e-5);
+      expect(thaw(model).frozen).toEqual([]);
+      expect(tf.memory()).toEqual(before);
+      x.dispose();
+      model.dispose();
+    },
+  );
+
+  // With or without thawing first: frozen weights are float32 to whoever asks.
+  test.each([true, false])('loading and training go on, thawed first: %s', async (first) => {
+    const model = new Small().init(3);
+    const original = await model.save();
+    const x = normals([2, 8, 8, 16]) as tf.Tensor4D;
+    freeze(model, { weights: 'int4' });
+    const frozen = await model.save();
+    if (first) thaw(model);
+    const { weight } = model.linear;
+    const step = () =>
+      tf.tidy(() => {
+        const { grads } = tf.variableGrads(() => tf.sum(tf.square(model.forward(x))) as tf.Scalar, [weight.variable]);
+        weight.variable.assign(tf.sub(weight.variable, tf.mul(Object.values(grads)[0]!, 1e-3)));
+        return Object.values(grads)[0]!.dataSync();
+      });
+    const slope = step();
+    const wanted = frozen['linear.weight']!.data.map((w, i) => w - 1e-3 * slope[i]!);
+    expect(relativeError(weight.variable.dataSync(), wanted as Float32Array)).toBeLessThan(1e-6);
+    expect(thaw(model).frozen).not.toContain('linear.weight');
+    await model.load(original);
+    expect(await model.save()).toEqual(original);
+    x.dispose();
+    model.dispose();
+  });
+
+  test('says which engine it needs', async () => {
+    await tf.setBackend('cpu');
+    expect(() => thaw(new Small())).toThrow('thaw: expected the engine onnxruntime, got cpu');
+    expect(() => freeze(new Small(), { weights: 'float16' })).toThrow(
+      'freeze: expected the engine onnxruntime, got cpu',
+    );
+    await tf.setBackend('onnxruntime');
   });
 });

@@ -141,4 +141,20 @@ describe('loadFrozen', () => {
     );
     expect(asked).toEqual([]);
   });
+
+  test('weights that the format cannot hold are all named, and the model is as it was', async () => {
+    const state = await new Net().init(3).save();
+    const model = await new Net().load(state);
+    const large = { ...state };
+    for (const name of ['first.weight', 'linear.weight']) {
+      const { shape, data } = state[name]!;
+      large[name] = { shape, data: Float32Array.from(data).fill(7e4, 0, 1) };
+    }
+    const before = tf.memory();
+    const loading = loadFrozen(model, large, { weights: 'float16' });
+    await expect(loading).rejects.toThrow(/first\.weight: .*got 70000; use bfloat16.*linear\.weight: .*got 70000/s);
+    expect(tf.memory()).toEqual(before);
+    expect(await model.save()).toEqual(state);
+    model.dispose();
+  });
 });

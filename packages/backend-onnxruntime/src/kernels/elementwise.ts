@@ -78,11 +78,15 @@ export const elementwiseKernels: readonly KernelConfig[] = [
     const bounds = [clipValueMin, clipValueMax].map((bound) => tracer.filled([], 'float32', bound));
     return tracer.one(clip({}), [x, ...bounds], { shape: x.shape, type: 'float32' });
   }),
-  kernel<CastAttrs>('Cast', (tracer, { input }, { dtype }) => {
-    const x = input('x');
-    if (dtype !== 'float32' && dtype !== 'int32' && dtype !== 'bool') return undefined;
-    return toType(tracer, x, dtype);
-  }),
+  kernel<CastAttrs>(
+    'Cast',
+    (tracer, { input }, { dtype }) => {
+      const x = input('x');
+      if (dtype !== 'float32' && dtype !== 'int32' && dtype !== 'bool') return undefined;
+      return toType(tracer, x, dtype);
+    },
+    { views: 'x' },
+  ),
   {
     // Two tensors of one data id, as on the other backends: memory is counted once.
     kernelName: 'Identity',

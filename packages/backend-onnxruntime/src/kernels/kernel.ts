@@ -70,11 +70,13 @@ export interface KernelInputs {
 
 /**
  * Declares a kernel that traces. `undefined` as its result means: these arguments are for the cpu backend. Strings,
- * complex numbers and empty tensors always are.
+ * complex numbers and empty tensors always are. `views` names the input whose data the output looks at where the types
+ * are the same.
  */
 export function kernel<A>(
   name: string,
   trace: (tracer: Tracer, inputs: KernelInputs, attributes: A) => Value | readonly Value[] | undefined,
+  { views }: { readonly views?: string } = {},
 ): KernelConfig {
   return {
     kernelName: name,
@@ -95,7 +97,9 @@ export function kernel<A>(
         attrs as unknown as A,
       );
       if (made === undefined) return handOver(name, inputs, attrs, engine);
-      return made instanceof Value ? engine.tensorOf(made) : made.map((value) => engine.tensorOf(value));
+      if (!(made instanceof Value)) return made.map((value) => engine.tensorOf(value));
+      const source = views === undefined ? undefined : inputs[views]!;
+      return source?.dtype === made.type ? engine.viewOf(made, source) : engine.tensorOf(made);
     },
   };
 }

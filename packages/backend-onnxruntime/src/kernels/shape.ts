@@ -68,23 +68,31 @@ function joined(tracer: Tracer, parts: readonly Value[], axis: number): Value {
 }
 
 export const shapeKernels: readonly KernelConfig[] = [
-  kernel<ReshapeAttrs>('Reshape', (tracer, { input }, { shape }) => {
-    const x = input('x');
-    const known = util.inferFromImplicitShape(shape, x.size);
-    if (sizeOf(known) !== x.size) {
-      throw new InvalidArgumentError('Reshape', `expected ${x.size} elements, got the shape [${known}]`);
-    }
-    return reshapeValue(tracer, x, known);
-  }),
-  kernel<ExpandDimsAttrs>('ExpandDims', (tracer, { input }, { dim }) => {
-    const x = input('input');
-    util.assert(
-      -(x.shape.length + 1) <= dim,
-      () => `expected an axis in [${-(x.shape.length + 1)}, ${x.shape.length}], got ${dim}`,
-    );
-    const at = dim < 0 ? x.shape.length + dim + 1 : dim;
-    return reshapeValue(tracer, x, [...x.shape.slice(0, at), 1, ...x.shape.slice(at)]);
-  }),
+  kernel<ReshapeAttrs>(
+    'Reshape',
+    (tracer, { input }, { shape }) => {
+      const x = input('x');
+      const known = util.inferFromImplicitShape(shape, x.size);
+      if (sizeOf(known) !== x.size) {
+        throw new InvalidArgumentError('Reshape', `expected ${x.size} elements, got the shape [${known}]`);
+      }
+      return reshapeValue(tracer, x, known);
+    },
+    { views: 'x' },
+  ),
+  kernel<ExpandDimsAttrs>(
+    'ExpandDims',
+    (tracer, { input }, { dim }) => {
+      const x = input('input');
+      util.assert(
+        -(x.shape.length + 1) <= dim,
+        () => `expected an axis in [${-(x.shape.length + 1)}, ${x.shape.length}], got ${dim}`,
+      );
+      const at = dim < 0 ? x.shape.length + dim + 1 : dim;
+      return reshapeValue(tracer, x, [...x.shape.slice(0, at), 1, ...x.shape.slice(at)]);
+    },
+    { views: 'input' },
+  ),
   kernel<TransposeAttrs>('Transpose', (tracer, { input }, { perm }) => transposeValue(tracer, input('x'), perm)),
   kernel<SliceAttrs>('Slice', (tracer, { input }, { begin, size }) => {
     const x = input('x');

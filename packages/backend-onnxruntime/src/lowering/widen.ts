@@ -1,13 +1,41 @@
 import type { Layout } from '../graph/layout.js';
 import { physicalDims, shapeOf } from '../graph/layout.js';
-import { brainTable, type Narrow } from '../memory/narrow.js';
+import { type Blocks, brainTable, isConstant, type Narrow } from '../memory/narrow.js';
 import type { ElementType } from '../onnx/model.js';
 import type { GraphBuilder, Physical } from './builder.js';
 
-/** The element type in which narrow elements are fed; blocks are constants and not fed. */
-export function fedType(narrow: Narrow): ElementType | undefined {
-  if (narrow.kind === 'blocks') return undefined;
-  return narrow.kind === 'float16' ? 'float16' : 'uint16';
+/** An array in which a stored input reaches a session. */
+export interface Feed {
+  readonly name: string;
+  readonly type: ElementType;
+  readonly dims: readonly number[];
+  /** Which of the arrays that it is stored in. */
+  readonly part: 'elements' | 'scales';
+}
+
+/** The arrays in which the input `name` is fed; none where it is a constant of the program. */
+export function feedsOf(name: string, type: ElementType, layout: Layout, narrow: Narrow | undefined): readonly Feed[] {
+  const dims = physicalDims(layout);
+  if (narrow === undefined) return [{ name, type, dims, part: 'elements' }];
+  if (narrow.kind !== 'blocks') {
+    return [{ name, type: narrow.kind === 'float16' ? 'float16' : 'uint16', dims, part: 'elements' }];
+  }
+  if (isConstant(narrow)) return [];
+  const { codes, scales } = blockDims(layout, narrow);
+  return [
+    { name, type: 'uint8', dims: codes, part: 'elements' },
+    { name: scalesOf(name), type: 'float32', dims: scales, part: 'scales' },
+  ];
+}
+
+const scalesOf = (name: string) => `${name}_scales`;
+
+/** Rows and columns of a matrix in blocks, and how ONNX Runtime takes its codes and scales. */
+function blockDims(layout: Layout, { bits, block }: Blocks) {
+  const shape = shapeOf(layout);
+  const columns = shape.at(-1)!;
+  const rows = shape.reduce((n, d) => n * d, 1) / columns;
+  return { rows, columns, codes: [rows, columns / block, (block * bits) / 8], scales: [rows, columns / block] };
 }
 
 /** float32 elements of an input that is stored narrow. */
@@ -19,12 +47,13 @@ export function widened(b: GraphBuilder, name: string, narrow: Narrow, layout: L
     const table = b.bytes('float32', [65536], new Uint8Array(brainTable().buffer));
     return { name: b.one('Gather', [table, b.one('Cast', [name], { to: 6 })]), dims, type: 'float32', layout };
   }
-  const shape = shapeOf(layout);
-  const columns = shape.at(-1)!;
-  const rows = shape.reduce((n, d) => n * d, 1) / columns;
   const { bits, block, packed, scales } = narrow;
-  const codes = b.bytes('uint8', [rows, columns / block, (block * bits) / 8], packed, name);
-  const factors = b.bytes('float32', [rows, columns / block], new Uint8Array(scales.buffer), `${name}_scales`);
+  const { rows, columns, ...shapes } = blockDims(layout, narrow);
+  const [codes, factors] = [name, scalesOf(name)];
+  if (isConstant(narrow)) {
+    b.bytes('uint8', shapes.codes, packed, codes);
+    b.bytes('float32', shapes.scales, new Uint8Array(scales.buffer), factors);
+  }
   const bytes = b.one('Reshape', [codes, b.ints([-1, 1])]);
   const nibbles = (): string => {
     const low = b.one('BitwiseAnd', [bytes, b.bytes('uint8', [1], Uint8Array.of(15))]);

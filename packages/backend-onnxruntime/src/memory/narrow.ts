@@ -2,20 +2,20 @@
 export type SixteenBit = 'float16' | 'bfloat16';
 
 /** Elements in fewer bits than float32. */
-export type Narrow =
-  | { readonly kind: SixteenBit; readonly data: Uint16Array }
-  /** Rows `[N, K]` in blocks of `block` along K with one scale each: w = (q - zero) scale, zero = 2^(bits - 1). */
-  | {
-      readonly kind: 'blocks';
-      readonly bits: 4 | 8;
-      readonly block: number;
-      readonly packed: Uint8Array;
-      readonly scales: Float32Array;
-      /** Stands for these numbers in cache keys: they are constants of a program. */
-      readonly id: number;
-      /** True: the other operand is rounded to 8 bits too, and the products are integer ones. */
-      readonly integer: boolean;
-    };
+export type Narrow = { readonly kind: SixteenBit; readonly data: Uint16Array } | Blocks;
+
+/** Rows `[N, K]` in blocks of `block` along K with one scale each: w = (q - zero) scale, zero = 2^(bits - 1). */
+export interface Blocks {
+  readonly kind: 'blocks';
+  readonly bits: 4 | 8;
+  readonly block: number;
+  readonly packed: Uint8Array;
+  readonly scales: Float32Array;
+  /** Stands for these numbers in the cache keys of programs that have them as constants. */
+  readonly id: number;
+  /** True: the other operand is rounded to 8 bits too, and the products are integer ones. */
+  readonly integer: boolean;
+}
 
 const word = new Float32Array(1);
 const bits = new Uint32Array(word.buffer);
@@ -45,7 +45,7 @@ export function brainTable(): Float32Array {
 }
 
 /** Symmetric rounding of rows `[N, K]` in blocks along K, each to its own largest magnitude. K is whole blocks. */
-export function encodeBlocks(data: Float32Array, width: 4 | 8, block: number, integer: boolean): Narrow {
+export function encodeBlocks(data: Float32Array, width: 4 | 8, block: number, integer: boolean): Blocks {
   const count = data.length / block;
   const scales = new Float32Array(count);
   const zero = 2 ** (width - 1);
@@ -76,6 +76,15 @@ export function widen(narrow: Narrow): Float32Array {
     out[i] = (q - zero) * scales[Math.floor(i / block)]!;
   }
   return out;
+}
+
+/**
+ * True where elements are constants of the programs that read them, instead of being fed: ONNX Runtime's kernels for 4 bits
+ * and for integer products arrange constant codes for themselves, and are up to 20 times as fast then. For 8 bits
+ * and float32 products it has no such kernel, and a constant would be a second copy for nothing.
+ */
+export function isConstant({ bits, integer }: Blocks): boolean {
+  return bits === 4 || integer;
 }
 
 /** Bytes that it takes. */

@@ -2,8 +2,10 @@ import { totalmem } from 'node:os';
 import type { Cone } from '../graph/graph.js';
 import { isStretched, type Layout, storedSize } from '../graph/layout.js';
 import type { Value } from '../graph/value.js';
-import type { BufferPool, HostArray, StoredType } from '../memory/buffer-pool.js';
+import type { Feed } from '../lowering/widen.js';
+import type { BufferPool, StoredType } from '../memory/buffer-pool.js';
 import { HostBuffer } from '../memory/host-buffer.js';
+import { isConstant, type Narrow } from '../memory/narrow.js';
 import { type Elements, rearrange } from '../memory/rearrange.js';
 import type { NativeTensor } from '../native/binding.js';
 import type { ElementType } from '../onnx/model.js';
@@ -48,8 +50,8 @@ export class Executor {
 
   #execute({ plan, session }: Program, leaves: readonly Value[]): readonly HostBuffer[] {
     const feeds: Record<string, NativeTensor> = {};
-    for (const { name, leaf, dims, type } of plan.inputs) {
-      feeds[name] = tensor(type, dims, fed(leaves[leaf]!.buffer!));
+    for (const { name, leaf, dims, type, part } of plan.inputs) {
+      feeds[name] = tensor(type, dims, fed(leaves[leaf]!.buffer!, part));
     }
     const arrays = plan.outputs.map(({ type, size }) => this.pool.take(type, size));
     const fetches: Record<string, NativeTensor> = {};
@@ -115,13 +117,20 @@ export class Executor {
 }
 
 /** What a session is given of a buffer. */
-function fed(buffer: HostBuffer): HostArray | Uint16Array {
-  const narrow = buffer.narrowed;
-  return narrow !== undefined && narrow.kind !== 'blocks' ? narrow.data : buffer.data;
+function fed(buffer: HostBuffer, part: Feed['part']): ArrayBufferView {
+  const { narrowed } = buffer;
+  if (narrowed === undefined) return buffer.data;
+  if (narrowed.kind !== 'blocks') return narrowed.data;
+  return part === 'scales' ? narrowed.scales : narrowed.packed;
 }
 
 function tensor(type: ElementType, dims: readonly number[], data: ArrayBufferView): NativeTensor {
   return { type, dims, data, location: 'cpu' };
+}
+
+function keyOfNarrow(narrow: Narrow): string {
+  if (narrow.kind !== 'blocks') return narrow.kind;
+  return isConstant(narrow) ? `blocks${narrow.id}` : `blocks of ${narrow.block} in ${narrow.bits} bits`;
 }
 
 /** Operations, attributes, shapes, wiring, layouts and types of what is read, and what is kept. */
@@ -131,9 +140,7 @@ function keyOf({ nodes, leaves, kept, read }: Cone): string {
   for (const leaf of leaves) {
     ids.set(leaf, ids.size);
     const { layout, narrowed } = leaf.buffer!;
-    const stored =
-      narrowed === undefined ? leaf.type : narrowed.kind === 'blocks' ? `blocks${narrowed.id}` : narrowed.kind;
-    parts.push(stored, leaf.fill ?? '', layout.key);
+    parts.push(narrowed === undefined ? leaf.type : keyOfNarrow(narrowed), leaf.fill ?? '', layout.key);
   }
   for (const node of nodes) {
     parts.push(node.signature);

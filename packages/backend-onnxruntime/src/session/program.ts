@@ -2,9 +2,9 @@ import type { Cone } from '../graph/graph.js';
 import type { Layout } from '../graph/layout.js';
 import { physicalDims } from '../graph/layout.js';
 import { GraphBuilder, type Physical } from '../lowering/builder.js';
-import { fedType, widened } from '../lowering/widen.js';
+import { type Feed, feedsOf, widened } from '../lowering/widen.js';
 import type { StoredType } from '../memory/buffer-pool.js';
-import type { ElementType, OnnxGraph } from '../onnx/model.js';
+import type { OnnxGraph } from '../onnx/model.js';
 import { emitStop, WORTH_A_STOP } from './stop.js';
 
 /** Where the buffer of a kept value comes from. */
@@ -17,12 +17,7 @@ export interface ProgramPlan {
   readonly graph: OnnxGraph;
   /** The kernel that each ONNX node belongs to. */
   readonly kernels: readonly string[];
-  readonly inputs: readonly {
-    readonly name: string;
-    readonly leaf: number;
-    readonly dims: readonly number[];
-    readonly type: ElementType;
-  }[];
+  readonly inputs: readonly (Feed & { readonly leaf: number })[];
   readonly outputs: readonly {
     readonly name: string;
     readonly dims: readonly number[];
@@ -103,9 +98,8 @@ export function plan(cone: Cone, blockSize: number): ProgramPlan {
   const used = new Set(live.nodes.flatMap((node) => node.inputs));
   const inputs = cone.leaves.flatMap((value, leaf) => {
     const { layout, narrowed } = value.buffer!;
-    const type = narrowed === undefined ? value.type : fedType(narrowed);
-    const name = `i${leaf}`;
-    return used.has(name) && type !== undefined ? [{ name, leaf, dims: physicalDims(layout), type }] : [];
+    const feeds = feedsOf(`i${leaf}`, value.type, layout, narrowed);
+    return feeds.filter(({ name }) => used.has(name)).map((feed) => ({ ...feed, leaf }));
   });
   return {
     graph: {
