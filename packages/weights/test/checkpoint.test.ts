@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { WeightSource } from '@mezzotint/core';
+import { Module, type WeightSource } from '@mezzotint/core';
 import {
   clipKeyMap,
   explain,
@@ -199,7 +199,7 @@ describe('folders and shards', () => {
   });
 
   test('a pipeline says its parts', () => {
-    const pipeline = readPipelineFolder(folder)!;
+    const pipeline = readPipelineFolder(folder);
     expect(pipeline.className).toBe('StableDiffusionPipeline');
     expect([...pipeline.components]).toEqual([
       ['text_encoder', 'CLIPTextModel'],
@@ -210,8 +210,32 @@ describe('folders and shards', () => {
     const gone = join(folder, 'gone');
     mkdirSync(gone);
     writeFileSync(join(gone, 'model_index.json'), JSON.stringify({ _class_name: 'A', vae: ['diffusers', 'B'] }));
-    expect(() => readPipelineFolder(gone)!.folderOf('vae')).toThrow('has no folder "vae", though its model_index.json');
-    expect(readPipelineFolder(join(folder, 'unet'))).toBeUndefined();
+    expect(() => readPipelineFolder(gone).folderOf('vae')).toThrow('has no folder "vae", though its model_index.json');
+    expect(() => readPipelineFolder(join(folder, 'unet'))).toThrow('has no model_index.json');
+  });
+
+  test('a pipeline gives its files, and its parts with their weights', async () => {
+    const pipeline = readPipelineFolder(folder);
+    // Python writes numbers that JSON has not.
+    writeFileSync(join(folder, 'unet', 'config.json'), '{"width": 2, "least": -Infinity, "name": "-Infinity"}');
+    expect(pipeline.json('unet/config.json')).toEqual({ width: 2, least: null, name: '-Infinity' });
+    expect(pipeline.text('unet/config.json')).toContain('"width"');
+    // A module that keeps what it is given, so that no engine is needed.
+    class Halves extends Module {
+      half: ArrayLike<number> = [];
+      constructor(readonly config: unknown) {
+        super();
+      }
+      override async load(weights: WeightSource): Promise<this> {
+        this.half = (await weights.read('half')).data;
+        return this;
+      }
+    }
+    const part = await pipeline.load('unet', (config) => new Halves(config), { variant: 'fp16' });
+    expect(part.config).toEqual({ width: 2, least: null, name: '-Infinity' });
+    expect([...Array.from(part.half)]).toEqual([0, 0.5]);
+    await expect(pipeline.load('vae', (config) => new Halves(config))).rejects.toThrow('has no part "vae"');
+    expect(() => pipeline.text('unet/none.txt')).toThrow('no such file');
   });
 
   test.each([

@@ -10,11 +10,10 @@ import {
 } from '@mezzotint/text-encoders';
 import { UNet2DCondition, unet2dConditionFromDiffusers } from '@mezzotint/unet';
 import { type Dropped, type FitOptions, openComponent, openSingleFile, type Translation } from '@mezzotint/weights';
-import { type PipelineFolder, readPipelineFolder, readWeights } from '@mezzotint/weights/node';
+import { type PipelineFolder, readJson, readPipelineFolder, readWeights } from '@mezzotint/weights/node';
 import type { PictureSize } from './condition.js';
 import { latentModel } from './latent-model.js';
 import { openTokenizer } from './open-tokenizer.js';
-import { readJson } from './text-files.js';
 import type { Part, PartName, UnloadedModel } from './unloaded.js';
 
 /** How a folder is opened. */
@@ -32,7 +31,6 @@ export interface FolderOptions extends FitOptions {
  */
 export async function openFolder(path: string, options: FolderOptions = {}): Promise<UnloadedModel> {
   const folder = readPipelineFolder(path);
-  if (folder === undefined) throw new InvalidFileError(path, 'has no model_index.json');
   checkParts(folder);
   const json = (part: string, file: string) => readJson(join(folder.folderOf(part), file));
   const { components } = folder;
@@ -49,7 +47,7 @@ export async function openFolder(path: string, options: FolderOptions = {}): Pro
     {
       unet,
       vae,
-      sampler: samplerFromDiffusers(json('scheduler', 'scheduler_config.json')),
+      sampler: samplerFromDiffusers(schedulerOf(folder)),
       ...(first && { first: text(first, 'tokenizer') }),
       ...(second && {
         second: text(second, 'tokenizer_2') as { encoder: ClipTextModelWithProjection; tokenizer: Tokenizer },
@@ -137,6 +135,17 @@ async function openParts(
     close();
     throw error;
   }
+}
+
+/**
+ * The scheduler's settings as the pipeline of Stable Diffusion 1 and 2 takes them: it corrects those that old folders have
+ * wrong, whatever they say. SDXL's does not.
+ */
+function schedulerOf({ json, className, components }: PipelineFolder): unknown {
+  const settings = json('scheduler/scheduler_config.json');
+  if (components.has('text_encoder_2') || typeof settings !== 'object') return settings;
+  const own = className === 'StableDiffusionInpaintPipeline' ? { skip_prk_steps: true } : { clip_sample: false };
+  return { ...settings, steps_offset: 1, ...own };
 }
 
 /** Pixels of a picture; diffusers' classes say 64 latent pixels where the file says nothing. */

@@ -9,7 +9,7 @@ import {
   type Tokenizer,
   tokenizerOptionsFromTransformers,
 } from '@mezzotint/text-encoders';
-import { readJson, readText } from './text-files.js';
+import { readJson, readText } from '@mezzotint/weights/node';
 
 /** The tokenizer of a model's folder: `vocab.json` with `merges.txt`, or `tokenizer.json`, and what its settings say. */
 export function openTokenizer(folder: string): Tokenizer {
