@@ -1,7 +1,7 @@
 """Tiny Stable Diffusion and SDXL folders in the hub's layout, and what diffusers' pipelines make of them.
 
 Run: python tooling/golden/scripts/stable_diffusion.py apps/sample/test/fixtures
-Needs torch, diffusers, transformers and safetensors; no network. Weights are drawn at random and stored in half precision.
+Needs torch, diffusers, transformers, safetensors and scipy; no network. Weights are drawn at random and stored in half precision.
 """
 
 import json
@@ -19,6 +19,8 @@ from diffusers import (
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
+    LCMScheduler,
+    LMSDiscreteScheduler,
     PNDMScheduler,
     StableDiffusionImg2ImgPipeline,
     StableDiffusionInpaintPipeline,
@@ -186,6 +188,18 @@ def main(target):
     cases.run("sd-img2img-full", sd(DDIMScheduler(**DDIM), StableDiffusionImg2ImgPipeline), 17, **image, strength=1.0, num_inference_steps=5, guidance_scale=5.0)
     inpaint = dict(**image, mask_image=mask, height=16, width=24)
     cases.run("sd-inpaint", sd(DDIMScheduler(**DDIM), StableDiffusionInpaintPipeline), 15, **inpaint, strength=0.8, num_inference_steps=5, guidance_scale=5.0)
+    # Solvers that draw noise, start from noise alone, start in the middle of their memory, or evaluate twice.
+    start = dict(num_inference_steps=5, guidance_scale=5.0)
+    for name, kind, scheduler, strength in (
+        ("sd-inpaint-ancestral", StableDiffusionInpaintPipeline, EulerAncestralDiscreteScheduler(**CHAIN), 0.8),
+        ("sd-inpaint-full", StableDiffusionInpaintPipeline, EulerAncestralDiscreteScheduler(**CHAIN), 1.0),
+        ("sd-inpaint-pndm", StableDiffusionInpaintPipeline, scheduler, 1.0),
+        ("sd-inpaint-lcm", StableDiffusionInpaintPipeline, LCMScheduler(**CHAIN), 0.8),
+        ("sd-img2img-pndm", StableDiffusionImg2ImgPipeline, scheduler, 0.6),
+        ("sd-img2img-lms", StableDiffusionImg2ImgPipeline, LMSDiscreteScheduler(**CHAIN), 0.6),
+    ):
+        cases.run(name, sd(scheduler, kind), 18, **(inpaint if "inpaint" in name else image), strength=strength, **start)
+    cases.run("sd-lcm", sd(LCMScheduler(**CHAIN)), 19, **words, num_inference_steps=4, guidance_scale=1.5)
     seeing = unet(4, in_channels=9)
     seeing.half().save_pretrained(target / "tiny-sd-inpainting" / "unet")
     seeing.float()
