@@ -45,7 +45,7 @@ const SCORES = [6, 2.5] as const;
  */
 export function latentModel(parts: LatentParts, origin: string): LatentModel {
   const { unet, vae, first, second } = parts;
-  const { textAndNumbers, classes } = unet.config;
+  const { textAndNumbers, classes, timeConditionWidth } = unet.config;
   const contextWidth = unet.config.textWidth ?? unet.config.contextWidth;
   const width = (first?.encoder.config.width ?? 0) + (second?.encoder.config.width ?? 0);
   const problems: string[] = [];
@@ -54,6 +54,9 @@ export function latentModel(parts: LatentParts, origin: string): LatentModel {
     problems.push(
       'the UNet asks for classes beside the prompt (as the x4 upscaler and unCLIP do), which a prompt has not',
     );
+  if (timeConditionWidth !== null) {
+    problems.push('the UNet takes the guidance scale as an input (as LCM does), which is not given here yet');
+  }
   if (unet.config.outChannels !== vae.config.latentChannels) {
     problems.push(`the VAE has ${vae.config.latentChannels} channels, the UNet ${unet.config.outChannels}`);
   }
