@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { type CommandContext, prepareOutput } from '@mezzotint/app';
 import { InvalidArgumentError } from '@mezzotint/core';
 import { classesToFile } from './classes-to-file.js';
@@ -34,9 +36,21 @@ const withPrompt = [
 function checkNoPrompt(settings: SampleSettings): void {
   const given = withPrompt.filter((name) => settings[name] !== undefined);
   if (given.length === 0) return;
+  checkHoldsModel(settings.model);
   const flags = given.map((name) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`);
   throw new InvalidArgumentError(
     flags.join(', '),
     `${settings.model} takes --labels; prompts are for folders of diffusers and for single files`,
+  );
+}
+
+/** Throws an InvalidArgumentError when there is no model at all, so that no flag is blamed for it. */
+function checkHoldsModel(path: string): void {
+  if (!existsSync(path)) throw new InvalidArgumentError(path, 'no such file or folder');
+  const files = ['config.json', 'model.safetensors'];
+  if ([path, join(path, 'model')].some((folder) => files.every((file) => existsSync(join(folder, file))))) return;
+  throw new InvalidArgumentError(
+    path,
+    `holds no model: expected a file of weights, a folder with model_index.json, or one with ${files.join(' and ')}`,
   );
 }

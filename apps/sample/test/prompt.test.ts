@@ -268,3 +268,11 @@ test('a model of classes names every flag that it would pass over', async () => 
   expect(refused.code).toBe(2);
   expect(refused.err).toMatch(/--negative, --guidance-rescale, --weights: .* takes --labels/);
 });
+
+test('where there is no model, no flag is blamed', async () => {
+  const nowhere = await sample('--model', join(root, 'nowhere'), '--prompt', 'a');
+  expect(nowhere.err).toMatch(/nowhere: no such file or folder/);
+  const part = await sample('--model', join(model, 'unet'), '--prompt', 'a');
+  expect(part.err).toMatch(/unet: holds no model: expected a file of weights, a folder with model_index.json/);
+  expect([nowhere.code, part.code]).toEqual([2, 2]);
+});
