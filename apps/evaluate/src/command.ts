@@ -40,7 +40,10 @@ export function evaluateCommand(): Command {
     .option('--steps <n>', "steps of the solver (default: the model's)", wholeNumber('--steps', 1))
     .option('--seed <n>', 'image i has the seed n + i (default: 0)', wholeNumber('--seed'))
     .option('--batch <n>', 'images computed at once (default: 100)', wholeNumber('--batch', 1))
-    .option('--engine <name>', 'TensorFlow.js engine: onnxruntime, tensorflow, wasm or cpu (default: the fastest here)')
+    .option(
+      '--engine <name>',
+      'TensorFlow.js engine: onnxruntime, tensorflow, wasm, cpu, onnxruntime:PROVIDER such as onnxruntime:webgpu (default: the fastest here)',
+    )
     .addHelpText(
       'after',
       '\nExample:\n  pnpm evaluate --model models/digits --classifier models/digits-classifier --data digits --count 1000 --guidance 1,2',

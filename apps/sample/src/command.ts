@@ -74,7 +74,7 @@ export function sampleCommand(): Command {
     )
     .option(
       '--engine <name>',
-      'TensorFlow.js engine: onnxruntime, tensorflow, wasm or cpu (default: the fastest that trains or samples here)',
+      'TensorFlow.js engine: onnxruntime, tensorflow, wasm, cpu, onnxruntime:PROVIDER such as onnxruntime:webgpu (default: the fastest that trains or samples here)',
     )
     .option('--prompt <text>', 'what to see; (word:1.2) counts more, [word] less')
     .option('--negative <text>', 'what not to see')

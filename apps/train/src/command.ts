@@ -23,7 +23,10 @@ export function trainCommand(): Command {
     .option('--steps <n>', "updates in all (default: the configuration's)", wholeNumber('--steps', 1))
     .option('--batch-size <n>', "images in a batch (default: the configuration's)", wholeNumber('--batch-size', 1))
     .option('--seed <n>', "seed of weights, order and noise (default: the configuration's)", wholeNumber('--seed'))
-    .option('--engine <name>', 'TensorFlow.js engine: onnxruntime, tensorflow, wasm or cpu (default: the fastest here)')
+    .option(
+      '--engine <name>',
+      'TensorFlow.js engine: onnxruntime, tensorflow, wasm, cpu, onnxruntime:PROVIDER such as onnxruntime:webgpu (default: the fastest here)',
+    )
     .addHelpText(
       'after',
       '\nCtrl-C stops after the running update and leaves a checkpoint for --resume.' +
