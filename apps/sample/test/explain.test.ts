@@ -115,7 +115,7 @@ test('a LoRA: the home of every layer in each of the three layouts, and what has
   expect(refused.out).toMatch(/nowhere finds no home/);
   expect(refused.out).toMatch(/has down \[2,13\] and up \[8,2\], which do not fit \[8,12\]/);
   expect(refused.out).toMatch(/is for text_encoder_2, which the model has not/);
-  expect(refused.out).toMatch(/dora_scale: not a tensor of a plain LoRA/);
+  expect(refused.out).toMatch(/lora_unet_conv_in: has no down matrix/);
   expect(refused.out).toMatch(/4 things do not fit/);
 
   const alone = await explain('--model', join(root, 'kohya.safetensors'));

@@ -202,7 +202,7 @@ test.each<[string, string[], RegExp]>([
   ['odd size', ['--model', model, '--prompt', 'a', '--height', '17'], /height: expected a multiple of 2, got 17/],
   [
     'no step left',
-    ['--model', model, '--prompt', 'a', '--image', 'IMAGE', '--strength', '0.01', '--steps', '4'],
+    ['--model', model, '--prompt', 'a', '--image', 'IMAGE', '--strength', '0.01', '--steps', '4', '--solver', 'ddim'],
     /no step is left/,
   ],
   ['missing image', ['--model', model, '--prompt', 'a', '--image', 'nowhere.png'], /nowhere.png: no such file/],
