@@ -6,7 +6,7 @@ import { isStretched, rowMajor, stretched, transposed } from './graph/layout.js'
 import { Value } from './graph/value.js';
 import { BufferPool, type StoredType } from './memory/buffer-pool.js';
 import { gather, HostBuffer } from './memory/host-buffer.js';
-import { encode16, encodeBlocks, type Narrow, type SixteenBit } from './memory/narrow.js';
+import { encode16, encodeBlocks, largestMagnitude, type Narrow, type SixteenBit } from './memory/narrow.js';
 import { probeBlockSize } from './native/block-size.js';
 import { defaultOptions, type EngineOptions } from './session/engine.js';
 import { Executor } from './session/executor.js';
@@ -141,15 +141,7 @@ export class OnnxRuntimeBackend extends tf.KernelBackend {
   largest(info: TensorInfo): number {
     const { buffer } = this.stored(info);
     if (buffer!.narrowed !== undefined) return 0;
-    const { data } = buffer!;
-    let most = 0;
-    for (let i = 0; i < data.length; i++) {
-      const size = Math.abs(data[i]!);
-      if (size <= most) continue;
-      if (Number.isNaN(size)) return size;
-      most = size;
-    }
-    return most;
+    return largestMagnitude(buffer!.data as Float32Array);
   }
 
   /** A new tensor that holds a value. */

@@ -1,4 +1,4 @@
-import { layoutOf, physicalDims, stretched, transposed } from '../graph/layout.js';
+import { type Layout, layoutOf, physicalDims, stretched, transposed } from '../graph/layout.js';
 import { operation } from '../graph/node.js';
 import type { GraphBuilder, Physical } from './builder.js';
 import { elementwise } from './elementwise.js';
@@ -20,13 +20,17 @@ export function axisInPlace(
   x: Physical,
   axis: number,
 ): { value: Physical; dim: number; dims: number[] } {
-  const atoms = x.layout.axes[axis]!;
-  const first = x.layout.axes.slice(0, axis).flat().length;
-  const place = x.layout.order.indexOf(first);
-  if (atoms.length === 1 && atoms[0]! > 0) return { value: x, dim: place, dims: physicalDims(x.layout) };
+  const place = placeOf(x.layout, axis);
+  if (place !== undefined) return { value: x, dim: place, dims: physicalDims(x.layout) };
   const value = b.dense(x);
   const shape = value.layout.axes.map((list) => list.reduce((n, atom) => n * atom, 1));
   return { value: { ...value, name: b.view(value, shape), dims: shape }, dim: axis, dims: shape };
+}
+
+/** Which dimension an axis is, where it is one stored atom. */
+function placeOf({ axes, order }: Layout, axis: number): number | undefined {
+  const atoms = axes[axis]!;
+  return atoms.length === 1 && atoms[0]! > 0 ? order.indexOf(axes.slice(0, axis).flat().length) : undefined;
 }
 
 /** True when every axis is at most one stored atom, so that dimensions are axes in some order. */
@@ -178,42 +182,28 @@ type Paddings = readonly (readonly [number, number])[];
 export const pad = operation<{ paddings: Paddings; mode: 'constant' | 'reflect' }>(
   'Pad',
   (b, [x, value], [out], { paddings, mode }) => {
-    const padded = (name: string, before: readonly number[], after: readonly number[]): string => {
-      const pads = b.ints([...before, ...after]);
+    /** Dims with the paddings of the axes that they are; none where it is undefined. */
+    const padded = (name: string, axisOf: readonly (number | undefined)[]): string => {
+      const side = (at: 0 | 1) => axisOf.map((axis) => (axis === undefined ? 0 : paddings[axis]![at]));
+      const pads = b.ints([...side(0), ...side(1)]);
       return b.one('Pad', value === undefined ? [name, pads] : [name, pads, b.view(value, [])], { mode });
     };
     const spatial = mode === 'constant' && value === undefined ? spatialPads(paddings) : undefined;
     const origin = spatial === undefined ? undefined : { padded: { x: x!, pads: spatial } };
-    const places = placesOfPadded(x!, paddings);
-    if (places !== undefined) {
-      const [before, after] = [0, 1].map((side) => {
-        const pads = x!.layout.order.map(() => 0);
-        for (const [axis, place] of places) pads[place] = paddings[axis]![side]!;
-        return pads;
-      }) as [number[], number[]];
-      const dims = physicalDims(x!.layout);
-      const axes = x!.layout.axes.map((atoms, axis) => (places.has(axis) ? [out!.shape[axis]!] : atoms));
-      const layout = layoutOf(axes, x!.layout.order);
-      const name = padded(b.view(x!, dims), before, after);
+    const { axes, order } = x!.layout;
+    const touched = paddings.flatMap(([before, after], axis) => (before === 0 && after === 0 ? [] : [axis]));
+    const places = touched.map((axis) => placeOf(x!.layout, axis));
+    if (!places.includes(undefined)) {
+      const axisOf = order.map((_, place) => touched[places.indexOf(place)]);
+      const sizes = axes.map((atoms, axis) => (touched.includes(axis) ? [out!.shape[axis]!] : atoms));
+      const layout = layoutOf(sizes, order);
+      const name = padded(b.view(x!, physicalDims(x!.layout)), axisOf);
       return [{ name, dims: physicalDims(layout), type: x!.type, layout, origin }];
     }
     const { name, axisOf } = wholeAxes(b, x!);
-    const [before, after] = [0, 1].map((side) => axisOf.map((axis) => paddings[axis]![side]!)) as [number[], number[]];
-    return [{ ...fromWholeAxes(padded(name, before, after), axisOf, out!.shape, x!.type), origin }];
+    return [{ ...fromWholeAxes(padded(name, axisOf), axisOf, out!.shape, x!.type), origin }];
   },
 );
-
-/** Where in memory the axes are that get a padding; undefined unless each of them is one stored atom. */
-function placesOfPadded({ layout }: Physical, paddings: Paddings): ReadonlyMap<number, number> | undefined {
-  const places = new Map<number, number>();
-  for (const [axis, [before, after]] of paddings.entries()) {
-    if (before === 0 && after === 0) continue;
-    const atoms = layout.axes[axis]!;
-    if (atoms.length !== 1 || atoms[0]! < 0) return undefined;
-    places.set(axis, layout.order.indexOf(layout.axes.slice(0, axis).flat().length));
-  }
-  return places;
-}
 
 /** Top, left, bottom, right where an image `[N, H, W, C]` is padded in space alone. */
 function spatialPads(paddings: Paddings): readonly [number, number, number, number] | undefined {

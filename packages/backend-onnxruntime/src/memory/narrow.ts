@@ -21,6 +21,18 @@ const word = new Float32Array(1);
 const bits = new Uint32Array(word.buffer);
 let blocksMade = 0;
 
+/** The largest |x|, NaN where there is one: without their signs, floats are in the order of their bits, NaN last. */
+export function largestMagnitude(data: Float32Array): number {
+  const signed = new Int32Array(data.buffer, data.byteOffset, data.length);
+  let most = 0;
+  for (let i = 0; i < signed.length; i++) {
+    const magnitude = signed[i]! & 0x7fffffff;
+    if (magnitude > most) most = magnitude;
+  }
+  bits[0] = most;
+  return word[0]!;
+}
+
 /** Rounds to nearest, ties to even. */
 export function encode16(data: Float32Array, kind: SixteenBit): Uint16Array {
   const out = new Uint16Array(data.length);

@@ -71,7 +71,7 @@ function permute(data: Elements, out: Elements, axes: readonly Axis[]): void {
     });
     return;
   }
-  // A loop within a loop within a loop takes a third of the time of a call for each run of the innermost axis, which in
+  // A loop within a loop within a loop takes two thirds of the time of a call for each run of the innermost axis, which in
   // blocked filters has 8 elements; and bits are moved, so that the loop meets one kind of array for each width.
   const [third, second, first] = [axes.at(-3) ?? NO_AXIS, axes.at(-2) ?? NO_AXIS, inner];
   const [source, target] = [bitsOf(data), bitsOf(out)];
