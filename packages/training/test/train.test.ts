@@ -36,6 +36,18 @@ function fixedData() {
 
 type Batch = { images: Float32Array; count: number };
 
+/** What most runs train by. */
+function plain(model: TinyNet) {
+  return {
+    model,
+    loss: lossOf(model),
+    data: fixedData(),
+    rng: new TorchGenerator(2),
+    optimizer: adamW(model),
+    learningRate: constantRate(0.001),
+  };
+}
+
 function lossOf(model: TinyNet) {
   return ({ images, count }: Batch, rng: RandomStream) =>
     epsLoss((x, time) => model.forward(x, time), { x0: tf.tensor4d(images, [count, 4, 4, 1]), cond: undefined }, rng, {
@@ -127,12 +139,8 @@ describe.each(await testEngines())('on %s', (engine) => {
     const average = ema(model, constantDecay(0.5));
     let updates = 0;
     const options = {
-      model,
-      loss: lossOf(model),
+      ...plain(model),
       data,
-      rng: new TorchGenerator(2),
-      optimizer: adamW(model),
-      learningRate: constantRate(0.001),
       averages: [average],
       accumulation: 2,
       afterUpdate: () => {
@@ -155,12 +163,7 @@ describe.each(await testEngines())('on %s', (engine) => {
     let turns = 0;
     const timer = setInterval(() => turns++, 0);
     for await (const { step } of train({
-      model,
-      loss: lossOf(model),
-      data: fixedData(),
-      rng: new TorchGenerator(2),
-      optimizer: adamW(model),
-      learningRate: constantRate(0.001),
+      ...plain(model),
       until: 5,
     })) {
       expect(turns).toBeGreaterThanOrEqual(step - 1);
@@ -172,12 +175,7 @@ describe.each(await testEngines())('on %s', (engine) => {
   test('makes no tensor that stays', async () => {
     const model = new TinyNet().init(1);
     const options = {
-      model,
-      loss: lossOf(model),
-      data: fixedData(),
-      rng: new TorchGenerator(2),
-      optimizer: adamW(model),
-      learningRate: constantRate(0.001),
+      ...plain(model),
       accumulation: 2,
     };
     await collect({ ...options, until: 1 });
@@ -190,13 +188,9 @@ describe.each(await testEngines())('on %s', (engine) => {
     const model = new TinyNet().init(1);
     let calls = 0;
     const options = {
-      model,
+      ...plain(model),
       loss: (batch: Batch, rng: RandomStream) =>
         tf.mul<tf.Scalar>(lossOf(model)(batch, rng), ++calls === 2 ? Number.NaN : 1),
-      data: fixedData(),
-      rng: new TorchGenerator(2),
-      optimizer: adamW(model),
-      learningRate: constantRate(0.001),
       accumulation: 2,
       until: 3,
     };
@@ -216,12 +210,7 @@ describe.each(await testEngines())('on %s', (engine) => {
   test('numbers out of range are refused together', async () => {
     const model = new TinyNet().init(1);
     const options = {
-      model,
-      loss: lossOf(model),
-      data: fixedData(),
-      rng: new TorchGenerator(2),
-      optimizer: adamW(model),
-      learningRate: constantRate(0.001),
+      ...plain(model),
       until: -1,
       accumulation: 0,
       maxGradientNorm: 0,

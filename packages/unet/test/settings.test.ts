@@ -66,37 +66,35 @@ describe.each(engines)('on %s', (engine) => {
   const cases = (kind: Kind) =>
     Object.entries(golden[kind]).filter(([title]) => engine === engines[0] || OWN_OPERATIONS.test(title));
 
-  // float32 on both sides: rounding of some 50 layers gives relative errors near 1e-6; 1e-4 is what the project promises.
-  test.each(cases('UNet2DConditionModel'))(
-    'the conditional UNet as diffusers has it: %s',
-    async (_, { config, ...want }) => {
-      const json = { ...golden.base.UNet2DConditionModel, ...config };
-      const model = new UNet2DCondition(unet2dConditionFromDiffusers(json));
-      const rng = new TorchGenerator(want.seed);
-      const { state, sha256 } = weights(model, rng);
-      expect(sha256).toBe(want.tensors);
-      await model.load(state);
-      const { x, time, more } = inputs(json, rng);
-      const before = tf.memory().numTensors;
-      const out = model.forward(x, time, more as { context: tf.Tensor3D });
-      expect(tf.memory().numTensors).toBe(before + 1);
-      expect(relativeError(out.dataSync(), Float32Array.from(want.out))).toBeLessThan(1e-4);
-      model.dispose();
-    },
-  );
-
-  test.each(cases('UNet2DModel'))("DDPM's UNet as diffusers has it: %s", async (_, { config, ...want }) => {
-    const json = { ...golden.base.UNet2DModel, ...config };
-    const model = new UNet2D(unet2dFromDiffusers(json));
-    const rng = new TorchGenerator(want.seed);
+  /** Weights, names and shapes, numbers and memory of a model that takes these settings, as diffusers has them. */
+  async function expectLike(
+    { seed, tensors, out: expected }: Case,
+    json: Case['config'],
+    model: Module,
+    run: (x: tf.Tensor4D, time: tf.Tensor1D, more: Record<string, tf.Tensor>) => tf.Tensor4D,
+  ): Promise<void> {
+    const rng = new TorchGenerator(seed);
     const { state, sha256 } = weights(model, rng);
-    expect(sha256).toBe(want.tensors);
+    expect(sha256).toBe(tensors);
     await model.load(state);
     const { x, time, more } = inputs(json, rng);
     const before = tf.memory().numTensors;
-    const out = model.forward(x, time, more);
+    const out = run(x, time, more);
     expect(tf.memory().numTensors).toBe(before + 1);
-    expect(relativeError(out.dataSync(), Float32Array.from(want.out))).toBeLessThan(1e-4);
+    // float32 on both sides: rounding of some 50 layers gives relative errors near 1e-6; 1e-4 is what the project promises.
+    expect(relativeError(out.dataSync(), Float32Array.from(expected))).toBeLessThan(1e-4);
     model.dispose();
+  }
+
+  test.each(cases('UNet2DConditionModel'))('the conditional UNet as diffusers has it: %s', async (_, want) => {
+    const json = { ...golden.base.UNet2DConditionModel, ...want.config };
+    const model = new UNet2DCondition(unet2dConditionFromDiffusers(json));
+    await expectLike(want, json, model, (x, time, more) => model.forward(x, time, more as { context: tf.Tensor3D }));
+  });
+
+  test.each(cases('UNet2DModel'))("DDPM's UNet as diffusers has it: %s", async (_, want) => {
+    const json = { ...golden.base.UNet2DModel, ...want.config };
+    const model = new UNet2D(unet2dFromDiffusers(json));
+    await expectLike(want, json, model, (x, time, more) => model.forward(x, time, more));
   });
 });

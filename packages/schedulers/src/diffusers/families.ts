@@ -66,6 +66,18 @@ const clip = { clip_sample: false, clip_sample_range: 1 } as const;
 const threshold = { thresholding: false, dynamic_thresholding_ratio: 0.995, sample_max_value: 1 } as const;
 const final = { final_sigmas_type: 'zero' } as const;
 const flows = { use_flow_sigmas: false } as const;
+const dpm = {
+  ...chain,
+  ...spread,
+  ...threshold,
+  ...final,
+  ...flows,
+  solver_order: 2,
+  algorithm_type: 'dpmsolver++',
+  solver_type: 'midpoint',
+  lambda_min_clipped: null,
+  variance_type: null,
+} as const;
 
 /** Classes take one another's files, whose words for solver_type and algorithm_type they turn into their own. */
 const WORDS = ['midpoint', 'heun', 'logrho', 'bh1', 'bh2'] as const;
@@ -85,6 +97,15 @@ function finalOf(settings: Settings): 'clean' | 'first' {
 /** The order falls over the last steps of short runs, unless the file says that it does not. */
 function lowering(settings: Settings): { readonly lowerOrderFinal?: boolean } {
   return settings.read('lower_order_final', true) ? {} : { lowerOrderFinal: false };
+}
+
+/** What DPM-Solver takes in steps of one kind and the other. */
+function dpmOptions(settings: Settings): { readonly order: 1 | 2 | 3; readonly type: 'midpoint' | 'heun' } {
+  settings.refuse('use_flow_sigmas', 'variance_type');
+  return {
+    order: settings.read<1 | 2 | 3>('solver_order', 2, orders),
+    type: wordOf(settings, 'solver_type', ['midpoint', 'heun'], 'midpoint'),
+  };
 }
 
 /** The noise forms of DPM-Solver and UniPC are not defined at sigma = 0, and diffusers refuses them or makes nan of them. */
@@ -169,26 +190,15 @@ export const families: Readonly<Record<string, Family>> = {
   },
   DPMSolverMultistepScheduler: {
     defaults: {
-      ...chain,
+      ...dpm,
       ...linspace,
       ...zeroSnr,
-      ...spread,
-      ...threshold,
-      ...final,
-      ...flows,
       use_lu_lambdas: false,
-      solver_order: 2,
-      algorithm_type: 'dpmsolver++',
-      solver_type: 'midpoint',
       lower_order_final: true,
       euler_at_final: false,
-      lambda_min_clipped: null,
-      variance_type: null,
     },
     make({ settings, process }) {
-      settings.refuse('use_flow_sigmas', 'variance_type');
-      const order = settings.read<1 | 2 | 3>('solver_order', 2, orders);
-      const type = wordOf(settings, 'solver_type', ['midpoint', 'heun'], 'midpoint');
+      const { order, type } = dpmOptions(settings);
       const eulerAtFinal = settings.read('euler_at_final', false);
       const options = { order, type, eulerAtFinal, ...lowering(settings) };
       const algorithms = ['dpmsolver++', 'dpmsolver', 'sde-dpmsolver++', 'sde-dpmsolver', 'deis'] as const;
@@ -208,26 +218,10 @@ export const families: Readonly<Record<string, Family>> = {
     },
   },
   DPMSolverSinglestepScheduler: {
-    defaults: {
-      ...chain,
-      ...spread,
-      ...threshold,
-      ...final,
-      ...flows,
-      solver_order: 2,
-      algorithm_type: 'dpmsolver++',
-      solver_type: 'midpoint',
-      lower_order_final: false,
-      lambda_min_clipped: null,
-      variance_type: null,
-    },
+    defaults: { ...dpm, lower_order_final: false },
     make({ settings, process }) {
-      settings.refuse('use_flow_sigmas', 'variance_type');
-      const order = settings.read<1 | 2 | 3>('solver_order', 2, orders);
-      const type = wordOf(settings, 'solver_type', ['midpoint', 'heun'], 'midpoint');
       const options = {
-        order,
-        type,
+        ...dpmOptions(settings),
         ...(settings.read<boolean>('lower_order_final', false) ? { lowerOrderFinal: true } : {}),
       };
       const algorithm = settings.read<string>('algorithm_type', 'dpmsolver++', ['dpmsolver++', 'dpmsolver', 'deis']);

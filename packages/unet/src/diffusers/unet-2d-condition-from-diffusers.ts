@@ -1,4 +1,5 @@
 import { foreignConfig, InvalidArgumentError } from '@mezzotint/core';
+import { chooser, commonSettings } from './common-settings.js';
 import { activationOf, presentName } from './diffusers-names.js';
 import type { Classes, Depth, UNet2DConditionConfig } from './unet-2d-condition-config.js';
 
@@ -85,16 +86,11 @@ export function unet2dConditionFromDiffusers(json: unknown): UNet2DConditionConf
     const value = read(key);
     return Array.isArray(value) ? value : downAttention.map(() => value as T);
   };
-  const only = <T>(key: string, values: readonly T[]): T => {
-    const value = read(key) as T;
-    if (!values.includes(value)) problems.push(`${key}: expected ${oneOf(values)}, got ${JSON.stringify(value)}`);
-    return value;
-  };
+  const only = chooser(read, problems);
   const midType = only('mid_block_type', ['UNetMidBlock2DCrossAttn', 'UNetMidBlock2D', null]);
   const classType = only('class_embed_type', [null, 'timestep', 'identity', 'projection', 'simple_projection']);
   const addition = only('addition_embed_type', [null, 'text_time']);
-  const scaleShift = only('resnet_time_scale_shift', ['default', 'scale_shift']) === 'scale_shift';
-  const isFourier = only('time_embedding_type', ['positional', 'fourier']) === 'fourier';
+  const common = commonSettings(read, only);
   only('encoder_hid_dim_type', [null, 'text_proj']);
   const textWidth = read('encoder_hid_dim') as number | null;
   if (read('encoder_hid_dim_type') !== null && textWidth === null) {
@@ -119,9 +115,7 @@ export function unet2dConditionFromDiffusers(json: unknown): UNet2DConditionConf
   }
   if (problems.length > 0) throw new InvalidArgumentError(who, problems);
   return {
-    inChannels: read('in_channels') as number,
-    outChannels: read('out_channels') as number,
-    blockChannels: read('block_out_channels') as number[],
+    ...common,
     resBlocks: byLevel('layers_per_block'),
     downAttention,
     upAttention,
@@ -135,18 +129,7 @@ export function unet2dConditionFromDiffusers(json: unknown): UNet2DConditionConf
     textWidth,
     kernelIn: read('conv_in_kernel') as number,
     kernelOut: read('conv_out_kernel') as number,
-    centerInput: read('center_input_sample') as boolean,
-    downsamplePadding: read('downsample_padding') as 0 | 1,
-    midScale: read('mid_block_scale_factor') as number,
     activation,
-    timeConditioning: scaleShift ? 'scale-shift' : 'additive',
-    groups: read('norm_num_groups') as number,
-    epsilon: read('norm_eps') as number,
-    dropout: read('dropout') as number,
-    timeWave: isFourier ? 'fourier' : 'sinusoidal',
-    timeWidth: read('time_embedding_dim') as number | null,
-    timeOrder: read('flip_sin_to_cos') ? 'cos-sin' : 'sin-cos',
-    timeShift: read('freq_shift') as number,
     timePost,
     embeddingActivation,
     timeConditionWidth: read('time_cond_proj_dim') as number | null,
@@ -180,8 +163,4 @@ function oneWidth(value: unknown, attention: readonly (readonly boolean[])[], pr
     problems.push(`cross_attention_dim: expected one width, the same at all levels, got ${JSON.stringify(value)}`);
   }
   return value[last];
-}
-
-function oneOf(values: readonly unknown[]): string {
-  return values.map((value) => JSON.stringify(value)).join(' or ');
 }

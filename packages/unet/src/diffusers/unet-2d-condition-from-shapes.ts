@@ -1,4 +1,5 @@
 import { StateShapes, type WeightSource } from '@mezzotint/core';
+import { stableDiffusionSettings } from './stable-diffusion-settings.js';
 import { type UNet2DConditionConfig, validateUNet2DConditionConfig } from './unet-2d-condition-config.js';
 
 /** Channels of a head where the transformers have linear maps (Stable Diffusion 2, XL). */
@@ -38,6 +39,7 @@ export function unet2dConditionFromShapes(tensors: WeightSource['tensors']): UNe
     return places[level] !== undefined && own !== width && shapes.axis(key, 1) === width;
   };
   const config: UNet2DConditionConfig = {
+    ...stableDiffusionSettings,
     inChannels: shapes.axis('conv_in.weight', 1),
     outChannels: shapes.axis('conv_out.weight', 0),
     blockChannels,
@@ -47,32 +49,13 @@ export function unet2dConditionFromShapes(tensors: WeightSource['tensors']): UNe
     mid: mid ? (shapes.has('mid_block.attentions') ? 'transformer' : 'residual') : null,
     heads: blockChannels.map((width) => (linearProjection ? Math.max(1, Math.floor(width / HEAD_WIDTH)) : HEADS)),
     depth: places.map((place) => (place === undefined ? 1 : shapes.count(`${place}.transformer_blocks`))),
-    upDepth: null,
     onlyCrossAttention: levels.map((level) => sees(level, contextWidth)),
     linearProjection,
     contextWidth,
-    textWidth: null,
-    kernelIn: 3,
-    kernelOut: 3,
-    centerInput: false,
-    downsamplePadding: 1,
-    midScale: 1,
-    activation: 'silu',
-    timeConditioning: 'additive',
-    groups: 32,
-    epsilon: 1e-5,
-    dropout: 0,
-    timeWave: 'sinusoidal',
-    timeWidth: null,
-    timeOrder: 'cos-sin',
-    timeShift: 0,
-    timePost: null,
-    embeddingActivation: null,
     timeConditionWidth: shapes.has('time_embedding.cond_proj')
       ? shapes.axis('time_embedding.cond_proj.weight', 1)
       : null,
     classes: classesOf(shapes),
-    classesBeside: false,
     textAndNumbers: shapes.has('add_embedding')
       ? { numberWidth: NUMBER_WIDTH, width: shapes.axis('add_embedding.linear_1.weight', 1) }
       : null,

@@ -1,5 +1,6 @@
 import { foreignConfig, InvalidArgumentError, isCount } from '@mezzotint/core';
 import { type ActivationKind, activationKinds } from '@mezzotint/layers';
+import { chooser, commonSettings } from './common-settings.js';
 import { activationOf, presentName } from './diffusers-names.js';
 
 /** Configuration of {@link UNet2D}. A plain JSON value. */
@@ -100,14 +101,7 @@ export function unet2dFromDiffusers(json: unknown): UNet2DConfig {
   const who = 'unet2dFromDiffusers';
   const read = foreignConfig(who, json, { defaults, fixed: {}, ignored });
   const problems: string[] = [];
-  const only = <T>(key: string, values: readonly T[]): T => {
-    const value = read(key) as T;
-    if (!values.includes(value)) {
-      const known = values.map((known) => JSON.stringify(known)).join(' or ');
-      problems.push(`${key}: expected ${known}, got ${JSON.stringify(value)}`);
-    }
-    return value;
-  };
+  const only = chooser(read, problems);
   const steps = (way: 'Down' | 'Up') => {
     const key = `${way.toLowerCase()}_block_types`;
     const attentionSteps = only(way === 'Down' ? 'downsample_type' : 'upsample_type', ['conv', 'resnet']);
@@ -115,17 +109,13 @@ export function unet2dFromDiffusers(json: unknown): UNet2DConfig {
   };
   const [down, up] = [steps('Down'), steps('Up')];
   const mid = only('mid_block_type', ['UNetMidBlock2D', null]) !== null;
-  const scaleShift = only('resnet_time_scale_shift', ['default', 'scale_shift']) === 'scale_shift';
-  const isFourier = only('time_embedding_type', ['positional', 'fourier']) === 'fourier';
+  const common = commonSettings(read, only);
   const classType = only('class_embed_type', [null, 'timestep', 'identity']);
   const activation = activationOf('act_fn', read('act_fn'), problems);
-  const groups = read('norm_num_groups') as number;
   if (problems.length > 0) throw new InvalidArgumentError(who, problems);
   const classes: Readonly<Record<string, 'time' | 'vector'>> = { timestep: 'time', identity: 'vector' };
   return {
-    inChannels: read('in_channels') as number,
-    outChannels: read('out_channels') as number,
-    blockChannels: read('block_out_channels') as number[],
+    ...common,
     layersPerBlock: read('layers_per_block') as number,
     downAttention: down.map(({ attention }) => attention),
     upAttention: up.map(({ attention }) => attention),
@@ -134,20 +124,11 @@ export function unet2dFromDiffusers(json: unknown): UNet2DConfig {
     mid,
     midAttention: read('add_attention') as boolean,
     // As UNetMidBlock2D has it: with scale and shift there is no norm unless it is asked for.
-    midGroups: (read('attn_norm_num_groups') as number | null) ?? (scaleShift ? null : groups),
+    midGroups:
+      (read('attn_norm_num_groups') as number | null) ??
+      (common.timeConditioning === 'scale-shift' ? null : common.groups),
     headChannels: read('attention_head_dim') as number | null,
     activation,
-    timeConditioning: scaleShift ? 'scale-shift' : 'additive',
-    groups,
-    epsilon: read('norm_eps') as number,
-    dropout: read('dropout') as number,
-    timeWave: isFourier ? 'fourier' : 'sinusoidal',
-    timeWidth: read('time_embedding_dim') as number | null,
-    timeOrder: read('flip_sin_to_cos') ? 'cos-sin' : 'sin-cos',
-    timeShift: read('freq_shift') as number,
-    downsamplePadding: read('downsample_padding') as 0 | 1,
-    centerInput: read('center_input_sample') as boolean,
-    midScale: read('mid_block_scale_factor') as number,
     classes: classType === null ? (read('num_class_embeds') as number | null) : classes[classType]!,
   };
 }

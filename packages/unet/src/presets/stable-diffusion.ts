@@ -1,10 +1,12 @@
 import type { InputSpec, Preset } from '@mezzotint/core';
+import { stableDiffusionSettings } from '../diffusers/stable-diffusion-settings.js';
 import { UNet2DCondition } from '../diffusers/unet-2d-condition.js';
 import type { UNet2DConditionConfig } from '../diffusers/unet-2d-condition-config.js';
 
 const none = [false, false, false, false];
 
 const sd15Config: UNet2DConditionConfig = {
+  ...stableDiffusionSettings,
   inChannels: 4,
   outChannels: 4,
   blockChannels: [320, 640, 1280, 1280],
@@ -14,30 +16,11 @@ const sd15Config: UNet2DConditionConfig = {
   mid: 'transformer',
   heads: [8, 8, 8, 8],
   depth: [1, 1, 1, 1],
-  upDepth: null,
   onlyCrossAttention: none,
   linearProjection: false,
   contextWidth: 768,
-  textWidth: null,
-  kernelIn: 3,
-  kernelOut: 3,
-  centerInput: false,
-  downsamplePadding: 1,
-  midScale: 1,
-  activation: 'silu',
-  timeConditioning: 'additive',
-  groups: 32,
-  epsilon: 1e-5,
-  dropout: 0,
-  timeWave: 'sinusoidal',
-  timeWidth: null,
-  timeOrder: 'cos-sin',
-  timeShift: 0,
-  timePost: null,
-  embeddingActivation: null,
   timeConditionWidth: null,
   classes: null,
-  classesBeside: false,
   textAndNumbers: null,
 };
 

@@ -1,4 +1,5 @@
 import { type HostTensor, type Module, TorchGenerator } from '@mezzotint/core';
+import { stableDiffusionSettings } from '../../src/diffusers/stable-diffusion-settings.js';
 import type { ClassifierConfig, UNet2DConditionConfig, UNet2DConfig, UNetConfig } from '../../src/index.js';
 
 const encoder = {
@@ -51,6 +52,7 @@ export const tinyUNet2D: UNet2DConfig = {
 
 /** The smallest conditional network that has every part: both kinds of attention, a table, pooled text, a condition of the time. */
 export const tinyUNet2DCondition: UNet2DConditionConfig = {
+  ...stableDiffusionSettings,
   inChannels: 2,
   outChannels: 2,
   blockChannels: [8, 16],
@@ -60,30 +62,12 @@ export const tinyUNet2DCondition: UNet2DConditionConfig = {
   mid: 'transformer',
   heads: [2, 4],
   depth: [1, 2],
-  upDepth: null,
   onlyCrossAttention: [true, false],
   linearProjection: true,
   contextWidth: 6,
-  textWidth: null,
-  kernelIn: 3,
-  kernelOut: 3,
-  centerInput: false,
-  downsamplePadding: 1,
-  midScale: 1,
-  activation: 'silu',
-  timeConditioning: 'additive',
   groups: 4,
-  epsilon: 1e-5,
-  dropout: 0,
-  timeWave: 'sinusoidal',
-  timeWidth: null,
-  timeOrder: 'cos-sin',
-  timeShift: 0,
-  timePost: null,
-  embeddingActivation: null,
   timeConditionWidth: 3,
   classes: { table: 3 },
-  classesBeside: false,
   textAndNumbers: { numberWidth: 4, width: 13 },
 };
 

@@ -1,8 +1,8 @@
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { InvalidFileError } from '@mezzotint/core';
 import { NOTES_KEY } from '../lora/notes.js';
 import type { WeightFile } from '../weight-file.js';
+import { readUpTo } from './text-files.js';
 import { readWeights } from './weights.js';
 
 /** Longest `adapter_config.json` that is read. */
@@ -17,9 +17,10 @@ export async function readLora(path: string): Promise<WeightFile> {
   const config = join(dirname(path), 'adapter_config.json');
   const isAdapter = /^adapter_model\.(?:safetensors|bin)$/.test(basename(path));
   if (!isAdapter || file.metadata.has(NOTES_KEY) || !existsSync(config)) return file;
-  if (statSync(config).size > MAX_CONFIG_BYTES) {
+  try {
+    return { ...file, metadata: new Map([...file.metadata, [NOTES_KEY, readUpTo(config, MAX_CONFIG_BYTES)]]) };
+  } catch (error) {
     file.close();
-    throw new InvalidFileError(config, `is longer than ${MAX_CONFIG_BYTES} bytes`);
+    throw error;
   }
-  return { ...file, metadata: new Map([...file.metadata, [NOTES_KEY, readFileSync(config, 'utf8')]]) };
 }

@@ -1,8 +1,8 @@
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { InvalidFileError, type Module } from '@mezzotint/core';
 import { parseStrictJson, type StrictJson } from '../json/strict-json.js';
-import { readJson, readText } from './text-files.js';
+import { readJson, readText, readUpTo } from './text-files.js';
 import { type ReadWeightsOptions, readWeights } from './weights.js';
 
 /** A pipeline's folder: its parts with their classes, from `model_index.json`. */
@@ -74,9 +74,9 @@ export function readPipelineFolder(path: string): PipelineFolder {
 }
 
 function readJsonObject(file: string): ReadonlyMap<string, StrictJson> {
-  if (statSync(file).size > MAX_JSON_BYTES) throw new InvalidFileError(file, `is longer than ${MAX_JSON_BYTES} bytes`);
+  const text = readUpTo(file, MAX_JSON_BYTES);
   try {
-    const json = parseStrictJson(readFileSync(file, 'utf8'));
+    const json = parseStrictJson(text);
     if (json instanceof Map) return json;
   } catch (cause) {
     throw new InvalidFileError(file, `is not JSON: ${cause instanceof Error ? cause.message : String(cause)}`, {

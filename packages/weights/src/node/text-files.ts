@@ -1,15 +1,20 @@
-import { readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { InvalidArgumentError, InvalidFileError } from '@mezzotint/core';
 
 /** Longest JSON or text file of a model that is read. */
 const MAX_TEXT_BYTES = 2 ** 26;
 
+/** A file's text. Throws an InvalidFileError, before it reads, when the file has more than so many bytes. */
+export function readUpTo(path: string, limit: number): string {
+  const { size } = statSync(path);
+  if (size > limit) throw new InvalidFileError(path, `is longer than ${limit} bytes: it has ${size}`);
+  return readFileSync(path, 'utf8');
+}
+
 /** A text file of a model's folder. Throws an InvalidArgumentError when it is not there, an InvalidFileError when it is too long. */
 export function readText(path: string): string {
-  const size = statSync(path, { throwIfNoEntry: false })?.size;
-  if (size === undefined) throw new InvalidArgumentError(path, 'no such file');
-  if (size > MAX_TEXT_BYTES) throw new InvalidFileError(path, `expected at most ${MAX_TEXT_BYTES} bytes, got ${size}`);
-  return readFileSync(path, 'utf8');
+  if (!existsSync(path)) throw new InvalidArgumentError(path, 'no such file');
+  return readUpTo(path, MAX_TEXT_BYTES);
 }
 
 /** Strings, and the words that Python's json writes for numbers that are not finite (DPM-Solver's lambda_min_clipped). */

@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { InvalidFileError } from '@mezzotint/core';
 import { FORMAT_BYTES, formatOf } from '../format.js';
@@ -9,6 +9,7 @@ import { type OpenTorchOptions, openTorch } from '../torch/open.js';
 import type { WeightFile } from '../weight-file.js';
 import { openWith } from './file-source.js';
 import { findWeights } from './folder.js';
+import { readUpTo } from './text-files.js';
 
 /** How weights are found and opened. */
 export interface ReadWeightsOptions extends OpenTorchOptions {
@@ -42,9 +43,7 @@ export async function readWeights(path: string, options: ReadWeightsOptions = {}
 }
 
 async function readShards(path: string, options: ReadWeightsOptions): Promise<WeightFile> {
-  if (statSync(path).size > MAX_INDEX_BYTES)
-    throw new InvalidFileError(path, `is longer than ${MAX_INDEX_BYTES} bytes`);
-  const index = parseShardIndex(path, readFileSync(path, 'utf8'));
+  const index = parseShardIndex(path, readUpTo(path, MAX_INDEX_BYTES));
   const open = new Map<string, WeightFile>();
   try {
     for (const shard of index.shards.keys()) {
