@@ -25,4 +25,5 @@ export { resizeBilinear } from './ops/resize-bilinear.js';
 export { type RmsNormOptions, rmsNorm } from './ops/rms-norm.js';
 export { silu } from './ops/silu.js';
 export { averagePool2x, upsample2x } from './ops/upsample.js';
+export { withoutGradient } from './ops/without-gradient.js';
 export { type TimestepEmbeddingOptions, timestepEmbedding } from './timestep-embedding.js';

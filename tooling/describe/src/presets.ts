@@ -1,6 +1,7 @@
 import { presets as autoencoders } from '@mezzotint/autoencoders';
 import { MezzotintError, type Preset } from '@mezzotint/core';
 import { presets as dit } from '@mezzotint/dit';
+import { presets as rin } from '@mezzotint/rin';
 import { presets as textEncoders } from '@mezzotint/text-encoders';
 import { presets as unet } from '@mezzotint/unet';
 import { presets as uvit } from '@mezzotint/uvit';
@@ -17,6 +18,7 @@ const packages: Readonly<Record<string, readonly Preset[]>> = {
   '@mezzotint/unet': unet,
   '@mezzotint/dit': dit,
   '@mezzotint/uvit': uvit,
+  '@mezzotint/rin': rin,
   '@mezzotint/text-encoders': textEncoders,
 };
 
