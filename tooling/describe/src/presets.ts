@@ -3,6 +3,7 @@ import { MezzotintError, type Preset } from '@mezzotint/core';
 import { presets as dit } from '@mezzotint/dit';
 import { presets as textEncoders } from '@mezzotint/text-encoders';
 import { presets as unet } from '@mezzotint/unet';
+import { presets as uvit } from '@mezzotint/uvit';
 import { nearest } from './nearest.js';
 
 /** A preset and the package that it is from. */
@@ -15,6 +16,7 @@ const packages: Readonly<Record<string, readonly Preset[]>> = {
   '@mezzotint/autoencoders': autoencoders,
   '@mezzotint/unet': unet,
   '@mezzotint/dit': dit,
+  '@mezzotint/uvit': uvit,
   '@mezzotint/text-encoders': textEncoders,
 };
 

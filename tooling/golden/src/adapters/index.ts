@@ -6,6 +6,7 @@ import { dit, ditDiffusers } from './dit.js';
 import { clip, clipText, clipTextProjection, clipVision, clipVisionProjection, t5Encoder } from './text-encoders.js';
 import { unet2d } from './unet-2d.js';
 import { unet2dCondition } from './unet-2d-condition.js';
+import { uvit, uvitTextToImage } from './uvit.js';
 
 /** Every family that we have models for. */
 const adapters: readonly Adapter<Module>[] = [
@@ -16,6 +17,8 @@ const adapters: readonly Adapter<Module>[] = [
   unet2dCondition,
   dit,
   ditDiffusers,
+  uvit,
+  uvitTextToImage,
   autoencoderKL,
   vqModel,
   autoencoderTiny,
