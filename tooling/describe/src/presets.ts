@@ -4,6 +4,7 @@ import { presets as dit } from '@mezzotint/dit';
 import { presets as mmdit } from '@mezzotint/mmdit';
 import { presets as textEncoders } from '@mezzotint/text-encoders';
 import { presets as unet } from '@mezzotint/unet';
+import { presets as uvit } from '@mezzotint/uvit';
 import { nearest } from './nearest.js';
 
 /** A preset and the package that it is from. */
@@ -17,6 +18,7 @@ const packages: Readonly<Record<string, readonly Preset[]>> = {
   '@mezzotint/unet': unet,
   '@mezzotint/dit': dit,
   '@mezzotint/mmdit': mmdit,
+  '@mezzotint/uvit': uvit,
   '@mezzotint/text-encoders': textEncoders,
 };
 

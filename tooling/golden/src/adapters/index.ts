@@ -7,6 +7,7 @@ import { flux, fluxDiffusers, mmdit, mmditDiffusers } from './mmdit.js';
 import { clip, clipText, clipTextProjection, clipVision, clipVisionProjection, t5Encoder } from './text-encoders.js';
 import { unet2d } from './unet-2d.js';
 import { unet2dCondition } from './unet-2d-condition.js';
+import { uvit, uvitTextToImage } from './uvit.js';
 
 /** Every family that we have models for. */
 const adapters: readonly Adapter<Module>[] = [
@@ -21,6 +22,8 @@ const adapters: readonly Adapter<Module>[] = [
   mmditDiffusers,
   flux,
   fluxDiffusers,
+  uvit,
+  uvitTextToImage,
   autoencoderKL,
   vqModel,
   autoencoderTiny,
