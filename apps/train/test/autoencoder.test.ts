@@ -9,7 +9,6 @@ import {
   generatorLoss,
   hingeDiscriminatorLoss,
   klLoss,
-  Lpips,
   l1Loss,
   PatchDiscriminator,
   sampleGaussian,
@@ -17,6 +16,7 @@ import {
 } from '@mezzotint/autoencoders';
 import { switchTo } from '@mezzotint/backend/testing';
 import { TorchGenerator } from '@mezzotint/core';
+import { Lpips } from '@mezzotint/features';
 import { adamW, constantRate, train as training } from '@mezzotint/training';
 import { writeSafetensors } from '@mezzotint/weights/node';
 import * as tf from '@tensorflow/tfjs-core';
