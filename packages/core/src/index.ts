@@ -1,4 +1,5 @@
 export type { Adoption } from './adopt.js';
+export { parseJson } from './bounded-json.js';
 export {
   choiceProblems,
   countProblems,
@@ -56,6 +57,8 @@ export type { InputArgument, InputSpec, Preset } from './preset.js';
 export { deriveSeed } from './random/derive-seed.js';
 export { NumpyRandomState, type NumpyRandomStateSnapshot } from './random/numpy-random-state.js';
 export { TorchGenerator, type TorchGeneratorState } from './random/torch-generator.js';
+export { listed, named, printable, quoted } from './printable.js';
+export { readingBudget } from './reading-budget.js';
 export { renamed } from './renamed.js';
 export { StateShapes } from './state-shapes.js';
 export { stepBoundary } from './step-boundary.js';

@@ -1,0 +1,1 @@
+export { kindOf, openPlainFile, readPlainFile, readPlainText, systemProblem } from './node/plain-file.js';
