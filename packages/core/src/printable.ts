@@ -15,7 +15,12 @@ const UNPRINTABLE = /(?![\u200c\u200d])[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 function escape(character: string): string {
   const short: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' };
   const units = () => Array.from({ length: character.length }, (_, i) => character.charCodeAt(i));
-  return short[character] ?? units().map((unit) => `\\u${unit.toString(16).padStart(4, '0')}`).join('');
+  return (
+    short[character] ??
+    units()
+      .map((unit) => `\\u${unit.toString(16).padStart(4, '0')}`)
+      .join('')
+  );
 }
 
 /** The beginning and the end of a text that is too long, and how much lies between. */

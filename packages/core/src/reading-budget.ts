@@ -23,11 +23,16 @@ export const readingBudget = {
   /** Entries of a zip or npz archive (Stable Diffusion 1.5 as .ckpt: 1,150). */
   zipEntries: 2 ** 18,
   /** Bytes of an image file. */
-  imageFileBytes: 2 ** 28,
+  imageFileBytes: 2 ** 27,
   /** Pixels of one picture (8192 x 8192). */
   imagePixels: 2 ** 26,
-  /** Bytes of pictures being decoded at one time; a larger one is decoded alone. */
+  /** Pixels of the longer side of one picture; a filter's table grows with it. */
+  imageSide: 2 ** 22,
+  /** Bytes of pictures being decoded at one time, 8 a pixel; a larger one is decoded alone. */
   imageBytesAtOnce: 2 ** 28,
+  /** Folders below each other in a data set, and files and folders in all. */
+  folderDepth: 32,
+  folderEntries: 2 ** 23,
   /** Steps of a solver, classes of a model, images of a request that a file may ask for. */
   steps: 100_000,
   classes: 2 ** 20,

@@ -291,12 +291,20 @@ describe.each(await testEngines())('on %s', (engine) => {
     ['a step that is text', (s) => ({ ...s, optimizerStep: '1' }), /malformed: optimizerStep/],
     ['streams that are a list', (s) => ({ ...s, streams: [1] }), /malformed: streams/],
     ['a stream that is none', (s) => ({ ...s, streams: { noise: {} } }), /state\.json is not the state of a training/],
-    ['an average without its file', (s) => ({ ...s, averageUpdates: { ema: 1, more: 1 } }), /does not list average-more/],
+    [
+      'an average without its file',
+      (s) => ({ ...s, averageUpdates: { ema: 1, more: 1 } }),
+      /does not list average-more/,
+    ],
     ['a name that is a path', (s) => ({ ...s, keepers: ['../../x'] }), /malformed: keepers/],
     ['a list', () => [], /expected an object/],
   ])('a state.json with %s is a damaged checkpoint, whatever its hashes say', async (_, change, problem) => {
     const checkpoints = new CheckpointFolder(root);
-    const folder = await checkpoints.save({ step: 1, ...(await training(1)), streams: { noise: new TorchGenerator(1) } });
+    const folder = await checkpoints.save({
+      step: 1,
+      ...(await training(1)),
+      streams: { noise: new TorchGenerator(1) },
+    });
     const text = JSON.stringify(change(JSON.parse(await readFile(join(folder, 'state.json'), 'utf8'))));
     await writeFile(join(folder, 'state.json'), text);
     const manifest = JSON.parse(await readFile(join(folder, 'manifest.json'), 'utf8'));

@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { MezzotintError } from '@mezzotint/core';
+import type { MezzotintError } from '@mezzotint/core';
 import { afterAll, expect, test } from 'vitest';
 import { lockFolder } from '../src/node.js';
 
@@ -57,7 +57,8 @@ test('one process may lock a folder twice; it is free when both are released', (
 test('a lock of another machine is kept; damaged ones, and those of a number that was used again, are not', () => {
   const folder = join(root, 'kinds');
   lockFolder(folder).release();
-  const lock = (holder: unknown) => writeFileSync(join(folder, '.lock'), typeof holder === 'string' ? holder : JSON.stringify(holder));
+  const lock = (holder: unknown) =>
+    writeFileSync(join(folder, '.lock'), typeof holder === 'string' ? holder : JSON.stringify(holder));
   lock({ pid: process.pid, host: 'elsewhere\u001b[2J', started: '1' });
   expect(refusal(folder)?.message).toContain('on "elsewhere\\u001b[2J" writes there');
   for (const stale of ['', '{"pid":', { pid: 'x' }, { pid: 2 ** 31 - 2, host: hostname(), started: null }]) {

@@ -120,7 +120,8 @@ function read(lock: string): Holder | undefined {
   try {
     text = readPlainText(lock, MAX_LOCK_BYTES);
   } catch (error) {
-    if (InvalidFileError.isInstance(error) && (error.cause as NodeJS.ErrnoException)?.code === 'ENOENT') return undefined;
+    if (InvalidFileError.isInstance(error) && (error.cause as NodeJS.ErrnoException)?.code === 'ENOENT')
+      return undefined;
     throw error;
   }
   try {
