@@ -46,7 +46,7 @@ export async function autoencoderTask(config: AutoencoderTask, { images, source 
     afterUpdate: (rng) => codebook?.update(rng),
     ...(codebook && { keepers: { codebook } }),
     ...(critic && { companion: discriminatorOf({ ...config, adversarial: critic }, model, discriminator!, meter) }),
-    parts: () => meter.read(),
+    parts: meter,
     async report(step, folder, signal) {
       signal.throwIfAborted();
       const file = join(folder, `step-${String(step).padStart(7, '0')}.png`);

@@ -11,6 +11,8 @@ interface CompanionState {
   readonly from: number;
   readonly companions: Readonly<Record<string, Trained>>;
   readonly rng: RandomStream;
+  /** Losses since the last line of the log, from the checkpoint. */
+  readonly companionLosses: readonly number[];
 }
 
 /** The updates of the network that is trained against the model, in turns with it and on the batches that it saw. */
@@ -21,19 +23,26 @@ export interface CompanionUpdates {
   after(step: number): Promise<{ readonly losses: Readonly<Record<string, number>>; readonly seconds: number }>;
   /** The mean loss since last asked. */
   read(): Readonly<Record<string, number>>;
+  /** Losses since last asked, which a checkpoint keeps. */
+  state(): readonly number[];
 }
 
 /** The turns of a task's companion; nothing happens in them when it has none. */
 export function companionUpdates(
   config: TrainConfig,
   { companion }: Task,
-  { from, companions, rng }: CompanionState,
+  { from, companions, rng, companionLosses }: CompanionState,
 ): CompanionUpdates {
   if (companion === undefined) {
-    return { watching: (data) => data, after: async () => ({ losses: {}, seconds: 0 }), read: () => ({}) };
+    return {
+      watching: (data) => data,
+      after: async () => ({ losses: {}, seconds: 0 }),
+      read: () => ({}),
+      state: () => [],
+    };
   }
   const seen: ImageBatch[] = [];
-  const losses: number[] = [];
+  const losses: number[] = [...companionLosses];
   const key = `${companion.name}Loss`;
   const updates: AsyncGenerator<TrainStep, void> = train({
     ...companions[companion.name]!,
@@ -63,6 +72,7 @@ export function companionUpdates(
       losses.push(loss);
       return { losses: { [key]: loss }, seconds };
     },
+    state: () => [...losses],
     read() {
       const all = losses.splice(0);
       return all.length === 0 ? {} : { [key]: all.reduce((a, b) => a + b, 0) / all.length };

@@ -20,7 +20,11 @@ export interface Task {
   /** What else keeps tensors from update to update, by name. */
   readonly keepers?: Readonly<Record<string, KeepsTensors>>;
   /** Parts of the losses, means since last asked. */
-  parts?(): Promise<Readonly<Record<string, number>>>;
+  readonly parts?: {
+    read(): Promise<Readonly<Record<string, number>>>;
+    state(): Promise<Readonly<Record<string, readonly number[]>>>;
+    resume(state: Readonly<Record<string, readonly number[]>>): void;
+  };
   /** Looks at the model as it is now (with averaged weights); writes files into `folder` if it has any. */
   report(step: number, folder: string, signal: AbortSignal): Promise<Readonly<Record<string, number>>>;
 }

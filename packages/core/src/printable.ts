@@ -12,7 +12,7 @@ const LONGEST_MESSAGE = 16_384;
 const UNPRINTABLE = /(?![\u200c\u200d])[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 
 /** `\n` and its like as JSON spells them. */
-function escape(character: string): string {
+function escaped(character: string): string {
   const short: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' };
   const units = () => Array.from({ length: character.length }, (_, i) => character.charCodeAt(i));
   return (
@@ -37,13 +37,13 @@ function cut(text: string, longest: number): string {
  */
 export function quoted(value: unknown, longest: number = LONGEST_QUOTE): string {
   const text = cut(typeof value === 'string' ? value : describeValue(value), longest);
-  const body = text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replace(UNPRINTABLE, escape);
-  return typeof value === 'string' ? `"${body}"` : text.replace(UNPRINTABLE, escape);
+  const body = text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replace(UNPRINTABLE, escaped);
+  return typeof value === 'string' ? `"${body}"` : text.replace(UNPRINTABLE, escaped);
 }
 
 /** As {@link quoted} without the quotes, for names that stand in a list or before a colon. */
 export function named(value: string): string {
-  return cut(value, LONGEST_QUOTE).replace(UNPRINTABLE, escape);
+  return cut(value, LONGEST_QUOTE).replace(UNPRINTABLE, escaped);
 }
 
 /** A list of names out of a file: the first `most`, each as {@link named}, and how many are left out. */
@@ -60,7 +60,7 @@ export function listed(names: readonly string[], most = 20): string {
 export function printable(message: string): string {
   const whole = cut(message, 4 * LONGEST_MESSAGE);
   const lines = whole.split(/\n(?= {2})/);
-  return cut(lines.map((line) => cut(line, LONGEST_LINE).replace(UNPRINTABLE, escape)).join('\n'), LONGEST_MESSAGE);
+  return cut(lines.map((line) => cut(line, LONGEST_LINE).replace(UNPRINTABLE, escaped)).join('\n'), LONGEST_MESSAGE);
 }
 
 /** A value that is no text: numbers and the like as they are, of an object only its kind. */

@@ -135,8 +135,7 @@ function bytePass(
       for (let c = 0; c < inner; c++) {
         let sum = one >> 1;
         for (let k = 0, x = source + c; k < taps; k++, x += inner) sum = (sum + input[x]! * fixed[begin + k]!) | 0;
-        const value = sum >> FRACTION_BITS;
-        output[at++] = value < 0 ? 0 : value > 255 ? 255 : value;
+        output[at++] = Math.min(255, Math.max(0, sum >> FRACTION_BITS));
       }
     }
   }

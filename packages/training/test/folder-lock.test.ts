@@ -20,7 +20,11 @@ async function holder(folder: string) {
   );
   await new Promise((resolve) => node.stdout.once('data', resolve));
   const ended = new Promise((resolve) => node.once('exit', resolve));
-  return { pid: node.pid!, kill: () => (node.kill('SIGKILL'), ended) };
+  const kill = () => {
+    node.kill('SIGKILL');
+    return ended;
+  };
+  return { pid: node.pid!, kill };
 }
 
 function refusal(folder: string): MezzotintError | undefined {

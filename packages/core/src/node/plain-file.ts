@@ -95,7 +95,6 @@ const PROBLEMS: Readonly<Record<string, string>> = {
   ENXIO: 'is a device or a pipe without another end',
   EMFILE: 'too many files are open',
   ENFILE: 'too many files are open',
-  EIO: 'the disk failed to read it',
   EAGAIN: 'has no bytes yet; expected a plain file',
   EEXIST: 'exists already',
   ENOSPC: 'the disk is full; nothing that was there before is lost',
