@@ -9,6 +9,23 @@ export type { Classes, Depth, UNet2DConditionConfig } from './diffusers/unet-2d-
 export { unet2dConditionFromDiffusers } from './diffusers/unet-2d-condition-from-diffusers.js';
 export { unet2dConditionFromShapes } from './diffusers/unet-2d-condition-from-shapes.js';
 export { type Resample, type UNet2DConfig, unet2dFromDiffusers } from './diffusers/unet-2d-config.js';
+export { DhariwalUNet, EDM, type EDMInputs, SongUNet } from './edm.js';
+export {
+  type DhariwalUNetConfig,
+  type EDMConfig,
+  type EDMUNetConfig,
+  edmFromOriginal,
+  type SongUNetConfig,
+} from './edm-config.js';
+export {
+  EDM2,
+  type EDM2Config,
+  type EDM2Inputs,
+  EDM2UNet,
+  type EDM2UNetConfig,
+  edm2,
+  edm2FromOriginal,
+} from './edm2.js';
 export {
   adm64,
   adm64To256Upsampler,
