@@ -21,8 +21,8 @@ export { joinHeads, splitHeads } from './ops/heads.js';
 export { type LayerNormOptions, layerNorm } from './ops/layer-norm.js';
 export { linear } from './ops/linear.js';
 export {
-  magnitudeEpsilon,
   mpCat,
+  mpConv,
   mpSilu,
   mpSum,
   normalizeWeight,

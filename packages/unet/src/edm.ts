@@ -478,14 +478,17 @@ class Conv extends Module {
     this.taps = options.filter ?? [1, 1];
     if (kernel > 0) {
       const [fanIn, fanOut] = [inputs * kernel ** 2, outputs * kernel ** 2];
-      this.weight = new Param([kernel, kernel, inputs, outputs], { init: init.weight(fanIn, fanOut), layout: 'conv2d' });
+      this.weight = new Param([kernel, kernel, inputs, outputs], {
+        init: init.weight(fanIn, fanOut),
+        layout: 'conv2d',
+      });
       this.bias = new Param([outputs], { init: init.bias(fanIn) });
     }
     if (this.resample !== undefined) {
       const sum = this.taps.reduce((a, b) => a + b, 0);
       const square = this.taps.flatMap((a) => this.taps.map((b) => (a * b) / sum ** 2));
       const init = table(Float32Array.from(square));
-      this.resample_filter = new Param([1, 1, this.taps.length, this.taps.length], { init, trainable: false });
+      this.resample_filter = new Param([1, 1, this.taps.length, this.taps.length], { init, buffer: true });
     }
   }
 
@@ -509,7 +512,8 @@ class Conv extends Module {
 
   /** Every second pixel of x filtered, or x with zeros between its pixels filtered times 4 (the adjoint). */
   private filtered(x: tf.Tensor4D, resample: 'up' | 'down', margin: number): tf.Tensor4D {
-    if (this.taps.length === 2 && this.taps[0] === this.taps[1]) return (resample === 'up' ? upsample2x : averagePool2x)(x);
+    if (this.taps.length === 2 && this.taps[0] === this.taps[1])
+      return (resample === 'up' ? upsample2x : averagePool2x)(x);
     const size = this.taps.length;
     const kernel = tf.reshape(this.resample_filter!.value, [size, size, 1, 1]) as tf.Tensor4D;
     const [n, height, width, c] = x.shape;

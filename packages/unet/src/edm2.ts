@@ -25,7 +25,7 @@ import {
 } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
 import { edmPreconditioning, inputProblems, interleavedHeads, oneHotOrNone, sizeName } from './edm.js';
-import { deepestFactor, hasAttention, levelProblems, levelWidths, rateProblems } from './edm-config.js';
+import { hasAttention, levelProblems, levelWidths, rateProblems } from './edm-config.js';
 
 /** Configuration of {@link EDM2UNet}. A plain JSON value. */
 export interface EDM2UNetConfig {
@@ -145,13 +145,13 @@ export function edm2({ unet, ...head }: EDM2Config): EDM2 {
  */
 export class EDM2UNet extends Module {
   readonly config: EDM2UNetConfig;
+  readonly out_gain: Param;
   readonly emb_fourier: MPFourier;
   readonly emb_noise: MPConv;
   readonly emb_label?: MPConv;
   readonly enc: Record<string, MPConv | Block>;
   readonly dec: Record<string, Block>;
   readonly out_conv: MPConv;
-  readonly out_gain: Param;
 
   /** @throws InvalidArgumentError with everything that is wrong with the configuration */
   constructor(config: EDM2UNetConfig) {
@@ -202,7 +202,8 @@ export class EDM2UNet extends Module {
     const { classes, labelBalance } = this.config;
     const h = this.emb_noise.forward(this.emb_fourier.forward(noise)); //             [N, E]
     if (labels === undefined) return mpSilu(h);
-    const label = this.emb_label!.forward(tf.mul(oneHotOrNone(labels, classes!), Math.sqrt(classes!)));
+    const oneHot = tf.mul(oneHotOrNone(labels, classes!), Math.sqrt(classes!)) as tf.Tensor2D; // unit variance
+    const label = this.emb_label!.forward(oneHot);
     return mpSilu(mpSum(h, label, labelBalance));
   }
 }
@@ -332,14 +333,18 @@ export function validateEDM2UNetConfig(who: string, config: EDM2UNetConfig): voi
   }
   for (const [name, mult] of Object.entries({ noiseMult, embeddingMult })) {
     if (mult !== null && !(mult > 0 && Number.isInteger(mult * modelChannels))) {
-      problems.push(`${name}: expected a multiple of modelChannels that gives a whole width, got ${JSON.stringify(mult)}`);
+      problems.push(
+        `${name}: expected a multiple of modelChannels that gives a whole width, got ${JSON.stringify(mult)}`,
+      );
     }
   }
   throwIf(who, problems);
   const widths = levelWidths(config);
   widths.forEach((width, level) => {
     if ((hasAttention(config, level) || level === widths.length - 1) && width % channelsPerHead !== 0) {
-      problems.push(`channelsPerHead: heads of ${channelsPerHead} do not divide the ${width} channels of level ${level}`);
+      problems.push(
+        `channelsPerHead: heads of ${channelsPerHead} do not divide the ${width} channels of level ${level}`,
+      );
     }
   });
   throwIf(who, problems);

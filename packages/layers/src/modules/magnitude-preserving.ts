@@ -1,8 +1,6 @@
 import { type Initializer, Module, normal, Param } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
-import { conv2d } from '../ops/conv2d.js';
-import { linear } from '../ops/linear.js';
-import { normalizeWeight, unitVarianceWeight } from '../ops/magnitude-preserving.js';
+import { mpConv, unitVarianceWeight } from '../ops/magnitude-preserving.js';
 
 /**
  * A linear layer (kernel 0) or a convolution with a square kernel that keeps the magnitude of its input: no bias, and
@@ -11,11 +9,9 @@ import { normalizeWeight, unitVarianceWeight } from '../ops/magnitude-preserving
  */
 export class MPConv extends Module {
   readonly weight: Param;
-  readonly kernel: number;
 
   constructor(inputs: number, outputs: number, kernel: number) {
     super();
-    this.kernel = kernel;
     this.weight =
       kernel === 0
         ? new Param([outputs, inputs], { init: normal(1) })
@@ -24,12 +20,7 @@ export class MPConv extends Module {
 
   /** x `[N, in]` or `[N, H, W, in]` -> `[N, out]` or `[N, H, W, out]`, times `gain` (1 when absent). */
   forward<T extends tf.Tensor>(x: T, gain?: tf.Tensor): T {
-    return tf.tidy(() => {
-      const unit = normalizeWeight(this.weight.value);
-      const weight = gain === undefined ? unit : tf.mul(unit, gain);
-      if (this.kernel === 0) return linear(x, weight, null);
-      return conv2d(x as tf.Tensor4D, weight, null, { padding: (this.kernel - 1) / 2 }) as tf.Tensor as T;
-    });
+    return mpConv(x, this.weight.value, gain);
   }
 
   /**
@@ -53,8 +44,8 @@ export class MPFourier extends Module {
   constructor(width: number, { bandwidth = 1 }: { readonly bandwidth?: number } = {}) {
     super();
     const phases: Initializer = ([n], rng) => rng.rand(n!).map((u) => 2 * Math.PI * u);
-    this.freqs = new Param([width], { init: normal(2 * Math.PI * bandwidth), trainable: false });
-    this.phases = new Param([width], { init: phases, trainable: false });
+    this.freqs = new Param([width], { init: normal(2 * Math.PI * bandwidth), buffer: true });
+    this.phases = new Param([width], { init: phases, buffer: true });
   }
 
   /** t `[N]` -> `[N, width]`. */

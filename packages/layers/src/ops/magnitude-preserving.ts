@@ -1,5 +1,7 @@
 import { InvalidArgumentError } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
+import { conv2d } from './conv2d.js';
+import { linear } from './linear.js';
 import { silu } from './silu.js';
 
 /** Epsilon of EDM2's normalisations of weights, features, queries, keys and values. */
@@ -65,6 +67,20 @@ export function normalizeWeight<T extends tf.Tensor>(weight: T): T {
 export function unitVarianceWeight<T extends tf.Tensor>(weight: T): T {
   const axes = fanInAxes(weight);
   return scaledToNorm(weight, Math.sqrt(axes.reduce((n, axis) => n * weight.shape[axis]!, 1)));
+}
+
+/**
+ * A linear layer or convolution that keeps the magnitude of its input: no bias, weights normalised in every pass
+ * ({@link normalizeWeight}), times `gain` (1 when absent). EDM2, eq. 47. x `[..., in]` with a weight `[out, in]`, or
+ * `[N, H, W, in]` with a kernel `[k, k, in, out]`, padded to the same size.
+ */
+export function mpConv<T extends tf.Tensor>(x: T, weight: tf.Tensor, gain?: tf.Tensor): T {
+  return tf.tidy(() => {
+    const unit = normalizeWeight(weight);
+    const scaled = gain === undefined ? unit : tf.mul(unit, gain);
+    if (weight.rank === 2) return linear(x, scaled, null);
+    return conv2d(x as tf.Tensor4D, scaled, null, { padding: (weight.shape[0]! - 1) / 2 }) as tf.Tensor as T;
+  });
 }
 
 function scaledToNorm<T extends tf.Tensor>(weight: T, length: number): T {

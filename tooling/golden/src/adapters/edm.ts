@@ -1,4 +1,4 @@
-import { EDM, EDM2, type EDM2UNet, edm2, edm2FromOriginal, edmFromOriginal } from '@mezzotint/unet';
+import { EDM, type EDM2, type EDM2UNet, edm2, edm2FromOriginal, edmFromOriginal } from '@mezzotint/unet';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Adapter, NamedTensors } from '../adapter.js';
 import { toChannelsFirst, toChannelsLast } from '../axes.js';
