@@ -36,4 +36,5 @@ export { type RmsNormOptions, rmsNorm } from './ops/rms-norm.js';
 export { type AxialRotaryOptions, axialRotary, type Rotary, rotate } from './ops/rotary.js';
 export { silu } from './ops/silu.js';
 export { averagePool2x, upsample2x } from './ops/upsample.js';
+export { withoutGradient } from './ops/without-gradient.js';
 export { type TimestepEmbeddingOptions, timestepEmbedding } from './timestep-embedding.js';
