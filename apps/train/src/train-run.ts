@@ -3,12 +3,11 @@ import { type CommandContext, openImages, readConfig, saveModel, startProgress }
 import { type ChosenEngine, useBackend } from '@mezzotint/backend';
 import { deriveSeed, InvalidArgumentError, listed, MezzotintError, quoted, TorchGenerator } from '@mezzotint/core';
 import { type BatchesState, batches, type FolderImages, fingerprint, type ImageSet } from '@mezzotint/data';
-import { adamW, ema, matricesOnly, ratioWarmUp, type TrainStep, train } from '@mezzotint/training';
+import { adamW, ema, noDecayOnBiasAndNorm, ratioWarmUp, type TrainStep, train } from '@mezzotint/training';
 import { CheckpointFolder, type Companion } from '@mezzotint/training/node';
 import { autoencoderTask } from './autoencoder-task.js';
 import { classifierTask } from './classifier-task.js';
 import type { TrainFlags } from './command.js';
-import { companionUpdates } from './companion-updates.js';
 import { type ConfigFlags, type TrainConfig, trainConfigSchema } from './config.js';
 import { diffusionTask } from './diffusion-task.js';
 import { learningRateOf } from './learning-rate.js';
@@ -50,44 +49,51 @@ async function trainInto(run: RunFolder, start: Start): Promise<void> {
   const progress = startProgress('Training', config.steps, from);
   const started = performance.now();
   let last = from;
-  let recent: Pick<TrainStep, 'loss' | 'seconds'>[] = [...state.recent];
-  const { model } = task;
-  const { averages, optimizer, rng, order } = state;
-  const companion = companionUpdates(config, task, state);
-  /** All that an update depends on beside weights, as it was after the last whole update. */
+  let recent = [...state.recent];
+  const { averages, optimizer, rng, order, companions } = state;
+  /** What an update depends on beside the networks, as it was after the last whole update. */
   const place = () => ({ step: last, rng: TorchGenerator.fromState(rng.state()), order: order.state() });
   let good = place();
-  let saved = from;
-  const save = async (at: typeof good) => {
-    if (at.step === saved) return;
-    const log = { recent, parts: (await task.parts?.state()) ?? {}, companion: companion.state() };
-    await state.save(at.step, { stream: at.rng, order: at.order, log });
-    saved = at.step;
+  /** The update whose weights the model has; beyond `good` when an auxiliary network then failed. */
+  let moved = from;
+  const noteMoved = ({ step }: { readonly step: number }) => {
+    moved = step;
   };
-  let begun = from;
+  let saved = from;
+  const save = async () => {
+    if (good.step !== saved) await state.save(good, recent);
+    saved = good.step;
+  };
   try {
     const learningRate = learningRateOf(config.learningRate, config.steps);
     const { maxGradientNorm } = config.optimizer;
     const updates = train({
-      ...{ model, optimizer, rng, learningRate, averages: [averages], maxGradientNorm },
+      ...{ optimizer, rng, learningRate, averages: { ema: averages }, maxGradientNorm, data: order, loss: task.loss },
       ...{ accumulation: config.accumulation, from, until: config.steps, signal },
-      data: companion.watching(order),
-      loss: (batch, rng) => task.loss(batch, rng, last + 1),
-      afterUpdate: () => task.afterUpdate?.(rng),
+      hooks: [{ afterUpdate: noteMoved }, ...(task.hooks ?? [])],
+      auxiliary: Object.fromEntries(
+        Object.entries(task.auxiliary ?? {}).map(([name, { learningRate: rate, optimizer: clip, ...other }]) => [
+          name,
+          {
+            ...{ loss: other.loss, start: other.start, optimizer: companions[name]!.optimizer },
+            ...{ learningRate: learningRateOf(rate, config.steps), maxGradientNorm: clip.maxGradientNorm },
+          },
+        ]),
+      ),
     });
     for await (const update of updates) {
-      begun = update.step;
-      const turn = await companion.after(update.step);
       last = update.step;
-      recent.push({ loss: update.loss, seconds: update.seconds + turn.seconds });
+      recent.push(update);
       good = place();
       const final = last === config.steps;
       const loss = mean(recent, (u) => u.loss);
-      const shown = Object.entries({ loss, ...turn.losses }).map(([name, value]) => `${name} ${value.toPrecision(4)}`);
+      const shown = Object.entries({ loss, ...lossesOf(update) }).map(
+        ([name, value]) => `${name} ${value.toPrecision(4)}`,
+      );
       progress.update(last, config.steps, shown.join(', '));
       const due = (every: number) => last % every === 0 || final;
       const scores = due(config.every.sample)
-        ? await averages.during(() => task.report(last, run.samples, signal)).catch(unlessAborted(signal))
+        ? await averages.withAveragedWeights(() => task.report(last, run.samples, signal)).catch(unlessAborted(signal))
         : {};
       if (due(config.every.log) || Object.keys(scores).length > 0) {
         const { learningRate: rate, gradientNorm } = update;
@@ -97,27 +103,27 @@ async function trainInto(run: RunFolder, start: Start): Promise<void> {
           learningRate: rate,
           gradientNorm,
           seconds: mean(recent, (u) => u.seconds),
-          ...(await task.parts?.read()),
-          ...companion.read(),
+          ...observedIn(recent),
           ...scores,
         });
         recent = [];
       }
       if (due(config.every.sample)) await run.plot();
-      if (due(config.every.checkpoint)) await save(good);
+      if (due(config.every.checkpoint)) await save();
     }
   } catch (error) {
     const notFinite = MezzotintError.isInstance(error) && error.code === 'MEZZOTINT_NOT_FINITE';
-    if (!notFinite || begun !== good.step || good.step === 0) throw error;
-    await save(good);
-    say(`The state after update ${good.step}, the last good one, is in ${run.checkpoints}`);
+    if (notFinite && moved === good.step && good.step > 0) {
+      await save();
+      say(`The state after update ${good.step}, the last good one, is in ${run.checkpoints}`);
+    }
     throw error;
   } finally {
     progress.stop();
   }
   await run.plot();
-  await save(good);
-  await state.averages.during(() =>
+  await save();
+  await state.averages.withAveragedWeights(() =>
     saveModel(run.model, task.modelConfig, task.model, { half: config.half, overwrite: true }),
   );
 
@@ -194,14 +200,8 @@ interface Extra {
   readonly engine: string;
   /** The data: names of the classes, and a fingerprint of everything. */
   readonly data?: { readonly classes: readonly string[]; readonly fingerprint: string };
-  /** Since the last line of the log: updates, parts of the losses, and the companion's losses. */
-  readonly log?: LogState;
-}
-
-interface LogState {
-  readonly recent: readonly Pick<TrainStep, 'loss' | 'seconds'>[];
-  readonly parts: Readonly<Record<string, readonly number[]>>;
-  readonly companion: readonly number[];
+  /** The updates since the last line of the log, of which the next one gives the means. */
+  readonly recent?: readonly TrainStep[];
 }
 
 /** All that an update depends on, at its beginning or as the last checkpoint left it. */
@@ -210,7 +210,7 @@ async function startState(run: RunFolder, { config, flags, task, images, engine,
   const saved = await checkpoints.latest();
   const extra = (saved?.extra ?? {}) as Partial<Extra>;
   const data = { classes: images.classes, fingerprint: fingerprint(images) };
-  const optimizer = adamW(task.model, { ...config.optimizer, decays: matricesOnly });
+  const optimizer = adamW(task.model, { ...config.optimizer, decays: noDecayOnBiasAndNorm });
   const companions = companionsOf(task);
   const averages = ema(task.model, ratioWarmUp(config.ema.decay));
   const order = batches(images, { batchSize: config.batchSize, seed: config.seed, flip: config.flip });
@@ -233,16 +233,14 @@ async function startState(run: RunFolder, { config, flags, task, images, engine,
   }
   const from = saved?.step ?? 0;
   await run.rewind(from);
-  const { recent = [], parts = {}, companion: companionLosses = [] } = extra.log ?? {};
-  task.parts?.resume(parts);
   return {
-    ...{ from, optimizer, averages, companions, order, rng, recent, companionLosses },
+    ...{ from, optimizer, averages, companions, order, rng, recent: extra.recent ?? [] },
     /** A checkpoint of everything. */
-    async save(step: number, at: { stream: TorchGenerator; order: BatchesState; log: LogState }): Promise<void> {
+    async save(at: { step: number; rng: TorchGenerator; order: BatchesState }, recent: TrainStep[]): Promise<void> {
       await checkpoints.save({
-        ...{ step, model: task.model, optimizer, averages: { ema: averages }, companions, keepers },
-        ...{ streams: { training: at.stream }, data: at.order },
-        extra: { engine: engine.name, data, log: at.log } satisfies Extra,
+        ...{ step: at.step, model: task.model, optimizer, averages: { ema: averages }, companions, keepers },
+        ...{ streams: { training: at.rng }, data: at.order },
+        extra: { engine: engine.name, data, recent } satisfies Extra,
       });
     },
   };
@@ -258,10 +256,30 @@ function otherData(before: Extra['data'], now: NonNullable<Extra['data']>): stri
 }
 
 /** The network that is trained against the model, if any, with its optimizer, as checkpoints take it. */
-function companionsOf({ companion }: Task): Record<string, Companion> {
-  if (companion === undefined) return {};
-  const { name, model, optimizer } = companion;
-  return { [name]: { model, optimizer: adamW(model, { ...optimizer, decays: matricesOnly }) } };
+function companionsOf({ auxiliary = {} }: Task): Record<string, Companion> {
+  return Object.fromEntries(
+    Object.entries(auxiliary).map(([name, { model, optimizer }]) => [
+      name,
+      { model, optimizer: adamW(model, { ...optimizer, decays: noDecayOnBiasAndNorm }) },
+    ]),
+  );
+}
+
+/** The losses of the networks beside the model, by their names in the log. */
+function lossesOf({ auxiliary }: TrainStep): Record<string, number> {
+  return Object.fromEntries(Object.entries(auxiliary).map(([name, { loss }]) => [`${name}Loss`, loss]));
+}
+
+/** The means of all that the losses of some updates observed, and of the losses beside the model's. */
+function observedIn(updates: readonly TrainStep[]): Record<string, number> {
+  const seen = new Map<string, number[]>();
+  for (const update of updates) {
+    const others = Object.values(update.auxiliary).map(({ observed }) => observed);
+    for (const [name, value] of [lossesOf(update), update.observed, ...others].flatMap(Object.entries)) {
+      seen.set(name, [...(seen.get(name) ?? []), value]);
+    }
+  }
+  return Object.fromEntries([...seen].map(([name, values]) => [name, mean(values, (value) => value)]));
 }
 
 /** Ctrl-C in the middle of a report leaves the report out; any other error stays one. */

@@ -84,7 +84,7 @@ test('stopped at any update, the log is that of a run which never stopped', asyn
   // The run to 3 ended there with a line of its own, which a killed one has not.
   writeFileSync(join(parts, 'log.jsonl'), '');
   const saved = JSON.parse(readFileSync(join(parts, 'checkpoints', 'checkpoint-2', 'state.json'), 'utf8'));
-  expect(saved.extra.log.recent).toHaveLength(2);
+  expect(saved.extra.recent).toHaveLength(2);
   rmSync(join(parts, 'checkpoints', 'checkpoint-3'), { recursive: true });
   for (const steps of ['7', '8']) {
     expect((await train('--resume', '--run', parts, '--steps', steps)).code).toBe(0);

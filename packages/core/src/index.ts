@@ -44,6 +44,7 @@ export {
   normal,
   ones,
   table,
+  truncatedNormal,
   uniform,
   xavierUniform,
   zeros,
