@@ -9,9 +9,10 @@ const allowed = {
   core: [],
   layers: ['core'],
   architecture: ['core', 'layers'],
+  features: ['core', 'layers', 'architecture'],
   process: ['core', 'process'],
   engine: ['core'],
-  pipelines: ['core', 'layers', 'architecture', 'process'],
+  pipelines: ['core', 'layers', 'architecture', 'features', 'process'],
 };
 
 const packages = join(dirname(fileURLToPath(import.meta.url)), '..', '..', 'packages');

@@ -43,6 +43,7 @@ export {
   normal,
   ones,
   table,
+  truncatedNormal,
   uniform,
   xavierUniform,
   zeros,

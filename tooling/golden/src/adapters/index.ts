@@ -3,6 +3,8 @@ import type { Adapter } from '../adapter.js';
 import { admClassifier, admUNet, admUpsampler } from './adm.js';
 import { autoencoderKL, autoencoderTiny, vqModel } from './autoencoders.js';
 import { dit, ditDiffusers } from './dit.js';
+import { edm, edm2Adapter } from './edm.js';
+import { flux, fluxDiffusers, mmdit, mmditDiffusers } from './mmdit.js';
 import { clip, clipText, clipTextProjection, clipVision, clipVisionProjection, t5Encoder } from './text-encoders.js';
 import { unet2d } from './unet-2d.js';
 import { unet2dCondition } from './unet-2d-condition.js';
@@ -17,6 +19,12 @@ const adapters: readonly Adapter<Module>[] = [
   unet2dCondition,
   dit,
   ditDiffusers,
+  edm,
+  edm2Adapter,
+  mmdit,
+  mmditDiffusers,
+  flux,
+  fluxDiffusers,
   uvit,
   uvitTextToImage,
   autoencoderKL,
