@@ -247,7 +247,7 @@ function backward(
     const rows: [tf.Tensor[], tf.Tensor[], tf.Tensor[], tf.Tensor[]] = [[], [], [], []];
     for (let j = segment.length - 1; j >= 0; j--) {
       const { x, delta, b, c } = segment[j]!;
-      const g = tf.add(tf.mul(c, dyRows[j]!), r); //                                 [M, S, E]
+      const g: tf.Tensor = tf.add(tf.mul(c, dyRows[j]!), r); //                      [M, S, E]
       r = tf.mul(decays[j]!, g);
       const dExponent = tf.mul(r, before[j]!); //                                    gradient of delta A
       const dFresh = tf.matMul(b, g, true, false); //                                of delta x, [M, 1, E]
