@@ -38,6 +38,9 @@ describe('tokens beside the vocabulary', () => {
     const t5 = t5Tokenizer({ spiece: readBytes('tokenizers/spiece.model') }, { added });
     const [a, b] = [t5.encode('a'), t5.encode('b')];
     expect(t5.encode('a<fill>b')).toEqual([...a, id, ...b]);
+    // One token may stand for several vectors of a textual inversion.
+    const several = clipTokenizer(files, { added: [{ content: '<toy>', id: [9001, 9002] }] });
+    expect(several.encode('a <toy>')).toEqual([...several.encode('a'), 9001, 9002]);
   });
 
   test.each<[string, unknown]>([

@@ -5,7 +5,8 @@ import { isId } from './tokenizer-json.js';
 /** A token beside the vocabulary, such as a textual inversion's `<cat-toy>`: it is found in a text before words are cut. */
 export interface AddedToken {
   readonly content: string;
-  readonly id: number;
+  /** Its id, or the ids of several vectors that one textual inversion has. */
+  readonly id: number | readonly number[];
   /** Found in the normalised text (so whatever its case, for CLIP), not in the text as it is. Default false. */
   readonly normalized?: boolean;
   /** Found only where no letter or digit stands beside it. Default false. */
@@ -60,13 +61,19 @@ export function mergeAddedTokens(file: string, ...lists: (readonly AddedToken[])
   const byContent = new Map<string, AddedToken>();
   for (const token of lists.flat()) {
     const before = byContent.get(token.content);
-    if (before !== undefined && before.id !== token.id) {
+    if (before !== undefined && String(before.id) !== String(token.id)) {
       const problem = `${quoted(token.content)} is token ${before.id} in one file and ${token.id} in another`;
       throw new InvalidFileError(file, problem);
     }
     byContent.set(token.content, token);
   }
   return [...byContent.values()];
+}
+
+/** The id of a token that has one. */
+export function oneId(tokens: readonly AddedToken[], content: string): number | undefined {
+  const id = tokens.find((token) => token.content === content)?.id;
+  return typeof id === 'number' ? id : undefined;
 }
 
 /** A token, or text between tokens. */
@@ -93,7 +100,7 @@ export function splitAtTokens(tokens: readonly AddedToken[]): (text: string) => 
       if (at >= taken && (apart || token.singleWord !== true)) {
         const start = token.lstrip ? spacesBefore(text, at, taken) : at;
         if (start > taken) sections.push(text.slice(taken, start));
-        sections.push(token.id);
+        for (const id of [token.id].flat()) sections.push(id);
         taken = token.rstrip ? spacesAfter(text, end) : end;
       }
       at = end;

@@ -1,7 +1,7 @@
 import { InvalidFileError, quoted } from '@mezzotint/core';
 import { countProblems, throwIf } from '../checks.js';
 import { isObject } from '../transformers-json.js';
-import { type AddedToken, mergeAddedTokens, readAddedTokens } from './added-tokens.js';
+import { type AddedToken, mergeAddedTokens, oneId, readAddedTokens } from './added-tokens.js';
 import { buildEncoder } from './library.js';
 import type { TokenizerOptions } from './options.js';
 import type { Tokenizer } from './tokenizer.js';
@@ -56,7 +56,7 @@ export function clipTokenizer(
   const { file, vocab, merges, ...own } = 'vocab' in files ? fromPair(files) : fromJson(files.tokenizerJson);
   const tokens = mergeAddedTokens(file, own.added, added);
   const tokenOf = (content: string, id: number) => tokens.find((token) => token.content === content) ?? { content, id };
-  const idOf = (token: string) => tokens.find(({ content }) => content === token)?.id ?? vocab.get(token);
+  const idOf = (token: string) => oneId(tokens, token) ?? vocab.get(token);
   const [start, end, padId] = [idOf(START), idOf(END), idOf(pad)];
   if (start === undefined || end === undefined) throw new InvalidFileError(file, `has no ${START} or no ${END}`);
   throwIf('clipTokenizer', [

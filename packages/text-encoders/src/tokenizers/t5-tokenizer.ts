@@ -1,6 +1,6 @@
 import { InvalidFileError, quoted } from '@mezzotint/core';
 import { countProblems, throwIf } from '../checks.js';
-import { type AddedToken, mergeAddedTokens } from './added-tokens.js';
+import { type AddedToken, mergeAddedTokens, oneId } from './added-tokens.js';
 import { Charsmap } from './charsmap.js';
 import { buildEncoder } from './library.js';
 import type { TokenizerOptions } from './options.js';
@@ -38,7 +38,7 @@ export function t5Tokenizer(
 ): Tokenizer {
   const { file, model, ...own } = 'spiece' in files ? fromSpiece(files.spiece) : fromJson(files.tokenizerJson);
   const tokens = mergeAddedTokens(file, own.added, added);
-  const idOf = (token: string) => tokens.find(({ content }) => content === token)?.id;
+  const idOf = (token: string) => oneId(tokens, token);
   const [end, padId] = [idOf(END), idOf(pad)];
   if (end === undefined) throw new InvalidFileError(file, `has no ${END}`);
   throwIf('t5Tokenizer', [
