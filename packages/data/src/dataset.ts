@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Dirent } from 'node:fs';
 import { readdir, realpath, stat } from 'node:fs/promises';
-import { basename, dirname, extname, join, relative, sep } from 'node:path';
+import { basename, dirname, extname, join } from 'node:path';
 import { InvalidArgumentError, InvalidFileError, listed, parseJson, readingBudget } from '@mezzotint/core';
 import { readPlainFile, readPlainText, systemProblem } from '@mezzotint/core/node';
 import { readTar, readTarMember, type TarMember } from './tar.js';
@@ -80,21 +80,30 @@ export async function openDataset(path: string, options: DatasetOptions = {}): P
   const examples = await withSizes(found, skipped, options.onProgress);
   if (examples.length === 0) {
     const what = skipped.lines().map((line) => `\n  ${line}`);
-    throw new InvalidArgumentError('data', `${path}: no picture (${IMAGE_ENDINGS.join(', ')}) was found${what.join('')}`);
+    throw new InvalidArgumentError(
+      'data',
+      `${path}: no picture (${IMAGE_ENDINGS.join(', ')}) was found${what.join('')}`,
+    );
   }
   nameClasses(examples, options.folderClasses ?? 'auto');
-  const classes = [...new Set(examples.flatMap(({ className }) => className ?? []))].sort(byName);
+  const classes = [...new Set(examples.flatMap(({ className }) => className ?? []))].sort(byClass);
   const unlabelled = examples.filter(({ className }) => className === undefined);
   if (classes.length > 0 && unlabelled.length > 0) {
     throw new InvalidArgumentError(
       'data',
       `${path}: ${examples.length - unlabelled.length} pictures have a class and ${unlabelled.length} have none, for example ` +
-        `${listed(unlabelled.map(({ name }) => name), NAMED)}; put each into a folder of its class, or read the set without classes`,
+        `${listed(
+          unlabelled.map(({ name }) => name),
+          NAMED,
+        )}; put each into a folder of its class, or read the set without classes`,
     );
   }
   const index = new Map(classes.map((name, i) => [name, i]));
   const finished = examples.map(
-    ({ className, ...example }): Example => ({ ...example, label: className === undefined ? 0 : index.get(className)! }),
+    ({ className, ...example }): Example => ({
+      ...example,
+      label: className === undefined ? 0 : index.get(className)!,
+    }),
   );
   return {
     path,
@@ -208,7 +217,8 @@ function takeFacts(image: Found, row: Readonly<Record<string, unknown>>): void {
   for (const value of [className, label]) {
     if (typeof value === 'string' || typeof value === 'number') image.className = String(value);
   }
-  for (const value of [text, caption, captions].flat()) if (typeof value === 'string') image.captions.push(...linesOf(value));
+  for (const value of [text, caption, captions].flat())
+    if (typeof value === 'string') image.captions.push(...linesOf(value));
 }
 
 /** The examples of one shard. */
@@ -235,7 +245,8 @@ async function fromShard(path: string, prefix: string, skipped: Skipped): Promis
       skipped.add(`${ending} without a picture`, prefix + member.name);
       continue;
     }
-    if (member.size > 2 ** 20) throw new InvalidFileError(path, `${member.name} has ${member.size} bytes; expected a short text`);
+    if (member.size > 2 ** 20)
+      throw new InvalidFileError(path, `${member.name} has ${member.size} bytes; expected a short text`);
     const text = Buffer.from(await readTarMember(path, member)).toString('utf8');
     if (ending === '.cls') example.className = text.trim();
     else if (ending === '.json') {
@@ -274,7 +285,9 @@ async function withSizes(
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, work));
-  return found.flatMap((example, i) => (sizes[i] === undefined ? [] : [{ ...example, ...sizes[i] }])).sort((a, b) => byName(a.name, b.name));
+  return found
+    .flatMap((example, i) => (sizes[i] === undefined ? [] : [{ ...example, ...sizes[i] }]))
+    .sort((a, b) => byName(a.name, b.name));
 }
 
 /** Folders as classes, where nothing else says a class and every picture is in one. */
@@ -303,7 +316,8 @@ async function filesBelow(
   }
   const entries = await onDisk(path, () => readdir(path, { withFileTypes: true }));
   budget.left -= entries.length;
-  if (budget.left < 0) throw new InvalidFileError(path, `with it more than ${readingBudget.folderEntries} files were found`);
+  if (budget.left < 0)
+    throw new InvalidFileError(path, `with it more than ${readingBudget.folderEntries} files were found`);
   const found: string[] = [];
   for (const entry of entries.filter(({ name }) => !name.startsWith('.')).sort((a, b) => byName(a.name, b.name))) {
     const name = folder === '' ? entry.name : `${folder}/${entry.name}`;
@@ -341,6 +355,12 @@ function stemOf(name: string): string {
 
 function byName(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** Names by code units; numbers, where both are, by their size. */
+function byClass(a: string, b: string): number {
+  const number = /^\d+$/;
+  return number.test(a) && number.test(b) ? Number(a) - Number(b) : byName(a, b);
 }
 
 function fingerprintOf(examples: readonly Example[], classes: readonly string[]): string {

@@ -31,7 +31,7 @@ export async function readTar(path: string): Promise<TarMember[]> {
       return bytes;
     };
     let longName: string | undefined;
-    for (let at = 0; at + BLOCK <= total; ) {
+    for (let at = 0; at < total; ) {
       const header = await read(at, BLOCK);
       if (header.every((byte) => byte === 0)) break; // two empty blocks end an archive
       checkHeader(path, header, at);
@@ -75,7 +75,10 @@ function checkHeader(path: string, header: Buffer, at: number): void {
   let sum = 0;
   for (let i = 0; i < BLOCK; i++) sum += i >= 148 && i < 156 ? 32 : header[i]!;
   if (sum !== numberIn(header, 148, 8)) {
-    throw new InvalidFileError(path, `is no tar archive, or damaged: the checksum of the header at byte ${at} is wrong`);
+    throw new InvalidFileError(
+      path,
+      `is no tar archive, or damaged: the checksum of the header at byte ${at} is wrong`,
+    );
   }
 }
 
