@@ -8,6 +8,15 @@ export {
   ratioWarmUp,
 } from './averages/ema.js';
 export {
+  type AverageProfile,
+  posthocCoefficients,
+  posthocEma,
+  powerExponent,
+  powerFunctionDecay,
+  relativeWidth,
+  type Snapshot,
+} from './averages/power-function.js';
+export {
   LoraAdapter,
   type LoraFileOptions,
   LoraLayer,
