@@ -1,4 +1,4 @@
-import { type Denoiser, InvalidArgumentError, type VarianceDenoiser } from '@mezzotint/core';
+import { type Denoiser, type DenoisingNetwork, InvalidArgumentError, type VarianceDenoiser } from '@mezzotint/core';
 import { toBytes } from '@mezzotint/data';
 import { classifierFreeBatched, guideVariance } from '@mezzotint/guidance';
 import {
@@ -38,7 +38,6 @@ import {
   withoutVariance,
   x0,
 } from '@mezzotint/schedulers';
-import type { UNet } from '@mezzotint/unet';
 import * as tf from '@tensorflow/tfjs-core';
 import type { DiffusionConfig, Process } from './model-config.js';
 
@@ -119,7 +118,7 @@ export function tableOf(process: Process, steps: number, name: SolverName): Tabl
 
 /** Samples images in batches; deterministic in the plan, whatever the batch size, on the same engine. */
 export async function sampleImages(
-  { model, config }: { readonly model: UNet; readonly config: DiffusionConfig },
+  { model, config }: { readonly model: DenoisingNetwork; readonly config: DiffusionConfig },
   plan: SamplingPlan,
   { signal, onStep }: SamplingHooks = {},
 ): Promise<SampledImages> {
@@ -188,7 +187,7 @@ function labelTensors(
 
 /** The network as a guided Denoiser whose estimates stay in [-1, 1]. */
 function guidedModel(
-  model: UNet,
+  model: DenoisingNetwork,
   { process }: DiffusionConfig,
   scale: number,
   free: Labels,
@@ -239,6 +238,9 @@ function checkPlan(config: DiffusionConfig, { labels, count, solver, steps, guid
       problems.push('this model is unconditional: classifier-free guidance has nothing to guide (scale must be 1)');
   } else if (labels.length !== count) {
     problems.push(`expected ${count} labels, got ${labels.length}`);
+  }
+  if (config.network.nullLabel === false && config.classes.length > 0 && guidance !== 1) {
+    problems.push('this model has no null label, which classifier-free guidance needs: the scale must be 1');
   }
   if (config.classes.length > 0 && wrong.length > 0) {
     problems.push(`labels must be from 0 to ${config.classes.length - 1}, got ${wrong.join(', ')}`);

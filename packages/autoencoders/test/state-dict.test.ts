@@ -31,7 +31,7 @@ describe('parameters', () => {
   });
 
   test('presets have one name each, and all are listed', () => {
-    const exported = Object.values(autoencoders).filter((value) => typeof value === 'object' && 'build' in value);
+    const exported = Object.values(autoencoders).filter((value) => typeof value === 'object' && 'build' in value && 'config' in value);
     expect(new Set(autoencoders.presets)).toEqual(new Set(exported));
     expect(Object.keys(published).sort()).toEqual(autoencoders.presets.map(({ name }) => name).sort());
   });
