@@ -9,6 +9,7 @@ const allowed = {
   core: [],
   layers: ['core'],
   architecture: ['core', 'layers'],
+  features: ['core', 'layers', 'architecture'],
   process: ['core', 'process'],
   engine: ['core'],
 };

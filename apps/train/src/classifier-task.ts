@@ -1,8 +1,9 @@
-import { type ClassifierModelConfig, chainOf, openImages, type Process } from '@mezzotint/app';
+import { type ClassifierModelConfig, openImages, type Process } from '@mezzotint/app';
 import { architectureOfKind } from '@mezzotint/architectures';
 import { type ClassifierNetwork, InvalidArgumentError, type NoiseLevel, type RandomStream } from '@mezzotint/core';
 import { type ImageSet, toFloat } from '@mezzotint/data';
-import { noiseLevels, stratified, uniformTimesteps } from '@mezzotint/training';
+import { processOf } from '@mezzotint/schedulers';
+import { crossEntropy, noiseLevels, stratified, uniformTimesteps } from '@mezzotint/training';
 import * as tf from '@tensorflow/tfjs-core';
 import type { ClassifierTask } from './config.js';
 import { checkNetworkFits, dataShape, networkConfig } from './network-config.js';
@@ -28,7 +29,7 @@ export async function classifierTask(config: ClassifierTask, { images, source }:
   return {
     model,
     modelConfig,
-    loss: ({ images: pixels, labels, shape }, rng) =>
+    loss: ({ batch: { images: pixels, labels, shape }, rng }) =>
       tf.tidy(() => {
         const at = levels(shape[0], rng);
         const column = (values: readonly number[]) => tf.tensor4d(Float32Array.from(values), [shape[0], 1, 1, 1]);
@@ -38,8 +39,7 @@ export async function classifierTask(config: ClassifierTask, { images, source }:
           tf.mul(noise, column(at.map((level) => level.sigma))),
         ) as tf.Tensor4D;
         const logits = model.forward(x, tf.tensor1d(at.map((level) => level.time)), { rng });
-        const truth = tf.oneHot(tf.tensor1d(labels, 'int32'), images.classes.length);
-        return tf.neg(tf.mean(tf.sum(tf.mul(truth, tf.logSoftmax(logits)), 1))) as tf.Scalar; // cross-entropy, nats
+        return crossEntropy(logits, tf.tensor1d(labels, 'int32'));
       }),
     async report(_step, _folder, signal) {
       return heldOut === undefined ? {} : { heldOutAccuracy: await accuracy(model, heldOut, signal) };
@@ -55,7 +55,7 @@ function classifierLevels(process: Process | null, cleanShare: number): (n: numb
   if (process === null) return (n) => Array<TimedLevel>(n).fill(clean);
   if (process.kind === 'edm')
     throw new InvalidArgumentError('process', 'a classifier needs a discrete process, got edm');
-  const draw = noiseLevels(uniformTimesteps(chainOf(process)), stratified);
+  const draw = noiseLevels(uniformTimesteps(processOf(process)), stratified);
   return (n, rng) => {
     const untouched = Math.round(n * cleanShare);
     return [...Array<TimedLevel>(untouched).fill(clean), ...draw(n - untouched, rng)];

@@ -1,9 +1,9 @@
 import { join } from 'node:path';
-import { chainOf, checkSampling, type DiffusionConfig, type Process, sampleImages } from '@mezzotint/app';
+import { checkSampling, type DiffusionConfig, type Process, sampleImages } from '@mezzotint/app';
 import { architectureOfKind } from '@mezzotint/architectures';
 import { InvalidArgumentError, type NetworkSignature, type RandomStream } from '@mezzotint/core';
 import { imageGrid, writePng } from '@mezzotint/data';
-import type { SolverName } from '@mezzotint/schedulers';
+import { processOf, type SolverName } from '@mezzotint/schedulers';
 import {
   type CleanBatch,
   dropLabels,
@@ -61,7 +61,7 @@ export function diffusionTask(config: DiffusionTask, { images }: TaskData): Task
   return {
     model,
     modelConfig,
-    loss: ({ images: pixels, labels, shape }, rng) =>
+    loss: ({ batch: { images: pixels, labels, shape }, rng }) =>
       tf.tidy(() => {
         const kept = unconditional ? null : dropLabels(labels, classes.length, labelDropout, rng);
         const cond = kept === null ? null : tf.tensor1d(kept, 'int32');
@@ -94,18 +94,18 @@ function labelDropoutOf({ labelDropout }: DiffusionTask, { nullLabel, classes }:
   throw new InvalidArgumentError('labelDropout', `expected 0, as the network ${why}, got ${labelDropout}`);
 }
 
-/** The loss of a process: one number for a batch of clean images. */
+/** The loss of a process: one number for each clean image of a batch. */
 function denoisingLoss(
   process: Process,
   weighting: DiffusionTask['weighting'],
-): (net: NetworkFunction<Labels>, batch: CleanBatch<Labels>, rng: RandomStream) => tf.Scalar {
+): (net: NetworkFunction<Labels>, batch: CleanBatch<Labels>, rng: RandomStream) => tf.Tensor1D {
   if (process.kind === 'edm') {
     if (weighting !== 'uniform')
       throw new InvalidArgumentError('weighting', `EDM has its own weights, got '${weighting}'`);
     const levels = noiseLevels(logNormalSigmas(), stratified);
     return (net, batch, rng) => edmLoss(net, batch, rng, { levels, sigmaData: process.sigmaData });
   }
-  const chain = chainOf(process);
+  const chain = processOf(process);
   if (process.learnedVariance) {
     if (process.prediction !== 'eps' || weighting !== 'uniform') {
       throw new InvalidArgumentError(

@@ -3,12 +3,19 @@ import { type CommandContext, openImages, readConfig, saveModel, startProgress }
 import { type ChosenEngine, useBackend } from '@mezzotint/backend';
 import { deriveSeed, InvalidArgumentError, TorchGenerator } from '@mezzotint/core';
 import { batches } from '@mezzotint/data';
-import { type Average, adamW, ema, matricesOnly, ratioWarmUp, type TrainStep, train } from '@mezzotint/training';
+import {
+  type Average,
+  adamW,
+  ema,
+  noDecayOnBiasAndNorm,
+  ratioWarmUp,
+  type TrainStep,
+  train,
+} from '@mezzotint/training';
 import { CheckpointFolder, type Companion } from '@mezzotint/training/node';
 import { autoencoderTask } from './autoencoder-task.js';
 import { classifierTask } from './classifier-task.js';
 import type { TrainFlags } from './command.js';
-import { companionUpdates } from './companion-updates.js';
 import { type TrainConfig, trainConfigSchema } from './config.js';
 import { diffusionTask } from './diffusion-task.js';
 import { learningRateOf } from './learning-rate.js';
@@ -34,29 +41,34 @@ export async function trainRun(flags: TrainFlags, { signal, say, result }: Comma
   let last = from;
   let recent: TrainStep[] = [];
   try {
-    const { model } = task;
-    const { averages, optimizer, rng, order } = state;
+    const { averages, optimizer, rng, order, companions } = state;
     const learningRate = learningRateOf(config.learningRate, config.steps);
     const { maxGradientNorm } = config.optimizer;
-    const companion = companionUpdates(config, task, state);
     const updates = train({
-      ...{ model, optimizer, rng, learningRate, averages: [averages], maxGradientNorm },
-      ...{ accumulation: config.accumulation, from, until: config.steps, signal },
-      data: companion.watching(order),
-      loss: (batch, rng) => task.loss(batch, rng, last + 1),
-      afterUpdate: () => task.afterUpdate?.(rng),
+      ...{ optimizer, rng, learningRate, averages: { ema: averages }, maxGradientNorm, data: order, loss: task.loss },
+      ...{ accumulation: config.accumulation, from, until: config.steps, signal, hooks: task.hooks ?? [] },
+      auxiliary: Object.fromEntries(
+        Object.entries(task.auxiliary ?? {}).map(([name, { learningRate: rate, optimizer: clip, ...other }]) => [
+          name,
+          {
+            ...{ loss: other.loss, start: other.start, optimizer: companions[name]!.optimizer },
+            ...{ learningRate: learningRateOf(rate, config.steps), maxGradientNorm: clip.maxGradientNorm },
+          },
+        ]),
+      ),
     });
     for await (const update of updates) {
-      const turn = await companion.after(update.step);
       last = update.step;
-      recent.push({ ...update, seconds: update.seconds + turn.seconds });
+      recent.push(update);
       const final = last === config.steps;
       const loss = mean(recent, (u) => u.loss);
-      const shown = Object.entries({ loss, ...turn.losses }).map(([name, value]) => `${name} ${value.toPrecision(4)}`);
+      const shown = Object.entries({ loss, ...lossesOf(update) }).map(
+        ([name, value]) => `${name} ${value.toPrecision(4)}`,
+      );
       progress.update(last, config.steps, shown.join(', '));
       const due = (every: number) => last % every === 0 || final;
       const scores = due(config.every.sample)
-        ? await averages.during(() => task.report(last, run.samples, signal)).catch(unlessAborted(signal))
+        ? await averages.withAveragedWeights(() => task.report(last, run.samples, signal)).catch(unlessAborted(signal))
         : {};
       if (due(config.every.log) || Object.keys(scores).length > 0) {
         const { learningRate: rate, gradientNorm } = update;
@@ -66,8 +78,7 @@ export async function trainRun(flags: TrainFlags, { signal, say, result }: Comma
           learningRate: rate,
           gradientNorm,
           seconds: mean(recent, (u) => u.seconds),
-          ...(await task.parts?.()),
-          ...companion.read(),
+          ...observedIn(recent),
           ...scores,
         });
         recent = [];
@@ -80,7 +91,7 @@ export async function trainRun(flags: TrainFlags, { signal, say, result }: Comma
   }
   await run.plot();
   if (last > from) await save(state, last, task);
-  await state.averages.during(() =>
+  await state.averages.withAveragedWeights(() =>
     saveModel(run.model, task.modelConfig, task.model, { half: config.half, overwrite: true }),
   );
 
@@ -143,7 +154,7 @@ async function startState(
   say: (line: string) => void,
 ) {
   const saved = await new CheckpointFolder(run.checkpoints, { keep: config.keep }).latest();
-  const optimizer = adamW(task.model, { ...config.optimizer, decays: matricesOnly });
+  const optimizer = adamW(task.model, { ...config.optimizer, decays: noDecayOnBiasAndNorm });
   const companions = companionsOf(task);
   const averages = ema(task.model, ratioWarmUp(config.ema.decay));
   const order = batches(images, { batchSize: config.batchSize, seed: config.seed, flip: config.flip });
@@ -166,10 +177,30 @@ async function startState(
 }
 
 /** The network that is trained against the model, if any, with its optimizer, as checkpoints take it. */
-function companionsOf({ companion }: Task): Record<string, Companion> {
-  if (companion === undefined) return {};
-  const { name, model, optimizer } = companion;
-  return { [name]: { model, optimizer: adamW(model, { ...optimizer, decays: matricesOnly }) } };
+function companionsOf({ auxiliary = {} }: Task): Record<string, Companion> {
+  return Object.fromEntries(
+    Object.entries(auxiliary).map(([name, { model, optimizer }]) => [
+      name,
+      { model, optimizer: adamW(model, { ...optimizer, decays: noDecayOnBiasAndNorm }) },
+    ]),
+  );
+}
+
+/** The losses of the networks beside the model, by their names in the log. */
+function lossesOf({ auxiliary }: TrainStep): Record<string, number> {
+  return Object.fromEntries(Object.entries(auxiliary).map(([name, { loss }]) => [`${name}Loss`, loss]));
+}
+
+/** The means of all that the losses of some updates observed, and of the losses beside the model's. */
+function observedIn(updates: readonly TrainStep[]): Record<string, number> {
+  const seen = new Map<string, number[]>();
+  for (const update of updates) {
+    const others = Object.values(update.auxiliary).map(({ observed }) => observed);
+    for (const [name, value] of [lossesOf(update), update.observed, ...others].flatMap(Object.entries)) {
+      seen.set(name, [...(seen.get(name) ?? []), value]);
+    }
+  }
+  return Object.fromEntries([...seen].map(([name, values]) => [name, mean(values, (value) => value)]));
 }
 
 /** A checkpoint of everything. */

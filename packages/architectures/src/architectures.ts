@@ -1,11 +1,22 @@
 import { architectures as autoencoders } from '@mezzotint/autoencoders';
 import { type Architecture, type ArchitectureOfKind, InvalidArgumentError, type Preset } from '@mezzotint/core';
 import { architectures as dit } from '@mezzotint/dit';
+import { architectures as mmdit } from '@mezzotint/mmdit';
+import { architectures as rin } from '@mezzotint/rin';
 import { architectures as textEncoders } from '@mezzotint/text-encoders';
 import { architectures as unet } from '@mezzotint/unet';
+import { architectures as uvit } from '@mezzotint/uvit';
 
 /** Every architecture of every package. A package that gets one is added here, and nowhere else. */
-export const architectures: readonly Architecture[] = [...unet, ...dit, ...autoencoders, ...textEncoders];
+export const architectures: readonly Architecture[] = [
+  ...unet,
+  ...dit,
+  ...uvit,
+  ...rin,
+  ...mmdit,
+  ...autoencoders,
+  ...textEncoders,
+];
 
 /** A preset and the architecture that it is a configuration of. */
 export interface ListedPreset {

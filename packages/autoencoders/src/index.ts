@@ -17,7 +17,6 @@ export { type Gaussian, klToNormal, sampleGaussian } from './gaussian.js';
 export { type LatentScale, scaleLatents, unscaleLatents } from './latent-scale.js';
 export { klLoss } from './losses/kl.js';
 export { l1Loss, l2Loss } from './losses/reconstruction.js';
-export { Lpips, lpipsWeights } from './perceptual/lpips.js';
 export { vaeFlux, vaeSd, vaeSd3, vaeSdxl } from './presets/kl.js';
 export { digitsAutoencoder, digitsVae, digitsVq } from './presets/small.js';
 export { taesd, taesd3 } from './presets/tiny.js';

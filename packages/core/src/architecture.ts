@@ -158,10 +158,10 @@ export interface ConditionSpec {
 
 /**
  * What the number of `time` is, where neither file nor recipe says otherwise. `timestep`: the index in the forward process,
- * 0 to 999, and 1000 t for a flow. `unit`: t of a flow, 0 to 1. `log-sigma`: ln(sigma) / 4 (EDM). `log-snr`:
- * ln(alpha^2 / sigma^2).
+ * 0 to 999, and 1000 t for a flow. `unit`: t of a flow, 0 to 1 (FLUX.1). `sigma`: the noise level itself (EDM, which
+ * preconditions inside). `gamma`: alpha^2 (RIN). `log-snr`: ln(alpha^2 / sigma^2) (simple diffusion).
  */
-export type TimeInput = 'timestep' | 'unit' | 'log-sigma' | 'log-snr';
+export type TimeInput = 'timestep' | 'unit' | 'sigma' | 'gamma' | 'log-snr';
 
 /** Sizes of networks for data of one's own: for a trial on a CPU, for a GPU, and for a run of days. */
 export type ModelSize = 'small' | 'medium' | 'large';

@@ -66,6 +66,7 @@ export {
   normal,
   ones,
   table,
+  truncatedNormal,
   uniform,
   xavierUniform,
   zeros,

@@ -1,5 +1,5 @@
 export { type BoundaryOptions, consistencyBoundary } from './consistency-boundary.js';
-export { type DiffusersSampler, type DiffusersSamplerOptions, samplerFromDiffusers } from './diffusers/sampler.js';
+export { type DiffusersSamplerOptions, samplerFromDiffusers } from './diffusers/sampler.js';
 export { type Likelihood, type LikelihoodOptions, logLikelihood } from './likelihood.js';
 export { type Limit, withLimit } from './limit.js';
 export { type BrownianOptions, brownianNoise } from './noise/brownian-noise.js';
@@ -26,7 +26,8 @@ export {
   varianceDenoiser,
   withoutVariance,
 } from './precondition.js';
-export { type SolverEntry, type SolverName, solvers } from './registry.js';
+export { type ProcessConfig, type ProcessSamplerOptions, processOf, samplerFromProcess } from './process-sampler.js';
+export { createSolver, isSolverName, type SolverEntry, type SolverName, solvers } from './registry.js';
 export {
   checkPair,
   type ModelFor,
@@ -39,7 +40,16 @@ export {
   startLevel,
   stepsOf,
 } from './run.js';
+export {
+  type Guide,
+  guideVariance,
+  type Sampler,
+  type SamplerParts,
+  type ScheduleRequest,
+  sampler,
+} from './sampler.js';
 export type { Advance, Means, Need, Solver, State } from './solver.js';
+export { type SolverOption, type SolverOptions, scheduleOptions, solverOptionProblems } from './solver-options.js';
 export { type Algorithm2Options, algorithm2, ddpmInterpolated } from './solvers/algorithm-2.js';
 export { eulerAncestral } from './solvers/ancestral.js';
 export { consistency, tcd } from './solvers/consistency.js';
@@ -70,7 +80,7 @@ export { type RestartInterval, restart } from './solvers/restart.js';
 export { type SaOptions, saSolver } from './solvers/sa-solver.js';
 export { type UniPcOptions, unipc } from './solvers/unipc.js';
 export type { Space, Term } from './spaces/space.js';
-export { initialNoise, initialScale, mixed, noised, standardNoise } from './start.js';
+export { initialNoise, mixed, noised, standardNoise } from './start.js';
 export { type AlignedSteps, alignYourSteps, interpolateSigmas } from './tables/align-your-steps.js';
 export {
   type BetaRange,

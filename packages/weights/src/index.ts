@@ -15,6 +15,7 @@ export { type ClipKeyMapOptions, clipKeyMap, clipTextPrefixKeyMap, clipTransform
 export { type DitKeyMapOptions, ditKeyMap } from './key-maps/dit.js';
 export { fluxKeyMap } from './key-maps/flux.js';
 export type { KeyMap, KeyOp, KeyPair, LeftOut, Made, Side } from './key-maps/key-map.js';
+export { rinKeyMap } from './key-maps/rin.js';
 export { sd3KeyMap } from './key-maps/sd3.js';
 export { type Dropped, type FitOptions, type Move, type Translation, translate } from './key-maps/translate.js';
 export { unetKeyMap } from './key-maps/unet.js';

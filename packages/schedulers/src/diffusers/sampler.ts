@@ -1,38 +1,13 @@
-import { type Denoiser, InvalidArgumentError } from '@mezzotint/core';
+import { InvalidArgumentError } from '@mezzotint/core';
 import { type Limit, withLimit } from '../limit.js';
 import { epsilon, type Parameterisation, velocity, x0 } from '../parameterisation.js';
-import { denoiser, type Network } from '../precondition.js';
-import type { Solver } from '../solver.js';
-import { type Clock, discreteClock } from '../tables/clock.js';
-import type { DiscreteProcess } from '../tables/process.js';
-import type { Kind, Table } from '../tables/table.js';
-import { chainOf } from './chain.js';
+import { type Sampler, sampler } from '../sampler.js';
+import { discreteClock } from '../tables/clock.js';
+import { type DiscreteProcess, noiseRatioAt } from '../tables/process.js';
+import { levelAt } from '../tables/table.js';
+import { chainOf, endingFinite } from './chain.js';
 import { families } from './families.js';
 import { Settings } from './settings.js';
-
-/** How a checkpoint of diffusers wants to be sampled: its scheduler_config.json in our terms. */
-export interface DiffusersSampler {
-  /** The chain that the network was trained on. */
-  readonly process: DiscreteProcess;
-  /** What the network predicts. */
-  readonly parameterisation: Parameterisation;
-  /** The chain's clock, for solvers that look between the rows of the table. */
-  readonly clock: Clock;
-  readonly solver: Solver<Kind, 'estimate'>;
-  /** The range that estimates are brought into (clip_sample, thresholding); null where they are not, as in most latent models. */
-  readonly limit: Limit | null;
-  /** What `initialNoise` multiplies noise by (its option `scale`). */
-  readonly start: 'sigma' | 'total';
-  /** The network's estimates, by `parameterisation` and `clock`. */
-  denoiser<C = void>(network: Network<C>): Denoiser<C>;
-  /**
-   * What `solver` takes, from the guided estimates: limits them (unless the solver does it, as DDIM), and makes the step of
-   * LCM's boundary condition.
-   */
-  refine<C>(model: Denoiser<C>): Denoiser<C>;
-  /** The noise levels of a run with so many steps. Throws an InvalidArgumentError for numbers of steps that cannot be. */
-  table(steps: number): Table;
-}
 
 /** What a file does not say. */
 export interface DiffusersSamplerOptions {
@@ -50,7 +25,7 @@ const predictions: Readonly<Record<string, Parameterisation>> = { epsilon, v_pre
  * @param json the file, parsed
  * @throws InvalidArgumentError naming the class, or every setting, that we do not build
  */
-export function samplerFromDiffusers(json: unknown, { eta = 0 }: DiffusersSamplerOptions = {}): DiffusersSampler {
+export function samplerFromDiffusers(json: unknown, { eta = 0 }: DiffusersSamplerOptions = {}): Sampler {
   const who = 'samplerFromDiffusers';
   if (typeof json !== 'object' || json === null || Array.isArray(json)) {
     throw new InvalidArgumentError(who, `expected a configuration as a JSON object, got ${JSON.stringify(json)}`);
@@ -68,25 +43,29 @@ export function samplerFromDiffusers(json: unknown, { eta = 0 }: DiffusersSample
   const limit = limitOf(settings);
   const process = chainOf(settings, family.curves);
   // Where the chain is wrong, the rest is read all the same, so that everything that is wrong is said.
-  const { solver, start, table, refine } = family.make({ settings, process: process ?? ANY_CHAIN, limit, eta });
+  const made = family.make({ settings, process: process ?? ANY_CHAIN, limit, eta });
   settings.check(who);
-  const clock = discreteClock(process!);
-  const parameterisation = predictions[prediction]!;
+  const chain = process!;
+  const total = chain.alpha.length;
+  const finite = endingFinite(chain);
   const limited = family.limits ? null : limit;
-  return {
-    process: process!,
-    parameterisation,
-    clock,
-    solver,
+  return sampler({
+    parameterisation: predictions[prediction]!,
+    timeOf: discreteClock(chain),
+    solver: made.solver,
     limit,
-    start,
-    table,
-    denoiser: (network) => denoiser(network, parameterisation, { clock }),
-    refine: (model) => {
-      const inRange = withLimit(model, limited);
-      return refine ? refine(inRange) : inRange;
+    levels: ({ steps }) => made.table(steps),
+    ratios: { min: noiseRatioAt(finite, 0), max: noiseRatioAt(finite, total - 1) },
+    initNoiseSigma(schedule) {
+      const { alpha, sigma } = levelAt(schedule, 0);
+      return made.start === 'sigma' ? sigma : Math.hypot(alpha, sigma);
     },
-  };
+    timeAt: (fraction) => Math.round(total * fraction),
+    finishEstimate: (guided) => {
+      const inRange = withLimit(guided, limited);
+      return made.refine ? made.refine(inRange) : inRange;
+    },
+  });
 }
 
 const ANY_CHAIN: DiscreteProcess = { alpha: Float64Array.of(0.8, 0.6), sigma: Float64Array.of(0.6, 0.8) };
