@@ -7,6 +7,15 @@ export {
   powerWarmUp,
   ratioWarmUp,
 } from './averages/ema.js';
+export {
+  type AverageProfile,
+  posthocCoefficients,
+  posthocEma,
+  powerExponent,
+  powerFunctionDecay,
+  relativeWidth,
+  type Snapshot,
+} from './averages/power-function.js';
 export { dropLabels } from './label-dropout.js';
 export {
   constantRate,
