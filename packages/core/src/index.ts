@@ -1,5 +1,4 @@
 export type { Adoption } from './adopt.js';
-export { parseJson } from './bounded-json.js';
 export {
   type Architecture,
   type ArchitectureOfKind,
@@ -23,6 +22,7 @@ export {
   readNetworkConfig,
   type TimeInput,
 } from './architecture.js';
+export { parseJson } from './bounded-json.js';
 export {
   choiceProblems,
   countProblems,
