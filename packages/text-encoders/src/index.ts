@@ -58,6 +58,7 @@ export { parseWeights, type WeightedText } from './prompts/weights.js';
 export type { T5EncoderConfig } from './t5/config.js';
 export { T5EncoderModel, type T5Inputs } from './t5/encoder.js';
 export { t5FromTransformers } from './t5/from-transformers.js';
+export type { AddedToken } from './tokenizers/added-tokens.js';
 export { type ClipTokenizerFiles, type ClipTokenizerOptions, clipTokenizer } from './tokenizers/clip-tokenizer.js';
 export { clipVocabulary } from './tokenizers/clip-vocabulary.js';
 export { type TokenizerOptions, tokenizerOptionsFromTransformers } from './tokenizers/options.js';
