@@ -1,3 +1,13 @@
+export {
+  architectures,
+  clip,
+  clipText,
+  clipTextWithProjection,
+  clipVision,
+  clipVisionWithProjection,
+  presets,
+  t5Encoder,
+} from './architectures.js';
 export { ClipModel, type ClipOutput } from './clip/clip.js';
 export type { ClipConfig, ClipTextConfig, ClipTowerConfig, ClipVisionConfig } from './clip/config.js';
 export { clipTextFromShapes } from './clip/from-shapes.js';
@@ -27,7 +37,6 @@ export {
   clipTextL14Projection,
   openClipTextBigG14,
   openClipTextH14,
-  presets,
   t5Base,
   t5Large,
   t5Small,
