@@ -1,3 +1,4 @@
+export { architectures, zigma } from './architecture.js';
 export * from './presets.js';
 export { hilbertPaths, inversePath, type ScanPath, zigzagPaths } from './scan-paths.js';
 export { ZigMa, type ZigMaInputs } from './zigma.js';

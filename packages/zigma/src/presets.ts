@@ -56,6 +56,7 @@ function preset(name: string, about: string, config: ZigMaConfig): Preset<ZigMa>
   return {
     name,
     about: `${about} (Hu et al. 2024)`,
+    config,
     build: () => new ZigMa(config),
     inputs: () => [
       { shape: [1, imageSize, imageSize, inChannels] },

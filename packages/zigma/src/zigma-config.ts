@@ -1,4 +1,11 @@
-import { choiceProblems, countProblems, foreignConfig, positiveProblems, throwIf } from '@mezzotint/core';
+import {
+  choiceProblems,
+  classProblems,
+  countProblems,
+  foreignConfig,
+  positiveProblems,
+  throwIf,
+} from '@mezzotint/core';
 
 /** Configuration of {@link ZigMa}. A plain JSON value. */
 export interface ZigMaConfig {
@@ -49,17 +56,16 @@ const maxDepth = 1024;
 /** Throws an InvalidArgumentError with everything that is wrong with the configuration. */
 export function validateZigMaConfig(who: string, config: ZigMaConfig): void {
   const { imageSize, patchSize, inChannels, width, depth, states, taps, expansion, classes, context } = config;
-  const { mixer, headWidth, scan, paths, nullLabel, dropPath } = config;
+  const { mixer, headWidth, scan, paths, dropPath } = config;
   const problems = [
     ...countProblems({ imageSize, patchSize, inChannels, width, depth, expansion, states, taps }),
-    ...(classes === null ? [] : countProblems({ classes })),
+    ...classProblems(config),
     ...(context === null ? [] : countProblems({ 'context.tokens': context?.tokens, 'context.width': context?.width })),
     ...choiceProblems('mixer', mixer, ['mamba', 'mamba-2']),
     ...(mixer === 'mamba' ? choiceProblems('headWidth', headWidth, [null]) : countProblems({ headWidth })),
     ...choiceProblems('scan', scan, ['bidirectional', 'zigzag', 'hilbert']),
     ...choiceProblems('paths', paths, scan === 'bidirectional' ? [null] : [1, 2, 3, 4, 5, 6, 7, 8]),
     ...choiceProblems('positions', config.positions, ['none', 'sin-cos', 'learned']),
-    ...choiceProblems('nullLabel', nullLabel, [true, false]),
     ...positiveProblems('epsilon', config.epsilon),
   ];
   if (!(dropPath >= 0 && dropPath < 1)) {
@@ -80,13 +86,7 @@ export function validateZigMaConfig(who: string, config: ZigMaConfig): void {
   if (classes !== null && context !== null) {
     problems.push('classes and context: a model has labels or text, not both; set one of them to null');
   }
-  if (classes === null && nullLabel) problems.push('nullLabel: expected false in a model without classes, got true');
   throwIf(who, problems);
-}
-
-/** Rows of the label table; null without labels. */
-export function labelRows({ classes, nullLabel }: ZigMaConfig): number | null {
-  return classes === null ? null : classes + Number(nullLabel);
 }
 
 /** Tokens a side. */

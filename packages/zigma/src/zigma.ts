@@ -3,6 +3,7 @@ import {
   imageProblems,
   isSkipped,
   labelProblems,
+  labelRows,
   Module,
   normal,
   Param,
@@ -31,7 +32,7 @@ import {
 import * as tf from '@tensorflow/tfjs-core';
 import { Mamba, Mamba2, type Mixer } from './mamba.js';
 import { hilbertPaths, inversePath, type ScanPath, zigzagPaths } from './scan-paths.js';
-import { gridSide, labelRows, validateZigMaConfig, type ZigMaConfig } from './zigma-config.js';
+import { gridSide, validateZigMaConfig, type ZigMaConfig } from './zigma-config.js';
 
 /** What ZigMa takes beside the noisy image and the time. */
 export interface ZigMaInputs {

@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from '@mezzotint/core';
 import { describe, expect, test } from 'vitest';
-import { ZigMa, type ZigMaConfig, zigmaB1, zigmaB2At1024, zigmaFromOriginal } from '../src/index.js';
+import { ZigMa, type ZigMaConfig, zigma, zigmaB1, zigmaB2At1024, zigmaFromOriginal } from '../src/index.js';
 import { tinyMamba2, tinyZigMa } from './support/tiny.js';
 
 describe('configurations of the original', () => {
@@ -55,7 +55,7 @@ describe('refused before anything is built', () => {
     ['heads of the other mixer', { headWidth: 8 }, /headWidth: expected null, got 8/],
     ['heads that do not divide', { mixer: 'mamba-2', headWidth: 3 }, /headWidth: heads of 3 channels do not divide/],
     ['labels and text', { context: { tokens: 1, width: 1 } }, /a model has labels or text, not both/],
-    ['a null label of no labels', { classes: null }, /nullLabel: expected false in a model without classes/],
+    ['a null label of no labels', { classes: null }, /nullLabel: expected false, as there are no classes/],
     ['rates', { dropPath: 1 }, /dropPath: expected a rate in \[0, 1\), got 1/],
     ['positions of an odd width', { positions: 'sin-cos', width: 6 }, /width: expected a multiple of 4 .*, got 6/],
   ])('%s', (_, change, message) => {
@@ -65,4 +65,13 @@ describe('refused before anything is built', () => {
   test('what is needed is asked for', () => {
     expect(() => new ZigMa({ ...tinyMamba2, headWidth: null })).toThrow(/headWidth: expected a whole number/);
   });
+});
+
+test('sizes for data of one’s own have labels or text', () => {
+  const data = { imageSize: 32, channels: 3, classes: 10 };
+  expect(zigma.sized!('small', data)).toMatchObject({ classes: 10, nullLabel: true, context: null, patchSize: 2 });
+  const text = zigma.sized!('small', { ...data, contextWidth: 768 });
+  expect(text).toMatchObject({ classes: null, nullLabel: false, context: { tokens: 77, width: 768 } });
+  expect(new ZigMa(text).config).toEqual(text);
+  expect(() => zigma.sized!('small', { ...data, learnedVariance: true })).toThrow(/no channels for a learned variance/);
 });
