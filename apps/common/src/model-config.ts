@@ -34,11 +34,25 @@ export const samplingSchema = z.strictObject({
   guidance: z.number(),
 });
 
-/** A diffusion model's `config.json`; the network's own configuration is checked by the network. */
+/** Settings of networks that had other names in files from before. */
+const renamedSettings: Readonly<Record<string, string>> = {
+  attentionFactors: 'attentionResolutions',
+  timeShift: 'frequencyShift',
+};
+
+/** A network's own configuration, which the network checks; former names of settings are read as today's. */
+const networkSchema = z
+  .record(z.string(), z.unknown())
+  .transform((network) =>
+    Object.fromEntries(Object.entries(network).map(([key, value]) => [renamedSettings[key] ?? key, value])),
+  );
+
+/** A diffusion model's `config.json`. */
 export const diffusionConfigSchema = z.strictObject({
   format: z.literal('mezzotint/diffusion@1'),
-  architecture: z.literal('UNet'),
-  network: z.record(z.string(), z.unknown()),
+  /** `UNet` is the former name of `ADMUNet`. */
+  architecture: z.enum(['ADMUNet', 'UNet']).transform(() => 'ADMUNet' as const),
+  network: networkSchema,
   image: imageSchema,
   /** Names of the classes; the null label stands behind them. Empty: unconditional. */
   classes: z.array(z.string()),
@@ -52,7 +66,7 @@ export type DiffusionConfig = z.infer<typeof diffusionConfigSchema>;
 export const classifierConfigSchema = z.strictObject({
   format: z.literal('mezzotint/classifier@1'),
   architecture: z.literal('NoisyClassifier'),
-  network: z.record(z.string(), z.unknown()),
+  network: networkSchema,
   image: imageSchema,
   classes: z.array(z.string()).min(2),
   /** The noise that it was trained under; null when it knows clean images only. */

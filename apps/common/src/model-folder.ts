@@ -12,7 +12,7 @@ import {
   type VQModelConfig,
 } from '@mezzotint/autoencoders';
 import { InvalidArgumentError, InvalidFileError, type Module } from '@mezzotint/core';
-import { type ClassifierConfig, NoisyClassifier, UNet, type UNetConfig } from '@mezzotint/unet';
+import { ADMUNet, type ADMUNetConfig, type ClassifierConfig, NoisyClassifier } from '@mezzotint/unet';
 import { readSafetensors, writeFileAtomically, writeSafetensors } from '@mezzotint/weights/node';
 import type { z } from 'zod';
 import { readConfig } from './config-file.js';
@@ -34,16 +34,16 @@ export interface ModelFolder<Config, Model> {
 }
 
 /** Opens a diffusion model: a model folder, or a run folder of the train app (whose model is in `model/`). */
-export async function openDiffusionModel(path: string): Promise<ModelFolder<DiffusionConfig, UNet>> {
+export async function openDiffusionModel(path: string): Promise<ModelFolder<DiffusionConfig, ADMUNet>> {
   const opened = describeDiffusionModel(path);
   await loadWeights(opened.path, opened.model);
   return opened;
 }
 
 /** A diffusion model as its configuration says, without its weights. */
-export function describeDiffusionModel(path: string): ModelFolder<DiffusionConfig, UNet> {
+export function describeDiffusionModel(path: string): ModelFolder<DiffusionConfig, ADMUNet> {
   const { folder, config } = openConfig(path, diffusionConfigSchema);
-  const model = new UNet(config.network as unknown as UNetConfig);
+  const model = new ADMUNet(config.network as unknown as ADMUNetConfig);
   checkNetwork(folder, config, model.config.inChannels, model.config.classes, 1);
   return { path: folder, config, model };
 }

@@ -2,43 +2,43 @@ import { type Denoiser, InvalidArgumentError, type VarianceDenoiser } from '@mez
 import { toBytes } from '@mezzotint/data';
 import { classifierFreeBatched, guideVariance } from '@mezzotint/guidance';
 import {
-  type Clock,
   checkPair,
   clamped,
   clampedWithVariance,
-  convertTable,
+  convertSchedule,
   cosineBetas,
   type DiscreteProcess,
   denoiser,
-  discreteClock,
   discreteProcess,
+  discreteTime,
   edm,
-  edmClock,
+  edmTime,
   epsilon,
   initialNoise,
-  type Kind,
   karrasSigmas,
   linearBetas,
   type Network,
+  type NoiseSchedule,
   noiseRatioAt,
   type Parameterisation,
   perImageNoise,
-  ratioTable,
+  ratioSchedule,
   run,
+  type ScheduleKind,
   type Solver,
   type SolverName,
   scaledLinearBetas,
-  sigmaTable,
+  sigmaSchedule,
   solvers,
-  type Table,
-  timestepTable,
+  type TimeOf,
+  timestepSchedule,
   trailingTimesteps,
   varianceDenoiser,
-  velocity,
+  vPrediction,
   withoutVariance,
   x0,
 } from '@mezzotint/schedulers';
-import type { UNet } from '@mezzotint/unet';
+import type { ADMUNet } from '@mezzotint/unet';
 import * as tf from '@tensorflow/tfjs-core';
 import type { DiffusionConfig, Process } from './model-config.js';
 
@@ -80,7 +80,7 @@ const betas = {
   'scaled-linear': (count: number) => scaledLinearBetas({ count }),
   cosine: cosineBetas,
 } as const;
-const predictions: Readonly<Record<'eps' | 'x0' | 'v', Parameterisation>> = { eps: epsilon, x0, v: velocity };
+const predictions: Readonly<Record<'eps' | 'x0' | 'v', Parameterisation>> = { eps: epsilon, x0, v: vPrediction };
 
 /** The chain of a discrete process. */
 export function chainOf(process: Extract<Process, { kind: 'discrete' }>): DiscreteProcess {
@@ -101,25 +101,25 @@ const mostNoise = 80;
  * Noise levels of a run with this many steps: trailing times of the chain, or Karras sigmas for EDM and for solvers that
  * step in sigma; in the variance-exploding form for solvers that know only that one.
  */
-export function tableOf(process: Process, steps: number, name: SolverName): Table {
-  const kinds: readonly Kind[] = solvers[name].kinds;
+export function tableOf(process: Process, steps: number, name: SolverName): NoiseSchedule {
+  const kinds: readonly ScheduleKind[] = solvers[name].kinds;
   if (process.kind === 'edm') {
-    const table = sigmaTable(karrasSigmas({ steps, min: process.sigmaMin, max: process.sigmaMax }), edmClock);
-    return kinds.includes('ve') ? table : convertTable(table, 'vp');
+    const table = sigmaSchedule(karrasSigmas({ steps, min: process.sigmaMin, max: process.sigmaMax }), edmTime);
+    return kinds.includes('ve') ? table : convertSchedule(table, 'vp');
   }
   const chain = chainOf(process);
   const kind = kinds.includes('vp') ? 'vp' : 've';
   if (!stepsInSigma.includes(name)) {
-    const table = timestepTable(chain, trailingTimesteps(process.steps, steps));
-    return kind === 'vp' ? table : convertTable(table, kind); // As trained where it can be: no rounding on the way.
+    const table = timestepSchedule(chain, trailingTimesteps(process.steps, steps));
+    return kind === 'vp' ? table : convertSchedule(table, kind); // As trained where it can be: no rounding on the way.
   }
   const [min, max] = [noiseRatioAt(chain, 0), Math.min(noiseRatioAt(chain, process.steps - 1), mostNoise)];
-  return ratioTable(kind, karrasSigmas({ steps, min, max }), discreteClock(chain));
+  return ratioSchedule(kind, karrasSigmas({ steps, min, max }), discreteTime(chain));
 }
 
 /** Samples images in batches; deterministic in the plan, whatever the batch size, on the same engine. */
 export async function sampleImages(
-  { model, config }: { readonly model: UNet; readonly config: DiffusionConfig },
+  { model, config }: { readonly model: ADMUNet; readonly config: DiffusionConfig },
   plan: SamplingPlan,
   { signal, onStep }: SamplingHooks = {},
 ): Promise<SampledImages> {
@@ -188,7 +188,7 @@ function labelTensors(
 
 /** The network as a guided Denoiser whose estimates stay in [-1, 1]. */
 function guidedModel(
-  model: UNet,
+  model: ADMUNet,
   { process }: DiffusionConfig,
   scale: number,
   free: Labels,
@@ -198,9 +198,9 @@ function guidedModel(
   const guide = (d: Denoiser<Labels>): Denoiser<Labels> =>
     free === null ? d : classifierFreeBatched<Labels>(d, { scale, unconditional: free, join });
   if (process.kind === 'edm') {
-    return { plain: clamped(guide(denoiser(net, edm(process), { clock: edmClock }))) };
+    return { plain: clamped(guide(denoiser(net, edm(process), { clock: edmTime }))) };
   }
-  const clock: Clock = discreteClock(chainOf(process));
+  const clock: TimeOf = discreteTime(chainOf(process));
   const prediction = predictions[process.prediction];
   if (!process.learnedVariance) {
     return { plain: clamped(guide(denoiser(net, prediction, { clock }))) };

@@ -54,7 +54,7 @@ test('a network that does not fit its classes', async () => {
 
 test('weights of another architecture: all differences', async () => {
   config({ network: { ...tinyConfig.network, channelMult: [1, 3] } });
-  expect(await problem()).toContain('Weights do not fit UNet');
+  expect(await problem()).toContain('Weights do not fit ADMUNet');
 });
 
 test('a classifier is not a diffusion model', async () => {

@@ -18,7 +18,7 @@ import {
   vLoss,
   x0Loss,
 } from '@mezzotint/training';
-import { UNet } from '@mezzotint/unet';
+import { ADMUNet } from '@mezzotint/unet';
 import * as tf from '@tensorflow/tfjs-core';
 import type { DiffusionTask } from './config.js';
 import { networkConfig } from './network-config.js';
@@ -33,11 +33,11 @@ type Labels = tf.Tensor1D | null;
 export function diffusionTask(config: DiffusionTask, { images }: TaskData): Task {
   const unconditional = typeof config.network !== 'string' && config.network.classes === null;
   const classes = unconditional ? [] : images.classes;
-  const network = networkConfig('UNet', config.network, images, unconditional ? null : classes.length + 1);
-  const model = new UNet(network).init(config.seed);
+  const network = networkConfig('ADMUNet', config.network, images, unconditional ? null : classes.length + 1);
+  const model = new ADMUNet(network).init(config.seed);
   const modelConfig: DiffusionConfig = {
     format: 'mezzotint/diffusion@1',
-    architecture: 'UNet',
+    architecture: 'ADMUNet',
     network: network as unknown as Record<string, unknown>,
     image: { size: images.height, channels: images.channels },
     classes: [...classes],

@@ -1,8 +1,8 @@
 import { InvalidArgumentError } from '@mezzotint/core';
 import type { ImageSet } from '@mezzotint/data';
-import { NoisyClassifier, presets, UNet } from '@mezzotint/unet';
+import { ADMUNet, NoisyClassifier, presets } from '@mezzotint/unet';
 
-const families = { UNet, NoisyClassifier } as const;
+const families = { ADMUNet, NoisyClassifier } as const;
 
 /** The network's whole configuration, from a preset's name or as given, and checked against the images. */
 export function networkConfig<F extends keyof typeof families>(

@@ -13,7 +13,7 @@ export { describe, type ModelCost, type ModuleCost } from './cost/describe.js';
 export type {
   Denoiser,
   NoiseLevel,
-  NoiseTable,
+  NoiseLevels,
   RandomStream,
   VarianceDenoiser,
   VariancePrediction,

@@ -24,7 +24,7 @@ describe('configurations of others', () => {
     expect(ditFromDiffusers(json)).toEqual({
       ...ditXl2.build().config,
       mlpEpsilon: 1e-5,
-      timeShift: 1,
+      frequencyShift: 1,
       otherSizes: 'stretched',
     });
   });
@@ -51,7 +51,11 @@ describe('refused before anything is built', () => {
     ['heads that do not divide', { heads: 3 }, /3 heads do not divide the width 8/],
     ['a width without quarters', { width: 6 }, /width: expected a multiple of 4 .*, got 6/],
     ['rates and epsilons', { labelDropout: 1, epsilon: 0 }, /epsilon: [\s\S]*labelDropout: expected a rate/],
-    ['choices', { timeShift: 2 as 1, embedders: 'one' as 'shared' }, /timeShift: expected 0 or 1[\s\S]*embedders: /],
+    [
+      'choices',
+      { frequencyShift: 2 as 1, embedders: 'one' as 'shared' },
+      /frequencyShift: expected 0 or 1[\s\S]*embedders: /,
+    ],
     ['no hidden width', { mlpRatio: 0.1 }, /mlpRatio: 0.1 x 8 leaves no hidden width/],
     ['relations, all at once', { heads: 3, patchSize: 3 }, /patchSize: [\s\S]*heads: /],
   ])('%s', (_, change, message) => {

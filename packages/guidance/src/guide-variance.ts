@@ -15,11 +15,11 @@ export function guideVariance<C>(
     try {
       const x0 = guide((noisy, level, c) => {
         const said = denoiser(noisy, level, c);
-        shares ??= tf.keep(tf.clone(said.share));
-        tf.dispose(said.share);
+        shares ??= tf.keep(tf.clone(said.interpolation));
+        tf.dispose(said.interpolation);
         return said.x0;
       })(x, at, cond);
-      return { x0, share: tf.slice(shares!, 0, x.shape[0]) };
+      return { x0, interpolation: tf.slice(shares!, 0, x.shape[0]) };
     } finally {
       tf.dispose(shares);
     }

@@ -4,4 +4,4 @@ export { frechetDistance, type Gaussian } from './frechet-distance.js';
 export { type InceptionScoreOptions, inceptionScore } from './inception-score.js';
 export { type Estimate, kernelDistance } from './kernel-distance.js';
 export { kernelDistanceOfSubsets, type Spread, type SubsetOptions } from './kernel-distance-of-subsets.js';
-export { type ManifoldOptions, type ManifoldScores, manifoldScores } from './manifold-scores.js';
+export { type Prdc, type PrdcOptions, prdc } from './prdc.js';

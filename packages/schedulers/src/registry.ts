@@ -1,3 +1,4 @@
+import type { ScheduleKind } from './schedules/schedule.js';
 import type { Need, Solver } from './solver.js';
 import { ddpmInterpolated } from './solvers/algorithm-2.js';
 import { eulerAncestral } from './solvers/ancestral.js';
@@ -18,7 +19,6 @@ import { ipndm, plms } from './solvers/pndm.js';
 import { pcVe, pcVp } from './solvers/predictor-corrector.js';
 import { saSolver } from './solvers/sa-solver.js';
 import { unipc } from './solvers/unipc.js';
-import type { Kind } from './tables/table.js';
 
 /** What an app needs to offer a solver by name. */
 export interface SolverEntry<S extends Solver = Solver> {
@@ -34,7 +34,7 @@ export interface SolverEntry<S extends Solver = Solver> {
   readonly evaluations: number;
   readonly stochastic: boolean;
   /** The kinds of table that it works on. */
-  readonly kinds: readonly Kind[];
+  readonly kinds: readonly ScheduleKind[];
   /** Whether it takes a Denoiser or one with learned variance. */
   readonly needs: Need;
   /** True where it evaluates between the table's rows, so that the denoiser needs a clock. */
@@ -67,7 +67,7 @@ const UNIPC = 'Zhao et al. 2023, arXiv 2302.04867';
 const K = 'Crowson, k-diffusion';
 
 /**
- * Every solver that needs no arguments, by name. Those that need a chain, a picture or a plan are made by hand: `pndm`, `tcd`,
+ * Every solver that needs no arguments, by name. Those that need a forward process, a picture or a plan are made by hand: `pndm`, `tcd`,
  * `repaint`, `restart`.
  */
 export const solvers = {

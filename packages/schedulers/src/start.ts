@@ -1,7 +1,7 @@
 import type { NoiseLevel } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { NoiseSource } from './noise/noise-source.js';
-import { levelAt, noiseRatio, type Table } from './tables/table.js';
+import { levelAt, type NoiseSchedule, noiseRatio } from './schedules/schedule.js';
 
 /**
  * Where sampling starts: noise of the table's first level, `[N, H, W, C]`, from the noise source's first draw.
@@ -10,7 +10,7 @@ import { levelAt, noiseRatio, type Table } from './tables/table.js';
  *   kin with leading timesteps
  */
 export function initialNoise(
-  table: Table,
+  table: NoiseSchedule,
   shape: readonly [number, number, number, number],
   noise: NoiseSource,
   { scale = 'sigma' }: { readonly scale?: 'sigma' | 'total' } = {},
@@ -18,13 +18,13 @@ export function initialNoise(
   return tf.tidy(() =>
     tf.mul<tf.Tensor4D>(
       standardNoise(shape, noise, levelAt(table, 0), Number.POSITIVE_INFINITY),
-      initialScale(table, scale),
+      initNoiseSigma(table, scale),
     ),
   );
 }
 
 /** What `initialNoise` multiplies noise by. */
-export function initialScale(table: Table, scale: 'sigma' | 'total'): number {
+export function initNoiseSigma(table: NoiseSchedule, scale: 'sigma' | 'total'): number {
   const { alpha, sigma } = levelAt(table, 0);
   return scale === 'sigma' ? sigma : Math.hypot(alpha, sigma);
 }

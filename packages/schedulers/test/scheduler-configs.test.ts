@@ -59,7 +59,7 @@ async function run({ config, steps, seed, strength, end, eta }: Case): Promise<F
   let to = stepsOf(solver, table);
   if (end !== undefined) while (startLevel(solver, table, to - 1).time! < 1000 * end) to--;
   const made: Step['index'][] = [];
-  const model = sampler.refine(sampler.denoiser(network));
+  const model = sampler.finishEstimate(sampler.denoiser(network));
   const onStep = ({ index, count }: Step) => {
     expect(count).toBe(to - from);
     made.push(index);

@@ -1,12 +1,13 @@
 import { type Denoiser, InvalidArgumentError, type NoiseLevel } from '@mezzotint/core';
 import { classifierFree } from '@mezzotint/guidance';
 import {
-  convertTable,
+  convertSchedule,
   initialNoise,
-  initialScale,
-  type Kind,
+  initNoiseSigma,
   mixed,
+  type NoiseSchedule,
   type NoiseSource,
+  type ScheduleKind,
   type Solver,
   type SolverName,
   type Step,
@@ -15,8 +16,7 @@ import {
   standardNoise,
   startLevel,
   stepsOf,
-  type Table,
-  withLimit,
+  withClipping,
 } from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Condition, PictureSize, PromptPair } from './condition.js';
@@ -135,7 +135,7 @@ function begin(
   const latents = seen && pure ? undefined : encodePicture(vae, image, count, noise);
   const level = startLevel(solver, table, steps.from);
   const z = standardNoise(shape, noise, level);
-  const x = pure ? tf.mul<tf.Tensor4D>(z, initialScale(table, sampler.start)) : mixed(latents!, z, level);
+  const x = pure ? tf.mul<tf.Tensor4D>(z, initNoiseSigma(table, sampler.start)) : mixed(latents!, z, level);
   const inpainting = mask && inpaintingOf(vae, image, mask, count, noise);
   const kept: Kept | undefined =
     inpainting && !seen
@@ -169,7 +169,7 @@ function estimates(
     ...(guidanceRescale > 0 && { prediction: sampler.parameterisation }),
   });
   // Another solver knows nothing of the file's, but the estimates' range is the model's own.
-  const model = solver === undefined ? sampler.refine(guided) : withLimit(guided, sampler.limit);
+  const model = solver === undefined ? sampler.finishEstimate(guided) : withClipping(guided, sampler.limit);
   if (!kept) return model;
   // As diffusers does after each step: outside the mask the network always sees the picture with the start's own noise. What the
   // solver has there is of no effect, as its steps do not mix pixels.
@@ -191,14 +191,17 @@ function withinMask(x: tf.Tensor4D, known: tf.Tensor4D, { mask }: Inpainting): t
 }
 
 /** The solver that was asked for, else the model's own. */
-function solverOf({ sampler }: Pick<LatentParts, 'sampler'>, { solver }: PlanOutline): Solver<Kind, 'estimate'> {
-  return solver === undefined ? sampler.solver : (solvers[solver].create() as Solver<Kind, 'estimate'>);
+function solverOf(
+  { sampler }: Pick<LatentParts, 'sampler'>,
+  { solver }: PlanOutline,
+): Solver<ScheduleKind, 'estimate'> {
+  return solver === undefined ? sampler.solver : (solvers[solver].create() as Solver<ScheduleKind, 'estimate'>);
 }
 
 /** A solver, its table, and the steps of it that a model makes. */
 interface Route {
-  readonly solver: Solver<Kind, 'estimate'>;
-  readonly table: Table;
+  readonly solver: Solver<ScheduleKind, 'estimate'>;
+  readonly table: NoiseSchedule;
   readonly steps: { readonly from: number; readonly to: number };
 }
 
@@ -209,7 +212,7 @@ function routeOf(parts: Pick<LatentParts, 'sampler'>, plan: PlanOutline): Route 
   const solver = solverOf(parts, plan);
   const own = sampler.table(steps);
   const kind = solver.kinds.find((kind) => kind === own.kind) ?? solver.kinds[0]!;
-  const table = kind === own.kind ? own : convertTable(own, kind);
+  const table = kind === own.kind ? own : convertSchedule(own, kind);
   const all = stepsOf(solver, table);
   // Steps at this share of the chain's times or above it.
   const above = (share: number) => {

@@ -1,26 +1,26 @@
 import { type Denoiser, InvalidArgumentError } from '@mezzotint/core';
-import { type Limit, withLimit } from '../limit.js';
-import { epsilon, type Parameterisation, velocity, x0 } from '../parameterisation.js';
+import { type Clipping, withClipping } from '../clipping.js';
+import { epsilon, type Parameterisation, vPrediction, x0 } from '../parameterisation.js';
 import { denoiser, type Network } from '../precondition.js';
+import type { DiscreteProcess } from '../schedules/process.js';
+import type { NoiseSchedule, ScheduleKind } from '../schedules/schedule.js';
+import { discreteTime, type TimeOf } from '../schedules/time-of.js';
 import type { Solver } from '../solver.js';
-import { type Clock, discreteClock } from '../tables/clock.js';
-import type { DiscreteProcess } from '../tables/process.js';
-import type { Kind, Table } from '../tables/table.js';
-import { chainOf } from './chain.js';
 import { families } from './families.js';
+import { forwardProcessOf } from './forward-process.js';
 import { Settings } from './settings.js';
 
 /** How a checkpoint of diffusers wants to be sampled: its scheduler_config.json in our terms. */
 export interface DiffusersSampler {
-  /** The chain that the network was trained on. */
+  /** The forward process that the network was trained on. */
   readonly process: DiscreteProcess;
   /** What the network predicts. */
   readonly parameterisation: Parameterisation;
-  /** The chain's clock, for solvers that look between the rows of the table. */
-  readonly clock: Clock;
-  readonly solver: Solver<Kind, 'estimate'>;
+  /** The forward process's clock, for solvers that look between the rows of the table. */
+  readonly clock: TimeOf;
+  readonly solver: Solver<ScheduleKind, 'estimate'>;
   /** The range that estimates are brought into (clip_sample, thresholding); null where they are not, as in most latent models. */
-  readonly limit: Limit | null;
+  readonly limit: Clipping | null;
   /** What `initialNoise` multiplies noise by (its option `scale`). */
   readonly start: 'sigma' | 'total';
   /** The network's estimates, by `parameterisation` and `clock`. */
@@ -29,9 +29,9 @@ export interface DiffusersSampler {
    * What `solver` takes, from the guided estimates: limits them (unless the solver does it, as DDIM), and makes the step of
    * LCM's boundary condition.
    */
-  refine<C>(model: Denoiser<C>): Denoiser<C>;
+  finishEstimate<C>(model: Denoiser<C>): Denoiser<C>;
   /** The noise levels of a run with so many steps. Throws an InvalidArgumentError for numbers of steps that cannot be. */
-  table(steps: number): Table;
+  table(steps: number): NoiseSchedule;
 }
 
 /** What a file does not say. */
@@ -40,7 +40,7 @@ export interface DiffusersSamplerOptions {
   readonly eta?: number;
 }
 
-const predictions: Readonly<Record<string, Parameterisation>> = { epsilon, v_prediction: velocity, sample: x0 };
+const predictions: Readonly<Record<string, Parameterisation>> = { epsilon, v_prediction: vPrediction, sample: x0 };
 
 /**
  * Solver, noise levels and prediction from the scheduler_config.json of a checkpoint of diffusers: DDIM, DDPM, PNDM, Euler,
@@ -66,11 +66,11 @@ export function samplerFromDiffusers(json: unknown, { eta = 0 }: DiffusersSample
   if (!(eta >= 0 && eta <= 1)) settings.problems.push(`eta: expected a number in [0, 1], got ${eta}`);
   const prediction = settings.read('prediction_type', 'epsilon', family.predictions ?? Object.keys(predictions));
   const limit = limitOf(settings);
-  const process = chainOf(settings, family.curves);
-  // Where the chain is wrong, the rest is read all the same, so that everything that is wrong is said.
-  const { solver, start, table, refine } = family.make({ settings, process: process ?? ANY_CHAIN, limit, eta });
+  const process = forwardProcessOf(settings, family.curves);
+  // Where the forward process is wrong, the rest is read all the same, so that everything that is wrong is said.
+  const { solver, start, table, finishEstimate } = family.make({ settings, process: process ?? ANY_CHAIN, limit, eta });
   settings.check(who);
-  const clock = discreteClock(process!);
+  const clock = discreteTime(process!);
   const parameterisation = predictions[prediction]!;
   const limited = family.limits ? null : limit;
   return {
@@ -82,9 +82,9 @@ export function samplerFromDiffusers(json: unknown, { eta = 0 }: DiffusersSample
     start,
     table,
     denoiser: (network) => denoiser(network, parameterisation, { clock }),
-    refine: (model) => {
-      const inRange = withLimit(model, limited);
-      return refine ? refine(inRange) : inRange;
+    finishEstimate: (model) => {
+      const inRange = withClipping(model, limited);
+      return finishEstimate ? finishEstimate(inRange) : inRange;
     },
   };
 }
@@ -92,7 +92,7 @@ export function samplerFromDiffusers(json: unknown, { eta = 0 }: DiffusersSample
 const ANY_CHAIN: DiscreteProcess = { alpha: Float64Array.of(0.8, 0.6), sigma: Float64Array.of(0.6, 0.8) };
 
 /** Thresholding comes before clipping, as there. */
-function limitOf(settings: Settings): Limit | null {
+function limitOf(settings: Settings): Clipping | null {
   const threshold = {
     kind: 'threshold',
     quantile: settings.read('dynamic_thresholding_ratio', 0.995),

@@ -18,7 +18,7 @@ export interface HybridLossOptions {
 
 /**
  * L_hybrid = L_simple + lambda L_vlb of Improved DDPM (Nichol and Dhariwal 2021), eq. 16, for a network that answers
- * `[N, H, W, 2C]`: eps, and the share v in [-1, 1] of the log variance (eq. 15). The bound is estimated by T times its
+ * `[N, H, W, 2C]`: eps, and the interpolation v in [-1, 1] of the log variance (eq. 15). The bound is estimated by T times its
  * term at the drawn step, in bits a dimension; no gradient of it reaches eps. Draws the steps, then the noise.
  *
  * @throws InvalidArgumentError when the process is no process or the network does not answer twice the channels
@@ -48,9 +48,9 @@ export function hybridLoss<C>(
         `the network must answer ${2 * channels} channels (eps and variance), got ${answer.shape[3]}; build it with learned variance`,
       );
     }
-    const [eps, share] = tf.split(answer, 2, 3) as [tf.Tensor4D, tf.Tensor4D];
+    const [eps, interpolation] = tf.split(answer, 2, 3) as [tf.Tensor4D, tf.Tensor4D];
     const simple = tf.mean(tf.squaredDifference(eps, noise));
-    const bound = tf.mean(vlbTerm(x0, noisy, stopGradient(eps), share, steps, process));
+    const bound = tf.mean(vlbTerm(x0, noisy, stopGradient(eps), interpolation, steps, process));
     return tf.add<tf.Scalar>(simple, tf.mul(bound, vlbWeight * process.alpha.length));
   });
 }
@@ -63,7 +63,7 @@ export function vlbTerm(
   x0: tf.Tensor4D,
   noisy: tf.Tensor4D,
   eps: tf.Tensor4D,
-  share: tf.Tensor4D,
+  interpolation: tf.Tensor4D,
   steps: readonly number[],
   process: ForwardProcess,
 ): tf.Tensor4D {
@@ -89,7 +89,7 @@ export function vlbTerm(
       ),
     );
     const mean = tf.add<tf.Tensor4D>(tf.mul(ofX0, guess), ofNoisy);
-    const fraction = tf.mul(tf.add(share, 1), 0.5);
+    const fraction = tf.mul(tf.add(interpolation, 1), 0.5);
     const logVariance = tf.add<tf.Tensor4D>(
       tf.mul(
         fraction,

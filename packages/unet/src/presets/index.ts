@@ -1,6 +1,6 @@
 import type { Preset } from '@mezzotint/core';
 import type { NoisyClassifier } from '../adm/noisy-classifier.js';
-import type { UNet } from '../adm/unet.js';
+import type { ADMUNet } from '../adm/unet.js';
 import type { UNet2D } from '../diffusers/unet-2d.js';
 import type { UNet2DCondition } from '../diffusers/unet-2d-condition.js';
 import {
@@ -21,7 +21,7 @@ import { benchUnet, digits, digitsClassifier } from './small.js';
 import { sd15, sd21, sdxlBase, sdxlRefiner } from './stable-diffusion.js';
 
 /** Every preset of this package. */
-export const presets: readonly Preset<UNet | UNet2D | UNet2DCondition | NoisyClassifier>[] = [
+export const presets: readonly Preset<ADMUNet | UNet2D | UNet2DCondition | NoisyClassifier>[] = [
   adm64,
   adm128,
   adm256,
