@@ -30,12 +30,11 @@ export { oneOf, realNumber, wholeNumber } from './options.js';
 export { prepareOutput } from './output-file.js';
 export { type Progress, startProgress } from './progress.js';
 export {
-  chainOf,
   checkSampling,
   type SampledImages,
   type SamplingHooks,
   type SamplingPlan,
   sampleImages,
-  tableOf,
+  samplerOf,
 } from './sampling.js';
 export { openRemoteModel, type RemoteModel, type SamplingJobs, samplingJobs } from './sampling-jobs.js';

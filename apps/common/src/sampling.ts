@@ -1,42 +1,15 @@
-import { type Denoiser, InvalidArgumentError, type VarianceDenoiser } from '@mezzotint/core';
+import { InvalidArgumentError } from '@mezzotint/core';
 import { toBytes } from '@mezzotint/data';
-import { classifierFreeBatched, guideVariance } from '@mezzotint/guidance';
+import { classifierFreeBatched } from '@mezzotint/guidance';
 import {
   checkPair,
-  clamped,
-  clampedWithVariance,
-  convertSchedule,
-  cosineBetas,
-  type DiscreteProcess,
-  denoiser,
-  discreteProcess,
-  discreteTime,
-  edm,
-  edmTime,
-  epsilon,
   initialNoise,
-  karrasSigmas,
-  linearBetas,
   type Network,
-  type NoiseSchedule,
-  noiseRatioAt,
-  type Parameterisation,
   perImageNoise,
-  ratioSchedule,
   run,
-  type ScheduleKind,
-  type Solver,
+  type Sampler,
   type SolverName,
-  scaledLinearBetas,
-  sigmaSchedule,
-  solvers,
-  type TimeOf,
-  timestepSchedule,
-  trailingTimesteps,
-  varianceDenoiser,
-  vPrediction,
-  withoutVariance,
-  x0,
+  samplerFromProcess,
 } from '@mezzotint/schedulers';
 import type { ADMUNet } from '@mezzotint/unet';
 import * as tf from '@tensorflow/tfjs-core';
@@ -75,46 +48,9 @@ export interface SampledImages {
   readonly seconds: number;
 }
 
-const betas = {
-  linear: (count: number) => linearBetas({ count }),
-  'scaled-linear': (count: number) => scaledLinearBetas({ count }),
-  cosine: cosineBetas,
-} as const;
-const predictions: Readonly<Record<'eps' | 'x0' | 'v', Parameterisation>> = { eps: epsilon, x0, v: vPrediction };
-
-/** The chain of a discrete process. */
-export function chainOf(process: Extract<Process, { kind: 'discrete' }>): DiscreteProcess {
-  return discreteProcess(betas[process.betas](process.steps));
-}
-
-/**
- * Solvers that step in sigma / alpha itself, or in the eps form: where nearly nothing of the image is left, one of their
- * steps would be thousands long and its error with it. They get Karras sigmas from at most 80 (Karras et al. 2022).
- */
-const stepsInSigma: readonly SolverName[] = [
-  ...(['heun', 'edm-stochastic', 'dpm2', 'dpm2-ancestral', 'plms', 'pc-ve'] as const),
-  ...(['dpm-solver-2s', 'dpm-solver-3s', 'dpm-solver-2m-sde', 'dpm-fast', 'dpm-adaptive'] as const),
-];
-const mostNoise = 80;
-
-/**
- * Noise levels of a run with this many steps: trailing times of the chain, or Karras sigmas for EDM and for solvers that
- * step in sigma; in the variance-exploding form for solvers that know only that one.
- */
-export function tableOf(process: Process, steps: number, name: SolverName): NoiseSchedule {
-  const kinds: readonly ScheduleKind[] = solvers[name].kinds;
-  if (process.kind === 'edm') {
-    const table = sigmaSchedule(karrasSigmas({ steps, min: process.sigmaMin, max: process.sigmaMax }), edmTime);
-    return kinds.includes('ve') ? table : convertSchedule(table, 'vp');
-  }
-  const chain = chainOf(process);
-  const kind = kinds.includes('vp') ? 'vp' : 've';
-  if (!stepsInSigma.includes(name)) {
-    const table = timestepSchedule(chain, trailingTimesteps(process.steps, steps));
-    return kind === 'vp' ? table : convertSchedule(table, kind); // As trained where it can be: no rounding on the way.
-  }
-  const [min, max] = [noiseRatioAt(chain, 0), Math.min(noiseRatioAt(chain, process.steps - 1), mostNoise)];
-  return ratioSchedule(kind, karrasSigmas({ steps, min, max }), discreteTime(chain));
+/** The sampler that a model's configuration describes, with a solver. Estimates are clipped: the data are pixels in [-1, 1]. */
+export function samplerOf(process: Process, solver: SolverName): Sampler {
+  return samplerFromProcess(process, { solver, limit: { kind: 'clip', range: 1 } });
 }
 
 /** Samples images in batches; deterministic in the plan, whatever the batch size, on the same engine. */
@@ -127,8 +63,8 @@ export async function sampleImages(
   const { size, channels } = config.image;
   const started = performance.now();
   const images = new Uint8Array(plan.count * size * size * channels);
-  const solver = solvers[plan.solver].create() as Solver;
-  const table = tableOf(config.process, plan.steps, plan.solver);
+  const sampler = samplerOf(config.process, plan.solver);
+  const table = sampler.schedule({ steps: plan.steps });
   const batches = Math.ceil(plan.count / plan.batchSize);
   let firstSeconds = 0;
   for (let batch = 0; batch < batches; batch++) {
@@ -138,12 +74,11 @@ export async function sampleImages(
     const cond = labelTensors(config, plan.labels.slice(first, first + count), count);
     const start = initialNoise(table, [count, size, size, channels], noise);
     try {
-      const guided = guidedModel(model, config, plan.guidance, cond.free);
-      const denoise = solver.needs === 'variance' ? guided.withVariance : guided.plain;
+      const guided = guidedModel(model, sampler, plan.guidance, cond.free);
       let done = 0;
       for await (const step of run(
-        solver,
-        denoise as Denoiser<Labels>,
+        sampler.solver,
+        guided,
         start,
         table,
         cond.labels,
@@ -186,30 +121,13 @@ function labelTensors(
   };
 }
 
-/** The network as a guided Denoiser whose estimates stay in [-1, 1]. */
-function guidedModel(
-  model: ADMUNet,
-  { process }: DiffusionConfig,
-  scale: number,
-  free: Labels,
-): { plain: Denoiser<Labels>; withVariance?: VarianceDenoiser<Labels> } {
+/** The guided model that the sampler's solver takes. */
+function guidedModel(model: ADMUNet, sampler: Sampler, scale: number, free: Labels) {
   const net: Network<Labels> = (x, time, labels) => model.forward(x, time, labels === null ? {} : { labels });
   const join = (a: Labels, b: Labels): Labels => tf.concat([a!, b!]);
-  const guide = (d: Denoiser<Labels>): Denoiser<Labels> =>
-    free === null ? d : classifierFreeBatched<Labels>(d, { scale, unconditional: free, join });
-  if (process.kind === 'edm') {
-    return { plain: clamped(guide(denoiser(net, edm(process), { clock: edmTime }))) };
-  }
-  const clock: TimeOf = discreteTime(chainOf(process));
-  const prediction = predictions[process.prediction];
-  if (!process.learnedVariance) {
-    return { plain: clamped(guide(denoiser(net, prediction, { clock }))) };
-  }
-  const learned = varianceDenoiser(net, prediction, { clock });
-  return {
-    plain: clamped(guide(withoutVariance(learned))),
-    withVariance: clampedWithVariance(guideVariance(learned, guide)),
-  };
+  return sampler.model<Labels>(net, (plain) =>
+    free === null ? plain : classifierFreeBatched<Labels>(plain, { scale, unconditional: free, join }),
+  );
 }
 
 /**
@@ -219,14 +137,8 @@ function guidedModel(
  */
 export function checkSampling({ process, sampling }: DiffusionConfig): void {
   const { solver, steps } = sampling;
-  if (!(solver in solvers)) {
-    throw new InvalidArgumentError('sampling', `unknown solver '${solver}', known: ${Object.keys(solvers).join(', ')}`);
-  }
-  const made = solvers[solver as SolverName].create() as Solver;
-  checkPair(made, tableOf(process, steps, solver as SolverName), perImageNoise([0]));
-  if (made.needs === 'variance' && !(process.kind === 'discrete' && process.learnedVariance)) {
-    throw new InvalidArgumentError(solver, 'needs a model that learned the variance: choose another solver');
-  }
+  const made = samplerOf(process, solver as SolverName);
+  checkPair(made.solver, made.schedule({ steps }), perImageNoise([0]));
 }
 
 function checkPlan(config: DiffusionConfig, { labels, count, solver, steps, guidance }: SamplingPlan): void {

@@ -1,6 +1,7 @@
-import { type ClassifierModelConfig, chainOf, openImages, type Process } from '@mezzotint/app';
+import { type ClassifierModelConfig, openImages, type Process } from '@mezzotint/app';
 import { InvalidArgumentError, type NoiseLevel, type RandomStream } from '@mezzotint/core';
 import { type ImageSet, toFloat } from '@mezzotint/data';
+import { processOf } from '@mezzotint/schedulers';
 import { noiseLevels, stratified, uniformTimesteps } from '@mezzotint/training';
 import { NoisyClassifier } from '@mezzotint/unet';
 import * as tf from '@tensorflow/tfjs-core';
@@ -53,7 +54,7 @@ function classifierLevels(process: Process | null, cleanShare: number): (n: numb
   if (process === null) return (n) => Array<TimedLevel>(n).fill(clean);
   if (process.kind === 'edm')
     throw new InvalidArgumentError('process', 'a classifier needs a discrete process, got edm');
-  const draw = noiseLevels(uniformTimesteps(chainOf(process)), stratified);
+  const draw = noiseLevels(uniformTimesteps(processOf(process)), stratified);
   return (n, rng) => {
     const untouched = Math.round(n * cleanShare);
     return [...Array<TimedLevel>(untouched).fill(clean), ...draw(n - untouched, rng)];

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
-import { chainOf, checkSampling, type DiffusionConfig, type Process, sampleImages } from '@mezzotint/app';
+import { checkSampling, type DiffusionConfig, type Process, sampleImages } from '@mezzotint/app';
 import { InvalidArgumentError, type RandomStream } from '@mezzotint/core';
 import { imageGrid, writePng } from '@mezzotint/data';
-import type { SolverName } from '@mezzotint/schedulers';
+import { processOf, type SolverName } from '@mezzotint/schedulers';
 import {
   type CleanBatch,
   dropLabels,
@@ -92,7 +92,7 @@ function denoisingLoss(
     const levels = noiseLevels(logNormalSigmas(), stratified);
     return (net, batch, rng) => edmLoss(net, batch, rng, { levels, sigmaData: process.sigmaData });
   }
-  const chain = chainOf(process);
+  const chain = processOf(process);
   if (process.learnedVariance) {
     if (process.prediction !== 'eps' || weighting !== 'uniform') {
       throw new InvalidArgumentError(

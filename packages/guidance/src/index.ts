@@ -1,4 +1,4 @@
-export { thresholded as dynamicThresholding } from '@mezzotint/schedulers';
+export { guideVariance, thresholded as dynamicThresholding } from '@mezzotint/schedulers';
 export {
   type AdaptiveProjectedOptions,
   adaptiveProjected,
@@ -37,7 +37,6 @@ export {
   type FrequencyOptions,
   frequencyDecoupled,
 } from './frequency-decoupled.js';
-export { guideVariance } from './guide-variance.js';
 export { guidanceInterval, type Interval, intervalOfSteps, scaleInInterval } from './interval.js';
 export { type Layers, layersAt } from './layers.js';
 export {

@@ -23,6 +23,7 @@ export { modulate } from './ops/modulate.js';
 export { patchify, unpatchify } from './ops/patchify.js';
 export { resizeBilinear } from './ops/resize-bilinear.js';
 export { type RmsNormOptions, rmsNorm } from './ops/rms-norm.js';
+export { type AxialRotaryOptions, axialRotary, type Rotary, rotate } from './ops/rotary.js';
 export { silu } from './ops/silu.js';
 export { averagePool2x, upsample2x } from './ops/upsample.js';
 export { type TimestepEmbeddingOptions, timestepEmbedding } from './timestep-embedding.js';

@@ -31,11 +31,8 @@ export function timestepEmbedding(
       `expected dim / 2 above the downscale shift ${downscaleShift}, got dim ${dim}`,
     );
   }
-  const frequencies = Float32Array.from(
-    { length: half },
-    (_, i) => scale * maxPeriod ** (-i / (half - downscaleShift)),
-  );
-  return tf.tidy(() => sinusoids(t, tf.tensor1d(frequencies), order, dim % 2));
+  const frequencies = Float32Array.from({ length: half }, (_, i) => maxPeriod ** (-i / (half - downscaleShift)));
+  return tf.tidy(() => sinusoids(scale === 1 ? t : tf.mul(t, scale), tf.tensor1d(frequencies), order, dim % 2));
 }
 
 /** `[cos(t f), sin(t f)]` or the other way round, and `zeros` columns of zeros: `[N, 2 half + zeros]`. */

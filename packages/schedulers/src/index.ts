@@ -1,6 +1,6 @@
 export { type Clipping, withClipping } from './clipping.js';
 export { type BoundaryOptions, consistencyBoundary } from './consistency-boundary.js';
-export { type DiffusersSampler, type DiffusersSamplerOptions, samplerFromDiffusers } from './diffusers/sampler.js';
+export { type DiffusersSamplerOptions, samplerFromDiffusers } from './diffusers/sampler.js';
 export { type Likelihood, type LikelihoodOptions, logLikelihood } from './likelihood.js';
 export { type BrownianOptions, brownianNoise } from './noise/brownian-noise.js';
 export { nchwToNhwc } from './noise/layout.js';
@@ -26,7 +26,8 @@ export {
   varianceDenoiser,
   withoutVariance,
 } from './precondition.js';
-export { type SolverEntry, type SolverName, solvers } from './registry.js';
+export { type ProcessConfig, type ProcessSamplerOptions, processOf, samplerFromProcess } from './process-sampler.js';
+export { createSolver, isSolverName, type SolverEntry, type SolverName, solvers } from './registry.js';
 export {
   checkPair,
   type ModelFor,
@@ -39,6 +40,14 @@ export {
   startLevel,
   stepsOf,
 } from './run.js';
+export {
+  type Guide,
+  guideVariance,
+  type Sampler,
+  type SamplerParts,
+  type ScheduleRequest,
+  sampler,
+} from './sampler.js';
 export { type AlignedSteps, alignYourSteps, interpolateSigmas } from './schedules/align-your-steps.js';
 export {
   type BetaRange,
@@ -110,6 +119,7 @@ export {
   trailingTimesteps,
 } from './schedules/timesteps.js';
 export type { Need, Solver, SolverContext, State, StepResult } from './solver.js';
+export { type SolverOption, type SolverOptions, scheduleOptions, solverOptionProblems } from './solver-options.js';
 export { type Algorithm2Options, algorithm2, ddpmInterpolated } from './solvers/algorithm-2.js';
 export { eulerAncestral } from './solvers/ancestral.js';
 export { consistency, tcd } from './solvers/consistency.js';
@@ -140,5 +150,5 @@ export { type RestartInterval, restart } from './solvers/restart.js';
 export { type SaOptions, saSolver } from './solvers/sa-solver.js';
 export { type UniPcOptions, unipc } from './solvers/unipc.js';
 export type { Space, Term } from './spaces/space.js';
-export { initialNoise, initNoiseSigma, mixed, noised, standardNoise } from './start.js';
+export { initialNoise, mixed, noised, standardNoise } from './start.js';
 export { type HostDenoiser, trace, traceEnd } from './trace.js';

@@ -4,29 +4,20 @@ import type { NoiseSource } from './noise/noise-source.js';
 import { levelAt, type NoiseSchedule, noiseRatio } from './schedules/schedule.js';
 
 /**
- * Where sampling starts: noise of the table's first level, `[N, H, W, C]`, from the noise source's first draw.
+ * Where sampling starts: noise of the schedule's first level, `[N, H, W, C]`, from the noise source's first draw.
  *
- * @param scale `sigma` multiplies by sigma; `total` by sqrt(alpha^2 + sigma^2), as diffusers does for Euler and its
- *   kin with leading timesteps
+ * @param options initNoiseSigma, what the noise is multiplied by: `sampler.initNoiseSigma(schedule)`; the first row's sigma
+ *   when absent
  */
 export function initialNoise(
-  table: NoiseSchedule,
+  schedule: NoiseSchedule,
   shape: readonly [number, number, number, number],
   noise: NoiseSource,
-  { scale = 'sigma' }: { readonly scale?: 'sigma' | 'total' } = {},
+  { initNoiseSigma = levelAt(schedule, 0).sigma }: { readonly initNoiseSigma?: number } = {},
 ): tf.Tensor4D {
   return tf.tidy(() =>
-    tf.mul<tf.Tensor4D>(
-      standardNoise(shape, noise, levelAt(table, 0), Number.POSITIVE_INFINITY),
-      initNoiseSigma(table, scale),
-    ),
+    tf.mul<tf.Tensor4D>(standardNoise(shape, noise, levelAt(schedule, 0), Number.POSITIVE_INFINITY), initNoiseSigma),
   );
-}
-
-/** What `initialNoise` multiplies noise by. */
-export function initNoiseSigma(table: NoiseSchedule, scale: 'sigma' | 'total'): number {
-  const { alpha, sigma } = levelAt(table, 0);
-  return scale === 'sigma' ? sigma : Math.hypot(alpha, sigma);
 }
 
 /**

@@ -230,7 +230,7 @@ describe.each(engines)('on %s, noise and starts', (engine) => {
   beforeAll(() => switchTo(engine));
 
   test('the picture of a seed is that of torch.randn([N, C, H, W]), turned to NHWC', () => {
-    const x = initialNoise(vp, [1, 4, 4, 2], torchNoise(0), { scale: 'total' });
+    const x = initialNoise(vp, [1, 4, 4, 2], torchNoise(0), { initNoiseSigma: 1 });
     const turned = tf.tidy(() => tf.transpose(x, [0, 3, 1, 2]).dataSync());
     // REFERENCE 6.8: torch seed 0, randn(16), and sqrt(alpha^2 + sigma^2) = 1.
     [-1.1258398, -1.1523602, -0.2505786, -0.4338788].forEach((e, i) => {

@@ -48,18 +48,18 @@ function nameOf({ config, steps, strength, end, eta }: Case): string {
 async function run({ config, steps, seed, strength, end, eta }: Case): Promise<Float32Array> {
   const sampler = samplerFromDiffusers(config, eta === undefined ? {} : { eta });
   const { solver } = sampler;
-  const table = sampler.table(steps);
+  const table = sampler.schedule({ steps });
   const noise = torchNoise(seed);
   const from = strength === undefined ? 0 : steps - Math.floor(steps * strength);
   const image = picture();
   const x =
     strength === undefined
-      ? initialNoise(table, [1, 3, 2, 2], noise, { scale: sampler.start })
+      ? initialNoise(table, [1, 3, 2, 2], noise, { initNoiseSigma: sampler.initNoiseSigma(table) })
       : noised(image, startLevel(solver, table, from), noise);
   let to = stepsOf(solver, table);
   if (end !== undefined) while (startLevel(solver, table, to - 1).time! < 1000 * end) to--;
   const made: Step['index'][] = [];
-  const model = sampler.finishEstimate(sampler.denoiser(network));
+  const model = sampler.model(network);
   const onStep = ({ index, count }: Step) => {
     expect(count).toBe(to - from);
     made.push(index);

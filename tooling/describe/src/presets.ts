@@ -1,8 +1,10 @@
 import { presets as autoencoders } from '@mezzotint/autoencoders';
 import { MezzotintError, type Preset } from '@mezzotint/core';
 import { presets as dit } from '@mezzotint/dit';
+import { presets as mmdit } from '@mezzotint/mmdit';
 import { presets as textEncoders } from '@mezzotint/text-encoders';
 import { presets as unet } from '@mezzotint/unet';
+import { presets as uvit } from '@mezzotint/uvit';
 import { nearest } from './nearest.js';
 
 /** A preset and the package that it is from. */
@@ -15,6 +17,8 @@ const packages: Readonly<Record<string, readonly Preset[]>> = {
   '@mezzotint/autoencoders': autoencoders,
   '@mezzotint/unet': unet,
   '@mezzotint/dit': dit,
+  '@mezzotint/mmdit': mmdit,
+  '@mezzotint/uvit': uvit,
   '@mezzotint/text-encoders': textEncoders,
 };
 

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { runCommand } from '@mezzotint/app';
 import { useBackend } from '@mezzotint/backend';
 import { DiT, ditFromOriginal } from '@mezzotint/dit';
+import { UViT, uvitFromOriginal } from '@mezzotint/uvit';
 import { readTorch } from '@mezzotint/weights/node';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -159,6 +160,31 @@ describe('DiT', () => {
       x: tf.tensor(folder.inputs.x!.data, [...folder.inputs.x!.shape]),
       t: tf.tensor(folder.inputs.t!.data, [2], 'int32'),
       y: tf.tensor(folder.inputs.y!.data, [2], 'int32'),
+    });
+    const { shape } = result.out!;
+    expect(compare('out', shape, await result.out!.data(), folder.outputs.out!)).toMatchObject({ passed: true });
+    model.dispose();
+  });
+});
+
+describe('U-ViT', () => {
+  const fixtures = fileURLToPath(new URL('../../../packages/uvit/test/fixtures/', import.meta.url));
+
+  test('labels, no labels, text', async () => {
+    const { code, output } = await run(...['uvit', 'uvit-uncond', 'uvit-t2i'].map((name) => join(fixtures, name)));
+    expect(output).toContain('3 passed, 0 failed;');
+    expect(code).toBe(0);
+  });
+
+  test('the original’s .pth is the same state dict', async () => {
+    await useBackend();
+    const folder = await openGoldenFolder(join(fixtures, 'uvit-uncond'));
+    const source = await readTorch(fileURLToPath(new URL('./fixtures/uvit-uncond.pth', import.meta.url)));
+    const model = await new UViT(uvitFromOriginal(folder.config)).load(source);
+    source.close();
+    const result = adapterOf('UViT')!.run(model, {
+      x: tf.tensor(folder.inputs.x!.data, [...folder.inputs.x!.shape]),
+      timesteps: tf.tensor(folder.inputs.timesteps!.data, [2]),
     });
     const { shape } = result.out!;
     expect(compare('out', shape, await result.out!.data(), folder.outputs.out!)).toMatchObject({ passed: true });

@@ -1,6 +1,6 @@
 import type { AutoencoderKL } from '@mezzotint/autoencoders';
 import { InvalidFileError } from '@mezzotint/core';
-import type { DiffusersSampler } from '@mezzotint/schedulers';
+import type { Sampler } from '@mezzotint/schedulers';
 import {
   type ClipTextModel,
   type ClipTextModelWithProjection,
@@ -16,7 +16,7 @@ import { halves, type PictureSize, type PromptPair, type Prompts } from './condi
 export interface LatentParts {
   readonly unet: UNet2DCondition;
   readonly vae: AutoencoderKL;
-  readonly sampler: DiffusersSampler;
+  readonly sampler: Sampler;
   /** The first encoder: absent in SDXL's refiner. */
   readonly first?: TextEncoder<ClipTextModel | ClipTextModelWithProjection>;
   /** SDXL's second encoder: absent in Stable Diffusion 1 and 2. */

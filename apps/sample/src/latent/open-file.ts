@@ -1,5 +1,5 @@
 import { AutoencoderKL, autoencoderKLFromShapes } from '@mezzotint/autoencoders';
-import { type DiffusersSampler, samplerFromDiffusers } from '@mezzotint/schedulers';
+import { type Sampler, samplerFromDiffusers } from '@mezzotint/schedulers';
 import {
   type ClipTextConfig,
   ClipTextModel,
@@ -94,7 +94,7 @@ const CHAIN = {
 };
 
 /** The sampler that the published folder of a family has, which is what diffusers takes for a single file. */
-function samplerOf({ name, prediction, zeroTerminalSnr }: Family): DiffusersSampler {
+function samplerOf({ name, prediction, zeroTerminalSnr }: Family): Sampler {
   const chain = { ...CHAIN, prediction_type: prediction === 'v' ? 'v_prediction' : 'epsilon' };
   const euler = { ...chain, _class_name: 'EulerDiscreteScheduler', timestep_spacing: 'leading' };
   if (zeroTerminalSnr) {

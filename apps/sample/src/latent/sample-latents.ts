@@ -1,14 +1,11 @@
 import { type Denoiser, InvalidArgumentError, type NoiseLevel } from '@mezzotint/core';
 import { classifierFree } from '@mezzotint/guidance';
 import {
-  convertSchedule,
   initialNoise,
-  initNoiseSigma,
   mixed,
   type NoiseSchedule,
   type NoiseSource,
-  type ScheduleKind,
-  type Solver,
+  type Sampler,
   type SolverName,
   type Step,
   sample,
@@ -16,7 +13,6 @@ import {
   standardNoise,
   startLevel,
   stepsOf,
-  withClipping,
 } from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Condition, PictureSize, PromptPair } from './condition.js';
@@ -64,9 +60,10 @@ export async function sampleLatents(
   const route = routeOf(parts, plan);
   const begun = begin(parts, plan, route, wanted.context.shape[0], noise);
   try {
-    const model = estimates(parts, plan, unwanted, begun);
+    const model = estimates(parts, plan, unwanted, begun, route.sampler);
     const hooks = { ...(signal && { signal }), ...(onStep && { onStep }) };
-    const { solver, table, steps } = route;
+    const { table, steps } = route;
+    const { solver } = route.sampler;
     const end = await sample(solver, model, begun.x, table, wanted, { noise, steps, ...hooks });
     if (!begun.kept) return end;
     // What is outside the mask is the picture, clean also where the table's last row has noise left.
@@ -115,16 +112,16 @@ interface Kept {
 function begin(
   parts: Pick<LatentParts, 'unet' | 'vae' | 'sampler'>,
   { from, start, size }: LatentPlan,
-  { solver, table, steps }: Route,
+  { sampler, table, steps }: Route,
   count: number,
   noise: NoiseSource,
 ): Begun {
-  const { vae, sampler } = parts;
+  const { vae } = parts;
   if (from) return { x: from.latents, dispose: () => {} };
   const [h, w] = [size.height / vae.downscale, size.width / vae.downscale];
   const shape: [number, number, number, number] = [count, h, w, vae.config.latentChannels];
   if (!start) {
-    const x = initialNoise(table, shape, noise, { scale: sampler.start });
+    const x = initialNoise(table, shape, noise, { initNoiseSigma: sampler.initNoiseSigma(table) });
     return { x, dispose: () => x.dispose() };
   }
   const { image, mask, strength } = start;
@@ -133,9 +130,9 @@ function begin(
   const pure = mask !== undefined && strength === 1;
   // What nothing will be taken from is not encoded, so that the noise is drawn as diffusers draws it.
   const latents = seen && pure ? undefined : encodePicture(vae, image, count, noise);
-  const level = startLevel(solver, table, steps.from);
+  const level = startLevel(sampler.solver, table, steps.from);
   const z = standardNoise(shape, noise, level);
-  const x = pure ? tf.mul<tf.Tensor4D>(z, initNoiseSigma(table, sampler.start)) : mixed(latents!, z, level);
+  const x = pure ? tf.mul<tf.Tensor4D>(z, sampler.initNoiseSigma(table)) : mixed(latents!, z, level);
   const inpainting = mask && inpaintingOf(vae, image, mask, count, noise);
   const kept: Kept | undefined =
     inpainting && !seen
@@ -154,10 +151,11 @@ function begin(
 
 /** What the solver is given: the guided estimate of the clean latent image. */
 function estimates(
-  { unet, sampler }: Pick<LatentParts, 'unet' | 'sampler'>,
-  { guidance, guidanceRescale = 0, solver }: LatentPlan,
+  { unet }: Pick<LatentParts, 'unet'>,
+  { guidance, guidanceRescale = 0 }: LatentPlan,
   unwanted: Condition,
   { seen, kept }: Begun,
+  sampler: Sampler,
 ): Denoiser<Condition> {
   const plain = sampler.denoiser<Condition>((x, time, condition) =>
     unet.forward(seen ? tf.concat([x, seen.mask, seen.masked], 3) : x, time, condition),
@@ -168,8 +166,7 @@ function estimates(
     rescale: guidanceRescale,
     ...(guidanceRescale > 0 && { prediction: sampler.parameterisation }),
   });
-  // Another solver knows nothing of the file's, but the estimates' range is the model's own.
-  const model = solver === undefined ? sampler.finishEstimate(guided) : withClipping(guided, sampler.limit);
+  const model = sampler.finishEstimate(guided);
   if (!kept) return model;
   // As diffusers does after each step: outside the mask the network always sees the picture with the start's own noise. What the
   // solver has there is of no effect, as its steps do not mix pixels.
@@ -190,33 +187,23 @@ function withinMask(x: tf.Tensor4D, known: tf.Tensor4D, { mask }: Inpainting): t
   return tf.tidy(() => tf.add(known, tf.mul(mask, tf.sub(x, known))) as tf.Tensor4D);
 }
 
-/** The solver that was asked for, else the model's own. */
-function solverOf(
-  { sampler }: Pick<LatentParts, 'sampler'>,
-  { solver }: PlanOutline,
-): Solver<ScheduleKind, 'estimate'> {
-  return solver === undefined ? sampler.solver : (solvers[solver].create() as Solver<ScheduleKind, 'estimate'>);
-}
-
 /** A solver, its table, and the steps of it that a model makes. */
 interface Route {
-  readonly solver: Solver<ScheduleKind, 'estimate'>;
+  readonly sampler: Sampler;
   readonly table: NoiseSchedule;
   readonly steps: { readonly from: number; readonly to: number };
 }
 
 /** The way that a model goes; the table is in the form that the solver knows. */
 function routeOf(parts: Pick<LatentParts, 'sampler'>, plan: PlanOutline): Route {
-  const { sampler } = parts;
   const { steps, start, leave = 0, from } = plan;
-  const solver = solverOf(parts, plan);
-  const own = sampler.table(steps);
-  const kind = solver.kinds.find((kind) => kind === own.kind) ?? solver.kinds[0]!;
-  const table = kind === own.kind ? own : convertSchedule(own, kind);
+  const sampler = plan.solver === undefined ? parts.sampler : parts.sampler.withSolver(plan.solver);
+  const { solver } = sampler;
+  const table = sampler.schedule({ steps });
   const all = stepsOf(solver, table);
   // Steps at this share of the chain's times or above it.
   const above = (share: number) => {
-    const cut = Math.round(sampler.process.alpha.length * share);
+    const cut = sampler.timeAt(share);
     return Array.from({ length: all }, (_, i) => startLevel(solver, table, i).time!).filter((t) => t >= cut).length;
   };
   const left = start ? steps - Math.min(Math.floor(steps * start.strength), steps) : 0;
@@ -227,7 +214,7 @@ function routeOf(parts: Pick<LatentParts, 'sampler'>, plan: PlanOutline): Route 
       `no step is left of ${all}; take more steps, more strength or another hand-over`,
     );
   }
-  return { solver, table, steps: range };
+  return { sampler, table, steps: range };
 }
 
 /** The largest picture that is made: 8192 x 8192. */

@@ -1,38 +1,13 @@
-import { type Denoiser, InvalidArgumentError } from '@mezzotint/core';
+import { InvalidArgumentError } from '@mezzotint/core';
 import { type Clipping, withClipping } from '../clipping.js';
 import { epsilon, type Parameterisation, vPrediction, x0 } from '../parameterisation.js';
-import { denoiser, type Network } from '../precondition.js';
-import type { DiscreteProcess } from '../schedules/process.js';
-import type { NoiseSchedule, ScheduleKind } from '../schedules/schedule.js';
-import { discreteTime, type TimeOf } from '../schedules/time-of.js';
-import type { Solver } from '../solver.js';
+import { type Sampler, sampler } from '../sampler.js';
+import { type DiscreteProcess, noiseRatioAt } from '../schedules/process.js';
+import { levelAt } from '../schedules/schedule.js';
+import { discreteTime } from '../schedules/time-of.js';
 import { families } from './families.js';
-import { forwardProcessOf } from './forward-process.js';
+import { endingFinite, forwardProcessOf } from './forward-process.js';
 import { Settings } from './settings.js';
-
-/** How a checkpoint of diffusers wants to be sampled: its scheduler_config.json in our terms. */
-export interface DiffusersSampler {
-  /** The forward process that the network was trained on. */
-  readonly process: DiscreteProcess;
-  /** What the network predicts. */
-  readonly parameterisation: Parameterisation;
-  /** The forward process's clock, for solvers that look between the rows of the table. */
-  readonly clock: TimeOf;
-  readonly solver: Solver<ScheduleKind, 'estimate'>;
-  /** The range that estimates are brought into (clip_sample, thresholding); null where they are not, as in most latent models. */
-  readonly limit: Clipping | null;
-  /** What `initialNoise` multiplies noise by (its option `scale`). */
-  readonly start: 'sigma' | 'total';
-  /** The network's estimates, by `parameterisation` and `clock`. */
-  denoiser<C = void>(network: Network<C>): Denoiser<C>;
-  /**
-   * What `solver` takes, from the guided estimates: limits them (unless the solver does it, as DDIM), and makes the step of
-   * LCM's boundary condition.
-   */
-  finishEstimate<C>(model: Denoiser<C>): Denoiser<C>;
-  /** The noise levels of a run with so many steps. Throws an InvalidArgumentError for numbers of steps that cannot be. */
-  table(steps: number): NoiseSchedule;
-}
 
 /** What a file does not say. */
 export interface DiffusersSamplerOptions {
@@ -50,7 +25,7 @@ const predictions: Readonly<Record<string, Parameterisation>> = { epsilon, v_pre
  * @param json the file, parsed
  * @throws InvalidArgumentError naming the class, or every setting, that we do not build
  */
-export function samplerFromDiffusers(json: unknown, { eta = 0 }: DiffusersSamplerOptions = {}): DiffusersSampler {
+export function samplerFromDiffusers(json: unknown, { eta = 0 }: DiffusersSamplerOptions = {}): Sampler {
   const who = 'samplerFromDiffusers';
   if (typeof json !== 'object' || json === null || Array.isArray(json)) {
     throw new InvalidArgumentError(who, `expected a configuration as a JSON object, got ${JSON.stringify(json)}`);
@@ -67,26 +42,30 @@ export function samplerFromDiffusers(json: unknown, { eta = 0 }: DiffusersSample
   const prediction = settings.read('prediction_type', 'epsilon', family.predictions ?? Object.keys(predictions));
   const limit = limitOf(settings);
   const process = forwardProcessOf(settings, family.curves);
-  // Where the forward process is wrong, the rest is read all the same, so that everything that is wrong is said.
-  const { solver, start, table, finishEstimate } = family.make({ settings, process: process ?? ANY_CHAIN, limit, eta });
+  // Where the chain is wrong, the rest is read all the same, so that everything that is wrong is said.
+  const made = family.make({ settings, process: process ?? ANY_CHAIN, limit, eta });
   settings.check(who);
-  const clock = discreteTime(process!);
-  const parameterisation = predictions[prediction]!;
+  const chain = process!;
+  const total = chain.alpha.length;
+  const finite = endingFinite(chain);
   const limited = family.limits ? null : limit;
-  return {
-    process: process!,
-    parameterisation,
-    clock,
-    solver,
+  return sampler({
+    parameterisation: predictions[prediction]!,
+    timeOf: discreteTime(chain),
+    solver: made.solver,
     limit,
-    start,
-    table,
-    denoiser: (network) => denoiser(network, parameterisation, { clock }),
-    finishEstimate: (model) => {
-      const inRange = withClipping(model, limited);
-      return finishEstimate ? finishEstimate(inRange) : inRange;
+    levels: ({ steps }) => made.table(steps),
+    ratios: { min: noiseRatioAt(finite, 0), max: noiseRatioAt(finite, total - 1) },
+    initNoiseSigma(schedule) {
+      const { alpha, sigma } = levelAt(schedule, 0);
+      return made.start === 'sigma' ? sigma : Math.hypot(alpha, sigma);
     },
-  };
+    timeAt: (fraction) => Math.round(total * fraction),
+    finishEstimate: (guided) => {
+      const inRange = withClipping(guided, limited);
+      return made.finishEstimate ? made.finishEstimate(inRange) : inRange;
+    },
+  });
 }
 
 const ANY_CHAIN: DiscreteProcess = { alpha: Float64Array.of(0.8, 0.6), sigma: Float64Array.of(0.6, 0.8) };

@@ -3,9 +3,11 @@ import type { Adapter } from '../adapter.js';
 import { admClassifier, admUNet, admUpsampler } from './adm.js';
 import { autoencoderKL, autoencoderTiny, vqModel } from './autoencoders.js';
 import { dit, ditDiffusers } from './dit.js';
+import { flux, fluxDiffusers, mmdit, mmditDiffusers } from './mmdit.js';
 import { clip, clipText, clipTextProjection, clipVision, clipVisionProjection, t5Encoder } from './text-encoders.js';
 import { unet2d } from './unet-2d.js';
 import { unet2dCondition } from './unet-2d-condition.js';
+import { uvit, uvitTextToImage } from './uvit.js';
 
 /** Every family that we have models for. */
 const adapters: readonly Adapter<Module>[] = [
@@ -16,6 +18,12 @@ const adapters: readonly Adapter<Module>[] = [
   unet2dCondition,
   dit,
   ditDiffusers,
+  mmdit,
+  mmditDiffusers,
+  flux,
+  fluxDiffusers,
+  uvit,
+  uvitTextToImage,
   autoencoderKL,
   vqModel,
   autoencoderTiny,

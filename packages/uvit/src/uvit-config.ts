@@ -1,0 +1,145 @@
+import { choiceProblems, countProblems, foreignConfig, positiveProblems, throwIf } from '@mezzotint/core';
+
+/** Configuration of {@link UViT}. A plain JSON value. */
+export interface UViTConfig {
+  /** Pixels of the (latent) image a side. */
+  readonly imageSize: number;
+  /** Pixels of a patch a side, p. */
+  readonly patchSize: number;
+  /** Channels of the image, in and out. */
+  readonly inChannels: number;
+  /** Width of the tokens, D. */
+  readonly width: number;
+  /** Number of blocks beside the middle one, half of them before it and half after; even. */
+  readonly depth: number;
+  /** Attention heads of a block. */
+  readonly heads: number;
+  /** Hidden width of the MLPs as a multiple of D. */
+  readonly mlpRatio: number;
+  /** Biases of the maps to q, k and v. */
+  readonly qkvBias: boolean;
+  /** Two linear layers over the sinusoidal time (the published models: none, the embedding itself is the token). */
+  readonly timeMlp: boolean;
+  /** Classes, the null label not counted; null for a model without labels. */
+  readonly classes: number | null;
+  /** Whether the label table has a last row that means "no label", for classifier-free guidance. */
+  readonly nullLabel: boolean;
+  /** Tokens of the text and their width; null for a model without text. */
+  readonly context: { readonly tokens: number; readonly width: number } | null;
+  /** Long skip connections from the blocks before the middle to those behind it. Figure 1; without: an ablation. */
+  readonly longSkips: boolean;
+  /** A last 3x3 convolution over the image, after the patches are put together. Section 3.1 (3). */
+  readonly finalConv: boolean;
+}
+
+/** Deepest network that is built: far above any published model, far below what a hostile file asks for. */
+const maxDepth = 1024;
+
+/** Throws an InvalidArgumentError with everything that is wrong with the configuration. */
+export function validateUViTConfig(who: string, config: UViTConfig): void {
+  const { imageSize, patchSize, inChannels, width, depth, heads, mlpRatio, classes, nullLabel, context } = config;
+  const problems = [
+    ...countProblems({ imageSize, patchSize, inChannels, width, depth, heads }),
+    ...(classes === null ? [] : countProblems({ classes })),
+    ...(context === null ? [] : countProblems({ 'context.tokens': context?.tokens, 'context.width': context?.width })),
+    ...positiveProblems('mlpRatio', mlpRatio),
+    ...['qkvBias', 'timeMlp', 'nullLabel', 'longSkips', 'finalConv'].flatMap((name) =>
+      choiceProblems(name, config[name as keyof UViTConfig], [true, false]),
+    ),
+  ];
+  if (depth > maxDepth) problems.push(`depth: expected at most ${maxDepth}, got ${depth}`);
+  // What follows divides by these numbers, so it is looked at only once they are numbers.
+  throwIf(who, problems);
+  if (imageSize % patchSize !== 0) {
+    problems.push(`patchSize: expected a divisor of imageSize ${imageSize}, got ${patchSize}`);
+  }
+  if (width % heads !== 0) problems.push(`heads: ${heads} heads do not divide the width ${width}`);
+  if (width < 2) problems.push(`width: expected at least 2 (a sine and a cosine of the time), got ${width}`);
+  if (depth % 2 !== 0)
+    problems.push(`depth: expected an even number (blocks before and after the middle), got ${depth}`);
+  if (mlpWidth(config) < 1) problems.push(`mlpRatio: ${mlpRatio} x ${width} leaves no hidden width`);
+  if (classes !== null && context !== null) {
+    problems.push('classes and context: a model has labels or text, not both; set one of them to null');
+  }
+  if (classes === null && nullLabel) problems.push('nullLabel: expected false in a model without classes, got true');
+  throwIf(who, problems);
+}
+
+/** Hidden width of the MLPs, whole. */
+export function mlpWidth({ width, mlpRatio }: UViTConfig): number {
+  return Math.trunc(width * mlpRatio);
+}
+
+/** Rows of the label table; null without labels. */
+export function labelRows({ classes, nullLabel }: UViTConfig): number | null {
+  return classes === null ? null : classes + Number(nullLabel);
+}
+
+/** Tokens before the patches: the time, and the label or the text. */
+export function extraTokens({ classes, context }: UViTConfig): number {
+  return 1 + (classes === null ? 0 : 1) + (context === null ? 0 : context.tokens);
+}
+
+const original = {
+  img_size: 224,
+  patch_size: 16,
+  in_chans: 3,
+  embed_dim: 768,
+  depth: 12,
+  num_heads: 12,
+  mlp_ratio: 4,
+  qkv_bias: false,
+  mlp_time_embed: false,
+  conv: true,
+  skip: true,
+};
+const fixed = { qk_scale: null };
+const ignored = (key: string) => key === 'name' || key === 'use_checkpoint';
+
+/**
+ * Our configuration from the arguments of the original class `UViT` of `libs/uvit.py` (unconditional or class-conditional;
+ * absent keys take that class's defaults). Its `num_classes` counts the rows of the label table; `nullLabel` says that the
+ * last of them means "no label", which its configuration does not tell (the published ImageNet models at 256 and 512 pixels:
+ * `num_classes` 1001 and true; at 64 pixels: 1000 and false).
+ *
+ * @throws InvalidArgumentError naming every unknown or unusable key
+ */
+export function uvitFromOriginal(json: unknown, { nullLabel = false }: { nullLabel?: boolean } = {}): UViTConfig {
+  const read = foreignConfig('uvitFromOriginal', json, { defaults: { ...original, num_classes: -1 }, fixed, ignored });
+  const rows = read('num_classes') as number;
+  const labelled = rows > 0;
+  return {
+    ...common(read),
+    classes: labelled ? rows - Number(nullLabel) : null,
+    nullLabel: labelled && nullLabel,
+    context: null,
+  };
+}
+
+/**
+ * Our configuration from the arguments of the original class of `libs/uvit_t2i.py`, which takes text.
+ *
+ * @throws InvalidArgumentError naming every unknown or unusable key
+ */
+export function uvitTextToImageFromOriginal(json: unknown): UViTConfig {
+  const defaults = { ...original, clip_dim: 768, num_clip_token: 77 };
+  const read = foreignConfig('uvitTextToImageFromOriginal', json, { defaults, fixed, ignored });
+  const context = { tokens: read('num_clip_token') as number, width: read('clip_dim') as number };
+  return { ...common(read), classes: null, nullLabel: false, context };
+}
+
+function common(read: (key: string) => unknown): Omit<UViTConfig, 'classes' | 'nullLabel' | 'context'> {
+  return {
+    imageSize: read('img_size') as number,
+    patchSize: read('patch_size') as number,
+    inChannels: read('in_chans') as number,
+    width: read('embed_dim') as number,
+    depth: read('depth') as number,
+    heads: read('num_heads') as number,
+    mlpRatio: read('mlp_ratio') as number,
+    qkvBias: read('qkv_bias') as boolean,
+    timeMlp: read('mlp_time_embed') as boolean,
+    longSkips: read('skip') as boolean,
+    finalConv: read('conv') as boolean,
+  };
+}
