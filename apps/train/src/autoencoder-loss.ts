@@ -17,16 +17,15 @@ import {
 } from '@mezzotint/autoencoders';
 import type { RandomStream } from '@mezzotint/core';
 import type { Conv2d } from '@mezzotint/layers';
+import type { LossInput } from '@mezzotint/training';
 import * as tf from '@tensorflow/tfjs-core';
 import type { AutoencoderTask } from './config.js';
-import type { Meter } from './meter.js';
 
 const distances = { l1: l1Loss, l2: l2Loss } as const;
 
-/** What takes part in the loss of an autoencoder, and where its parts are noted. */
+/** What takes part in the loss of an autoencoder. */
 export interface LossParts {
   readonly model: AnyAutoencoder;
-  readonly meter: Meter;
   readonly codebook: EmaCodebook | undefined;
   readonly perceptual: ((y: tf.Tensor4D, x: tf.Tensor4D) => tf.Scalar) | undefined;
   readonly discriminator: PatchDiscriminator | undefined;
@@ -47,13 +46,12 @@ interface Decoding {
  */
 export function autoencoderLoss(
   config: AutoencoderTask,
-  { model, meter, codebook, perceptual, discriminator }: LossParts,
+  { model, codebook, perceptual, discriminator }: LossParts,
   x: tf.Tensor4D,
-  rng: RandomStream,
-  step: number,
+  { rng, step, observe }: Omit<LossInput<unknown>, 'batch'>,
 ): tf.Scalar {
   const noted = (name: string, value: tf.Scalar) => {
-    meter.add(name, value);
+    observe(name, value);
     return value;
   };
   const { features, last, image, regularisation } = decoding(model, config, x, rng, codebook);

@@ -7,7 +7,6 @@ import * as tf from '@tensorflow/tfjs-core';
 import { autoencoderLoss } from './autoencoder-loss.js';
 import type { AutoencoderTask } from './config.js';
 import { discriminatorOf } from './discriminator.js';
-import { Meter } from './meter.js';
 import { openPerceptual } from './perceptual.js';
 import { reconstruct } from './reconstructions.js';
 import type { Task, TaskData } from './task.js';
@@ -33,20 +32,20 @@ export async function autoencoderTask(config: AutoencoderTask, { images, source 
     network: model.config as unknown as Record<string, unknown>,
     image: { size: images.height, channels: images.channels },
   };
-  const meter = new Meter();
   model.init(seed);
   discriminator?.init(deriveSeed(seed, 'discriminator'));
   const codebook = codebookOf(config, model);
-  const parts = { model, meter, codebook, perceptual, discriminator };
+  const parts = { model, codebook, perceptual, discriminator };
   return {
     model,
     modelConfig,
-    loss: ({ images: pixels, shape }, rng, step) =>
-      tf.tidy(() => autoencoderLoss(config, parts, tf.tensor4d(pixels, [...shape]), rng, step)),
-    afterUpdate: (rng) => codebook?.update(rng),
+    loss: ({ batch: { images: pixels, shape }, ...input }) =>
+      tf.tidy(() => autoencoderLoss(config, parts, tf.tensor4d(pixels, [...shape]), input)),
+    hooks: [{ afterUpdate: ({ rng }) => codebook?.update(rng) }],
     ...(codebook && { keepers: { codebook } }),
-    ...(critic && { companion: discriminatorOf({ ...config, adversarial: critic }, model, discriminator!, meter) }),
-    parts: () => meter.read(),
+    ...(critic && {
+      auxiliary: { discriminator: discriminatorOf({ ...config, adversarial: critic }, model, discriminator!) },
+    }),
     async report(step, folder, signal) {
       signal.throwIfAborted();
       const file = join(folder, `step-${String(step).padStart(7, '0')}.png`);

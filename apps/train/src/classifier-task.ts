@@ -2,7 +2,7 @@ import { type ClassifierModelConfig, openImages, type Process } from '@mezzotint
 import { InvalidArgumentError, type NoiseLevel, type RandomStream } from '@mezzotint/core';
 import { type ImageSet, toFloat } from '@mezzotint/data';
 import { processOf } from '@mezzotint/schedulers';
-import { noiseLevels, stratified, uniformTimesteps } from '@mezzotint/training';
+import { crossEntropy, noiseLevels, stratified, uniformTimesteps } from '@mezzotint/training';
 import { NoisyClassifier } from '@mezzotint/unet';
 import * as tf from '@tensorflow/tfjs-core';
 import type { ClassifierTask } from './config.js';
@@ -27,7 +27,7 @@ export async function classifierTask(config: ClassifierTask, { images, source }:
   return {
     model,
     modelConfig,
-    loss: ({ images: pixels, labels, shape }, rng) =>
+    loss: ({ batch: { images: pixels, labels, shape }, rng }) =>
       tf.tidy(() => {
         const at = levels(shape[0], rng);
         const column = (values: readonly number[]) => tf.tensor4d(Float32Array.from(values), [shape[0], 1, 1, 1]);
@@ -37,8 +37,7 @@ export async function classifierTask(config: ClassifierTask, { images, source }:
           tf.mul(noise, column(at.map((level) => level.sigma))),
         ) as tf.Tensor4D;
         const logits = model.forward(x, tf.tensor1d(at.map((level) => level.time)), { rng });
-        const truth = tf.oneHot(tf.tensor1d(labels, 'int32'), images.classes.length);
-        return tf.neg(tf.mean(tf.sum(tf.mul(truth, tf.logSoftmax(logits)), 1))) as tf.Scalar; // cross-entropy, nats
+        return crossEntropy(logits, tf.tensor1d(labels, 'int32'));
       }),
     async report(_step, _folder, signal) {
       return heldOut === undefined ? {} : { heldOutAccuracy: await accuracy(model, heldOut, signal) };

@@ -55,7 +55,7 @@ export function diffusionTask(config: DiffusionTask, { images }: TaskData): Task
   return {
     model,
     modelConfig,
-    loss: ({ images: pixels, labels, shape }, rng) =>
+    loss: ({ batch: { images: pixels, labels, shape }, rng }) =>
       tf.tidy(() => {
         const kept = unconditional ? null : dropLabels(labels, classes.length, config.labelDropout, rng);
         const cond = kept === null ? null : tf.tensor1d(kept, 'int32');
@@ -81,11 +81,11 @@ export function diffusionTask(config: DiffusionTask, { images }: TaskData): Task
   };
 }
 
-/** The loss of a process: one number for a batch of clean images. */
+/** The loss of a process: one number for each clean image of a batch. */
 function denoisingLoss(
   process: Process,
   weighting: DiffusionTask['weighting'],
-): (net: NetworkFunction<Labels>, batch: CleanBatch<Labels>, rng: RandomStream) => tf.Scalar {
+): (net: NetworkFunction<Labels>, batch: CleanBatch<Labels>, rng: RandomStream) => tf.Tensor1D {
   if (process.kind === 'edm') {
     if (weighting !== 'uniform')
       throw new InvalidArgumentError('weighting', `EDM has its own weights, got '${weighting}'`);

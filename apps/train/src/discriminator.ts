@@ -3,8 +3,7 @@ import { hingeDiscriminatorLoss, type PatchDiscriminator, vanillaDiscriminatorLo
 import * as tf from '@tensorflow/tfjs-core';
 import { decodedImages } from './autoencoder-loss.js';
 import type { AutoencoderTask } from './config.js';
-import type { Meter } from './meter.js';
-import type { Companion } from './task.js';
+import type { Auxiliary } from './task.js';
 
 const losses = { hinge: hingeDiscriminatorLoss, vanilla: vanillaDiscriminatorLoss } as const;
 
@@ -13,18 +12,17 @@ export function discriminatorOf(
   config: AutoencoderTask & { readonly adversarial: object },
   model: AnyAutoencoder,
   discriminator: PatchDiscriminator,
-  meter: Meter,
-): Companion {
+): Auxiliary {
   const { start, loss, learningRate = config.learningRate, optimizer } = config.adversarial;
   return {
-    ...{ name: 'discriminator', model: discriminator, start, learningRate, optimizer },
-    loss: ({ images, shape }, rng) =>
+    ...{ model: discriminator, start, learningRate, optimizer },
+    loss: ({ batch: { images, shape }, rng, observe }) =>
       tf.tidy(() => {
         const x = tf.tensor4d(images, [...shape]);
         const real = discriminator.forward(x);
         const decoded = discriminator.forward(decodedImages(model, config, x, rng));
-        meter.add('logitsReal', tf.mean(real));
-        meter.add('logitsDecoded', tf.mean(decoded));
+        observe('logitsReal', real);
+        observe('logitsDecoded', decoded);
         return losses[loss](real, decoded);
       }),
   };

@@ -1,4 +1,4 @@
-import { Lpips, lpipsWeights } from '@mezzotint/autoencoders';
+import { Lpips, lpipsWeights } from '@mezzotint/features';
 import { readWeights } from '@mezzotint/weights/node';
 import * as tf from '@tensorflow/tfjs-core';
 

@@ -9,7 +9,6 @@ import {
   generatorLoss,
   hingeDiscriminatorLoss,
   klLoss,
-  Lpips,
   l1Loss,
   PatchDiscriminator,
   sampleGaussian,
@@ -17,6 +16,7 @@ import {
 } from '@mezzotint/autoencoders';
 import { switchTo } from '@mezzotint/backend/testing';
 import { TorchGenerator } from '@mezzotint/core';
+import { Lpips } from '@mezzotint/features';
 import { adamW, constantRate, train as training } from '@mezzotint/training';
 import { writeSafetensors } from '@mezzotint/weights/node';
 import * as tf from '@tensorflow/tfjs-core';
@@ -216,10 +216,9 @@ test('decoder and discriminator take turns through train, each with its own opti
   const shared = { data, learningRate: constantRate(0.003), until: 20 };
   const decoding = training({
     ...shared,
-    model: vae,
     rng: new TorchGenerator(3),
     optimizer: adamW(vae),
-    loss: (batch: Float32Array, rng) => {
+    loss: ({ batch, rng }) => {
       const x = imagesOf(batch);
       const gaussian = vae.encode(x);
       const features = vae.decoderFeatures(sampleGaussian(gaussian, rng));
@@ -232,10 +231,9 @@ test('decoder and discriminator take turns through train, each with its own opti
   });
   const judging = training({
     ...shared,
-    model: critic,
     rng: new TorchGenerator(4),
     optimizer: adamW(critic),
-    loss: (batch: Float32Array, rng) => {
+    loss: ({ batch, rng }) => {
       const x = imagesOf(batch);
       const y = vae.decode(sampleGaussian(vae.encode(x), rng));
       return hingeDiscriminatorLoss(critic.forward(x), critic.forward(y));

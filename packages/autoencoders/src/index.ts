@@ -9,7 +9,6 @@ export { type Gaussian, klToNormal, sampleGaussian } from './gaussian.js';
 export { type LatentScale, scaleLatents, unscaleLatents } from './latent-scale.js';
 export { klLoss } from './losses/kl.js';
 export { l1Loss, l2Loss } from './losses/reconstruction.js';
-export { Lpips, lpipsWeights } from './perceptual/lpips.js';
 export { presets } from './presets/index.js';
 export { vaeFlux, vaeSd, vaeSd3, vaeSdxl } from './presets/kl.js';
 export { digitsVae, digitsVq } from './presets/small.js';

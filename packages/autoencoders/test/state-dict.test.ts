@@ -48,18 +48,3 @@ describe('state dicts are those of diffusers: same names, same shapes, same orde
     expect(ours.map(([key]) => key)).toEqual(Object.keys(tensors));
   });
 });
-
-test('LPIPS has the names of the lpips package, and takes the two files that people have', async () => {
-  const lpips = new autoencoders.Lpips();
-  const names = [...lpips.params().keys()];
-  expect(names.slice(0, 4)).toEqual([
-    'net.slice1.0.weight',
-    'net.slice1.0.bias',
-    'net.slice1.2.weight',
-    'net.slice1.2.bias',
-  ]);
-  expect(names.slice(-2)).toEqual(['lin3.model.1.weight', 'lin4.model.1.weight']);
-  // The convolutions of VGG16 (Simonyan and Zisserman 2015) and one weight for each of 1472 channels.
-  expect(count(lpips)).toBe(14_714_688 + 1472);
-  expect([...lpips.params().values()].some((param) => param.trainable)).toBe(false);
-});

@@ -21,6 +21,22 @@ export function normal(std = 1): Initializer {
   return (shape, rng) => rng.randn(sizeOf(shape)).map((x) => x * std);
 }
 
+/** N(0, std^2) cut off at two deviations: what falls outside is drawn again. TensorFlow's and ViT's for position tables. */
+export function truncatedNormal(std: number): Initializer {
+  return (shape, rng) => {
+    const values = new Float32Array(sizeOf(shape));
+    for (let filled = 0; filled < values.length; ) {
+      const inside = rng.randn(values.length - filled).filter((x) => Math.abs(x) <= 2);
+      values.set(
+        inside.map((x) => x * std),
+        filled,
+      );
+      filled += inside.length;
+    }
+    return values;
+  };
+}
+
 /** U(-bound, bound). PyTorch's default for linear and convolution weights and biases is bound = 1/sqrt(fanIn). */
 export function uniform(bound: number): Initializer {
   return (shape, rng) => rng.rand(sizeOf(shape)).map((x) => (2 * x - 1) * bound);

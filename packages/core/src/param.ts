@@ -13,6 +13,8 @@ export interface ParamOptions {
   readonly layout?: ParamLayout;
   /** False for what checkpoints hold but training does not change (buffers, frozen tables). */
   readonly trainable?: boolean;
+  /** True for what PyTorch calls a buffer: in checkpoints, not trained, and not counted as a parameter by the papers. */
+  readonly buffer?: boolean;
 }
 
 /** New values of a parameter, on the device and not yet in force. Exactly one of `commit` and `discard` must follow. */
@@ -32,14 +34,16 @@ export class Param {
   readonly shape: readonly number[];
   readonly layout: ParamLayout;
   readonly trainable: boolean;
+  readonly buffer: boolean;
   readonly #init: Initializer;
   #value: tf.Variable | undefined;
   #substitute: tf.Tensor | undefined;
 
-  constructor(shape: readonly number[], { init, layout = 'same', trainable = true }: ParamOptions) {
+  constructor(shape: readonly number[], { init, layout = 'same', buffer = false, trainable = !buffer }: ParamOptions) {
     this.shape = shape;
     this.layout = layout;
     this.trainable = trainable;
+    this.buffer = buffer;
     this.#init = init;
     Object.defineProperty(this, Param.brand, { value: true });
   }

@@ -53,7 +53,14 @@ describe('counts by hand', () => {
   test('parameters and multiply-adds, in all and by module', () => {
     const { modules, ...total } = cost(new Mlp(), [{ shape: [4, 3] }]);
     // Rows x in x out: 4 * 3 * 5 and 4 * 5 * 2. Biases and relu are not counted.
-    expect(total).toEqual({ parameters: 20 + 10100 + 12, trainable: 15 + 10000 + 10, macs: 100 });
+    expect(total).toEqual({
+      parameters: 20 + 10100 + 12,
+      trainable: 15 + 10000 + 10,
+      macs: 100,
+      flops: 200,
+      // What EDM2 counts beside: the biases' 4 * 5 + 4 * 2 additions and relu's 4 * 5.
+      edm2Flops: 148,
+    });
     expect(modules).toEqual([
       { path: '', type: 'Mlp', parameters: 10132, macs: 100, output: [4, 2] },
       { path: 'fc1', type: 'Dense', parameters: 20, macs: 60, output: [4, 5] },

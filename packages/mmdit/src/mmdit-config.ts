@@ -212,7 +212,8 @@ export function mmditFromShapes(tensors: WeightSource['tensors']): MMDiTConfig {
     dualAttentionLayers: Array.from({ length: depth }, (_, n) => n).filter((n) =>
       shapes.has(`joint_blocks.${n}.x_block.attn2`),
     ),
-    positionGrid: Math.sqrt(shapes.axis('pos_embed', 1)),
+    // GGUF files drop the first axis, of length 1.
+    positionGrid: Math.sqrt(shapes.axis('pos_embed', shapes.rank('pos_embed') - 2)),
     positionBase: publishedBase,
   };
   shapes.check('mmditFromShapes');

@@ -1,8 +1,21 @@
 export type { Average, AverageState } from './averages/average.js';
-export { ema } from './averages/ema.js';
-export { constantDecay, type EmaDecay, powerWarmUp, ratioWarmUp } from './averages/ema-decay.js';
-export { EmaOnDevice } from './averages/ema-on-device.js';
-export { EmaOnHost } from './averages/ema-on-host.js';
+export {
+  constantDecay,
+  type EmaDecay,
+  ema,
+  halfLifeDecay,
+  powerWarmUp,
+  ratioWarmUp,
+} from './averages/ema.js';
+export {
+  type AverageProfile,
+  posthocCoefficients,
+  posthocEma,
+  powerExponent,
+  powerFunctionDecay,
+  relativeWidth,
+  type Snapshot,
+} from './averages/power-function.js';
 export { dropLabels } from './label-dropout.js';
 export {
   constantRate,
@@ -12,31 +25,79 @@ export {
   linearRate,
   warmUp,
 } from './learning-rate.js';
-export type { CleanBatch, DenoisingLossOptions, NetworkFunction } from './losses/denoising-loss.js';
+export {
+  type CleanBatch,
+  type DenoisingLossOptions,
+  denoisingLoss,
+  epsLoss,
+  flowLoss,
+  type NetworkFunction,
+  type Prediction,
+  vLoss,
+  x0Loss,
+} from './losses/denoising.js';
+export { type Distance, meanSquare, multiScale, pseudoHuber } from './losses/distances.js';
 export { type EdmLossOptions, edmLoss } from './losses/edm.js';
 export { type HybridLossOptions, hybridLoss, vlbTerm } from './losses/hybrid.js';
-export { epsLoss, vLoss, x0Loss } from './losses/mean-square.js';
-export { minSnr } from './losses/min-snr.js';
+export { contrastiveLoss, crossEntropy } from './losses/matching.js';
+export { byLogSnr, type LogSnrWeighting, logSnrWeightings, minSnr } from './losses/weightings.js';
 export {
+  type CosineOptions,
+  cosineGamma,
   cosineLevels,
+  cosineMapFlow,
+  type FlowOptions,
   type ForwardProcess,
+  gammaLevels,
+  independent,
+  type LogSnrLevel,
   logitNormalFlow,
   logNormalSigmas,
+  logSnrLevels,
+  lowDiscrepancy,
+  modeFlow,
+  type NoiseDistribution,
+  noiseLevels,
+  sigmoidGamma,
+  stratified,
+  type TimedNoiseLevel,
+  type Uniforms,
+  uniformFlow,
   uniformTimesteps,
 } from './noise-levels/levels.js';
-export { type NoiseDistribution, noiseLevels, type TimedNoiseLevel } from './noise-levels/noise-distribution.js';
-export { independent, lowDiscrepancy, stratified, type Uniforms } from './noise-levels/uniforms.js';
-export { adamW } from './optimizer/adamw.js';
+export {
+  type AdamOptions,
+  adam,
+  adamW,
+  lamb,
+  noDecayOnBiasAndNorm,
+  type Trainable,
+} from './optimizer/adam.js';
 export {
   ADAMW_KERNEL,
   type AdamWKernelAttributes,
   type AdamWKernelInputs,
   type AdamWKernelOutputs,
 } from './optimizer/adamw-kernel.js';
-export { AdamWOnDevice } from './optimizer/adamw-on-device.js';
-export { AdamWOnHost } from './optimizer/adamw-on-host.js';
-export { type AdamWOptions, matricesOnly } from './optimizer/adamw-options.js';
 export type { Gradients, Optimizer, OptimizerState, UpdateOptions } from './optimizer/optimizer.js';
-export type { ResumableIterator } from './trainer/resumable-iterator.js';
-export { type TrainOptions, type TrainStep, train } from './trainer/train.js';
-export { type ValueAndGradients, valueAndGradients } from './trainer/value-and-gradients.js';
+export {
+  type AuxiliaryNetwork,
+  type Contribution,
+  type HookInput,
+  type Loss,
+  type LossInput,
+  type NetworkUpdate,
+  type ResumableIterator,
+  type TrainHooks,
+  type TrainOptions,
+  type TrainStep,
+  train,
+} from './train.js';
+export { matchesPattern, type TrainableOptions, trainableParams } from './trainable-params.js';
+export {
+  type LossValue,
+  type Observe,
+  type ValueAndGradients,
+  valueAndGradients,
+  withoutGradient,
+} from './value-and-gradients.js';

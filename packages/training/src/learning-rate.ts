@@ -15,10 +15,26 @@ export function warmUp(steps: number, then: LearningRate): LearningRate {
   return (step) => then(step) * Math.min(steps === 0 ? 1 : step / steps, 1);
 }
 
-/** Half a cosine from `peak` at step 0 to `end` at `steps`, then `end`: end + (peak - end) (1 + cos(pi s)) / 2. SGDR, eq. 5. */
-export function cosineRate({ peak, steps, end = 0 }: { peak: number; steps: number; end?: number }): LearningRate {
-  check('cosineRate', { peak, steps, end });
-  return (step) => end + ((peak - end) * (1 + Math.cos(Math.PI * progress(step, steps)))) / 2;
+/**
+ * Half a cosine from `peak` at step `from` (0 when absent) to `end` at `steps`, then `end`: end + (peak - end) (1 + cos(pi s))
+ * / 2. SGDR, eq. 5. With a `fraction` below 1 the curve is left there: RIN's `cosine@0.7` ends at s = 0.7.
+ */
+export function cosineRate({
+  peak,
+  steps,
+  end = 0,
+  from = 0,
+  fraction = 1,
+}: {
+  peak: number;
+  steps: number;
+  end?: number;
+  from?: number;
+  fraction?: number;
+}): LearningRate {
+  check('cosineRate', { peak, steps, end, from, fraction });
+  const s = (step: number) => fraction * progress(Math.max(step - from, 0), steps - from);
+  return (step) => end + ((peak - end) * (1 + Math.cos(Math.PI * s(step)))) / 2;
 }
 
 /** A straight line from `peak` at step 0 to `end` at `steps`, then `end`. */
@@ -27,14 +43,17 @@ export function linearRate({ peak, steps, end = 0 }: { peak: number; steps: numb
   return (step) => peak + (end - peak) * progress(step, steps);
 }
 
-/** peak / sqrt(max(step / after, 1)): constant for `after` steps, then falling. EDM2 (Karras et al. 2024), eq. 67. */
+/**
+ * peak / sqrt(max(step / after, 1)): constant for `after` steps, then falling. EDM2 (Karras et al. 2024), eq. 67; there under a
+ * `warmUp` of 10 million images.
+ */
 export function inverseSqrtRate({ peak, after }: { peak: number; after: number }): LearningRate {
   check('inverseSqrtRate', { peak, after });
   return (step) => peak / Math.sqrt(Math.max(step / after, 1));
 }
 
 function progress(step: number, steps: number): number {
-  return steps === 0 ? 1 : Math.min(step / steps, 1);
+  return steps <= 0 ? 1 : Math.min(step / steps, 1);
 }
 
 function check(who: string, values: Readonly<Record<string, number>>): void {

@@ -4,16 +4,7 @@ import { readFileSync } from 'node:fs';
 import { InvalidArgumentError, type Module, WeightsMismatchError } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, test } from 'vitest';
-import {
-  type Average,
-  constantDecay,
-  type EmaDecay,
-  EmaOnDevice,
-  EmaOnHost,
-  ema,
-  powerWarmUp,
-  ratioWarmUp,
-} from '../src/index.js';
+import { type Average, constantDecay, type EmaDecay, ema, powerWarmUp, ratioWarmUp } from '../src/index.js';
 import { TinyNet } from './tiny-model.js';
 
 const golden = JSON.parse(readFileSync(new URL('fixtures/rates-and-decays.json', import.meta.url), 'utf8')) as Record<
@@ -50,8 +41,8 @@ describe.each(await testEngines())('on %s', (engine) => {
   }
 
   const forms: Record<string, (model: Module, decay: EmaDecay) => Average> = {
-    'on the host': (model, decay) => new EmaOnHost(model, decay),
-    'on the device': (model, decay) => new EmaOnDevice(model, decay),
+    'on the host': (model, decay) => ema(model, decay, { place: 'host' }),
+    'on the device': (model, decay) => ema(model, decay, { place: 'device' }),
     'as chosen': ema,
   };
 
@@ -85,7 +76,7 @@ describe.each(await testEngines())('on %s', (engine) => {
       move(model);
       average.update();
       const own = await model.save();
-      const inside = await average.during(async () => {
+      const inside = await average.withAveragedWeights(async () => {
         await new Promise((resolve) => setTimeout(resolve, 1));
         return model.save();
       });
@@ -93,7 +84,7 @@ describe.each(await testEngines())('on %s', (engine) => {
       expect(inside).not.toEqual(own);
       expect(await model.save()).toEqual(own);
       await expect(
-        average.during(() => {
+        average.withAveragedWeights(() => {
           throw new Error('body');
         }),
       ).rejects.toThrow('body');

@@ -4,13 +4,12 @@ import { type RandomStream, TorchGenerator } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, test } from 'vitest';
 import {
-  AdamWOnDevice,
-  AdamWOnHost,
+  adamW,
   constantRate,
-  EmaOnDevice,
-  EmaOnHost,
+  ema,
   epsLoss,
   hybridLoss,
+  type LossInput,
   noiseLevels,
   ratioWarmUp,
   train,
@@ -52,7 +51,7 @@ describe.each(await testEngines())('on %s', (engine) => {
       [n, h, w, 2 * c],
     );
     const { value, grad } = tf.valueAndGrad((x: tf.Tensor) =>
-      hybridLoss(() => x as tf.Tensor4D, { x0, cond: undefined }, rng, { process, uniforms }),
+      tf.mean(hybridLoss(() => x as tf.Tensor4D, { x0, cond: undefined }, rng, { process, uniforms })),
     )(output);
     // Engines sum and take exp and tanh in their own ways: a few float32 roundings of terms of order 1 more than cpu.
     expect(value.dataSync()[0]).toBeCloseTo(fixture.hybrid, 4);
@@ -65,22 +64,21 @@ describe.each(await testEngines())('on %s', (engine) => {
   test('a training on the host and one on the device end alike, and leave no tensor', async () => {
     const run = async (onHost: boolean) => {
       const model = new TinyNet().init(1);
-      const params = new Map([...model.params()].filter(([, param]) => param.trainable));
-      const optimizer = onHost ? new AdamWOnHost(params) : new AdamWOnDevice(params);
-      const average = onHost ? new EmaOnHost(model, ratioWarmUp()) : new EmaOnDevice(model, ratioWarmUp());
+      const place = onHost ? 'host' : 'device';
+      const optimizer = adamW(model, { place });
+      const average = ema(model, ratioWarmUp(), { place });
       const images = new TorchGenerator(5).randn(4 * 16);
       const levels = noiseLevels(uniformTimesteps(processOf([0.9, 0.5, 0.1])));
       const steps = train({
-        model,
-        loss: (pixels: Float32Array, rng) => {
-          const x0 = tf.tensor4d(pixels, [4, 4, 4, 1]);
+        loss: ({ batch, rng }: LossInput<Float32Array>) => {
+          const x0 = tf.tensor4d(batch, [4, 4, 4, 1]);
           return epsLoss((x, time) => model.forward(x, time), { x0, cond: undefined }, rng, { levels });
         },
         data: { next: async () => images },
         rng: new TorchGenerator(2),
         optimizer,
         learningRate: constantRate(0.01),
-        averages: [average],
+        averages: { ema: average },
         accumulation: 2,
         maxGradientNorm: 0.5,
         until: 4,

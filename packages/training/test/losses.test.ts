@@ -20,6 +20,9 @@ import {
 } from '../src/index.js';
 import { processOf } from './tiny-model.js';
 
+/** The mean of one number an example. */
+const mean = (losses: tf.Tensor1D) => Array.from(losses.dataSync()).reduce((sum, loss) => sum + loss, 0) / losses.size;
+
 const process = processOf([0.95, 0.8, 0.5, 0.2, 0.05]);
 const levels = noiseLevels(uniformTimesteps(process), stratified);
 const STD = 0.5;
@@ -68,9 +71,9 @@ describe.each(await testEngines())('on %s', (engine) => {
       const x0 = gaussian();
       const options = weight === undefined ? { levels } : { levels, weight };
       const scalar = loss(net, { x0, cond: undefined }, new TorchGenerator(1), options);
-      const [number] = scalar.dataSync();
+      const number = mean(scalar);
       tf.dispose([x0, scalar]);
-      return number!;
+      return number;
     };
 
     test('of the optimal denoiser of Gaussian data is the analytic floor, and more for others', () => {
@@ -118,7 +121,7 @@ describe.each(await testEngines())('on %s', (engine) => {
       // lambda(sigma) s^2 sigma^2 / (s^2 + sigma^2) = 1 at every sigma: what the weighting is made for. The optimal F is 0.
       const x0 = gaussian();
       const value = edmLoss((x) => tf.zerosLike(x), { x0, cond: undefined }, new TorchGenerator(1), { levels: sigmas });
-      expect(Math.abs(value.dataSync()[0]! - 1)).toBeLessThan(0.045);
+      expect(Math.abs(mean(value) - 1)).toBeLessThan(0.045);
     });
 
     test('is lambda ||D - x0||^2 as the paper writes it', () => {
@@ -138,7 +141,30 @@ describe.each(await testEngines())('on %s', (engine) => {
         sum += ((s * s + d2) / (s * 0.7) ** 2) * (d - clean) ** 2;
       });
       // Float32 against float64 over 16,384 terms of one sign.
-      expect(value.dataSync()[0]! / (sum / (64 * 256))).toBeCloseTo(1, 5);
+      expect(mean(value) / (sum / (64 * 256))).toBeCloseTo(1, 5);
+    });
+
+    test('with an uncertainty u is L / e^u + u of each example, least where u = ln L', () => {
+      const x0 = gaussian();
+      const batch = { x0, cond: undefined };
+      const of = (logVariance?: (noise: tf.Tensor1D) => tf.Tensor1D) =>
+        edmLoss((x) => tf.mul(x, 0.3), batch, new TorchGenerator(1), {
+          levels: sigmas,
+          ...(logVariance && { logVariance }),
+        }).dataSync();
+      const plain = of();
+      const weighted = of((noise) => tf.mul(noise, 2));
+      const drawn = sigmas(64, new TorchGenerator(1)).map((level) => level.sigma);
+      plain.forEach((loss, i) => {
+        const u = Math.log(drawn[i]!) / 2;
+        expect(Math.abs(weighted[i]! / (loss / Math.exp(u) + u) - 1)).toBeLessThan(1e-4);
+      });
+      // d/du (L e^-u + u) = 0 at u = ln L.
+      const best = of(() => tf.log(tf.tensor1d(plain)));
+      const sum = (values: ArrayLike<number>) => Array.from(values).reduce((a, b) => a + b);
+      for (const shift of [-0.1, 0.1]) {
+        expect(sum(of(() => tf.add(tf.log(tf.tensor1d(plain)), shift)))).toBeGreaterThan(sum(best));
+      }
     });
   });
 
@@ -168,7 +194,7 @@ describe.each(await testEngines())('on %s', (engine) => {
 
     test('and its gradient equal a float64 evaluation of the equations', () => {
       const output = tf.tensor4d(answer, [n, h, w, 2 * c]);
-      const { value, grad } = tf.valueAndGrad((x: tf.Tensor) => loss(x as tf.Tensor4D))(output);
+      const { value, grad } = tf.valueAndGrad((x: tf.Tensor) => tf.mean(loss(x as tf.Tensor4D)))(output);
       // Float32: the terms are of order 1; the sharpest Gaussian multiplies rounding by 1 / std, about 6.
       expect(value.dataSync()[0]).toBeCloseTo(fixture.hybrid, 5);
       grad.dataSync().forEach((g, i) => {

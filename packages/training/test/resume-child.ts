@@ -35,16 +35,15 @@ process.stdout.write(`start ${saved?.step ?? 0}\n`);
 
 const levels = noiseLevels(uniformTimesteps(processOf([0.9, 0.5, 0.1])), stratified);
 for await (const { step } of train({
-  model,
-  loss: (images, stream) =>
-    epsLoss((x, time) => model.forward(x, time), { x0: tf.tensor4d(images, [2, 4, 4, 1]), cond: undefined }, stream, {
+  loss: ({ batch, rng }) =>
+    epsLoss((x, time) => model.forward(x, time), { x0: tf.tensor4d(batch, [2, 4, 4, 1]), cond: undefined }, rng, {
       levels,
     }),
   data,
   rng,
   optimizer,
   learningRate: constantRate(0.01),
-  averages: Object.values(averages),
+  averages,
   from: saved?.step ?? 0,
   until: Number(until),
 })) {

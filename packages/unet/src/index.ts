@@ -9,6 +9,33 @@ export type { Classes, Depth, UNet2DConditionConfig } from './diffusers/unet-2d-
 export { unet2dConditionFromDiffusers } from './diffusers/unet-2d-condition-from-diffusers.js';
 export { unet2dConditionFromShapes } from './diffusers/unet-2d-condition-from-shapes.js';
 export { type Resample, type UNet2DConfig, unet2dFromDiffusers } from './diffusers/unet-2d-config.js';
+export { DhariwalUNet, EDM, type EDMInputs, SongUNet } from './edm.js';
+export {
+  type DhariwalUNetConfig,
+  type EDMConfig,
+  type EDMUNetConfig,
+  edmFromOriginal,
+  type SongUNetConfig,
+} from './edm-config.js';
+export {
+  EDM2,
+  type EDM2Config,
+  type EDM2Inputs,
+  EDM2UNet,
+  type EDM2UNetConfig,
+  edm2,
+  edm2FromOriginal,
+  type PreconditionedNetwork,
+} from './edm2.js';
+export {
+  type AblationConfig,
+  type AblationName,
+  type AblationRecipe,
+  type AblationSteps,
+  AblationUNet,
+  type AblationUNetConfig,
+  ablation,
+} from './edm2-ablation.js';
 export {
   adm64,
   adm64To256Upsampler,
@@ -23,6 +50,37 @@ export {
   admClassifier512,
 } from './presets/adm.js';
 export { ddpmCifar10, iddpm64, iddpmCifar10 } from './presets/ddpm.js';
+export {
+  edm2AblationA,
+  edm2AblationB,
+  edm2AblationC,
+  edm2AblationD,
+  edm2AblationE,
+  edm2AblationF,
+  edm2AblationG,
+  edm2Img64L,
+  edm2Img64M,
+  edm2Img64S,
+  edm2Img64Xl,
+  edm2Img64Xs,
+  edm2Img512L,
+  edm2Img512M,
+  edm2Img512S,
+  edm2Img512Xl,
+  edm2Img512Xs,
+  edm2Img512XsUncond,
+  edm2Img512Xxl,
+  edm2Img512Xxs,
+  edmAfhqv2Ve,
+  edmAfhqv2Vp,
+  edmCifar10CondVe,
+  edmCifar10CondVp,
+  edmCifar10UncondVe,
+  edmCifar10UncondVp,
+  edmFfhqVe,
+  edmFfhqVp,
+  edmImagenet64,
+} from './presets/edm.js';
 export { presets } from './presets/index.js';
 export { benchUnet, digits, digitsClassifier } from './presets/small.js';
 export { sd15, sd21, sdxlBase, sdxlRefiner } from './presets/stable-diffusion.js';

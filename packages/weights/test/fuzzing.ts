@@ -1,6 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { MezzotintError, sizeOf, type WeightSource } from '@mezzotint/core';
-import { bytesSource, openNpy, openNpz, openSafetensorsSync, openTorch, parseShardIndex } from '@mezzotint/weights';
+import {
+  bytesSource,
+  dequantized,
+  openGguf,
+  openNpy,
+  openNpz,
+  openSafetensorsSync,
+  openTorch,
+  parseShardIndex,
+} from '@mezzotint/weights';
 
 /** A format, files of it to start from, and how one is opened. */
 export interface FuzzedFormat {
@@ -46,6 +55,12 @@ export function openFormats(): FuzzedFormat[] {
       name: 'npz',
       seeds: ['plain.npz', 'packed.npz', 'dtypes.npz'].map((name) => fixture(`numpy/${name}`)),
       open: (bytes) => openNpz(bytesSource(bytes)),
+    },
+    { name: 'gguf', seeds: [fixture('gguf/blocks.gguf')], open: (bytes) => openGguf(bytesSource(bytes)) },
+    {
+      name: 'quantised safetensors',
+      seeds: [fixture('quantized/stored.safetensors')],
+      open: async (bytes) => dequantized(openSafetensorsSync(bytesSource(bytes))),
     },
     { name: 'npy', seeds: [fixture('numpy/one.npy')], open: (bytes) => openNpy(bytesSource(bytes)) },
     {

@@ -8,6 +8,7 @@ import {
   type KeyMap,
   oldVaeKeyMap,
   renamed,
+  rinKeyMap,
   type Side,
   sd3KeyMap,
   translate,
@@ -48,6 +49,29 @@ describe('bijections on the published models: from diffusers or transformers and
     expect(original.dropped).toEqual([]);
     await expectEqualNumbers(back, source);
   });
+});
+
+test('RIN: Keras variables and the keys of the original’s checkpoints, both ways', async () => {
+  // Pairs of the `checkpoint_keys` of a checkpoint of the official class, with the paths’ ends cut.
+  const pairs = {
+    'tape/stem/kernel': 'stem.kernel',
+    'tape/time_emb/dense1/bias': 'time_emb.dense_1.bias',
+    'tape/latent_pos_emb/kernel/vis_pos_embedding': 'latent_pos_emb',
+    'tape/tape_pos_emb_res/kernel': 'tape_pos_emb_res',
+    'tape/latent_prev_proj/ffn/ln/gamma': 'latent_prev_proj.layernorms.0.gamma',
+    'tape/read_unit_1/transformer_decoder_layer/cross_mha/enc_ln/beta': 'read_units.1.dec_layers.0.enc_ln.beta',
+    'tape/write_unit_1/transformer_decoder_layer/mlp/ffn/dense2/kernel':
+      'write_units.1.dec_layers.0.mlp.mlp_layers.0.dense2.kernel',
+    'tape/latent_processing_unit0/transformer_encoder/mha/ln/gamma':
+      'latent_processing_units.0.enc_layers.0.mha_ln.gamma',
+    'tape/latent_processing_unit0/transformer_encoder_1/mha/attention_output/kernel':
+      'latent_processing_units.0.enc_layers.1.mha._output_dense.kernel',
+  };
+  const keras = numbered(Object.fromEntries(Object.keys(pairs).map((name) => [name, [2, 3]])));
+  const ours = there(keras, rinKeyMap, 'right');
+  expect(new Set(ours.tensors.keys())).toEqual(new Set(Object.values(pairs)));
+  for (const [right, left] of Object.entries(pairs)) expect(await ours.read(left)).toEqual(await keras.read(right));
+  await expectEqualNumbers(there(ours, rinKeyMap, 'left'), keras);
 });
 
 test('conditions of a UNet: SDXL’s, the x4 upscaler’s table, unCLIP’s vector', () => {

@@ -21,7 +21,8 @@ export function describeCommand(): Command {
     .addHelpText(
       'after',
       '\nMACs are counted as in the papers: linear layers, convolutions and both matrix products of attention;\n' +
-        'element-wise work and norms are not counted. One MAC is two FLOPs.',
+        'element-wise work and norms are not counted. One MAC is two FLOPs. EDM2 FLOPs are MACs plus element-wise\n' +
+        'operations by weight (arithmetic 1, clamp 2, softmax and SiLU 3), those on weights included.',
     );
 }
 
@@ -44,7 +45,11 @@ export async function runDescribe(
   }
   say(`${report.name} (${report.package}): ${report.about}`);
   say(`parameters ${parametersText(report.parameters)}, of which training changes ${parametersText(report.trainable)}`);
-  say(`MACs       ${macsText(report.macs)} for ${inputText(report)}\n`);
+  say(`MACs       ${macsText(report.macs)} for ${inputText(report)}`);
+  say(`FLOPs      ${macsText(report.flops)}, two for each MAC`);
+  say(
+    `EDM2 FLOPs ${macsText(report.edm2Flops)}, MACs and weighted element-wise operations (the convention of EDM2's tables)\n`,
+  );
   say(treeText(treeOf(cost.modules), depth));
 }
 

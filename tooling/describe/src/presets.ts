@@ -2,6 +2,7 @@ import { presets as autoencoders } from '@mezzotint/autoencoders';
 import { MezzotintError, type Preset } from '@mezzotint/core';
 import { presets as dit } from '@mezzotint/dit';
 import { presets as mmdit } from '@mezzotint/mmdit';
+import { presets as rin } from '@mezzotint/rin';
 import { presets as textEncoders } from '@mezzotint/text-encoders';
 import { presets as unet } from '@mezzotint/unet';
 import { presets as uvit } from '@mezzotint/uvit';
@@ -19,6 +20,7 @@ const packages: Readonly<Record<string, readonly Preset[]>> = {
   '@mezzotint/dit': dit,
   '@mezzotint/mmdit': mmdit,
   '@mezzotint/uvit': uvit,
+  '@mezzotint/rin': rin,
   '@mezzotint/text-encoders': textEncoders,
 };
 

@@ -11,6 +11,10 @@ export interface PresetReport {
   readonly trainable: number;
   /** Multiply-adds of one forward pass of `input`. */
   readonly macs: number;
+  /** Two for each multiply-add. */
+  readonly flops: number;
+  /** By EDM2's convention: multiply-adds and weighted element-wise operations. */
+  readonly edm2Flops: number;
   /** The tensors that a forward pass is given, in order; those of an object of tensors have a name. */
   readonly input: readonly { readonly name?: string; readonly shape: readonly number[]; readonly dtype: string }[];
 }
@@ -19,9 +23,10 @@ export interface PresetReport {
 export function reportOf({ package: from, preset }: Listed): { report: PresetReport; cost: ModelCost } {
   const inputs = preset.inputs();
   const cost = describe(preset.build(), inputs);
-  const { parameters, trainable, macs } = cost;
+  const { parameters, trainable, macs, flops, edm2Flops } = cost;
   const { name, about } = preset;
-  return { report: { name, package: from, about, parameters, trainable, macs, input: inputs.flatMap(tensors) }, cost };
+  const input = inputs.flatMap(tensors);
+  return { report: { name, package: from, about, parameters, trainable, macs, flops, edm2Flops, input }, cost };
 }
 
 function tensors(input: InputArgument): PresetReport['input'] {

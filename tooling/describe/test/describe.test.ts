@@ -27,7 +27,17 @@ describe('one preset', () => {
     expect(said).toBe('');
     expect(results).toHaveLength(1);
     const report = results[0] as PresetReport;
-    expect(Object.keys(report)).toEqual(['name', 'package', 'about', 'parameters', 'trainable', 'macs', 'input']);
+    expect(Object.keys(report)).toEqual([
+      'name',
+      'package',
+      'about',
+      'parameters',
+      'trainable',
+      'macs',
+      'flops',
+      'edm2Flops',
+      'input',
+    ]);
     expect(report).toMatchObject({ name: 'adm-512', parameters: 558_997_638, trainable: 558_997_638 });
     // Published to two decimals of a G: half of the last one is 0.005 of 1982.33.
     expect(Math.abs(report.macs / 1e9 - 1982.33)).toBeLessThan(0.006);

@@ -11,6 +11,7 @@ export interface ModuleCost {
   readonly path: string;
   /** The name of its class. */
   readonly type: string;
+  /** Numbers that the model learned or was given, buffers not counted. */
   readonly parameters: number;
   /** Multiply-adds of one forward pass of the model that happen in this module. */
   readonly macs: number;
@@ -20,11 +21,19 @@ export interface ModuleCost {
 
 /** What a model costs. */
 export interface ModelCost {
+  /** Numbers that the model learned or was given, buffers (random frequencies, filters) not counted, as in the papers. */
   readonly parameters: number;
   /** Parameters that training changes. */
   readonly trainable: number;
   /** Multiply-adds of one forward pass: linear layers, convolutions and both matrix products of attention. */
   readonly macs: number;
+  /** Floating-point operations of the same: two for each multiply-add. */
+  readonly flops: number;
+  /**
+   * What EDM2's tables call Gflops, without the giga: multiply-adds plus element-wise operations, those on weights (their
+   * normalisation) included. EDM2 (Karras et al. 2024), table 6.
+   */
+  readonly edm2Flops: number;
   /** The model and every module below it, in the order of the tree. */
   readonly modules: readonly ModuleCost[];
 }
@@ -35,8 +44,8 @@ type Forward = (...inputs: unknown[]) => unknown;
  * Parameters and multiply-adds (MACs) of a model, in all and by module, for inputs of the given shapes. Runs the
  * model's own `forward` on tensors that have shapes and no numbers: nothing is allocated, so a model of any size can be
  * described without weights, and needs no backend. MACs are counted as the papers' tables do ("Gflops" of DiT and ADM):
- * linear layers, convolutions and both matrix products of attention; element-wise work and norms are not counted.
- * The model and the active backend are afterwards as they were, also when `forward` throws.
+ * linear layers, convolutions and both matrix products of attention; element-wise work and norms are not counted but in
+ * `edm2Flops`. The model and the active backend are afterwards as they were, also when `forward` throws.
  *
  * @param inputs the arguments of `forward`: shapes, objects of shapes, or undefined for an argument left out
  * @param run what to run when it is not `model.forward(...inputs)`, for example `(vae, [z]) => vae.decode(z)`
@@ -67,6 +76,8 @@ export function describe<M extends Module>(
     parameters: sizeOfAll(params),
     trainable: sizeOfAll(new Set([...params].filter((param) => param.trainable))),
     macs: meter.total,
+    flops: 2 * meter.total,
+    edm2Flops: meter.total + meter.elementwise,
     modules: [...modules].map(([path, module]) => ({
       path,
       type: module.constructor.name,
@@ -80,13 +91,16 @@ export function describe<M extends Module>(
 /** Adds up multiply-adds, in all and for the modules whose `forward` is running. */
 class Meter {
   total = 0;
+  elementwise = 0;
   readonly #running: Module[] = [];
   readonly #macs = new Map<Module, number>();
   readonly #outputs = new Map<Module, readonly number[] | undefined>();
 
   constructor(readonly modules: ReadonlySet<Module>) {}
 
-  readonly count = (macs: number): void => {
+  readonly count = (macs: number, elementwise = 0): void => {
+    this.elementwise += elementwise;
+    if (macs === 0) return;
     this.total += macs;
     for (const module of new Set(this.#running)) this.#macs.set(module, this.macs(module) + macs);
   };
@@ -149,6 +163,6 @@ function isSpec(input: NonNullable<InputArgument>): input is InputSpec {
 
 function sizeOfAll(params: ReadonlySet<Param>): number {
   let total = 0;
-  for (const param of params) total += param.size;
+  for (const param of params) if (!param.buffer) total += param.size;
   return total;
 }

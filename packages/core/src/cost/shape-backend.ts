@@ -1,12 +1,16 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { MezzotintError } from '../errors.js';
-import { shapeKernels } from './shape-kernels.js';
+import { elementwiseFlops } from './elementwise-flops.js';
+import { type ShapeInfo, shapeKernels } from './shape-kernels.js';
 
 const NAME = 'mezzotint-shape';
 
+/** Hears the multiply-adds of a matrix product or convolution, or the weighted operations of an element-wise kernel. */
+export type Count = (macs: number, elementwise?: number) => void;
+
 /** A TensorFlow.js backend whose tensors have a shape and a type and no numbers; its kernels report multiply-adds. */
 class ShapeBackend extends tf.KernelBackend {
-  constructor(readonly count: (macs: number) => void) {
+  constructor(readonly count: Count) {
     super();
   }
 
@@ -71,12 +75,12 @@ export function shapeTensor(shape: readonly number[], dtype: 'float32' | 'int32'
 /**
  * Runs `body` in a `tf.tidy` on a backend that only knows shapes, and puts back what was active before, also when
  * `body` throws, and also when no backend was. Nothing stays registered. `count` hears the multiply-adds of each
- * matrix product and convolution.
+ * matrix product and convolution, and what element-wise kernels cost in EDM2's convention.
  *
  * @returns how many tensors `body` left behind (`tf.keep`)
  * @throws MezzotintError when an op is used that has no shape kernel, naming it
  */
-export function onShapes(count: (macs: number) => void, body: () => void): number {
+export function onShapes(count: Count, body: () => void): number {
   const engine = tf.engine() as unknown as ActiveBackend;
   const { backendName, backendInstance, pendingBackendInit, profiler } = engine;
   // A backend that is still being prepared must go on being prepared; it only is not asked meanwhile.
@@ -87,7 +91,9 @@ export function onShapes(count: (macs: number) => void, body: () => void): numbe
       kernelName,
       backendName: NAME,
       kernelFunc: ({ inputs, attrs, backend }) => {
-        const out = infer(inputs as never, attrs as never, (backend as ShapeBackend).count);
+        const { count } = backend as ShapeBackend;
+        const out = infer(inputs as never, attrs as never, count);
+        if (!Array.isArray(out)) count(0, elementwiseFlops(kernelName, (out as ShapeInfo).shape));
         const info = ({ shape, dtype }: { shape: readonly number[]; dtype: tf.DataType }): tf.TensorInfo => ({
           dataId: {},
           shape: [...shape],

@@ -1,4 +1,4 @@
-import { InvalidArgumentError, Module, normal, Param } from '@mezzotint/core';
+import { InvalidArgumentError, Module, normal, Param, type ParamOptions } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { sinusoids } from '../timestep-embedding.js';
 
@@ -17,7 +17,7 @@ export class FourierEmbedding extends Module {
   /** @throws InvalidArgumentError when width is odd */
   constructor(width: number, { scale = 16 }: FourierEmbeddingOptions = {}) {
     super();
-    this.freqs = frequencies('FourierEmbedding', width, scale);
+    this.freqs = frequencies('FourierEmbedding', width, { init: normal(scale), buffer: true });
   }
 
   /** t `[N]` -> `[N, width]`. */
@@ -36,7 +36,7 @@ export class GaussianFourierProjection extends Module {
   /** @throws InvalidArgumentError when width is odd */
   constructor(width: number, { scale = 16 }: FourierEmbeddingOptions = {}) {
     super();
-    this.W = frequencies('GaussianFourierProjection', width, scale);
+    this.W = frequencies('GaussianFourierProjection', width, { init: normal(scale), trainable: false });
   }
 
   /** t `[N]` -> `[N, width]`. */
@@ -45,7 +45,7 @@ export class GaussianFourierProjection extends Module {
   }
 }
 
-function frequencies(who: string, width: number, scale: number): Param {
+function frequencies(who: string, width: number, options: ParamOptions): Param {
   if (width % 2 !== 0) throw new InvalidArgumentError(who, `expected an even width, got ${width}`);
-  return new Param([width / 2], { init: normal(scale), trainable: false });
+  return new Param([width / 2], options);
 }

@@ -1,11 +1,14 @@
 import { InvalidArgumentError, type RandomStream } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
-import { checkProcess, type ForwardProcess, uniformTimesteps } from '../noise-levels/levels.js';
-import { noiseLevels } from '../noise-levels/noise-distribution.js';
-import { independent, type Uniforms } from '../noise-levels/uniforms.js';
-import { type CleanBatch, diffuse, type NetworkFunction, perExample, times } from './denoising-loss.js';
-import { discretizedGaussianNll, normalKl } from './gaussian-terms.js';
-import { stopGradient } from './stop-gradient.js';
+import {
+  checkProcess,
+  type ForwardProcess,
+  independent,
+  noiseLevels,
+  type Uniforms,
+  uniformTimesteps,
+} from '../noise-levels/levels.js';
+import { type CleanBatch, diffuse, type NetworkFunction, perExample, times } from './denoising.js';
 
 /** The discrete process and the weight of the variational bound. */
 export interface HybridLossOptions {
@@ -18,8 +21,9 @@ export interface HybridLossOptions {
 
 /**
  * L_hybrid = L_simple + lambda L_vlb of Improved DDPM (Nichol and Dhariwal 2021), eq. 16, for a network that answers
- * `[N, H, W, 2C]`: eps, and the interpolation v in [-1, 1] of the log variance (eq. 15). The bound is estimated by T times its
- * term at the drawn step, in bits a dimension; no gradient of it reaches eps. Draws the steps, then the noise.
+ * `[N, H, W, 2C]`: eps, and v in [-1, 1], the interpolation of the log variance (eq. 15). The bound is estimated by T times its
+ * term at the drawn step, in bits a dimension; no gradient of it reaches eps. One number an example, `[N]`. Draws the
+ * steps, then the noise.
  *
  * @throws InvalidArgumentError when the process is no process or the network does not answer twice the channels
  */
@@ -28,7 +32,7 @@ export function hybridLoss<C>(
   { x0, cond }: CleanBatch<C>,
   rng: RandomStream,
   { process, uniforms = independent, vlbWeight = 0.001 }: HybridLossOptions,
-): tf.Scalar {
+): tf.Tensor1D {
   checkProcess('hybridLoss', process);
   if (Array.prototype.includes.call(process.alpha, 0)) {
     throw new InvalidArgumentError(
@@ -48,10 +52,10 @@ export function hybridLoss<C>(
         `the network must answer ${2 * channels} channels (eps and variance), got ${answer.shape[3]}; build it with learned variance`,
       );
     }
-    const [eps, interpolation] = tf.split(answer, 2, 3) as [tf.Tensor4D, tf.Tensor4D];
-    const simple = tf.mean(tf.squaredDifference(eps, noise));
-    const bound = tf.mean(vlbTerm(x0, noisy, stopGradient(eps), interpolation, steps, process));
-    return tf.add<tf.Scalar>(simple, tf.mul(bound, vlbWeight * process.alpha.length));
+    const [eps, fraction] = tf.split(answer, 2, 3) as [tf.Tensor4D, tf.Tensor4D];
+    const simple = tf.mean(tf.squaredDifference(eps, noise), [1, 2, 3]);
+    const bound = tf.mean(vlbTerm(x0, noisy, stopGradient(eps), fraction, steps, process), [1, 2, 3]);
+    return tf.add<tf.Tensor1D>(simple, tf.mul(bound, vlbWeight * process.alpha.length));
   });
 }
 
@@ -63,7 +67,7 @@ export function vlbTerm(
   x0: tf.Tensor4D,
   noisy: tf.Tensor4D,
   eps: tf.Tensor4D,
-  interpolation: tf.Tensor4D,
+  fraction: tf.Tensor4D,
   steps: readonly number[],
   process: ForwardProcess,
 ): tf.Tensor4D {
@@ -89,10 +93,10 @@ export function vlbTerm(
       ),
     );
     const mean = tf.add<tf.Tensor4D>(tf.mul(ofX0, guess), ofNoisy);
-    const fraction = tf.mul(tf.add(interpolation, 1), 0.5);
+    const interpolation = tf.mul(tf.add(fraction, 1), 0.5);
     const logVariance = tf.add<tf.Tensor4D>(
       tf.mul(
-        fraction,
+        interpolation,
         column((row) => row.logBeta - row.logBetaTilde),
       ),
       logBetaTilde,
@@ -137,4 +141,48 @@ function logBetaTilde({ alpha, sigma }: ForwardProcess, t: number): number {
   if (alpha.length === 1) return Math.log(sigma[0]! ** 2);
   const i = Math.max(t, 1);
   return Math.log((1 - (alpha[i]! / alpha[i - 1]!) ** 2) * (sigma[i - 1]! / sigma[i]!) ** 2);
+}
+
+/** KL(N(mean1, e^logVar1) || N(mean2, e^logVar2)) elementwise, nats. */
+function normalKl(mean1: tf.Tensor, logVar1: tf.Tensor, mean2: tf.Tensor, logVar2: tf.Tensor): tf.Tensor4D {
+  return tf.tidy(() => {
+    const ratio = tf.exp(tf.sub(logVar1, logVar2));
+    const distance = tf.mul(tf.squaredDifference(mean1, mean2), tf.exp(tf.neg(logVar2)));
+    return tf.mul<tf.Tensor4D>(tf.add(tf.sub(tf.add(tf.sub(logVar2, logVar1), ratio), 1), distance), 0.5);
+  });
+}
+
+/**
+ * -log P(x) elementwise, nats, of 8-bit images x in [-1, 1] under a Gaussian cut into bins of 2/255, the outer bins
+ * open to infinity. DDPM (Ho et al. 2020), eq. 13; the normal's cumulative distribution by the tanh approximation and
+ * the probabilities cut at 1e-12, as in the code of Improved DDPM.
+ */
+function discretizedGaussianNll(x: tf.Tensor4D, mean: tf.Tensor, logStd: tf.Tensor): tf.Tensor4D {
+  return tf.tidy(() => {
+    const centred = tf.sub(x, mean);
+    const inverse = tf.exp(tf.neg(logStd));
+    const upper = normalCdf(tf.mul(inverse, tf.add(centred, 1 / 255)));
+    const lower = normalCdf(tf.mul(inverse, tf.sub(centred, 1 / 255)));
+    const safeLog = (p: tf.Tensor) => tf.log(tf.maximum(p, 1e-12));
+    const logP = tf.where(
+      tf.less(x, -0.999),
+      safeLog(upper),
+      tf.where(tf.greater(x, 0.999), safeLog(tf.sub(1, lower)), safeLog(tf.sub(upper, lower))),
+    );
+    return tf.neg(logP) as tf.Tensor4D;
+  });
+}
+
+/** Phi(x) by 0.5 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))). */
+function normalCdf(x: tf.Tensor): tf.Tensor {
+  const cubic = tf.mul(x, tf.add(tf.mul(tf.square(x), 0.044715), 1));
+  return tf.mul(tf.add(tf.tanh(tf.mul(cubic, Math.sqrt(2 / Math.PI))), 1), 0.5);
+}
+
+/** The same values, through which no gradient flows. */
+function stopGradient<T extends tf.Tensor>(x: T): T {
+  return tf.customGrad((value) => ({
+    value: tf.clone(value as tf.Tensor),
+    gradFunc: (dy: tf.Tensor) => tf.zerosLike(dy),
+  }))(x) as T;
 }

@@ -1,7 +1,13 @@
-import type { StateDict } from '@mezzotint/core';
+import {
+  InvalidArgumentError,
+  MezzotintError,
+  type Param,
+  type StateDict,
+  WeightsMismatchError,
+} from '@mezzotint/core';
 import type * as tf from '@tensorflow/tfjs-core';
 
-/** Gradients by state-dict key. A parameter that is missing here is left as it is. */
+/** Gradients by the key of the parameter. A parameter that is missing here is left as it is. */
 export type Gradients = ReadonlyMap<string, tf.Tensor>;
 
 /** What differs from update to update. */
@@ -22,6 +28,8 @@ export interface OptimizerState {
 
 /** Changes the parameters that it was made for. Owns its state until `dispose`. */
 export interface Optimizer {
+  /** The parameters that it changes, by key: what a training differentiates by. */
+  readonly params: ReadonlyMap<string, Param>;
   /**
    * One update. Returns the global norm of the scaled gradients before clipping. Does not dispose the gradients.
    * Throws a MezzotintError `MEZZOTINT_NOT_FINITE`, and changes nothing, when the norm is not finite.
@@ -31,4 +39,54 @@ export interface Optimizer {
   /** Takes a saved state; throws a WeightsMismatchError, and changes nothing, when it is of other parameters. */
   load(state: OptimizerState): void;
   dispose(): void;
+}
+
+/** The factor min(1, max / (norm + 1e-6)) of `torch.nn.utils.clip_grad_norm_`; 1 when there is no maximum. */
+export function clippingFactor(norm: number, maxNorm: number | undefined): number {
+  return maxNorm === undefined ? 1 : Math.min(1, maxNorm / (norm + 1e-6));
+}
+
+/** Refuses an update with gradients that hold NaN or infinity. */
+export function checkFinite(norm: number, step: number): void {
+  if (Number.isFinite(norm)) return;
+  throw new MezzotintError(
+    'MEZZOTINT_NOT_FINITE',
+    `Update ${step}: the gradient norm is ${norm}; nothing was changed. Lower the learning rate, clip the gradients, or go on from an earlier checkpoint.`,
+    { step, norm },
+  );
+}
+
+/** Names of the two moments in saved states; PyTorch's. */
+export const MEAN = 'exp_avg';
+export const SQUARE = 'exp_avg_sq';
+
+/**
+ * The keys of the parameters of which a saved state holds both moments.
+ *
+ * @throws WeightsMismatchError when the state is of other parameters, with all differences
+ */
+export function checkMoments(
+  who: string,
+  params: ReadonlyMap<string, Param>,
+  { step, tensors }: OptimizerState,
+): string[] {
+  if (!Number.isSafeInteger(step) || step < 0) {
+    throw new InvalidArgumentError(who, `the saved step must be an integer of at least 0, got ${step}`);
+  }
+  const known = new Map(
+    [...params].flatMap(([path, param]) => [MEAN, SQUARE].map((name) => [`${path}.${name}`, param])),
+  );
+  const paths = [...params.keys()].filter((path) => `${path}.${MEAN}` in tensors || `${path}.${SQUARE}` in tensors);
+  const missing = paths.flatMap((path) => [`${path}.${MEAN}`, `${path}.${SQUARE}`]).filter((key) => !(key in tensors));
+  const unexpected = Object.keys(tensors).filter((key) => !known.has(key));
+  const mismatched = Object.entries(tensors).flatMap(([name, { shape }]) => {
+    const expected = known.get(name)?.fileShape;
+    return expected === undefined || String(expected) === String(shape)
+      ? []
+      : [{ name, expected: `[${expected.join(', ')}]`, got: `[${shape.join(', ')}]` }];
+  });
+  if (missing.length + unexpected.length + mismatched.length > 0) {
+    throw new WeightsMismatchError(who, missing, unexpected, mismatched);
+  }
+  return paths;
 }

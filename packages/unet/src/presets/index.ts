@@ -3,6 +3,9 @@ import type { NoisyClassifier } from '../adm/noisy-classifier.js';
 import type { ADMUNet } from '../adm/unet.js';
 import type { UNet2D } from '../diffusers/unet-2d.js';
 import type { UNet2DCondition } from '../diffusers/unet-2d-condition.js';
+import type { EDM } from '../edm.js';
+import type { EDM2 } from '../edm2.js';
+import type { AblationUNet } from '../edm2-ablation.js';
 import {
   adm64,
   adm64To256Upsampler,
@@ -17,11 +20,44 @@ import {
   admClassifier512,
 } from './adm.js';
 import { ddpmCifar10, iddpm64, iddpmCifar10 } from './ddpm.js';
+import {
+  edm2AblationA,
+  edm2AblationB,
+  edm2AblationC,
+  edm2AblationD,
+  edm2AblationE,
+  edm2AblationF,
+  edm2AblationG,
+  edm2Img64L,
+  edm2Img64M,
+  edm2Img64S,
+  edm2Img64Xl,
+  edm2Img64Xs,
+  edm2Img512L,
+  edm2Img512M,
+  edm2Img512S,
+  edm2Img512Xl,
+  edm2Img512Xs,
+  edm2Img512XsUncond,
+  edm2Img512Xxl,
+  edm2Img512Xxs,
+  edmAfhqv2Ve,
+  edmAfhqv2Vp,
+  edmCifar10CondVe,
+  edmCifar10CondVp,
+  edmCifar10UncondVe,
+  edmCifar10UncondVp,
+  edmFfhqVe,
+  edmFfhqVp,
+  edmImagenet64,
+} from './edm.js';
 import { benchUnet, digits, digitsClassifier } from './small.js';
 import { sd15, sd21, sdxlBase, sdxlRefiner } from './stable-diffusion.js';
 
 /** Every preset of this package. */
-export const presets: readonly Preset<ADMUNet | UNet2D | UNet2DCondition | NoisyClassifier>[] = [
+export const presets: readonly Preset<
+  ADMUNet | UNet2D | UNet2DCondition | NoisyClassifier | EDM | EDM2 | EDM2<AblationUNet>
+>[] = [
   adm64,
   adm128,
   adm256,
@@ -36,6 +72,35 @@ export const presets: readonly Preset<ADMUNet | UNet2D | UNet2DCondition | Noisy
   ddpmCifar10,
   iddpmCifar10,
   iddpm64,
+  edmCifar10UncondVp,
+  edmCifar10CondVp,
+  edmCifar10UncondVe,
+  edmCifar10CondVe,
+  edmFfhqVp,
+  edmFfhqVe,
+  edmAfhqv2Vp,
+  edmAfhqv2Ve,
+  edmImagenet64,
+  edm2Img512Xxs,
+  edm2Img512Xs,
+  edm2Img512S,
+  edm2Img512M,
+  edm2Img512L,
+  edm2Img512Xl,
+  edm2Img512Xxl,
+  edm2Img512XsUncond,
+  edm2Img64Xs,
+  edm2Img64S,
+  edm2Img64M,
+  edm2Img64L,
+  edm2Img64Xl,
+  edm2AblationA,
+  edm2AblationB,
+  edm2AblationC,
+  edm2AblationD,
+  edm2AblationE,
+  edm2AblationF,
+  edm2AblationG,
   sd15,
   sd21,
   sdxlBase,

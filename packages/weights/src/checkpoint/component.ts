@@ -4,6 +4,7 @@ import { type DitKeyMapOptions, ditKeyMap } from '../key-maps/dit.js';
 import { fluxKeyMap } from '../key-maps/flux.js';
 import { type KeyMap, type Side, same } from '../key-maps/key-map.js';
 import { sd3KeyMap } from '../key-maps/sd3.js';
+import { t5GgufKeyMap } from '../key-maps/t5-gguf.js';
 import { type FitOptions, type Translation, translate } from '../key-maps/translate.js';
 import { unetKeyMap } from '../key-maps/unet.js';
 import { oldVaeKeyMap, vaeKeyMap } from '../key-maps/vae.js';
@@ -64,6 +65,8 @@ function wayHome({ model, layout }: Recognised, source: WeightSource, options: C
       return { map: sd3KeyMap(names, 'right'), from: 'right' };
     case 'flux diffusers':
       return { map: fluxKeyMap(names, 'right'), from: 'right' };
+    case 't5 gguf':
+      return { map: t5GgufKeyMap(names), from: 'left' };
     default:
       return { map: identity(names), from: 'left' };
   }

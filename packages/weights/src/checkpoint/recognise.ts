@@ -14,8 +14,15 @@ export type ModelKind =
   | 'u-vit'
   | 'edm2';
 
-/** How a file names its tensors. `transformers-5` and `diffusers-2022` are dialects of their libraries. */
-export type LayoutKind = 'original' | 'diffusers' | 'diffusers-2022' | 'transformers' | 'transformers-5' | 'openclip';
+/** How a file names its tensors. `transformers-5` and `diffusers-2022` are dialects of their libraries, `gguf` is llama.cpp's. */
+export type LayoutKind =
+  | 'original'
+  | 'diffusers'
+  | 'diffusers-2022'
+  | 'transformers'
+  | 'transformers-5'
+  | 'openclip'
+  | 'gguf';
 
 /** What a state dict is, by its names. */
 export interface Recognised {
@@ -76,6 +83,7 @@ const SIGNATURES: readonly Signature[] = [
     has: ['encoder.layers.0.self_attn.q_proj.weight', 'embeddings.token_embedding.weight'],
   },
   { model: 't5', layout: 'transformers', has: ['encoder.block.0.layer.0.SelfAttention.q.weight'] },
+  { model: 't5', layout: 'gguf', has: ['enc.blk.0.attn_q.weight', 'enc.output_norm.weight'] },
 ];
 
 /** What a state dict is, by its names; undefined when it is nothing known. */

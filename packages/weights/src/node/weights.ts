@@ -2,7 +2,9 @@ import { statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { InvalidFileError } from '@mezzotint/core';
 import { FORMAT_BYTES, formatOf } from '../format.js';
+import { openGguf } from '../gguf/open.js';
 import { openNpy, openNpz } from '../numpy/open.js';
+import { dequantized } from '../quantized/open.js';
 import { openSafetensors } from '../safetensors/open.js';
 import { joinShards, MAX_INDEX_BYTES, parseShardIndex } from '../sharded.js';
 import { type OpenTorchOptions, openTorch } from '../torch/open.js';
@@ -18,7 +20,7 @@ export interface ReadWeightsOptions extends OpenTorchOptions {
 }
 
 /**
- * Opens weights, whatever they are: a safetensors, torch, `.npz` or `.npy` file (told by its bytes, not its name), a
+ * Opens weights, whatever they are: a safetensors, torch, GGUF, `.npz` or `.npy` file (told by its bytes, not its name), a
  * shard index, or a model's folder. Throws an InvalidFileError when it is none of these.
  */
 export async function readWeights(path: string, options: ReadWeightsOptions = {}): Promise<WeightFile> {
@@ -29,15 +31,17 @@ export async function readWeights(path: string, options: ReadWeightsOptions = {}
   return openWith<WeightFile>(path, async (file) => {
     switch (formatOf(await file.read(0, Math.min(FORMAT_BYTES, file.size)))) {
       case 'safetensors':
-        return openSafetensors(file);
+        return dequantized(await openSafetensors(file));
       case 'torch':
         return openTorch(file, options);
+      case 'gguf':
+        return openGguf(file);
       case 'npz':
         return openNpz(file);
       case 'npy':
         return openNpy(file);
       case undefined:
-        throw new InvalidFileError(path, 'is no weight file: neither safetensors nor torch nor .npz nor .npy');
+        throw new InvalidFileError(path, 'is no weight file: neither safetensors nor torch nor GGUF nor .npz nor .npy');
     }
   });
 }

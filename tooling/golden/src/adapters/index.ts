@@ -3,6 +3,7 @@ import type { Adapter } from '../adapter.js';
 import { admClassifier, admUNet, admUpsampler } from './adm.js';
 import { autoencoderKL, autoencoderTiny, vqModel } from './autoencoders.js';
 import { dit, ditDiffusers } from './dit.js';
+import { edm, edm2Adapter } from './edm.js';
 import { flux, fluxDiffusers, mmdit, mmditDiffusers } from './mmdit.js';
 import { clip, clipText, clipTextProjection, clipVision, clipVisionProjection, t5Encoder } from './text-encoders.js';
 import { unet2d } from './unet-2d.js';
@@ -18,6 +19,8 @@ const adapters: readonly Adapter<Module>[] = [
   unet2dCondition,
   dit,
   ditDiffusers,
+  edm,
+  edm2Adapter,
   mmdit,
   mmditDiffusers,
   flux,

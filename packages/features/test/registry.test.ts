@@ -1,0 +1,103 @@
+import { readFileSync } from 'node:fs';
+import { switchTo, testEngines } from '@mezzotint/backend/testing';
+import { TorchGenerator } from '@mezzotint/core';
+import { relativeError } from '@mezzotint/testing';
+import { type ClassifierConfig, NoisyClassifier } from '@mezzotint/unet';
+import * as tf from '@tensorflow/tfjs-core';
+import { beforeAll, expect, test } from 'vitest';
+import {
+  classifierFeatures,
+  DinoV2,
+  dinoV2Config,
+  featureNetworkNamed,
+  featureNetworks,
+  InceptionV3,
+  readFeatures,
+  whereToGet,
+} from '../src/index.js';
+
+const parameters = (module: { params(): ReadonlyMap<string, { size: number }> }) =>
+  [...module.params().values()].reduce((sum, { size }) => sum + size, 0);
+
+beforeAll(() => switchTo('cpu'));
+
+test('names are unique, each says where its weights are, and the README has all of them', () => {
+  const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
+  const names = featureNetworks.map((record) => record.name);
+  expect(new Set(names).size).toBe(names.length);
+  for (const record of featureNetworks) {
+    expect(record.weights.length > 0 || record.name === 'classifier').toBe(true);
+    expect(whereToGet(record)).toMatch(/https:|train made/);
+    const { name } = record;
+    const suffix = name.replace(/^(clip-vit|inception|dinov2-vit-[sblg]-14|dinov2-vit)/, '');
+    const listed = readme.includes(`\`${name}\``) || readme.includes(`\`${suffix}\``);
+    expect(listed, name).toBe(true);
+  }
+  expect(() => featureNetworkNamed('inceptoin')).toThrow(/expected one of inception, .*got 'inceptoin'/);
+});
+
+test('published sizes: as many parameters as the makers say', () => {
+  // torchvision: 27,161,264 for Inception v3 with the auxiliary classifier (3,326,696), which is left out here.
+  const inception = new InceptionV3({ classes: 1000, pooling: 'torchvision' });
+  const statistics = [...inception.params()].filter(([name]) => name.includes('running_'));
+  const buffers = statistics.reduce((sum, [, { size }]) => sum + size, 0);
+  expect(parameters(inception) - buffers).toBe(27_161_264 - 3_326_696);
+  // Counted on transformers' Dinov2Model of the same sizes.
+  const counts = (['s', 'b', 'l', 'g'] as const).map((size) => parameters(new DinoV2(dinoV2Config(size))));
+  expect(counts).toEqual([22_056_576, 86_580_480, 304_368_640, 1_136_480_768]);
+});
+
+test('files of another network are refused before anything is loaded', async () => {
+  const open = (name: string, weights: object[]) => featureNetworkNamed(name).open({ weights: weights as never });
+  await expect(open('inception', [])).rejects.toThrow(/expected one file of weights, got 0/);
+  await expect(open('dinov2-vit-s-14', [{}])).rejects.toThrow(/no DINOv2: expected cls_token/);
+  await expect(open('clip-vit-l-14', [{}])).rejects.toThrow(/CLIPModel with both towers/);
+  await expect(open('classifier', [{}])).rejects.toThrow(/config.json of train/);
+  const wide = { shape: [1, 1, 768], data: new Float32Array(768) };
+  const table = { shape: [1, 1370, 768], data: new Float32Array(0) };
+  const patch = { shape: [768, 3, 14, 14], data: new Float32Array(0) };
+  await expect(
+    open('dinov2-vit-s-14', [{ cls_token: wide, pos_embed: table, 'patch_embed.proj.weight': patch }]),
+  ).rejects.toThrow(/expected 12 layers, 384 wide, 0 registers, got 0 layers, 768 wide/);
+});
+
+test('a small classifier: features and logits of the model itself, of any size and colour', async () => {
+  const config: ClassifierConfig = {
+    ...{ imageSize: 8, inChannels: 1, modelChannels: 8, channelMult: [1, 2], resBlocks: 1, attentionResolutions: [2] },
+    ...{ heads: { count: 1 }, attentionOrder: 'new', timeConditioning: 'scale-shift', resampling: 'pool', groups: 4 },
+    ...{ dropout: 0, pool: 'attention', classes: 3 },
+  };
+  const model = new NoisyClassifier(config).init(1);
+  const network = classifierFeatures(model, { size: 8, channels: 1 });
+  const grey = Uint8Array.from({ length: 2 * 64 }, (_, i) => (i * 71) % 256);
+  const picture = { count: 2, height: 8, width: 8 };
+  const before = tf.memory().numTensors;
+  const read = await readFeatures(network, { ...picture, images: grey, channels: 1 });
+  expect(tf.memory().numTensors).toBe(before);
+  const itself = tf.tidy(() => {
+    const x = tf.sub(tf.div(tf.tensor4d(grey, [2, 8, 8, 1]), 127.5), 1) as tf.Tensor4D;
+    return model.forward(x, tf.zeros([2])).dataSync();
+  });
+  expect(relativeError(read.logits!.data, itself)).toBeLessThan(1e-6);
+  const coloured = Uint8Array.from({ length: 3 * grey.length }, (_, i) => grey[Math.floor(i / 3)]!);
+  const again = await readFeatures(network, { ...picture, images: coloured, channels: 3 });
+  expect(relativeError(again.features.data, read.features.data)).toBeLessThan(1e-6);
+  expect(network.recipe).toMatch(/not FID/);
+  network.dispose();
+});
+
+test('Inception is the same on every engine', async () => {
+  const outputs: Float32Array[] = [];
+  for (const engine of await testEngines()) {
+    await switchTo(engine);
+    const network = new InceptionV3({ classes: 4, pooling: 'tensorflow' }).init(1);
+    const x = tf.tensor4d(new TorchGenerator(2).rand(75 * 75 * 3), [1, 75, 75, 3]); // the smallest picture it can see
+    const maps = network.maps(x);
+    outputs.push(maps[3].dataSync() as Float32Array);
+    tf.dispose([x, ...maps]);
+    network.dispose();
+  }
+  await switchTo('cpu');
+  // The same float32 sums of 48 layers in another order.
+  for (const output of outputs) expect(relativeError(output, outputs[0]!)).toBeLessThan(1e-5);
+});
