@@ -12,6 +12,7 @@ const allowed = {
   features: ['core', 'layers', 'architecture'],
   process: ['core', 'process'],
   engine: ['core'],
+  pipelines: ['core', 'layers', 'architecture', 'features', 'process'],
 };
 
 const packages = join(dirname(fileURLToPath(import.meta.url)), '..', '..', 'packages');
@@ -27,7 +28,8 @@ for (const folder of readdirSync(packages)) {
     problems.push(`${name}: unknown tag '${tag}'; expected one of ${Object.keys(allowed).join(', ')}`);
   for (const dependency of Object.keys({ ...dependencies, ...peerDependencies })) {
     const of = tagOf.get(dependency);
-    const optionalEngine = tag === 'engine' && of === 'engine' && peerDependenciesMeta[dependency]?.optional;
+    const optionalEngine =
+      (tag === 'engine' || tag === 'pipelines') && of === 'engine' && peerDependenciesMeta[dependency]?.optional;
     if (of !== undefined && !allowed[tag]?.includes(of) && !optionalEngine) {
       problems.push(
         `${name} (${tag}) is published with ${dependency} (${of}); allowed: ${allowed[tag]?.join(', ') || 'none of ours'}`,

@@ -9,6 +9,7 @@ export interface TrainFlags {
   readonly steps?: number;
   readonly batchSize?: number;
   readonly seed?: number;
+  readonly otherData?: boolean;
   readonly engine?: string;
 }
 
@@ -20,9 +21,17 @@ export function trainCommand(): Command {
     .requiredOption('--run <folder>', 'run folder: config, log, loss plot, sample grids, checkpoints, model')
     .option('--config <file>', 'JSON configuration; see apps/train/configs (not needed with --resume)')
     .option('--resume', 'go on from the last checkpoint of the run folder, exactly as if it had not been stopped')
-    .option('--steps <n>', "updates in all (default: the configuration's)", wholeNumber('--steps', 1))
+    .option(
+      '--steps <n>',
+      "updates in all; with --resume it is kept for the next (default: the configuration's)",
+      wholeNumber('--steps', 1),
+    )
     .option('--batch-size <n>', "images in a batch (default: the configuration's)", wholeNumber('--batch-size', 1))
     .option('--seed <n>', "seed of weights, order and noise (default: the configuration's)", wholeNumber('--seed'))
+    .option(
+      '--other-data',
+      'with --resume: go on although the images or classes are not those that the run was trained on',
+    )
     .option(
       '--engine <name>',
       'TensorFlow.js engine: onnxruntime, tensorflow, wasm, cpu, onnxruntime:PROVIDER such as onnxruntime:webgpu (default: the fastest here)',

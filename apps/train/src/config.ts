@@ -128,6 +128,8 @@ const autoencoder = z.strictObject({
 export const trainConfigSchema = z.discriminatedUnion('task', [diffusion, classifier, autoencoder]);
 
 export type TrainConfig = z.infer<typeof trainConfigSchema>;
+/** The settings that flags may give over those of the file. */
+export type ConfigFlags = { steps?: number; batchSize?: number; seed?: number };
 export type DiffusionTask = z.infer<typeof diffusion>;
 export type ClassifierTask = z.infer<typeof classifier>;
 /** How fast a network learns. */

@@ -1,9 +1,10 @@
-import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { checkConfig, readConfig } from '@mezzotint/app';
 import { InvalidArgumentError } from '@mezzotint/core';
 import { plotLines, writeFileAtomically, writePng } from '@mezzotint/data';
-import { type TrainConfig, trainConfigSchema } from './config.js';
+import { type FolderLock, lockFolder } from '@mezzotint/training/node';
+import { type ConfigFlags, type TrainConfig, trainConfigSchema } from './config.js';
 
 /** One line of `log.jsonl`. */
 export interface LogLine {
@@ -24,59 +25,74 @@ export class RunFolder {
   readonly checkpoints: string;
   readonly model: string;
   readonly #log: string;
+  readonly #lock: FolderLock;
   #lines: LogLine[] = [];
 
+  /** Takes the folder, sweeps what killed processes left, and keeps other processes out until `close`. */
   private constructor(readonly path: string) {
+    this.#lock = lockFolder(path);
     this.samples = join(path, 'samples');
     this.checkpoints = join(path, 'checkpoints');
     this.model = join(path, 'model');
     this.#log = join(path, 'log.jsonl');
+    sweep(path);
+    mkdirSync(this.samples, { recursive: true });
+    sweep(this.samples);
+    sweep(this.model);
   }
 
-  /** @throws InvalidArgumentError when something is in the folder */
+  /** @throws InvalidArgumentError when something is in the folder that a new run would mix with */
   static checkEmpty(path: string): void {
-    if (existsSync(path) && readdirSync(path).length > 0) {
-      throw new InvalidArgumentError(
-        path,
-        'is not empty: choose another --run, or go on with the run there by --resume',
-      );
-    }
+    if (!existsSync(path) || readdirSync(path).every((name) => name === '.lock')) return;
+    if (isUnbegun(path)) return;
+    throw new InvalidArgumentError(path, 'is not empty: choose another --run, or go on with the run there by --resume');
   }
 
-  /** A new run in an empty folder. */
+  /** A new run in an empty folder, or in one where a run failed before it had anything to keep. */
   static async create(path: string, config: TrainConfig): Promise<RunFolder> {
     RunFolder.checkEmpty(path);
     const run = new RunFolder(path);
-    mkdirSync(run.samples, { recursive: true });
-    const text = `${JSON.stringify(config, null, 2)}\n`;
-    await writeFileAtomically(join(path, 'config.json'), new TextEncoder().encode(text));
+    await run.#writeConfig(config);
     return run;
   }
 
-  /** A run that was begun before, and its configuration; a file given again must say the same, but for `steps`. */
-  static resume(path: string, given: TrainConfig | undefined): { run: RunFolder; config: TrainConfig } {
+  /** Lets other processes write here. */
+  close(): void {
+    this.#lock.release();
+  }
+
+  /** The configuration from which the next resume goes on, with the number of updates that was asked for last. */
+  async #writeConfig(config: TrainConfig): Promise<void> {
+    const text = `${JSON.stringify(config, null, 2)}\n`;
+    await writeFileAtomically(join(this.path, 'config.json'), new TextEncoder().encode(text), { overwrite: true });
+  }
+
+  /**
+   * The configuration of a run that was begun before, with what was given again: `steps` may be another number and is then
+   * kept, everything else must be the same.
+   */
+  static resumed(path: string, given: TrainConfig | undefined, flags: ConfigFlags): TrainConfig {
     const file = join(path, 'config.json');
     if (!existsSync(file))
       throw new InvalidArgumentError(path, 'holds no run to resume: expected a config.json of train');
     const config = readConfig(file, trainConfigSchema);
-    if (given !== undefined) {
-      const changed = Object.keys({ ...config, ...given }).filter((key) => {
-        const [a, b] = [config, given].map((c) => JSON.stringify((c as unknown as Record<string, unknown>)[key]));
-        return key !== 'steps' && a !== b;
-      });
-      if (changed.length > 0) {
-        throw new InvalidArgumentError(
-          path,
-          `was begun with another configuration (${changed.join(', ')}): resume without --config, or start another run`,
-        );
-      }
+    const asked = { ...given, ...flags };
+    const value = (of: object, key: string) => JSON.stringify((of as Record<string, unknown>)[key]);
+    const keys = given === undefined ? Object.keys(flags) : Object.keys({ ...config, ...asked });
+    const changed = keys.filter((key) => key !== 'steps' && value(config, key) !== value(asked, key));
+    if (changed.length > 0) {
+      const named = changed.map((key) => `${key}: ${value(config, key)}, now ${value(asked, key)}`);
+      const hint = 'resume without --config and without these flags, or start another run';
+      throw new InvalidArgumentError(path, `was begun with another configuration (${named.join('; ')}): ${hint}`);
     }
+    return checkConfig(file, { ...config, steps: asked.steps ?? config.steps }, trainConfigSchema);
+  }
+
+  /** Opens the folder of a run that was begun before, and keeps its configuration. */
+  static async resume(path: string, config: TrainConfig): Promise<RunFolder> {
     const run = new RunFolder(path);
-    mkdirSync(run.samples, { recursive: true });
-    return {
-      run,
-      config: given === undefined ? config : checkConfig(file, { ...config, steps: given.steps }, trainConfigSchema),
-    };
+    await run.#writeConfig(config);
+    return run;
   }
 
   /** Takes the log up to a step back in; what a killed run wrote after its last checkpoint is written anew. */
@@ -107,4 +123,25 @@ export class RunFolder {
     const picture = plotLines([loss], { title: 'Training loss', xLabel: 'update', yLabel: 'loss', yScale: 'log' });
     await writePng(join(this.path, 'loss.png'), picture, { overwrite: true });
   }
+}
+
+/** What a run makes in its folder; a folder with anything else is somebody's. */
+const OWN = ['config.json', 'samples', 'checkpoints', 'log.jsonl', 'loss.png', '.lock'];
+
+/** True for the folder of a run that failed, or was killed, before its first checkpoint: there is nothing to go on from. */
+function isUnbegun(path: string): boolean {
+  const names = readdirSync(path).filter((name) => !isLeftover(name));
+  if (!names.includes('config.json') || !names.every((name) => OWN.includes(name))) return false;
+  const checkpoints = join(path, 'checkpoints');
+  return !existsSync(checkpoints) || readdirSync(checkpoints).every((name) => name === '.lock');
+}
+
+/** A file that was being written when its process was killed. */
+function isLeftover(name: string): boolean {
+  return /^\.[\w.-]+\.[0-9a-f]{12}\.(?:tmp|partial)$/.test(name);
+}
+
+function sweep(folder: string): void {
+  if (!existsSync(folder)) return;
+  for (const name of readdirSync(folder).filter(isLeftover)) rmSync(join(folder, name), { force: true });
 }

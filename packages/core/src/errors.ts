@@ -1,7 +1,9 @@
+import { listed, named, printable } from './printable.js';
+
 const INVALID_ARGUMENT = 'MEZZOTINT_INVALID_ARGUMENT';
 const INVALID_FILE = 'MEZZOTINT_INVALID_FILE';
 const WEIGHTS_MISMATCH = 'MEZZOTINT_WEIGHTS_MISMATCH';
-/** How many names a message lists; `facts` has them all. */
+/** How many tensors of another shape a message lists; `facts` has them all. */
 const LISTED = 20;
 
 /** What an error can carry beside its text: the facts it speaks of, for programs. */
@@ -9,7 +11,7 @@ export type ErrorFacts = Readonly<Record<string, unknown>>;
 
 /**
  * Base of every error that Mezzotint throws. The message says who complains, what was expected, what came, and what to
- * do; all problems at once.
+ * do; all problems at once. Words out of files are escaped and cut in it ({@link printable}); `facts` has them as they are.
  *
  * `MezzotintError.isInstance(e)` also recognises errors thrown by another copy of this package in the same program
  * (normal on npm), where `instanceof` fails; so does `isInstance` of each subclass. Every subclass names itself in
@@ -23,8 +25,8 @@ export class MezzotintError extends Error {
   readonly facts: ErrorFacts;
 
   constructor(code: string, message: string, facts: ErrorFacts = {}, options?: ErrorOptions) {
-    super(message, options);
-    this.name = new.target.name;
+    super(printable(message), options);
+    this.name = 'MezzotintError'; // A text, as each subclass sets its own: builds and minifiers rename classes.
     this.code = code;
     this.facts = facts;
     Object.defineProperty(this, MezzotintError.brand, { value: true });
@@ -48,6 +50,7 @@ export class InvalidArgumentError extends MezzotintError {
     const lines = typeof problems === 'string' ? [problems] : problems;
     const text = lines.length === 1 ? `${who}: ${lines[0]}` : `${who}:\n${lines.map((line) => `  ${line}`).join('\n')}`;
     super(INVALID_ARGUMENT, text, { who, problems: lines }, options);
+    this.name = 'InvalidArgumentError';
     this.problems = lines;
   }
 
@@ -69,6 +72,7 @@ export class InvalidFileError extends MezzotintError {
     options?: ErrorOptions,
   ) {
     super(INVALID_FILE, `${file}: ${problem}`, { file, problem }, options);
+    this.name = 'InvalidFileError';
   }
 
   /** True for such an error, whichever copy of the package made it. */
@@ -85,18 +89,15 @@ export class WeightsMismatchError extends MezzotintError {
     readonly unexpected: readonly string[],
     readonly mismatched: readonly { readonly name: string; readonly expected: string; readonly got: string }[],
   ) {
-    const list = (names: readonly string[]) =>
-      names.length <= LISTED
-        ? names.join(', ')
-        : `${names.slice(0, LISTED).join(', ')}, … and ${names.length - LISTED} more`;
     const lines = [`Weights do not fit ${model}:`];
-    if (missing.length > 0) lines.push(`  missing ${missing.length}: ${list(missing)}`);
-    if (unexpected.length > 0) lines.push(`  unexpected ${unexpected.length}: ${list(unexpected)}`);
+    if (missing.length > 0) lines.push(`  missing ${missing.length}: ${listed(missing)}`);
+    if (unexpected.length > 0) lines.push(`  unexpected ${unexpected.length}: ${listed(unexpected)}`);
     for (const { name, expected, got } of mismatched.slice(0, LISTED)) {
-      lines.push(`  ${name}: expected ${expected}, got ${got}`);
+      lines.push(`  ${named(name)}: expected ${expected}, got ${named(got)}`);
     }
     if (mismatched.length > LISTED) lines.push(`  … and ${mismatched.length - LISTED} more of another shape`);
     super(WEIGHTS_MISMATCH, lines.join('\n'), { model, missing, unexpected, mismatched });
+    this.name = 'WeightsMismatchError';
   }
 
   /** True for such an error, whichever copy of the package made it. */

@@ -1,4 +1,5 @@
 export type { Adoption } from './adopt.js';
+export { parseJson } from './bounded-json.js';
 export {
   choiceProblems,
   countProblems,
@@ -54,9 +55,11 @@ export { Param, type ParamOptions, type StagedParam } from './param.js';
 export type { ParamLayout } from './param-layout.js';
 export { type PositionTableOptions, positionTable } from './position-table.js';
 export type { InputArgument, InputSpec, Preset } from './preset.js';
+export { listed, named, printable, quoted } from './printable.js';
 export { deriveSeed } from './random/derive-seed.js';
 export { NumpyRandomState, type NumpyRandomStateSnapshot } from './random/numpy-random-state.js';
 export { TorchGenerator, type TorchGeneratorState } from './random/torch-generator.js';
+export { readingBudget } from './reading-budget.js';
 export { renamed } from './renamed.js';
 export { StateShapes } from './state-shapes.js';
 export { stepBoundary } from './step-boundary.js';

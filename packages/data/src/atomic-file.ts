@@ -1,7 +1,6 @@
-import { randomBytes } from 'node:crypto';
 import { link, lstat, open, rename, unlink } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
 import { MezzotintError } from '@mezzotint/core';
+import { outputPlace, systemProblem, temporaryName } from '@mezzotint/core/node';
 
 /** How an output file may be written. */
 export interface WriteOptions {
@@ -11,8 +10,9 @@ export interface WriteOptions {
 
 /**
  * Writes a file whole or not at all: into a temporary file of the same folder, flushed to the disk, then given its name
- * in one step.
+ * in one step. Through a link the file that it leads to is written. What is no plain file is never replaced.
  *
+ * @throws InvalidArgumentError when `path` is a folder, a device, a FIFO or a socket
  * @throws MezzotintError `MEZZOTINT_FILE_EXISTS` when the file exists and may not be replaced, `MEZZOTINT_WRITE_FAILED`
  *   when the folder is missing, the disk is full, and the like; the old file, if any, is untouched and no part is left
  */
@@ -21,7 +21,8 @@ export async function writeFileAtomically(
   bytes: Uint8Array,
   { overwrite = false }: WriteOptions = {},
 ): Promise<void> {
-  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`);
+  const target = outputPlace(path);
+  const temporary = temporaryName(target);
   try {
     const file = await open(temporary, 'wx');
     try {
@@ -30,8 +31,8 @@ export async function writeFileAtomically(
     } finally {
       await file.close();
     }
-    if (overwrite) await rename(temporary, path);
-    else await nameOnce(temporary, path);
+    if (overwrite) await rename(temporary, target);
+    else await nameOnce(temporary, target);
   } catch (error) {
     await unlink(temporary).catch(() => undefined); // it may never have come to be
     throw writeError(path, error);
@@ -73,7 +74,7 @@ function writeError(path: string, error: unknown): MezzotintError {
     EPERM: 'no permission to write there',
     EROFS: 'the disk is read-only',
   };
-  const reason = reasons[code ?? ''] ?? (error instanceof Error ? error.message : String(error));
+  const reason = reasons[code ?? ''] ?? systemProblem(code) ?? (error instanceof Error ? error.message : String(error));
   return new MezzotintError('MEZZOTINT_WRITE_FAILED', `${path}: not written: ${reason}`, { path, reason }, options);
 }
 

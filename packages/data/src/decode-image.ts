@@ -1,6 +1,9 @@
-import { InvalidFileError } from '@mezzotint/core';
+import { crc32 } from 'node:zlib';
+import { InvalidFileError, readingBudget } from '@mezzotint/core';
+import type { Sharp } from 'sharp';
 import type { Bitmap } from './bitmap.js';
-import { isPng } from './png-text.js';
+import { decodingMemory } from './decoding-memory.js';
+import { chunksOf, isPng } from './png-text.js';
 
 /** What an image file may be. */
 export interface DecodeOptions {
@@ -8,50 +11,101 @@ export interface DecodeOptions {
   readonly channels?: 1 | 3;
   /** Most pixels that are decoded, checked in the header before any is. Default 2^26 (8192 x 8192). */
   readonly maxPixels?: number;
+  /** Transparent parts are laid `onWhite` (default), or transparency is `ignored`: the colours below it, as Pillow's `convert('RGB')`. */
+  readonly transparency?: 'onWhite' | 'ignored';
 }
 
-/** Most pixels of an image unless the caller says otherwise. */
-const MAX_PIXELS = 2 ** 26;
-
 /**
- * Pixels of a PNG or JPEG, 8 bits: turned as its EXIF orientation says, transparent parts laid on white, colour
- * profiles ignored (as Pillow does, so that features agree with Python's).
+ * Pixels of a PNG, JPEG or WebP, 8 bits: turned as its EXIF orientation says, transparent parts laid on white, colour
+ * profiles ignored and CMYK converted as Pillow does, so that features agree with Python's. Pictures wait for each other
+ * when decoding them at once would take more memory than `readingBudget.imageBytesAtOnce`.
  *
  * @param name the file, for errors
- * @throws InvalidFileError when the bytes are neither, are damaged or cut short, or claim too many pixels
+ * @throws InvalidFileError when the bytes are none of these, are damaged or cut short, or claim too many pixels
  */
-export async function decodeImage(bytes: Uint8Array, name: string, options: DecodeOptions = {}): Promise<Bitmap> {
-  const { maxPixels = MAX_PIXELS } = options;
-  if (!isPng(bytes) && !isJpeg(bytes)) {
-    throw new InvalidFileError(name, bytes.length === 0 ? 'the file is empty' : 'not a PNG or JPEG image');
+export function decodeImage(bytes: Uint8Array, name: string, options: DecodeOptions = {}): Promise<Bitmap> {
+  return useImage(bytes, name, options, (image) => image);
+}
+
+/** Decodes a picture and uses it while its memory is still counted. */
+export async function useImage<T>(
+  bytes: Uint8Array,
+  name: string,
+  options: DecodeOptions,
+  use: (image: Bitmap) => T,
+): Promise<T> {
+  const { maxPixels = readingBudget.imagePixels } = options;
+  if (!isPng(bytes) && !isJpeg(bytes) && !isWebp(bytes)) {
+    throw new InvalidFileError(name, bytes.length === 0 ? 'the file is empty' : 'not a PNG, JPEG or WebP image');
   }
+  if (isPng(bytes)) checkSums(bytes, name);
   const { default: sharp } = await import('sharp'); // Its native library: 0.1 s that a program which decodes nothing saves.
-  try {
-    const { width, height, channels: stored } = await sharp(bytes, { limitInputPixels: false }).metadata(); // the header alone
+  return damaged(name, async () => {
+    const { width, height, channels, space } = await sharp(bytes, { limitInputPixels: false }).metadata(); // the header alone
     if (width * height > maxPixels) {
       throw new InvalidFileError(name, `expected at most ${maxPixels} pixels, the header says ${height} x ${width}`);
     }
-    const { data, info } = await sharp(bytes, {
-      autoOrient: true,
-      failOn: 'truncated',
-      ignoreIcc: true,
-      limitInputPixels: maxPixels,
-    })
-      .flatten({ background: '#fff' })
-      .toColourspace('srgb')
-      .raw({ depth: 'uchar' })
-      .toBuffer({ resolveWithObject: true });
-    const channels = options.channels ?? (stored <= 2 ? 1 : 3);
-    return {
-      data: withChannels(data, info.channels, channels),
-      height: info.height,
-      width: info.width,
-      channels,
-    };
+    if (Math.max(width, height) > readingBudget.imageSide) {
+      const limit = `expected sides of at most ${readingBudget.imageSide} pixels`;
+      throw new InvalidFileError(name, `${limit}, the header says ${height} x ${width}`);
+    }
+    return decodingMemory(width * height * 8, async () => {
+      const file = sharp(bytes, {
+        autoOrient: true,
+        failOn: 'truncated',
+        ignoreIcc: true,
+        limitInputPixels: maxPixels,
+      });
+      const stored = space === 'cmyk' ? await fromCmyk(file) : await pixels(file, channels <= 2, options);
+      return use(options.channels === undefined ? stored : withChannels(stored, options.channels));
+    });
+  });
+}
+
+async function pixels(file: Sharp, isGray: boolean, { transparency = 'onWhite' }: DecodeOptions): Promise<Bitmap> {
+  const opaque = transparency === 'onWhite' ? file.flatten({ background: '#fff' }) : file.removeAlpha();
+  const { data, info } = await opaque
+    .toColourspace(isGray ? 'b-w' : 'srgb')
+    .raw({ depth: 'uchar' })
+    .toBuffer({ resolveWithObject: true });
+  const plain = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  return { data: plain, height: info.height, width: info.width, channels: info.channels === 1 ? 1 : 3 };
+}
+
+/** RGB from CMYK as Pillow's `cmyk2rgb`: c' = (255 - k) - c (255 - k) / 255, rounded. */
+async function fromCmyk(file: Sharp): Promise<Bitmap> {
+  const { data, info } = await file
+    .pipelineColourspace('cmyk')
+    .toColourspace('cmyk')
+    .raw({ depth: 'uchar' })
+    .toBuffer({ resolveWithObject: true });
+  const out = new Uint8Array((data.length / 4) * 3);
+  for (let i = 0, o = 0; i < data.length; i += 4) {
+    const white = 255 - data[i + 3]!;
+    for (let c = 0; c < 3; c++) {
+      const product = data[i + c]! * white + 128;
+      out[o++] = white - ((product + (product >> 8)) >> 8);
+    }
+  }
+  return { data: out, height: info.height, width: info.width, channels: 3 };
+}
+
+/** Runs a decoder; what it throws becomes an InvalidFileError. */
+async function damaged<T>(name: string, decode: () => Promise<T>): Promise<T> {
+  try {
+    return await decode();
   } catch (error) {
-    if (error instanceof InvalidFileError) throw error;
+    if (InvalidFileError.isInstance(error)) throw error;
     const reason = error instanceof Error ? error.message.split('\n')[0] : String(error);
     throw new InvalidFileError(name, `damaged image: ${reason}`, { cause: error });
+  }
+}
+
+/** Refuses a PNG with a wrong checksum; Pillow looks at those of some chunks, the decoder at none. */
+function checkSums(bytes: Uint8Array, name: string): void {
+  for (const { type, checked, sum } of chunksOf(bytes, name)) {
+    if (crc32(checked) !== sum)
+      throw new InvalidFileError(name, `damaged image: the checksum of its ${type} chunk is wrong`);
   }
 }
 
@@ -59,14 +113,20 @@ function isJpeg(bytes: Uint8Array): boolean {
   return bytes[0] === 0xff && bytes[1] === 0xd8 && bytes[2] === 0xff;
 }
 
+function isWebp(bytes: Uint8Array): boolean {
+  const text = (from: number) => String.fromCharCode(...bytes.subarray(from, from + 4));
+  return text(0) === 'RIFF' && text(8) === 'WEBP';
+}
+
 /** Gray or RGB from gray or RGB. To gray by ITU-R 601 in the fixed point of Pillow. */
-function withChannels(data: Uint8Array, from: number, to: 1 | 3): Uint8Array {
-  if (from === to) return new Uint8Array(data);
-  const pixels = data.length / from;
-  const out = new Uint8Array(pixels * to);
-  for (let i = 0; i < pixels; i++) {
+export function withChannels(image: Bitmap, to: 1 | 3): Bitmap {
+  const { data, channels: from } = image;
+  if (from === to) return image;
+  const count = data.length / from;
+  const out = new Uint8Array(count * to);
+  for (let i = 0; i < count; i++) {
     if (to === 3) out.fill(data[i]!, 3 * i, 3 * i + 3);
     else out[i] = (data[3 * i]! * 19595 + data[3 * i + 1]! * 38470 + data[3 * i + 2]! * 7471 + 0x8000) >>> 16;
   }
-  return out;
+  return { ...image, data: out, channels: to };
 }

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { deriveSeed, InvalidArgumentError, NumpyRandomState } from '@mezzotint/core';
 
 /** Labelled images of one size in memory, as bytes. */
@@ -59,4 +60,15 @@ export function splitImages<const S extends readonly number[]>(
     return subset(set, order.slice(from - size, from));
   });
   return parts as unknown as { readonly [K in keyof S]: ImageSet };
+}
+
+/**
+ * A fingerprint of a set: SHA-256 of its sizes, the names of its classes in order, its labels and its pixels. Sets that differ
+ * in any of these differ in it; store it with what was trained, so that another set is not taken for the same.
+ */
+export function fingerprint({ images, labels, classes, count, height, width, channels }: ImageSet): string {
+  const hash = createHash('sha256');
+  hash.update(JSON.stringify({ count, height, width, channels, classes }));
+  hash.update(new Uint8Array(Int32Array.from(labels).buffer));
+  return hash.update(images).digest('hex');
 }

@@ -1,4 +1,5 @@
-import { InvalidArgumentError, InvalidFileError } from '@mezzotint/core';
+import { crc32 } from 'node:zlib';
+import { InvalidArgumentError, InvalidFileError, readingBudget } from '@mezzotint/core';
 
 /** Texts inside a PNG by keyword, such as the recipe of a picture. */
 export type PngText = Readonly<Record<string, string>>;
@@ -32,21 +33,49 @@ export function withText(png: Uint8Array, text: PngText): Uint8Array {
   return Buffer.concat([png.subarray(0, end), ...chunks, png.subarray(end)]);
 }
 
+/** One chunk of a PNG. */
+interface PngChunk {
+  readonly type: string;
+  readonly data: Buffer;
+  /** Type and data, which the checksum is of. */
+  readonly checked: Buffer;
+  readonly sum: number;
+}
+
 /**
- * The texts of a PNG: its `tEXt` and uncompressed `iTXt` chunks. Compressed ones are passed over.
+ * The chunks of a PNG up to its end.
  *
  * @param name the file, for the error
  * @throws InvalidFileError when a chunk runs past the end of the file
  */
-export function readText(png: Uint8Array, name: string): PngText {
+export function* chunksOf(png: Uint8Array, name: string): Generator<PngChunk, void, undefined> {
   const bytes = Buffer.from(png.buffer, png.byteOffset, png.byteLength);
-  const text: Record<string, string> = Object.create(null);
   let at: number = SIGNATURE.length;
   while (at < bytes.length) {
     const length = at + 8 <= bytes.length ? bytes.readUInt32BE(at) : Number.POSITIVE_INFINITY;
-    if (at + length + 12 > bytes.length) throw new InvalidFileError(name, 'a PNG chunk runs past the end of the file');
+    const end = at + 8 + length;
+    if (end + 4 > bytes.length) throw new InvalidFileError(name, 'a PNG chunk runs past the end of the file');
     const type = bytes.toString('latin1', at + 4, at + 8);
-    const data = bytes.subarray(at + 8, at + 8 + length);
+    const [data, checked] = [bytes.subarray(at + 8, end), bytes.subarray(at + 4, end)];
+    yield { type, data, checked, sum: bytes.readUInt32BE(end) };
+    if (type === 'IEND') return;
+    at = end + 4;
+  }
+}
+
+/**
+ * The texts of a PNG: its `tEXt` and uncompressed `iTXt` chunks. Compressed ones are passed over.
+ *
+ * @param name the file, for the error
+ * @throws InvalidFileError when a chunk runs past the end of the file, or the texts are longer than 1 MiB
+ */
+export function readText(png: Uint8Array, name: string): PngText {
+  const text: Record<string, string> = Object.create(null);
+  let left = readingBudget.configBytes;
+  for (const { type, data } of chunksOf(png, name)) {
+    if (type !== 'tEXt' && type !== 'iTXt') continue;
+    left -= data.length;
+    if (left < 0) throw new InvalidFileError(name, `its texts have more than ${readingBudget.configBytes} bytes`);
     const split = data.indexOf(0);
     const keyword = data.toString('latin1', 0, Math.max(split, 0));
     if (type === 'tEXt' && split > 0) text[keyword] = data.toString('latin1', split + 1);
@@ -55,8 +84,6 @@ export function readText(png: Uint8Array, name: string): PngText {
       const translated = language < 0 ? -1 : data.indexOf(0, language + 1);
       if (translated >= 0) text[keyword] = data.toString('utf8', translated + 1);
     }
-    if (type === 'IEND') break;
-    at += length + 12;
   }
   return { ...text };
 }
@@ -72,14 +99,4 @@ function textChunk(keyword: string, value: string): Buffer {
   body.copy(chunk, 4);
   chunk.writeUInt32BE(crc32(body), body.length + 4);
   return chunk;
-}
-
-/** The checksum of PNG chunks: CRC-32 with polynomial 0xEDB88320 (PNG specification, annex D). */
-function crc32(bytes: Uint8Array): number {
-  let crc = 0xffffffff;
-  for (const byte of bytes) {
-    crc ^= byte;
-    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
-  }
-  return (crc ^ 0xffffffff) >>> 0;
 }

@@ -45,19 +45,25 @@ export interface ResampleWeights {
 /**
  * Weights that turn `from` samples into `to`. When shrinking by r = from / to > 1 the kernel is stretched by r, which is
  * what keeps it from aliasing; output i sits at (i + 1/2) r of the input. At the borders the kernel is cut and
- * normalised again.
+ * normalised again. Only outputs `start` to `start + length` are worked out; output i of the result is `start + i`.
  */
-export function resampleWeights(from: number, to: number, filter: ResizeFilter): ResampleWeights {
+export function resampleWeights(
+  from: number,
+  to: number,
+  filter: ResizeFilter,
+  start = 0,
+  length = to,
+): ResampleWeights {
   const kernel = KERNELS[filter];
   const ratio = from / to;
   const stretch = Math.max(ratio, 1);
   const support = kernel.support * stretch;
   const stride = Math.ceil(support) * 2 + 1;
-  const first = new Int32Array(to);
-  const count = new Int32Array(to);
-  const weights = new Float64Array(to * stride);
-  for (let i = 0; i < to; i++) {
-    const center = (i + 0.5) * ratio;
+  const first = new Int32Array(length);
+  const count = new Int32Array(length);
+  const weights = new Float64Array(length * stride);
+  for (let i = 0; i < length; i++) {
+    const center = (start + i + 0.5) * ratio;
     const low = Math.max(0, Math.trunc(center - support + 0.5));
     const high = Math.min(from, Math.trunc(center + support + 0.5));
     let sum = 0;

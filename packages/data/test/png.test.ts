@@ -56,7 +56,7 @@ describe('PNG', () => {
     expect(missing?.message).toMatch(/a\.png: not written: its folder does not exist$/);
     await mkdir(join(folder, 'taken.png'));
     const taken = await rejection(writePng(join(folder, 'taken.png'), gray, { overwrite: true }));
-    expect(taken?.message).toMatch(/not written: a folder has that name$/);
+    expect(taken?.message).toMatch(/is a folder; expected the name of a file to write$/);
     expect(await readdir(folder)).toEqual(['taken.png']);
     await writeFile(join(folder, 'file'), '');
     const inFile = await rejection(writePng(join(folder, 'file', 'a.png'), gray));

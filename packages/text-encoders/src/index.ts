@@ -41,6 +41,7 @@ export {
   type PromptOptions,
   type SdPromptOptions,
   type SdxlPrompt,
+  type SdxlPromptOptions,
   type SdxlTextEncoders,
   type TextEncoder,
 } from './prompts/encode.js';

@@ -1,6 +1,7 @@
 import { switchTo, testEngines } from '@mezzotint/backend/testing';
 import '@tensorflow/tfjs';
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -122,7 +123,7 @@ describe.each(await testEngines())('on %s', (engine) => {
     await mkdir(join(root, '.checkpoint-9.partial'));
     await writeFile(join(root, '.checkpoint-9.partial', 'model.safetensors'), 'half');
     for (const step of [1, 2, 10]) await checkpoints.save({ step, ...state });
-    expect((await readdir(root)).sort()).toEqual(['checkpoint-10', 'checkpoint-2', 'latest']);
+    expect(await visible(root)).toEqual(['checkpoint-10', 'checkpoint-2', 'latest']);
     expect(await readFile(join(root, 'latest'), 'utf8')).toBe('checkpoint-10\n');
     expect(await checkpoints.steps()).toEqual([10, 2]);
   });
@@ -132,7 +133,7 @@ describe.each(await testEngines())('on %s', (engine) => {
     await checkpoints.save({ step: 1, ...(await training(1)), extra: 'first' });
     await checkpoints.save({ step: 1, ...(await training(2)), extra: 'second' });
     expect((await checkpoints.latest())!.extra).toBe('second');
-    expect((await readdir(root)).sort()).toEqual(['checkpoint-1', 'latest']);
+    expect(await visible(root)).toEqual(['checkpoint-1', 'latest']);
   });
 
   const damages: Record<string, [(folder: string) => Promise<void>, RegExp]> = {
@@ -210,7 +211,7 @@ describe.each(await testEngines())('on %s', (engine) => {
       } finally {
         write.mockImplementation(real);
       }
-      expect((await readdir(root)).sort()).toEqual(['checkpoint-1', 'latest']);
+      expect(await visible(root)).toEqual(['checkpoint-1', 'latest']);
     }
     await (await checkpoints.latest())!.load(state);
     await checkpoints.save({ step: 2, ...state });
@@ -244,6 +245,78 @@ describe.each(await testEngines())('on %s', (engine) => {
     expect(await readdir(root)).toEqual([]);
   });
 
+  test('a process killed between the two renames of a checkpoint loses nothing', async () => {
+    const state = await training(1);
+    // Left by a kill in each window of replacing checkpoint-16: [what is there, what comes back].
+    const windows: [string[], 'old' | 'new'][] = [
+      [['.checkpoint-16.partial', '.checkpoint-16.replaced'], 'new'],
+      [['.checkpoint-16.replaced'], 'old'],
+      [['.checkpoint-16.partial'], 'new'],
+      [['checkpoint-16', '.checkpoint-16.replaced'], 'new'],
+      [['checkpoint-16', '.checkpoint-16.partial'], 'old'],
+    ];
+    const copies = {
+      old: await new CheckpointFolder(join(root, 'old')).save({ step: 16, ...state, extra: 'old' }),
+      new: await new CheckpointFolder(join(root, 'new')).save({ step: 16, ...state, extra: 'new' }),
+    };
+    for (const [i, [names, expected]] of windows.entries()) {
+      const killed = join(root, `killed-${i}`);
+      for (const name of names) {
+        const copy = name.endsWith('.partial') ? 'new' : name.endsWith('.replaced') ? 'old' : expected;
+        await cp(copies[copy], join(killed, name), { recursive: true });
+      }
+      const checkpoints = new CheckpointFolder(killed, { keep: 1 });
+      const saved = (await checkpoints.latest())!;
+      expect([saved.step, saved.extra, saved.damaged], names.join()).toEqual([16, expected, []]);
+      await saved.load(state);
+      await checkpoints.save({ step: 17, ...state });
+      expect(await visible(killed)).toEqual(['checkpoint-17', 'latest']);
+    }
+  });
+
+  test('half of a checkpoint is swept, and the one before is taken without a word', async () => {
+    const checkpoints = new CheckpointFolder(root, { keep: 1 });
+    const state = await training(1);
+    const folder = await checkpoints.save({ step: 1, ...state });
+    await cp(folder, join(root, '.checkpoint-2.partial'), { recursive: true });
+    expect((await checkpoints.latest())!.step).toBe(1); // A manifest of another step.
+    await checkpoints.save({ step: 3, ...state });
+    expect(await visible(root)).toEqual(['checkpoint-3', 'latest']);
+  });
+
+  test.each<[string, (state: Record<string, unknown>) => unknown, RegExp]>([
+    ['no averages', ({ averageUpdates: _, ...rest }) => rest, /missing or malformed: averageUpdates/],
+    ['averages that are null', (s) => ({ ...s, averageUpdates: null }), /malformed: averageUpdates/],
+    ['keepers that are null', (s) => ({ ...s, keepers: null }), /malformed: keepers/],
+    ['a step that is text', (s) => ({ ...s, optimizerStep: '1' }), /malformed: optimizerStep/],
+    ['streams that are a list', (s) => ({ ...s, streams: [1] }), /malformed: streams/],
+    ['a stream that is none', (s) => ({ ...s, streams: { noise: {} } }), /state\.json is not the state of a training/],
+    [
+      'an average without its file',
+      (s) => ({ ...s, averageUpdates: { ema: 1, more: 1 } }),
+      /does not list average-more/,
+    ],
+    ['a name that is a path', (s) => ({ ...s, keepers: ['../../x'] }), /malformed: keepers/],
+    ['a list', () => [], /expected an object/],
+  ])('a state.json with %s is a damaged checkpoint, whatever its hashes say', async (_, change, problem) => {
+    const checkpoints = new CheckpointFolder(root);
+    const folder = await checkpoints.save({
+      step: 1,
+      ...(await training(1)),
+      streams: { noise: new TorchGenerator(1) },
+    });
+    const text = JSON.stringify(change(JSON.parse(await readFile(join(folder, 'state.json'), 'utf8'))));
+    await writeFile(join(folder, 'state.json'), text);
+    const manifest = JSON.parse(await readFile(join(folder, 'manifest.json'), 'utf8'));
+    manifest.files['state.json'] = {
+      bytes: Buffer.byteLength(text),
+      sha256: createHash('sha256').update(text).digest('hex'),
+    };
+    await writeFile(join(folder, 'manifest.json'), JSON.stringify(manifest));
+    await expect(checkpoints.latest()).rejects.toThrow(InvalidFileError);
+    await expect(checkpoints.latest()).rejects.toThrow(problem);
+  });
+
   test('a checkpoint renamed to another step is passed over', async () => {
     const checkpoints = new CheckpointFolder(root);
     const state = await training(1);
@@ -252,3 +325,8 @@ describe.each(await testEngines())('on %s', (engine) => {
     expect((await checkpoints.latest())!.step).toBe(1);
   });
 });
+
+/** What is in a folder, its lock left out. */
+async function visible(folder: string): Promise<string[]> {
+  return (await readdir(folder)).filter((name) => name !== '.lock').sort();
+}

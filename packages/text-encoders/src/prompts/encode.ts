@@ -26,6 +26,14 @@ export interface SdPromptOptions extends PromptOptions {
   readonly skip?: number;
 }
 
+/** {@link PromptOptions} of Stable Diffusion XL. */
+export interface SdxlPromptOptions extends PromptOptions {
+  /** How many layers before the penultimate one the states are taken from; 0 when absent. */
+  readonly skip?: number;
+  /** What the second encoder is given instead of the prompts, one for each. */
+  readonly secondPrompts?: readonly (string | null)[];
+}
+
 /** What Stable Diffusion XL's UNets are given of a prompt. Both are new and the caller's to dispose. */
 export type SdxlPrompt = {
   /** `[N, 77 chunks, D]`: D = 2048, both encoders side by side; of the refiner, which has one, 1280. */
@@ -76,21 +84,24 @@ export function encodeSdPrompts(
 export function encodeSdxlPrompts(
   { clipL, bigG }: SdxlTextEncoders,
   prompts: readonly (string | null)[],
-  options: PromptOptions = {},
+  options: SdxlPromptOptions = {},
 ): SdxlPrompt {
   checkPrompts('encodeSdxlPrompts', prompts);
+  const { skip = 0, secondPrompts = prompts } = options;
   const parts = clipL === undefined ? [bigG] : [clipL, bigG];
-  const cut = parts.map(({ tokenizer }) => prompts.map((prompt) => chunkPrompt(tokenizer, prompt ?? '', options)));
+  const cut = parts.map((part) =>
+    (part === bigG ? secondPrompts : prompts).map((prompt) => chunkPrompt(part.tokenizer, prompt ?? '', options)),
+  );
   const most = Math.max(...cut.flat().map((chunks) => chunks.length));
   const [chunksG, chunksL] = parts.map(({ tokenizer }, i) => alignChunks(tokenizer, cut[i]!, most)).reverse() as [
     PromptChunk[][],
     PromptChunk[][] | undefined,
   ];
   return tf.tidy(() => {
-    const second = runChunks(bigG.encoder, chunksG, { skip: 1 });
+    const second = runChunks(bigG.encoder, chunksG, { skip: 1 + skip });
     const states = [emphasised(joined(second.hiddenState, chunksG), chunksG, options)];
     if (clipL !== undefined && chunksL !== undefined) {
-      const { hiddenState } = runChunks<ClipTextOutput>(clipL.encoder, chunksL, { skip: 1 });
+      const { hiddenState } = runChunks<ClipTextOutput>(clipL.encoder, chunksL, { skip: 1 + skip });
       states.unshift(emphasised(joined(hiddenState, chunksL), chunksL, options));
     }
     const there = tf.tensor1d(prompts.map((prompt) => (prompt === null ? 0 : 1)));

@@ -1,16 +1,20 @@
-import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   InvalidArgumentError,
   InvalidFileError,
   MezzotintError,
+  parseJson,
+  readingBudget,
   type StateDict,
   TorchGenerator,
   type TorchGeneratorState,
 } from '@mezzotint/core';
+import { readPlainText } from '@mezzotint/core/node';
 import { readSafetensors, writeSafetensors } from '@mezzotint/weights/node';
 import type { SavedCheckpoint, Trained, TrainingState } from './checkpoint.js';
 import { replaceDurably, syncFolder, writeDurably } from './durable.js';
+import { type FolderLock, lockFolder } from './folder-lock.js';
 import { MANIFEST, makeManifest, verify } from './manifest.js';
 
 const STATE = 'state.json';
@@ -20,6 +24,9 @@ const average = (name: string) => `average-${name}.safetensors`;
 const companion = (name: string) => `companion-${name}.safetensors`;
 const companionOptimizer = (name: string) => `optimizer-${name}.safetensors`;
 const keeper = (name: string) => `tensors-${name}.safetensors`;
+
+/** Names become parts of file names. */
+const NAME = /^[\w.-]+$/;
 
 /** The JSON part of a checkpoint. */
 interface StateFile {
@@ -45,11 +52,12 @@ export interface CheckpointFolderOptions {
  * moments, the states of all streams and of the data, and a manifest of sizes and hashes. A checkpoint is written under
  * a hidden name, flushed, and then renamed: whenever the process dies, each `checkpoint-<step>` is whole, and what a failing
  * disk damages later is recognised and passed over. The file `latest` names the newest, for people and scripts.
- * One process at a time may write to a folder.
+ * The first `save` locks the folder until `close` or the end of the process: another process is refused ({@link lockFolder}).
  */
 export class CheckpointFolder {
   readonly path: string;
   readonly #keep: number;
+  #lock: FolderLock | undefined;
 
   /** @throws InvalidArgumentError when `keep` is not an integer of at least 1 */
   constructor(path: string, { keep = 3 }: CheckpointFolderOptions = {}) {
@@ -64,10 +72,12 @@ export class CheckpointFolder {
    * Saves the state after an update and removes checkpoints beyond the newest `keep`. A checkpoint of the same step is
    * replaced. Returns the checkpoint's folder.
    *
-   * @throws MezzotintError `MEZZOTINT_CHECKPOINT_NOT_WRITTEN` when the disk is full or refuses; the checkpoints there stay
+   * @throws MezzotintError `MEZZOTINT_CHECKPOINT_NOT_WRITTEN` when the disk is full or refuses; the checkpoints there stay;
+   *   `MEZZOTINT_FOLDER_LOCKED` when another process saves there
    */
   async save(state: TrainingState): Promise<string> {
     checkState(state);
+    this.#lock ??= await this.#locked(state.step);
     const folder = join(this.path, `checkpoint-${state.step}`);
     const temporary = join(this.path, `.checkpoint-${state.step}.partial`);
     try {
@@ -88,6 +98,12 @@ export class CheckpointFolder {
     return folder;
   }
 
+  /** Lets other processes save here. */
+  close(): void {
+    this.#lock?.release();
+    this.#lock = undefined;
+  }
+
   /** The steps of which there are checkpoints, the newest first; they may be damaged. */
   async steps(): Promise<number[]> {
     const names = await readdir(this.path).catch(ignoreMissing);
@@ -99,24 +115,37 @@ export class CheckpointFolder {
   }
 
   /**
-   * The newest checkpoint that is whole; undefined when there is none at all.
+   * The newest checkpoint that is whole; undefined when there is none at all. One that was written whole and whose process
+   * died before it had its name counts too.
    *
    * @throws InvalidFileError when there are checkpoints and every one is damaged, with what is wrong with each
    */
   async latest(): Promise<SavedCheckpoint | undefined> {
     const damaged: { folder: string; problem: string }[] = [];
-    for (const step of await this.steps()) {
-      const folder = join(this.path, `checkpoint-${step}`);
+    const named = (await this.steps()).map((step) => ({ step, name: `checkpoint-${step}` }));
+    const unnamed = (await this.#unnamed()).filter(({ step }) => !named.some((other) => other.step === step));
+    // Stable: of one step, the newer copy (.partial) stands before the older (.replaced).
+    for (const { step, name } of [...named, ...unnamed].sort((a, b) => b.step - a.step)) {
+      const folder = join(this.path, name);
       try {
         return await open(folder, step, [...damaged]);
       } catch (error) {
-        if (!(error instanceof InvalidFileError)) throw error;
-        damaged.push({ folder, problem: error.problem });
+        if (!InvalidFileError.isInstance(error)) throw error;
+        if (!name.startsWith('.')) damaged.push({ folder, problem: error.problem }); // Half a checkpoint is nothing to speak of.
       }
     }
     if (damaged.length === 0) return undefined;
     const list = damaged.map(({ folder, problem }) => `${folder} (${problem})`).join('; ');
     throw new InvalidFileError(this.path, `no checkpoint is whole: ${list}. Restore one, or start in another folder`);
+  }
+
+  /** Folders of checkpoints without their name: being written, or moved aside for one of the same step. By name. */
+  async #unnamed(): Promise<{ name: string; step: number }[]> {
+    const names = (await readdir(this.path).catch(ignoreMissing)).sort();
+    return names.flatMap((name) => {
+      const step = /^\.checkpoint-(\d+)\.(?:partial|replaced)$/.exec(name)?.[1];
+      return step === undefined || !Number.isSafeInteger(Number(step)) ? [] : [{ name, step: Number(step) }];
+    });
   }
 
   /** Gives the finished folder its name; one of the same step is moved aside first. */
@@ -132,12 +161,20 @@ export class CheckpointFolder {
     await syncFolder(this.path);
   }
 
-  /** Removes what a killed process left behind. */
+  /**
+   * Cleans up after a killed process: a checkpoint that lacks only its name is given it, as long as none of its step is
+   * there; the rest is removed.
+   */
   async #sweep(): Promise<void> {
+    for (const { name, step } of await this.#unnamed()) {
+      const folder = join(this.path, `checkpoint-${step}`);
+      const whole = !(await exists(folder)) && (await isWhole(join(this.path, name), step));
+      if (whole) await rename(join(this.path, name), folder);
+      else await rm(join(this.path, name), { recursive: true, force: true });
+    }
     for (const name of await readdir(this.path)) {
-      if (/^\.checkpoint-\d+\.(partial|replaced|removed)$/.test(name)) {
-        await rm(join(this.path, name), { recursive: true, force: true });
-      }
+      if (!/^\.checkpoint-\d+\.removed$/.test(name)) continue;
+      await rm(join(this.path, name), { recursive: true, force: true });
     }
   }
 
@@ -148,6 +185,15 @@ export class CheckpointFolder {
       const removed = join(this.path, `.checkpoint-${other}.removed`);
       await rename(join(this.path, `checkpoint-${other}`), removed);
       await rm(removed, { recursive: true, force: true });
+    }
+  }
+
+  async #locked(step: number): Promise<FolderLock> {
+    try {
+      return lockFolder(this.path);
+    } catch (cause) {
+      if (MezzotintError.isInstance(cause)) throw cause;
+      throw await this.#notWritten(step, cause);
     }
   }
 
@@ -210,12 +256,16 @@ async function open(folder: string, step: number, damaged: SavedCheckpoint['dama
   let state: StateFile;
   let streams: Record<string, TorchGenerator>;
   try {
-    state = JSON.parse(await readFile(join(folder, STATE), 'utf8')) as StateFile;
+    state = checkStateFile(parseJson(readPlainText(join(folder, STATE), readingBudget.textBytes)));
     streams = Object.fromEntries(
       Object.entries(state.streams).map(([name, stream]) => [name, TorchGenerator.fromState(stream)]),
     );
   } catch (cause) {
-    throw new InvalidFileError(folder, `${STATE} is not the state of a training`, { cause });
+    const problem = cause instanceof Error ? cause.message : String(cause);
+    throw new InvalidFileError(folder, `${STATE} is not the state of a training: ${problem}`, { cause });
+  }
+  for (const name of filesOf(state)) {
+    if (!(name in manifest.files)) throw new InvalidFileError(folder, `the manifest does not list ${name}`);
   }
   return {
     folder,
@@ -226,6 +276,47 @@ async function open(folder: string, step: number, damaged: SavedCheckpoint['dama
     damaged,
     load: (into) => load(folder, state, into),
   };
+}
+
+/** The value of a state.json, each field of it checked. */
+function checkStateFile(value: unknown): StateFile {
+  const isCount = (count: unknown) => Number.isSafeInteger(count) && (count as number) >= 0;
+  const isObject = (object: unknown) => typeof object === 'object' && object !== null && !Array.isArray(object);
+  const isName = (name: unknown) => typeof name === 'string' && NAME.test(name);
+  const isCounts = (counts: unknown) =>
+    isObject(counts) && Object.entries(counts as object).every(([name, count]) => isName(name) && isCount(count));
+  if (!isObject(value)) throw new TypeError('expected an object');
+  const { step, optimizerStep, averageUpdates, companionSteps = {}, keepers = [], streams } = value as StateFile;
+  const fields: Readonly<Record<string, boolean>> = {
+    step: isCount(step),
+    optimizerStep: isCount(optimizerStep),
+    averageUpdates: isCounts(averageUpdates),
+    companionSteps: isCounts(companionSteps),
+    keepers: Array.isArray(keepers) && keepers.every(isName),
+    streams: isObject(streams) && Object.values(streams).every(isObject),
+  };
+  const wrong = Object.keys(fields).filter((name) => !fields[name]);
+  if (wrong.length > 0) throw new TypeError(`missing or malformed: ${wrong.join(', ')}`);
+  return value as StateFile;
+}
+
+/** The files of weights that a state speaks of. */
+function filesOf({ averageUpdates, companionSteps = {}, keepers = [] }: StateFile): string[] {
+  return [
+    ...Object.keys(averageUpdates).map(average),
+    ...Object.keys(companionSteps).flatMap((name) => [companion(name), companionOptimizer(name)]),
+    ...keepers.map(keeper),
+  ];
+}
+
+async function isWhole(folder: string, step: number): Promise<boolean> {
+  return open(folder, step, []).then(
+    () => true,
+    (error) => {
+      if (InvalidFileError.isInstance(error)) return false;
+      throw error;
+    },
+  );
 }
 
 async function load(folder: string, state: StateFile, into: Trained): Promise<void> {
@@ -278,7 +369,7 @@ function checkState({ step, averages = {}, companions = {}, keepers = {} }: Trai
   const problems: string[] = [];
   if (!Number.isSafeInteger(step) || step < 0) problems.push(`step must be an integer of at least 0, got ${step}`);
   for (const name of [averages, companions, keepers].flatMap(Object.keys)) {
-    if (!/^[\w.-]+$/.test(name)) problems.push(`the name "${name}" must be letters, digits, _, . and -`);
+    if (!NAME.test(name)) problems.push(`the name "${name}" must be letters, digits, _, . and -`);
   }
   if (problems.length > 0) throw new InvalidArgumentError('CheckpointFolder', problems);
 }

@@ -1,13 +1,12 @@
 import { createHash } from 'node:crypto';
-import { open, readFile, stat } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { InvalidFileError } from '@mezzotint/core';
+import { InvalidFileError, parseJson, readingBudget } from '@mezzotint/core';
+import { readPlainText } from '@mezzotint/core/node';
 
 export const MANIFEST = 'manifest.json';
 const FORMAT = 'mezzotint-checkpoint';
 const VERSION = 1;
-/** A manifest names a handful of files; one larger than this is not a manifest. */
-const MAX_MANIFEST_BYTES = 2 ** 20;
 const CHUNK = 2 ** 20;
 
 /** Sizes and hashes of a checkpoint's files: a checkpoint is whole when all of them fit. */
@@ -34,8 +33,10 @@ export async function verify(folder: string, step: number): Promise<Manifest> {
   const manifest = await read(folder);
   if (manifest.step !== step) throw new InvalidFileError(folder, `the manifest is of step ${manifest.step}`);
   for (const [name, expected] of Object.entries(manifest.files)) {
-    const size = (await stat(join(folder, name)).catch(() => undefined))?.size;
-    if (size === undefined) throw new InvalidFileError(folder, `${name} is missing`);
+    const file = await stat(join(folder, name)).catch(() => undefined);
+    if (file === undefined) throw new InvalidFileError(folder, `${name} is missing`);
+    if (!file.isFile()) throw new InvalidFileError(folder, `${name} is not a plain file`);
+    const { size } = file;
     if (size !== expected.bytes) {
       throw new InvalidFileError(folder, `${name} has ${size} bytes where the manifest says ${expected.bytes}`);
     }
@@ -47,13 +48,14 @@ export async function verify(folder: string, step: number): Promise<Manifest> {
 
 async function read(folder: string): Promise<Manifest> {
   const path = join(folder, MANIFEST);
-  const size = (await stat(path).catch(() => undefined))?.size;
-  if (size === undefined) throw new InvalidFileError(folder, `${MANIFEST} is missing`);
-  if (size > MAX_MANIFEST_BYTES) throw new InvalidFileError(folder, `${MANIFEST} is too large (${size} bytes)`);
+  if ((await stat(path).catch(() => undefined)) === undefined) {
+    throw new InvalidFileError(folder, `${MANIFEST} is missing`);
+  }
   let value: unknown;
   try {
-    value = JSON.parse(await readFile(path, 'utf8'));
+    value = parseJson(readPlainText(path, readingBudget.configBytes));
   } catch (cause) {
+    if (InvalidFileError.isInstance(cause)) throw cause;
     throw new InvalidFileError(folder, `${MANIFEST} is not JSON`, { cause });
   }
   if (!isManifest(value))

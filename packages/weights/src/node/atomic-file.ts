@@ -1,7 +1,7 @@
-import { randomBytes } from 'node:crypto';
 import { closeSync, existsSync, fsyncSync, linkSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { InvalidArgumentError, MezzotintError } from '@mezzotint/core';
+import { outputPlace, systemProblem, temporaryName } from '@mezzotint/core/node';
 
 /** Appends bytes to the file that is being written. */
 export type Append = (bytes: Uint8Array) => void;
@@ -9,7 +9,8 @@ export type Append = (bytes: Uint8Array) => void;
 /**
  * Writes a file all or nothing: into a temporary file of the same folder, flushed to the disk, then renamed. Whatever
  * happens meanwhile (an error, a full disk, `kill -9`, loss of power), `path` is the old file or the whole new one. A
- * killed process leaves a hidden `.<name>.<random>.partial` behind, nothing else does.
+ * killed process leaves a hidden `.<name>.<random>.tmp` behind, nothing else does. Through a link the file that it leads to
+ * is written; a device, a FIFO or a socket is never replaced.
  *
  * Throws an InvalidArgumentError when `path` exists and `overwrite` is not true, and a MezzotintError with the code
  * `MEZZOTINT_WRITE_FAILED` when the disk is full or refuses.
@@ -20,8 +21,9 @@ export async function writeFileAtomically(
   { overwrite = false }: { readonly overwrite?: boolean } = {},
 ): Promise<void> {
   if (!overwrite && existsSync(path)) throw exists(path);
-  const folder = dirname(path);
-  const temporary = join(folder, `.${basename(path)}.${randomBytes(6).toString('hex')}.partial`);
+  const target = outputPlace(path);
+  const folder = dirname(target);
+  const temporary = temporaryName(target);
   let handle: number | undefined;
   try {
     handle = onDisk(path, () => openSync(temporary, 'wx', 0o666));
@@ -30,8 +32,8 @@ export async function writeFileAtomically(
     onDisk(path, () => fsyncSync(open));
     onDisk(path, () => closeSync(open));
     handle = undefined;
-    if (overwrite) onDisk(path, () => renameSync(temporary, path));
-    else publish(temporary, path);
+    if (overwrite) onDisk(path, () => renameSync(temporary, target));
+    else publish(temporary, target);
     syncFolder(folder);
   } finally {
     if (handle !== undefined) closeSync(handle);
@@ -96,7 +98,7 @@ function explain(code: string): string {
     case 'EISDIR':
       return 'is a folder';
     default:
-      return `could not be written (${code})`;
+      return systemProblem(code) ?? `could not be written (${code})`;
   }
 }
 

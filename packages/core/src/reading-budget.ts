@@ -1,0 +1,39 @@
+/**
+ * What reading a file may cost. Files from the internet are hostile until they are parsed, so every reader of every
+ * package asks these numbers before it allocates or loops; all of them are here and in the README of this package.
+ * Honest files stay far below: the largest known use is beside each number.
+ */
+export const readingBudget = {
+  /** Bytes of a settings file, a recipe, a manifest (config.json of a UNet: 3 kB). */
+  configBytes: 2 ** 20,
+  /** Bytes of a vocabulary, a tokenizer.json, a shard index (mT5's tokenizer.json: 16 MB). */
+  textBytes: 2 ** 25,
+  /** Nesting of JSON (tokenizer.json: 8). */
+  jsonDepth: 64,
+  /** Values in one JSON text, keys counted too (mT5's tokenizer.json: 750,000). */
+  jsonValues: 2 ** 21,
+  /** Bytes of a safetensors header (FLUX.1 with encoders in one file: 0.3 MB). */
+  headerBytes: 2 ** 25,
+  /** Tensors of one file (Stable Diffusion XL in one file: 2,515). */
+  tensors: 2 ** 18,
+  /** Bytes of a pickle's program, what it unpacks to included (a 12 GB checkpoint: 1.5 MB; EDM's pickles carry their tensors as texts that are skipped). */
+  pickleBytes: 2 ** 26,
+  /** Values on a pickle's stack, in its memo, and in its containers: each of them (Stable Diffusion 1.5 with its optimizer: 90,000). */
+  pickleValues: 2 ** 20,
+  /** Entries of a zip or npz archive (Stable Diffusion 1.5 as .ckpt: 1,150). */
+  zipEntries: 2 ** 18,
+  /** Bytes of an image file. */
+  imageFileBytes: 2 ** 27,
+  /** Pixels of one picture (8192 x 8192). */
+  imagePixels: 2 ** 26,
+  /** Pixels of the longer side of one picture; a filter's table grows with it. */
+  imageSide: 2 ** 22,
+  /** Bytes of pictures being decoded at one time, 8 a pixel; a larger one is decoded alone. */
+  imageBytesAtOnce: 2 ** 28,
+  /** Folders below each other in a data set, and files and folders in all. */
+  folderDepth: 32,
+  folderEntries: 2 ** 23,
+  /** Steps of a solver, classes of a model, images of a request that a file may ask for. */
+  steps: 100_000,
+  classes: 2 ** 20,
+} as const;

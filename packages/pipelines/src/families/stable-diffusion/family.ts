@@ -1,0 +1,97 @@
+import { InvalidArgumentError } from '@mezzotint/core';
+import type { Candidate, Family, OpenContext } from '../../family.js';
+import { lookAt } from '../../family.js';
+import type { RequestKey } from '../../request.js';
+import type { PipelineDefinition } from '../../stage.js';
+import { type OpenedSd, openSdFolder, partsOf } from './folder.js';
+import { openSdFile } from './single-file.js';
+import { sdStage } from './stage.js';
+
+/**
+ * Stable Diffusion 1, 2 and XL and XL's refiner, also for inpainting: folders of diffusers and single files. Rombach et al. 2022
+ * (arXiv 2112.10752); Podell et al. 2023 (arXiv 2307.01952).
+ */
+export const stableDiffusion: Family = {
+  name: 'Stable Diffusion 1, 2, XL',
+  recognise: ({ index, single, ...candidate }) =>
+    (index !== null && partsOf({ index, single, ...candidate }).get('unet') === 'UNet2DConditionModel') ||
+    single?.components.get('unet')?.model === 'sd-unet',
+  open: openStableDiffusion,
+};
+
+const TAKES: readonly RequestKey[] = [
+  ...(['prompt', 'negative', 'height', 'width', 'guidance', 'guidanceRescale'] as const),
+  ...(['clipSkip', 'promptSyntax', 'longPrompts', 'image', 'mask', 'pasteBack', 'strength'] as const),
+];
+const TAKES_XL: readonly RequestKey[] = ['secondPrompt', 'secondNegative', 'originalSize', 'cropTopLeft', 'targetSize'];
+
+async function openStableDiffusion(candidate: Candidate, context: OpenContext): Promise<PipelineDefinition> {
+  const { options } = context;
+  const base = await openModel(candidate, context, '');
+  const refiner =
+    options.refiner === undefined ? undefined : await openRefiner(options.refiner, base, context).catch(closing(base));
+  const xl = base.model.texts.second !== undefined;
+  const scored = [base, refiner].some((opened) => opened?.model.texts.numbers === 5);
+  return {
+    family: stableDiffusion.name,
+    description: base.description,
+    stages: [
+      sdStage(refiner ? 'base' : 'unet', base.model),
+      ...(refiner ? [sdStage('refiner', refiner.model, 'previous')] : []),
+    ],
+    parts: [...base.parts, ...(refiner?.parts ?? [])],
+    takes: [
+      ...TAKES,
+      ...(xl ? TAKES_XL : []),
+      ...(scored ? (['aestheticScore', 'negativeAestheticScore'] as const) : []),
+      ...(refiner ? (['denoisingEnd'] as const) : []),
+    ],
+    defaults: { ...base.size, steps: 50, guidance: xl ? 5 : 7.5 },
+    notes: base.dropped.filter(({ why }) => why === undefined).map(({ name }) => `${name} is not used`),
+    close() {
+      base.close();
+      refiner?.close();
+    },
+  };
+}
+
+async function openModel(candidate: Candidate, context: OpenContext, prefix: string): Promise<OpenedSd> {
+  const { parts } = context.options;
+  if (candidate.files.kind === 'folder') return openSdFolder(candidate, context, prefix);
+  if (parts === undefined) return openSdFile(candidate, context, prefix);
+  return openSdFolder(await lookAt(context.files(parts)), context, prefix, candidate.source!);
+}
+
+/** The refiner; it is an SDXL, whose prediction and vocabulary are those of the base. */
+async function openRefiner(path: string, base: OpenedSd, context: OpenContext): Promise<OpenedSd> {
+  const candidate = await lookAt(context.files(path));
+  const { parts: _, ...options } = context.options;
+  const close = () => candidate.source?.close();
+  try {
+    const refiner = await openModel(candidate, { ...context, options }, 'refiner/');
+    const [a, b] = [base.model.vae, refiner.model.vae];
+    const same = a.downscale === b.downscale && a.config.latentChannels === b.config.latentChannels;
+    if (!same || a.config.scalingFactor !== b.config.scalingFactor) {
+      refiner.close();
+      throw new InvalidArgumentError('refiner', `${path} has other latent images than the base`);
+    }
+    return {
+      ...refiner,
+      close: () => {
+        refiner.close();
+        close();
+      },
+    };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/** Closes what is open and throws again. */
+function closing(opened: { close(): void }) {
+  return (error: unknown): never => {
+    opened.close();
+    throw error;
+  };
+}

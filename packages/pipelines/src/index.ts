@@ -1,0 +1,56 @@
+export { klCodec, type LatentRgb, linearPreview } from './codec.js';
+export { families } from './families/index.js';
+export { stableDiffusion } from './families/stable-diffusion/family.js';
+export {
+  type Candidate,
+  type Family,
+  lookAt,
+  type ModelFiles,
+  type OpenContext,
+  openDefinition,
+} from './family.js';
+export { parseLabels } from './jobs.js';
+export { type OpenPipelineContext, openPipelineFiles } from './open.js';
+export {
+  checkOptions,
+  type OpenOptions,
+  openSchema,
+  type Prediction,
+  predictions,
+  type WeightFormat,
+  weightFormats,
+} from './options.js';
+export type { LoadPart } from './parts.js';
+export {
+  createPipeline,
+  type GeneratedImage,
+  type Pipeline,
+  type PipelineOptions,
+  type PipelineStep,
+  type Progress,
+  type RunHooks,
+  type SavedPipelineRun,
+} from './pipeline.js';
+export {
+  checkRequest,
+  type Request,
+  type RequestKey,
+  requestSchema,
+  type SettingMeta,
+  type Settings,
+} from './request.js';
+export { checkFinite } from './run-stage.js';
+export type {
+  Batch,
+  Codec,
+  Conditions,
+  EncodeContext,
+  EncodedBatch,
+  ImageJob,
+  Inpainting,
+  NetworkContext,
+  Part,
+  PipelineDefinition,
+  Stage,
+} from './stage.js';
+export { clipTokenizersFor, openClipTokenizer } from './tokenizers.js';

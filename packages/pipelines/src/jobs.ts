@@ -1,0 +1,98 @@
+import { InvalidArgumentError } from '@mezzotint/core';
+import type { Request, Settings } from './request.js';
+import type { Batch, ImageJob } from './stage.js';
+
+/**
+ * The pictures of a request: every prompt or label, `count` times; picture i has the seed `seed + i`.
+ *
+ * @param classes names of the classes, for a model with labels
+ * @throws InvalidArgumentError when lists do not fit together
+ */
+export function jobsOf(request: Request, classes: readonly string[] | undefined): ImageJob[] {
+  const problems: string[] = [];
+  const prompts = listOf(request.prompt);
+  const labels = classes === undefined || classes.length === 0 ? null : labelsOf(request.labels, classes);
+  const subjects = labels?.length ?? Math.max(prompts?.length ?? 1, 1);
+  const total = subjects * (request.count ?? 1);
+  const { seeds, seed = 0 } = request;
+  if (seeds !== undefined && seeds.length !== total)
+    problems.push(`seeds: expected one for each of the ${total} pictures, got ${seeds.length}`);
+  const perPrompt = (key: 'negative' | 'secondPrompt' | 'secondNegative') => {
+    const given = listOf(request[key]);
+    if (given === undefined) return () => null;
+    if (given.length === 1) return () => given[0]!;
+    if (given.length !== subjects)
+      problems.push(`${key}: expected one, or one for each of the ${subjects} prompts, got ${given.length}`);
+    return (i: number) => given[i] ?? null;
+  };
+  const [negative, secondPrompt, secondNegative] = (['negative', 'secondPrompt', 'secondNegative'] as const).map(
+    perPrompt,
+  );
+  if (problems.length > 0) throw new InvalidArgumentError('request', problems);
+  return Array.from({ length: total }, (_, index) => {
+    const subject = Math.floor(index / (request.count ?? 1));
+    return {
+      index,
+      seed: seeds?.[index] ?? seed + index,
+      prompt: prompts?.[subject] ?? '',
+      negative: negative!(subject),
+      secondPrompt: secondPrompt!(subject),
+      secondNegative: secondNegative!(subject),
+      label: labels?.[subject] ?? null,
+    };
+  });
+}
+
+/** Pictures that are computed at once, in order. */
+export function batchesOf(jobs: readonly ImageJob[], settings: Settings): Batch[] {
+  const { batch } = settings;
+  return Array.from({ length: Math.ceil(jobs.length / batch) }, (_, i) => ({
+    settings,
+    images: jobs.slice(i * batch, (i + 1) * batch),
+  }));
+}
+
+function listOf(value: string | readonly string[] | undefined): readonly string[] | undefined {
+  return typeof value === 'string' ? [value] : value;
+}
+
+function labelsOf(labels: string | readonly number[] | undefined, classes: readonly string[]): readonly number[] {
+  if (labels === undefined) return classes.map((_, i) => i);
+  if (typeof labels === 'string') return parseLabels(labels, classes);
+  const wrong = labels.filter((label) => label >= classes.length);
+  if (wrong.length > 0) {
+    throw new InvalidArgumentError(
+      'labels',
+      `expected 0 to ${classes.length - 1}, got ${wrong.slice(0, 10).join(', ')}`,
+    );
+  }
+  return labels;
+}
+
+/**
+ * Class indices from a list of names, indices and ranges such as `3,0-4,seven`; names come first where a class is
+ * called by a number.
+ *
+ * @throws InvalidArgumentError that lists everything that is no class
+ */
+export function parseLabels(text: string, classes: readonly string[]): number[] {
+  const problems: string[] = [];
+  const labels = text.split(',').flatMap((part) => {
+    const word = part.trim();
+    const named = classes.indexOf(word);
+    if (named >= 0) return [named];
+    const range = /^(\d+)(?:-(\d+))?$/.exec(word);
+    const [first, last] = range ? [Number(range[1]), Number(range[2] ?? range[1])] : [1, 0];
+    if (range === null || last >= classes.length || first > last) {
+      problems.push(`'${word}' is no label of this model, which knows ${listed(classes)} (0-${classes.length - 1})`);
+      return [];
+    }
+    return Array.from({ length: last - first + 1 }, (_, i) => first + i);
+  });
+  if (problems.length > 0) throw new InvalidArgumentError('labels', problems);
+  return labels;
+}
+
+function listed(classes: readonly string[]): string {
+  return classes.length <= 12 ? classes.join(', ') : `${classes.slice(0, 12).join(', ')}, …`;
+}

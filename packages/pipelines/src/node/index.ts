@@ -1,0 +1,41 @@
+import { readImage } from '@mezzotint/data';
+import type { Family } from '../family.js';
+import { openPipelineFiles } from '../open.js';
+import type { OpenOptions } from '../options.js';
+import type { LoadPart } from '../parts.js';
+import type { Pipeline } from '../pipeline.js';
+import { diskFiles } from './files.js';
+
+export * from '../index.js';
+export { diskFiles } from './files.js';
+
+/** What `openPipeline` takes beside the options of the model. */
+export interface OpenPipelineOptions extends OpenOptions {
+  /** The families that are known; all of `families` when absent. */
+  readonly families?: readonly Family[];
+}
+
+/**
+ * Opens a model: a folder of diffusers, one file of weights, or a model or run folder of this project. Configurations and headers
+ * are read now, weights when they are first needed.
+ *
+ * @throws InvalidArgumentError when there is nothing, or nothing that a family knows; InvalidFileError when a file is not what
+ *   it should be
+ */
+export async function openPipeline(
+  path: string,
+  { families, ...options }: OpenPipelineOptions = {},
+): Promise<Pipeline> {
+  return openPipelineFiles(diskFiles(path), options, {
+    files: diskFiles,
+    readImage,
+    ...(families && { families }),
+    ...(options.weights !== undefined && { load: await loaderOf(options.weights) }),
+  });
+}
+
+/** Reads weights and keeps them in fewer bits; the engine's package is needed only then. */
+async function loaderOf(weights: NonNullable<OpenOptions['weights']>): Promise<LoadPart> {
+  const { loadFrozen } = await import('@mezzotint/backend-onnxruntime');
+  return (module, source) => loadFrozen(module, source, { weights });
+}

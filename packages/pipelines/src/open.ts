@@ -1,0 +1,34 @@
+import { families as allFamilies } from './families/index.js';
+import { type Family, type ModelFiles, openDefinition } from './family.js';
+import { checkOptions, type OpenOptions } from './options.js';
+import { createPipeline, type Pipeline, type PipelineOptions } from './pipeline.js';
+
+/** What opening needs beside the options of the model. */
+export interface OpenPipelineContext extends PipelineOptions {
+  /** The files at a path that the options name. */
+  files(path: string): ModelFiles;
+  /** The families that are known; all of `families` when absent. */
+  readonly families?: readonly Family[];
+}
+
+/**
+ * Opens a model from its files. Reads configurations and headers; weights when they are first needed.
+ *
+ * @throws InvalidArgumentError when no family knows the model or an option does not fit; InvalidFileError when a file is not
+ *   what it should be
+ */
+export async function openPipelineFiles(
+  model: ModelFiles,
+  options: OpenOptions,
+  { files, families = allFamilies, ...rest }: OpenPipelineContext,
+): Promise<Pipeline> {
+  const checked = checkOptions(options);
+  const notes: string[] = [];
+  const definition = await openDefinition(model, families, {
+    options: checked,
+    files,
+    note: (line) => notes.push(line),
+  });
+  const all = [...(definition.notes ?? []), ...notes];
+  return createPipeline({ ...definition, notes: all }, { ...rest, freeText: checked.freeText });
+}

@@ -1,0 +1,188 @@
+import { InvalidArgumentError } from '@mezzotint/core';
+import type { Bitmap } from '@mezzotint/data/pixels';
+import { type SolverName, solvers } from '@mezzotint/schedulers';
+import { z } from 'zod';
+
+/** What help says of a setting, beside its description. */
+export interface SettingMeta {
+  /** The heading that it stands under. */
+  readonly group: 'what' | 'picture' | 'sampling' | 'guidance' | 'text' | 'start' | 'model' | 'speed';
+  /** What stands for its value in help: `<text>`; none for a switch. */
+  readonly value?: string;
+}
+
+const setting = <S extends z.ZodType>(schema: S, group: SettingMeta['group'], value: string, about: string): S =>
+  schema.describe(about).meta({ group, value }) as S;
+
+const names = Object.keys(solvers) as [SolverName, ...SolverName[]];
+const side = z.int().min(1).max(8192);
+const options = z.record(z.string(), z.union([z.number(), z.boolean(), z.string()]));
+const words = z.string().max(100_000);
+const several = z.union([words, z.array(words).min(1).max(10_000)]);
+const pair = z.tuple([z.int().min(0).max(65_536), z.int().min(0).max(65_536)]);
+
+/** A picture that was decoded, or the path of one where the pipeline can read files (`/node`). */
+const picture = z.union([z.string(), z.custom<Bitmap>((value) => isBitmap(value), 'expected a picture')]);
+
+/**
+ * What a pipeline may be asked: the one place from which the types of `generate`, command-line flags, the keys of
+ * configuration files and the recipe in a picture come. What is left out is what the model's makers say.
+ */
+export const requestSchema = z
+  .strictObject({
+    prompt: setting(several, 'what', 'text', 'what to see; a list makes one picture of each'),
+    negative: setting(several, 'what', 'text', 'what not to see'),
+    secondPrompt: setting(several, 'what', 'text', 'what the second text encoder is given (SDXL; default: the prompt)'),
+    secondNegative: setting(several, 'what', 'text', 'the negative prompt of the second text encoder'),
+    labels: setting(
+      z.union([z.string().max(100_000), z.array(z.int().min(0)).max(100_000)]),
+      'what',
+      'list',
+      "classes, such as '3', '0-9' or 'cat,dog' (default: all)",
+    ),
+    count: setting(z.int().min(1).max(100_000), 'what', 'n', 'pictures of each prompt or label'),
+    seed: setting(
+      z.int().min(0).max(Number.MAX_SAFE_INTEGER),
+      'what',
+      'n',
+      'picture i has the seed n + i (default: 0)',
+    ),
+    seeds: setting(
+      z.array(z.int().min(0).max(Number.MAX_SAFE_INTEGER)).min(1).max(100_000),
+      'what',
+      'list',
+      'a seed for each picture, in the place of --seed',
+    ),
+    height: setting(side, 'picture', 'pixels', "height (default: the model's, or the start picture's)"),
+    width: setting(side, 'picture', 'pixels', "width (default: the model's, or the start picture's)"),
+    steps: setting(z.int().min(1).max(10_000), 'sampling', 'n', 'steps of the solver'),
+    solver: setting(z.enum(names), 'sampling', 'name', "solver (default: the model's)"),
+    solverOptions: setting(
+      options,
+      'sampling',
+      'name=value',
+      'options of the solver, such as eta=0.5 or sigmas=karras',
+    ),
+    guidance: setting(
+      z.number().min(0).max(1000),
+      'guidance',
+      'scale',
+      'guidance scale; 1 and below is the conditional model alone',
+    ),
+    guidanceRescale: setting(
+      z.number().min(0).max(1),
+      'guidance',
+      'fraction',
+      'bring the deviation of the guided prediction back to the conditional one (default: 0)',
+    ),
+    clipSkip: setting(z.int().min(0).max(48), 'text', 'n', 'leave out the last n layers of the text encoder'),
+    promptSyntax: setting(
+      z.enum(['weighted', 'plain']),
+      'text',
+      'kind',
+      'weighted: (word:1.2) counts more, [word] less; plain: brackets are text, as in diffusers (default: weighted)',
+    ),
+    longPrompts: setting(
+      z.enum(['chunks', 'cut']),
+      'text',
+      'rule',
+      'prompts longer than the text encoder takes: encoded in chunks, or cut as diffusers does (default: chunks)',
+    ),
+    image: setting(picture, 'start', 'file', 'start from this picture'),
+    mask: setting(
+      picture,
+      'start',
+      'file',
+      'inpaint where this is white; pixels elsewhere go through the autoencoder and change a little (see --paste-back)',
+    ),
+    pasteBack: setting(z.boolean(), 'start', '', "put the start picture's own pixels back outside of the mask"),
+    strength: setting(
+      z.number().gt(0).max(1),
+      'start',
+      'fraction',
+      'how much of the start picture is made anew (default: 0.8, with a mask 1)',
+    ),
+    denoisingEnd: setting(
+      z.number().gt(0).lt(1),
+      'sampling',
+      'fraction',
+      'where the base hands over to the refiner (default: 0.8)',
+    ),
+    originalSize: setting(
+      pair,
+      'picture',
+      'height,width',
+      'size of the training picture that SDXL is told (default: the size)',
+    ),
+    cropTopLeft: setting(pair, 'picture', 'top,left', 'crop that SDXL is told (default: 0,0)'),
+    targetSize: setting(pair, 'picture', 'height,width', 'target size that SDXL is told (default: the size)'),
+    aestheticScore: setting(
+      z.number().min(0).max(10),
+      'picture',
+      'score',
+      "score that SDXL's refiner is told (default: 6)",
+    ),
+    negativeAestheticScore: setting(
+      z.number().min(0).max(10),
+      'picture',
+      'score',
+      "score that SDXL's refiner is told of the negative prompt (default: 2.5)",
+    ),
+    noiseLevel: setting(z.int().min(0).max(1000), 'start', 'n', 'noise that an upscaler puts on its input'),
+    batch: setting(
+      z.int().min(1).max(10_000),
+      'speed',
+      'n',
+      'pictures computed at once; changes nothing but speed and memory',
+    ),
+  })
+  .partial();
+
+/** What `generate` takes. Settings that are left out are those of the model's makers. */
+export type Request = z.input<typeof requestSchema>;
+
+/** The name of a setting. */
+export type RequestKey = keyof Request;
+
+/** The settings that every family takes. */
+export const commonKeys = [
+  ...(['count', 'seed', 'seeds', 'steps', 'solver', 'solverOptions', 'batch'] as const),
+] satisfies readonly RequestKey[];
+
+/** A request with everything that a run needs filled in. */
+export type Settings = Omit<Request, 'steps' | 'batch' | 'count' | 'height' | 'width' | 'guidance'> & {
+  readonly steps: number;
+  readonly batch: number;
+  readonly count: number;
+  readonly height: number;
+  readonly width: number;
+  readonly guidance: number;
+};
+
+/**
+ * Checks a request as a whole.
+ *
+ * @param takes the settings that the family takes, beside the common ones
+ * @throws InvalidArgumentError that lists every setting that is unknown, wrong, or of no use to this model
+ */
+export function checkRequest(request: unknown, family: string, takes: readonly RequestKey[]): Request {
+  const given = Object.fromEntries(Object.entries(request ?? {}).filter(([, value]) => value !== undefined));
+  const parsed = requestSchema.safeParse(given);
+  const problems = parsed.success
+    ? []
+    : parsed.error.issues.map(({ path, message }) => (path.length > 0 ? `${path.join('.')}: ${message}` : message));
+  const known: readonly string[] = [...commonKeys, ...takes];
+  for (const key of Object.keys(given)) {
+    if (Object.hasOwn(requestSchema.shape, key) && !known.includes(key)) {
+      problems.push(`${key}: ${family} does not take it; it takes ${takes.join(', ')}`);
+    }
+  }
+  if (problems.length > 0) throw new InvalidArgumentError('request', problems);
+  return parsed.data as Request;
+}
+
+/** Whether a value is a decoded picture. */
+export function isBitmap(value: unknown): value is Bitmap {
+  const { data, height, width, channels } = (value ?? {}) as Partial<Bitmap>;
+  return data instanceof Uint8Array && data.length === height! * width! * channels!;
+}

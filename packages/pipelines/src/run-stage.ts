@@ -1,0 +1,220 @@
+import { type Denoiser, InvalidArgumentError, MezzotintError, type NoiseLevel } from '@mezzotint/core';
+import { classifierFree } from '@mezzotint/guidance';
+import {
+  checkPair,
+  type Guide,
+  initialNoise,
+  type ModelFor,
+  mixed,
+  type Need,
+  type NoiseSource,
+  perImageNoise,
+  run,
+  type Sampler,
+  type SavedRun,
+  type Step,
+  standardNoise,
+  startLevel,
+  stepsOf,
+} from '@mezzotint/schedulers';
+import * as tf from '@tensorflow/tfjs-core';
+import type { Settings } from './request.js';
+import type { Batch, Conditions, EncodedBatch, Inpainting, Stage } from './stage.js';
+import { inpaintingOf, outsideMask, repeated, type StartPicture } from './start.js';
+
+/** How a stage is run: its sampler with the solver that was asked for, the schedule, and which steps are made. */
+export interface Route {
+  readonly sampler: Sampler;
+  readonly schedule: ReturnType<Sampler['schedule']>;
+  readonly steps: { readonly from: number; readonly to: number };
+}
+
+/**
+ * The way that a stage goes.
+ *
+ * @param place whether another stage goes on with its noisy latents (it stops at `denoisingEnd`)
+ * @throws InvalidArgumentError when settings and sampler do not fit
+ */
+export function routeOf(stage: Stage, settings: Settings, place: { readonly handsOver: boolean }): Route {
+  const { steps, solver, solverOptions, image, strength = 1, denoisingEnd = 0.8 } = settings;
+  if (solver === undefined && solverOptions !== undefined) {
+    throw new InvalidArgumentError('solverOptions', 'needs a solver that they are for: name one with solver');
+  }
+  const sampler = solver === undefined ? stage.sampler : stage.sampler.withSolver(solver, solverOptions ?? {});
+  const tokens = stage.tokens?.(settings);
+  const schedule = sampler.schedule({ steps, tokens });
+  checkPair(sampler.solver, schedule, perImageNoise([0]));
+  const all = stepsOf(sampler.solver, schedule);
+  // Steps that take x at this time of the forward process or above it.
+  const above = (fraction: number) => {
+    const cut = sampler.timeAt(fraction);
+    return Array.from({ length: all }, (_, i) => startLevel(sampler.solver, schedule, i)).filter(
+      (level) => (level.time ?? sampler.timeOf(level)) >= cut,
+    ).length;
+  };
+  const skipped =
+    image === undefined || stage.start === 'previous' ? 0 : steps - Math.min(Math.floor(steps * strength), steps);
+  const from = stage.start === 'previous' ? above(1 - denoisingEnd) : skipped;
+  const to = place.handsOver ? above(1 - denoisingEnd) : all;
+  if (to <= from) {
+    throw new InvalidArgumentError(
+      'request',
+      `no step of ${all} is left for ${stage.name}; take more steps, more strength or another denoisingEnd`,
+    );
+  }
+  return { sampler, schedule, steps: { from, to } };
+}
+
+/** The start picture as a run uses it; kept for all stages of a batch. */
+export interface Start {
+  /** The picture's latent images; null where none is read. */
+  readonly latents: tf.Tensor4D | null;
+  /** The noise that the run began with. */
+  readonly z: tf.Tensor4D;
+  readonly inpainting: Inpainting | null;
+  dispose(): void;
+}
+
+/** Where a stage begins. */
+export interface Begun {
+  readonly x: tf.Tensor4D;
+  /** The level of a run that begins with noise alone, outside the mask too; null elsewhere. */
+  readonly pure: NoiseLevel | null;
+}
+
+/**
+ * Where the first stage begins: noise, or the noised picture. Noise is drawn as diffusers' pipelines draw it: the picture's
+ * sample, the start's noise, the masked picture's sample, then what the solver asks for.
+ */
+export function begin(
+  stage: Stage,
+  settings: Settings,
+  { sampler, schedule, steps }: Route,
+  count: number,
+  noise: NoiseSource,
+  picture: StartPicture | null,
+): Begun & { readonly start: Start | null } {
+  const shape: [number, number, number, number] = [count, ...stage.shape(settings)];
+  const sigma = sampler.initNoiseSigma(schedule);
+  if (picture === null) {
+    return { x: initialNoise(schedule, shape, noise, { initNoiseSigma: sigma }), pure: null, start: null };
+  }
+  const codec = stage.codec!;
+  const { mask } = picture;
+  const sees = mask !== null && stage.seesMask === true;
+  // Without a mask diffusers noises the picture even at full strength: the first level of a schedule need not be pure noise.
+  const pure = mask !== null && (settings.strength ?? 1) === 1;
+  // Skip encoding when no step reads it, so that the noise is drawn as diffusers draws it.
+  const latents = sees && pure ? null : tf.tidy(() => codec.encode(repeated(picture.image, count), noise));
+  const level = startLevel(sampler.solver, schedule, steps.from);
+  const z = standardNoise(shape, noise, level);
+  const x = pure ? tf.mul<tf.Tensor4D>(z, sigma) : mixed(latents!, z, level);
+  const inpainting = mask === null ? null : inpaintingOf(codec, picture, count, noise);
+  const held = [z, latents, inpainting?.mask, inpainting?.masked].filter((t) => t !== null && t !== undefined);
+  return {
+    x,
+    pure: pure && !sees ? level : null,
+    start: { latents, z, inpainting, dispose: () => tf.dispose(held) },
+  };
+}
+
+/** What a run of a stage is given. */
+export interface StageRun {
+  readonly stage: Stage;
+  readonly batch: Batch;
+  readonly route: Route;
+  readonly encoded: EncodedBatch;
+  readonly noise: NoiseSource;
+  readonly start: Start | null;
+  readonly pure: NoiseLevel | null;
+  readonly from: tf.Tensor4D | SavedRun;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Yields the steps of a stage for a batch. */
+export function runStage({
+  stage,
+  batch,
+  route,
+  encoded,
+  noise,
+  start,
+  pure,
+  from,
+  signal,
+}: StageRun): AsyncGenerator<Step> {
+  const { sampler, schedule, steps } = route;
+  const sees = stage.seesMask === true;
+  const network = stage.network({ batch, inpainting: sees ? (start?.inpainting ?? null) : null });
+  const model = sampler.model<Conditions>(network, guideOf(stage, batch.settings, encoded, sampler));
+  const inside = keepsOutside(stage, start) ? withPicture(model, start!, pure) : model;
+  const options = { noise, steps, ...(signal && { signal }) };
+  return run<typeof schedule.kind, Need, Conditions>(sampler.solver, inside, from, schedule, encoded.positive, options);
+}
+
+/** Whether a mask protects a part of the picture that the network does not see. */
+function keepsOutside(stage: Stage, start: Start | null): boolean {
+  return start?.inpainting != null && stage.seesMask !== true && start.latents !== null;
+}
+
+/**
+ * As diffusers does after each step: outside the mask the network always sees the picture with the start's own noise. What the
+ * solver has there is of no effect, as its steps do not mix pixels.
+ */
+function withPicture<C>(model: ModelFor<Need, C>, start: Start, pure: NoiseLevel | null): ModelFor<Need, C> {
+  const shown = (x: tf.Tensor4D, at: NoiseLevel) =>
+    pure !== null && pure.alpha === at.alpha && pure.sigma === at.sigma
+      ? x
+      : outsideMask(x, start.inpainting!, start.latents!, start.z, at);
+  return ((x, at, cond) => tf.tidy(() => (model as Denoiser<C>)(shown(x, at), at, cond))) as Denoiser<C>;
+}
+
+/** The result of a stage: outside the mask the picture itself, clean also where the schedule's last row has noise left. */
+export function finished({ stage, route, start }: StageRun, x: tf.Tensor4D, handsOver: boolean): tf.Tensor4D {
+  if (!keepsOutside(stage, start)) return tf.clone(x);
+  const { sampler, schedule, steps } = route;
+  const level = handsOver ? startLevel(sampler.solver, schedule, steps.to) : { alpha: 1, sigma: 0 };
+  return outsideMask(x, start!.inpainting!, start!.latents!, start!.z, level);
+}
+
+/** Guidance as the settings ask for it. A scale of at most 1 is the conditional prediction alone, as in diffusers. */
+function guideOf(
+  stage: Stage,
+  { guidance, guidanceRescale = 0 }: Settings,
+  { negative }: EncodedBatch,
+  sampler: Sampler,
+): Guide<Conditions> | undefined {
+  if (negative === null || guidance <= 1) return undefined;
+  return (plain) =>
+    classifierFree<Conditions>(plain, {
+      scale: guidance,
+      unconditional: negative,
+      rescale: guidanceRescale,
+      ...(guidanceRescale > 0 && { prediction: sampler.parameterisation }),
+      ...(stage.batchesGuidance && { join }),
+    });
+}
+
+/** Two conditions one after the other along the batch. */
+function join(a: Conditions, b: Conditions): Conditions {
+  return Object.fromEntries(Object.entries(a).map(([name, tensor]) => [name, tf.concat([tensor, b[name]!], 0)]));
+}
+
+/**
+ * Throws a MezzotintError that names what made numbers that are not finite.
+ *
+ * @param what for example `unet, step 3 of 20`
+ */
+export async function checkFinite(what: string, ...tensors: readonly tf.Tensor[]): Promise<void> {
+  for (const tensor of tensors) {
+    const zero = tf.tidy(() => tf.sum(tf.mul(tensor, 0))); // 0, or NaN where any number is not finite
+    const [value] = await zero.data();
+    zero.dispose();
+    if (value !== 0) {
+      throw new MezzotintError(
+        'MEZZOTINT_NOT_FINITE',
+        `${what}: gives numbers that are not finite; its weights hold such numbers, or a LoRA is far too strong`,
+      );
+    }
+  }
+}

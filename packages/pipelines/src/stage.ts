@@ -1,0 +1,133 @@
+import type { Module, WeightSource } from '@mezzotint/core';
+import type { Network, NoiseSource, Sampler } from '@mezzotint/schedulers';
+import type { LoraTarget } from '@mezzotint/weights';
+import type * as tf from '@tensorflow/tfjs-core';
+import type { Request, RequestKey, Settings } from './request.js';
+
+/** What a network is conditioned on: tensors by name, `[N, ...]` each. */
+export type Conditions = Readonly<Record<string, tf.Tensor>>;
+
+/** The conditions of a batch. */
+export interface EncodedBatch<C extends Conditions = Conditions> {
+  readonly positive: C;
+  /** Those of the negative prompt or the null label; null where there is nothing to guide away from. */
+  readonly negative: C | null;
+}
+
+/** One picture of a request. */
+export interface ImageJob {
+  /** Its place among all pictures of the request. */
+  readonly index: number;
+  readonly seed: number;
+  readonly prompt: string;
+  /** null where nothing was said. */
+  readonly negative: string | null;
+  readonly secondPrompt: string | null;
+  readonly secondNegative: string | null;
+  /** Class index; null for models without classes. */
+  readonly label: number | null;
+}
+
+/** Pictures that are computed at once. */
+export interface Batch {
+  readonly settings: Settings;
+  readonly images: readonly ImageJob[];
+}
+
+/** What encoding may use. */
+export interface EncodeContext {
+  /** The batch's noise, for conditions that are noised (upscalers). Drawn from before the run's own. */
+  readonly noise: NoiseSource;
+  /** Pictures of the stage before, `[N, H, W, C]` in [-1, 1]; null in the first stage. */
+  readonly previous: tf.Tensor4D | null;
+}
+
+/** What a network may use during a run. */
+export interface NetworkContext {
+  readonly batch: Batch;
+  /** Mask and masked latent image, for a network that `seesMask`; null where there is no mask. */
+  readonly inpainting: Inpainting | null;
+}
+
+/** What a mask asks of a network and of the estimates. */
+export interface Inpainting {
+  /** 1 where the picture is made anew, `[N, h, w, 1]`. */
+  readonly mask: tf.Tensor4D;
+  /** The latent image of the picture with the masked part grey, `[N, h, w, C]`. */
+  readonly masked: tf.Tensor4D;
+}
+
+/** An autoencoder as pipelines use it. */
+export interface Codec {
+  /** Names of its parts. */
+  readonly parts: readonly string[];
+  /** Pixels for each latent pixel, along a side. */
+  readonly downscale: number;
+  /** Latent channels. */
+  readonly channels: number;
+  /** Latent images of pictures `[N, H, W, 3]` in [-1, 1], scaled as the network takes them, `[N, h, w, C]`. Noise: one draw. */
+  encode(pictures: tf.Tensor4D, noise: NoiseSource): tf.Tensor4D;
+  /** Pictures `[N, H, W, 3]` about [-1, 1] of latent images `[N, h, w, C]`. */
+  decode(latents: tf.Tensor4D): tf.Tensor4D;
+  /** A cheap picture of latent images, `[N, h, w, 3]` about [-1, 1]; absent where none is known. */
+  preview?(latents: tf.Tensor4D): tf.Tensor4D;
+}
+
+/** One model of a pipeline: what it is conditioned on, its network, and how it is sampled. Most pipelines have one. */
+// biome-ignore lint/suspicious/noExplicitAny: a list of stages holds conditions of several kinds
+export interface Stage<C extends Conditions = any> {
+  /** What progress and errors call it, for example `base`. */
+  readonly name: string;
+  readonly sampler: Sampler;
+  /** null for a model of pixels. */
+  readonly codec: Codec | null;
+  /** Names of the parts that encoding and sampling need; they are loaded before, and freed after where memory is short. */
+  readonly parts: { readonly encode: readonly string[]; readonly sample: readonly string[] };
+  /** `noise`, or `previous`: it goes on with the noisy latents of the stage before (SDXL's refiner). */
+  readonly start: 'noise' | 'previous';
+  /** Height, width and channels of x for the settings. */
+  shape(settings: Settings): readonly [height: number, width: number, channels: number];
+  /** Tokens of the picture, where the schedule depends on them (FLUX). */
+  tokens?(settings: Settings): number;
+  /** Conditions of a batch; the caller disposes them. */
+  encode(batch: Batch, context: EncodeContext): EncodedBatch<C> | Promise<EncodedBatch<C>>;
+  /** The raw network for a run. */
+  network(context: NetworkContext): Network<C>;
+  /** The network is made for inpainting: it sees the mask and the masked picture. */
+  readonly seesMask?: boolean;
+  /** Both passes of guidance are one, over a batch of twice the size: faster for small networks, more memory. */
+  readonly batchesGuidance?: boolean;
+}
+
+/** A module with weights that may be loaded and freed. */
+export interface Part {
+  /** Its name in folders of diffusers: `unet`, `vae`, `text_encoder`. */
+  readonly name: string;
+  readonly module: Module;
+  /** Its tensors under the module's own keys; only their headers are read until it is loaded. */
+  readonly weights: WeightSource;
+  /** What LoRA files call it, where they can change it. */
+  readonly lora?: LoraTarget;
+}
+
+/** A model as a family opens it: nothing is read but headers and configurations. */
+export interface PipelineDefinition {
+  /** The family's name. */
+  readonly family: string;
+  /** What it was taken for and why, in a line for people. */
+  readonly description: string;
+  readonly stages: readonly Stage[];
+  readonly parts: readonly Part[];
+  /** The settings that it takes beside the common ones. */
+  readonly takes: readonly RequestKey[];
+  /** What the model's makers say: size, steps, guidance and whatever else. */
+  readonly defaults: Request & { readonly height: number; readonly width: number; readonly steps: number };
+  /** Names of the classes, where `labels` are taken. */
+  readonly classes?: readonly string[];
+  /** What is wrong with settings that the schema cannot know; each a line. */
+  check?(settings: Settings): readonly string[];
+  /** Lines that a user should see, such as what was left out. */
+  readonly notes?: readonly string[];
+  /** Closes the files. */
+  close(): void;
+}
