@@ -1,4 +1,27 @@
 export type { Adoption } from './adopt.js';
+export {
+  type Architecture,
+  type ArchitectureOfKind,
+  type ArchitectureRecord,
+  type ClassifierArchitecture,
+  type ClassifierNetwork,
+  type ConditionSpec,
+  type ConfigOf,
+  classProblems,
+  type DataShape,
+  type DenoiserArchitecture,
+  type DenoisingNetwork,
+  forwardInputs,
+  labelCondition,
+  labelRows,
+  type ModelSize,
+  type NetworkInputs,
+  type NetworkSignature,
+  type OtherArchitecture,
+  type ReferenceClass,
+  readNetworkConfig,
+  type TimeInput,
+} from './architecture.js';
 export { parseJson } from './bounded-json.js';
 export {
   choiceProblems,
