@@ -34,27 +34,14 @@ export const samplingSchema = z.strictObject({
   guidance: z.number(),
 });
 
-/** Settings of networks that had other names in files from before. */
-const renamedSettings: Readonly<Record<string, string>> = {
-  attentionFactors: 'attentionResolutions',
-  timeShift: 'frequencyShift',
-};
-
-/** A network's own configuration, which the network checks; former names of settings are read as today's. */
-const networkSchema = z
-  .record(z.string(), z.unknown())
-  .transform((network) =>
-    Object.fromEntries(Object.entries(network).map(([key, value]) => [renamedSettings[key] ?? key, value])),
-  );
-
-/** A diffusion model's `config.json`. */
+/** A diffusion model's `config.json`; the network's own configuration is checked by the network. */
 export const diffusionConfigSchema = z.strictObject({
   format: z.literal('mezzotint/diffusion@1'),
-  /** `UNet` is the former name of `ADMUNet`. */
-  architecture: z.enum(['ADMUNet', 'UNet']).transform(() => 'ADMUNet' as const),
-  network: networkSchema,
+  /** The name of a registered architecture whose networks denoise. */
+  architecture: z.string(),
+  network: z.record(z.string(), z.unknown()),
   image: imageSchema,
-  /** Names of the classes; the null label stands behind them. Empty: unconditional. */
+  /** Names of the classes; the network's null label, if it has one, is the label after the last. Empty: unconditional. */
   classes: z.array(z.string()),
   process: processSchema,
   sampling: samplingSchema,
@@ -65,8 +52,9 @@ export type DiffusionConfig = z.infer<typeof diffusionConfigSchema>;
 /** A classifier's `config.json`. */
 export const classifierConfigSchema = z.strictObject({
   format: z.literal('mezzotint/classifier@1'),
-  architecture: z.literal('NoisyClassifier'),
-  network: networkSchema,
+  /** The name of a registered architecture of classifiers. */
+  architecture: z.string(),
+  network: z.record(z.string(), z.unknown()),
   image: imageSchema,
   classes: z.array(z.string()).min(2),
   /** The noise that it was trained under; null when it knows clean images only. */
@@ -75,13 +63,11 @@ export const classifierConfigSchema = z.strictObject({
 
 export type ClassifierModelConfig = z.infer<typeof classifierConfigSchema>;
 
-/** Classes of @mezzotint/autoencoders. */
-export const autoencoderArchitectures = ['AutoencoderKL', 'Autoencoder', 'VQModel', 'AutoencoderTiny'] as const;
-
 /** An autoencoder's `config.json`. */
 export const autoencoderConfigSchema = z.strictObject({
   format: z.literal('mezzotint/autoencoder@1'),
-  architecture: z.enum(autoencoderArchitectures),
+  /** The name of a registered architecture of autoencoders. */
+  architecture: z.string(),
   network: z.record(z.string(), z.unknown()),
   image: imageSchema,
 });

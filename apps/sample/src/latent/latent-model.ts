@@ -41,7 +41,7 @@ const SCORES = [6, 2.5] as const;
 
 /**
  * @param origin names the model in errors
- * @throws InvalidFileError when UNet, VAE and text encoders do not belong together
+ * @throws InvalidFileError when ADMUNet, VAE and text encoders do not belong together
  */
 export function latentModel(parts: LatentParts, origin: string): LatentModel {
   const { unet, vae, first, second } = parts;

@@ -1,4 +1,12 @@
-import { imageProblems, labelProblems, Module, type RandomStream, throwIf, timeProblems } from '@mezzotint/core';
+import {
+  imageProblems,
+  labelProblems,
+  labelRows,
+  Module,
+  type RandomStream,
+  throwIf,
+  timeProblems,
+} from '@mezzotint/core';
 import {
   activate,
   attention,
@@ -14,7 +22,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { ADMUNetInputs } from '../adm/unet.js';
 import { Downsample, divide, ResnetBlock, type ResnetOptions, repeat, Upsample } from './blocks.js';
 import { EmbeddingMlp, FourierFrequencies, sinusoidalEmbedding } from './embeddings.js';
-import { type UNet2DConfig, validateUNet2DConfig } from './unet-2d-config.js';
+import { classTable, type UNet2DConfig, validateUNet2DConfig } from './unet-2d-config.js';
 
 /** What the network takes beside the noisy image and the time; what the model does not have is left out. */
 export interface UNet2DInputs extends ADMUNetInputs {
@@ -26,7 +34,7 @@ export interface UNet2DInputs extends ADMUNetInputs {
 const FOURIER_SCALE = 16;
 
 /**
- * DDPM's UNet (Ho et al. 2020, appendix B) in the layout of its published checkpoints, diffusers' `UNet2DModel`: blocks
+ * DDPM's ADMUNet (Ho et al. 2020, appendix B) in the layout of its published checkpoints, diffusers' `UNet2DModel`: blocks
  * with additive time, attention with separate q, k and v, convolutions between the levels.
  */
 export class UNet2D extends Module {
@@ -46,7 +54,7 @@ export class UNet2D extends Module {
     super();
     validateUNet2DConfig(new.target.name, config);
     this.config = config;
-    const { blockChannels: levels, classes, groups, epsilon } = config;
+    const { blockChannels: levels, classes, nullLabel, groups, epsilon } = config;
     const top = levels[0]!;
     const bottom = levels.at(-1)!;
     this.conv_in = new Conv2d(config.inChannels, top, 3);
@@ -54,8 +62,9 @@ export class UNet2D extends Module {
     const [sinusoidalWidth, width] = [isFourier ? 2 * top : top, timeWidthOf(config)];
     if (isFourier) this.time_proj = new FourierFrequencies(sinusoidalWidth, FOURIER_SCALE);
     this.time_embedding = new EmbeddingMlp(sinusoidalWidth, width);
+    const rows = labelRows({ classes: classTable(config), nullLabel });
     if (classes === 'time') this.class_embedding = new EmbeddingMlp(sinusoidalWidth, width);
-    else if (classes !== null && classes !== 'vector') this.class_embedding = new Embedding(classes, width);
+    else if (rows !== null) this.class_embedding = new Embedding(rows, width);
     const last = levels.length - 1;
     this.down_blocks = levels.map((width, level) => new DownBlock(levels[level - 1] ?? top, width, level, config));
     if (config.mid) this.mid_block = new MidBlock(bottom, config);
@@ -110,7 +119,7 @@ export class UNet2D extends Module {
     return added === undefined ? times : tf.add(times, added);
   }
 
-  /** `[N]` -> `[N, width of the sinusoidal embedding]`. */
+  /** `[N]` -> `[N, width of waves]`. */
   private sinusoidal(time: tf.Tensor1D): tf.Tensor2D {
     const { blockChannels, timeOrder, frequencyShift: shift } = this.config;
     if (this.time_proj !== undefined) return this.time_proj.forward(tf.log(tf.cast(time, 'float32')), 'sin-cos');
@@ -127,8 +136,8 @@ function classProblems(config: UNet2DConfig, { labels, vector }: UNet2DInputs, x
   const n = x.shape[0]!;
   const isRow = (value: tf.Tensor | undefined, ...rest: number[]) => String(value?.shape) === String([n, ...rest]);
   const got = (value: tf.Tensor | undefined) => (value === undefined ? 'none' : `[${value.shape}]`);
-  const table = typeof classes === 'number' ? classes : null;
-  const problems = classes === 'time' ? [] : labelProblems(labels, x, table);
+  const rows = labelRows({ classes: classTable(config), nullLabel: config.nullLabel });
+  const problems = classes === 'time' ? [] : labelProblems(labels, x, rows);
   if (classes === 'time' && !isRow(labels))
     problems.push(`labels: expected [${n}], one number an image, got ${got(labels)}`);
   if (classes !== 'vector' && vector !== undefined)

@@ -72,7 +72,7 @@ export function sdStage(
 }
 
 /**
- * Throws an InvalidFileError when UNet, VAE, text encoders and tokenizers do not belong together.
+ * Throws an InvalidFileError when ADMUNet, VAE, text encoders and tokenizers do not belong together.
  *
  * @param origin names the model in errors
  */
