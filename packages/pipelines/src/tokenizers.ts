@@ -9,15 +9,37 @@ import {
 } from '@mezzotint/text-encoders';
 import type { ModelFiles } from './family.js';
 
-/** CLIP's tokenizer of a folder in a model's files: its vocabulary, and what its settings say. */
-export async function openClipTokenizer(files: ModelFiles, folder: string): Promise<Tokenizer> {
+/** Tokens beside the vocabulary with their ids. */
+export type AddedTokens = ReadonlyMap<string, readonly number[]>;
+
+/**
+ * CLIP's tokenizer of a folder in a model's files: its vocabulary, what its settings say, and the tokens that were added.
+ *
+ * @param extra more added tokens, of textual inversions
+ */
+export async function openClipTokenizer(
+  files: ModelFiles,
+  folder: string,
+  extra: AddedTokens = new Map(),
+): Promise<Tokenizer> {
   const json = async (name: string) => {
     const path = `${folder}/${name}`;
     return files.has(path) ? ((await files.json(path)) as object) : {};
   };
   const settings = { ...(await json('special_tokens_map.json')), ...(await json('tokenizer_config.json')) };
   const found = await vocabularyIn(files, folder);
-  if (found !== undefined) return clipTokenizer(found, tokenizerOptionsFromTransformers(settings));
+  if (found !== undefined) {
+    const options = tokenizerOptionsFromTransformers(settings);
+    const listed = Object.entries(await json('added_tokens.json')).filter(
+      ([, id]) => Number.isSafeInteger(id) && id >= 0,
+    );
+    const added = new Map([
+      ...(options.added ?? []),
+      ...listed.map(([token, id]) => [token, [id as number]] as const),
+      ...extra,
+    ]);
+    return clipTokenizer(found, { ...options, added });
+  }
   throw new InvalidFileError(
     `${files.name}/${folder}`,
     'has no tokenizer: neither vocab.json with merges.txt, nor tokenizer.json',

@@ -6,7 +6,7 @@ import type { SolverOptions } from './solver-options.js';
 import { cosineBetas, linearBetas, scaledLinearBetas } from './tables/betas.js';
 import { type Clock, discreteClock, edmClock, flowClock } from './tables/clock.js';
 import { shiftFlow, uniformFlowSigmas } from './tables/flow.js';
-import { type DiscreteProcess, discreteProcess, noiseRatioAt } from './tables/process.js';
+import { type DiscreteProcess, discreteProcess, noiseRatioAt, processLevel } from './tables/process.js';
 import { karrasSigmas } from './tables/sigmas.js';
 import { flowTable, ratioTable, sigmaTable, timestepTable } from './tables/table.js';
 import { trailingTimesteps } from './tables/timesteps.js';
@@ -98,6 +98,7 @@ function partsOf(process: ProcessConfig, { timeOf }: ProcessSamplerOptions) {
           inSigma
             ? ratioTable('vp', karrasSigmas({ steps, min, max: Math.min(max, MOST_RATIO) }), own)
             : timestepTable(chain, trailingTimesteps(process.steps, steps)),
+        levelAt: (time: number) => processLevel(chain, time),
         timeAt: (fraction: number) => Math.round(process.steps * fraction),
       };
     }

@@ -1,7 +1,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { InvalidArgumentError } from '@mezzotint/core';
-import { readJson, readText, readWeights } from '@mezzotint/weights/node';
+import { readJson, readLora, readText, readWeights } from '@mezzotint/weights/node';
 import type { ModelFiles } from '../family.js';
 
 /** The files of a folder of a disk, or one file. Throws an InvalidArgumentError when there is nothing. */
@@ -16,6 +16,6 @@ export function diskFiles(path: string): ModelFiles {
     text: async (file) => readText(at(file)),
     json: async (file) => readJson(at(file)),
     weights: (file, { variant } = {}) => readWeights(at(file), variant === undefined ? {} : { variant }),
-    ...(stat.isFile() && { beside: () => diskFiles(dirname(path)) }),
+    ...(stat.isFile() && { beside: () => diskFiles(dirname(path)), lora: () => readLora(path) }),
   };
 }

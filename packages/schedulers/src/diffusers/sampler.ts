@@ -3,7 +3,7 @@ import { type Limit, withLimit } from '../limit.js';
 import { epsilon, type Parameterisation, velocity, x0 } from '../parameterisation.js';
 import { type Sampler, sampler } from '../sampler.js';
 import { discreteClock } from '../tables/clock.js';
-import { type DiscreteProcess, noiseRatioAt } from '../tables/process.js';
+import { type DiscreteProcess, noiseRatioAt, processLevel } from '../tables/process.js';
 import { levelAt } from '../tables/table.js';
 import { chainOf, endingFinite } from './chain.js';
 import { families } from './families.js';
@@ -60,6 +60,7 @@ export function samplerFromDiffusers(json: unknown, { eta = 0 }: DiffusersSample
       const { alpha, sigma } = levelAt(schedule, 0);
       return made.start === 'sigma' ? sigma : Math.hypot(alpha, sigma);
     },
+    levelAt: (time) => processLevel(chain, time),
     timeAt: (fraction) => Math.round(total * fraction),
     finishEstimate: (guided) => {
       const inRange = withLimit(guided, limited);

@@ -47,7 +47,7 @@ const WORDS = `${START}|${END}|'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\
  */
 export function clipTokenizer(
   files: ClipTokenizerFiles,
-  { pad = END, maxLength = 77, padInText = 'special' }: ClipTokenizerOptions = {},
+  { pad = END, maxLength = 77, padInText = 'special', added = new Map() }: ClipTokenizerOptions = {},
 ): Tokenizer {
   const { file, vocab, merges, special } = 'vocab' in files ? fromPair(files) : fromJson(files.tokenizerJson);
   const idOf = (token: string) => special.find(({ content }) => content === token)?.id ?? vocab.get(token);
@@ -80,7 +80,26 @@ export function clipTokenizer(
       { content: END, id: end },
     ],
   });
-  return { encode, start, end, pad: padId!, maxLength };
+  const own = new Map([...added].filter(([content]) => !vocab.has(content) && idOf(content) === undefined));
+  return { encode: withAdded(encode, own), start, end, pad: padId!, maxLength };
+}
+
+/** Cuts added tokens out of a text before the rest is encoded: the longest first, in any case, as transformers does. */
+function withAdded(
+  encode: (text: string) => readonly number[],
+  added: ReadonlyMap<string, readonly number[]>,
+): (text: string) => readonly number[] {
+  if (added.size === 0) return encode;
+  const ids = new Map([...added].map(([content, list]) => [lowerCased(content), list]));
+  const tokens = [...ids.keys()].sort((a, b) => b.length - a.length);
+  const pattern = new RegExp(
+    `(${tokens.map((token) => token.replaceAll(/[\\^$.*+?()[\]{}|]/g, '\\$&')).join('|')})`,
+    'u',
+  );
+  return (text) =>
+    lowerCased(text)
+      .split(pattern)
+      .flatMap((piece) => ids.get(piece) ?? encode(piece));
 }
 
 /** Composed, with single spaces, and lower case letter by letter: no final sigma, as in the reference. */
