@@ -7,7 +7,7 @@ export {
   GaussianFourierProjection,
 } from './modules/fourier-embedding.js';
 export { Linear, type LinearOptions } from './modules/linear.js';
-export { MPConv, MPFourier } from './modules/magnitude-preserving.js';
+export { forceWeightNormalization, MPConv, MPFourier } from './modules/magnitude-preserving.js';
 export { GroupNorm, LayerNorm, type NormOptions, RmsNorm } from './modules/norms.js';
 export { PatchEmbed, type PatchEmbedOptions } from './modules/patch-embed.js';
 export { type ActivationKind, activate, activationKinds } from './ops/activation.js';
@@ -34,7 +34,13 @@ export { patchify, unpatchify } from './ops/patchify.js';
 export { resizeBilinear } from './ops/resize-bilinear.js';
 export { type RmsNormOptions, rmsNorm } from './ops/rms-norm.js';
 export { type AxialRotaryOptions, axialRotary, type Rotary, rotate } from './ops/rotary.js';
+export {
+  type SelectiveScanOptions,
+  type SelectiveScanOutput,
+  selectiveScan,
+} from './ops/selective-scan.js';
 export { silu } from './ops/silu.js';
+export { type SsdOptions, type SsdOutput, ssd } from './ops/ssd.js';
 export { averagePool2x, upsample2x } from './ops/upsample.js';
 export { withoutGradient } from './ops/without-gradient.js';
 export { type TimestepEmbeddingOptions, timestepEmbedding } from './timestep-embedding.js';

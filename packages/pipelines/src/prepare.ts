@@ -27,8 +27,7 @@ export async function prepared(
   const asked = checkRequest(request, family, takes);
   const image = await pictureOf('image', asked.image, readImage);
   const mask = await pictureOf('mask', asked.mask, readImage);
-  const codec = stages[0]!.codec;
-  const unit = codec?.downscale ?? 1;
+  const unit = sizeUnitOf(definition);
   const enlarges = definition.enlarges ?? 1;
   const own = image === null ? defaults : sizeInUnits(image, unit);
   const strength = asked.strength ?? (mask === null ? 0.8 : 1);
@@ -51,13 +50,19 @@ export async function prepared(
   return { settings, batches, routes, image: imageIs === 'start' ? image : null, mask };
 }
 
+/** What the sides of pictures are multiples of. */
+function sizeUnitOf({ sizeUnit, stages }: PipelineDefinition): number {
+  return sizeUnit ?? stages[0]!.codec?.downscale ?? 1;
+}
+
 /** The largest picture that is made: 8192 x 8192. */
 const MOST_PIXELS = 2 ** 26;
 
-function settingProblems({ stages, takes, imageIs }: PipelineDefinition, asked: Request, settings: Settings): string[] {
+function settingProblems(definition: PipelineDefinition, asked: Request, settings: Settings): string[] {
+  const { stages, takes, imageIs } = definition;
   const problems: string[] = [];
   const { height, width } = settings;
-  const unit = stages[0]!.codec?.downscale ?? 1;
+  const unit = sizeUnitOf(definition);
   for (const [name, side] of Object.entries({ height, width })) {
     if (side < unit || side % unit !== 0) problems.push(`${name}: expected a multiple of ${unit}, got ${side}`);
   }

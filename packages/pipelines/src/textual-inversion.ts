@@ -1,6 +1,6 @@
 import { type HostTensor, InvalidArgumentError, InvalidFileError, type WeightSource } from '@mezzotint/core';
+import type { AddedToken } from '@mezzotint/text-encoders';
 import type { ModelFiles } from './family.js';
-import type { AddedTokens } from './tokenizers.js';
 
 /** A textual inversion: vectors that stand for a token in prompts. Gal et al. 2022 (arXiv 2208.01618). */
 export interface TextualInversion {
@@ -62,7 +62,7 @@ function asRows(file: string, name: string, { shape, data }: HostTensor): HostTe
 
 /** A text encoder's vocabulary with the vectors of textual inversions behind it. */
 export interface GrownVocabulary {
-  readonly added: AddedTokens;
+  readonly added: readonly AddedToken[];
   readonly vocabSize: number;
   /** The encoder's weights with the rows behind those of its table. */
   grow(weights: WeightSource): WeightSource;
@@ -80,23 +80,21 @@ export function growVocabulary(
   { vocabSize, width }: { readonly vocabSize: number; readonly width: number },
   used: Set<TextualInversion>,
 ): GrownVocabulary {
-  const added = new Map<string, readonly number[]>();
+  const added: AddedToken[] = [];
   const rows: HostTensor[] = [];
   let next = vocabSize;
   for (const inversion of inversions) {
     const vectors = inversion.vectors.find(({ shape }) => shape[1] === width);
     if (vectors === undefined) continue;
-    if (added.has(inversion.token)) {
+    if (added.some(({ content }) => content === inversion.token)) {
       throw new InvalidArgumentError(
         'textualInversion',
         `two files are for the token '${inversion.token}': name one of them otherwise`,
       );
     }
     used.add(inversion);
-    added.set(
-      inversion.token,
-      Array.from({ length: vectors.shape[0]! }, () => next++),
-    );
+    const id = Array.from({ length: vectors.shape[0]! }, () => next++);
+    added.push({ content: inversion.token, id, normalized: true });
     rows.push(vectors);
   }
   return { added, vocabSize: next, grow: (weights) => (rows.length === 0 ? weights : withRows(weights, rows)) };

@@ -1,16 +1,15 @@
 import { InvalidFileError } from '@mezzotint/core';
 import {
+  type AddedToken,
   type ClipTokenizerFiles,
   type ClipTokenizerOptions,
   clipTokenizer,
   clipVocabulary,
   type Tokenizer,
+  t5Tokenizer,
   tokenizerOptionsFromTransformers,
 } from '@mezzotint/text-encoders';
 import type { ModelFiles } from './family.js';
-
-/** Tokens beside the vocabulary with their ids. */
-export type AddedTokens = ReadonlyMap<string, readonly number[]>;
 
 /**
  * CLIP's tokenizer of a folder in a model's files: its vocabulary, what its settings say, and the tokens that were added.
@@ -20,7 +19,7 @@ export type AddedTokens = ReadonlyMap<string, readonly number[]>;
 export async function openClipTokenizer(
   files: ModelFiles,
   folder: string,
-  extra: AddedTokens = new Map(),
+  extra: readonly AddedToken[] = [],
 ): Promise<Tokenizer> {
   const json = async (name: string) => {
     const path = `${folder}/${name}`;
@@ -30,15 +29,7 @@ export async function openClipTokenizer(
   const found = await vocabularyIn(files, folder);
   if (found !== undefined) {
     const options = tokenizerOptionsFromTransformers(settings);
-    const listed = Object.entries(await json('added_tokens.json')).filter(
-      ([, id]) => Number.isSafeInteger(id) && id >= 0,
-    );
-    const added = new Map([
-      ...(options.added ?? []),
-      ...listed.map(([token, id]) => [token, [id as number]] as const),
-      ...extra,
-    ]);
-    return clipTokenizer(found, { ...options, added });
+    return clipTokenizer(found, { ...options, added: [...(options.added ?? []), ...extra] });
   }
   throw new InvalidFileError(
     `${files.name}/${folder}`,
@@ -75,7 +66,30 @@ export async function clipTokenizersFor(
 async function vocabularyIn(files: ModelFiles, folder: string): Promise<ClipTokenizerFiles | undefined> {
   const at = (name: string) => (folder === '' ? name : `${folder}/${name}`);
   if (files.has(at('vocab.json')) && files.has(at('merges.txt'))) {
-    return { vocab: await files.json(at('vocab.json')), merges: await files.text(at('merges.txt')) };
+    return {
+      vocab: await files.json(at('vocab.json')),
+      merges: await files.text(at('merges.txt')),
+      ...(files.has(at('added_tokens.json')) && { addedTokens: await files.json(at('added_tokens.json')) }),
+    };
   }
   return files.has(at('tokenizer.json')) ? { tokenizerJson: await files.json(at('tokenizer.json')) } : undefined;
+}
+
+/**
+ * T5's tokenizer in a folder of a model's files, or in the files themselves: tokenizer.json or spiece.model, and what its
+ * settings say. Undefined where there is none.
+ */
+export async function openT5Tokenizer(files: ModelFiles, folder: string): Promise<Tokenizer | undefined> {
+  if (files.kind === 'file') return t5Tokenizer({ tokenizerJson: await files.json('') });
+  for (const at of [`${folder}/`, '']) {
+    const json = files.has(`${at}tokenizer_config.json`) ? await files.json(`${at}tokenizer_config.json`) : {};
+    const settings = tokenizerOptionsFromTransformers(json);
+    if (files.has(`${at}spiece.model`) && files.bytes) {
+      return t5Tokenizer({ spiece: await files.bytes(`${at}spiece.model`) }, settings);
+    }
+    // A tokenizer.json beside a model may be CLIP's; T5's has no merges.
+    if (at !== '' && files.has(`${at}tokenizer.json`))
+      return t5Tokenizer({ tokenizerJson: await files.json(`${at}tokenizer.json`) }, settings);
+  }
+  return undefined;
 }

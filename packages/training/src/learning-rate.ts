@@ -43,7 +43,10 @@ export function linearRate({ peak, steps, end = 0 }: { peak: number; steps: numb
   return (step) => peak + (end - peak) * progress(step, steps);
 }
 
-/** peak / sqrt(max(step / after, 1)): constant for `after` steps, then falling. EDM2 (Karras et al. 2024), eq. 67. */
+/**
+ * peak / sqrt(max(step / after, 1)): constant for `after` steps, then falling. EDM2 (Karras et al. 2024), eq. 67; there under a
+ * `warmUp` of 10 million images.
+ */
 export function inverseSqrtRate({ peak, after }: { peak: number; after: number }): LearningRate {
   check('inverseSqrtRate', { peak, after });
   return (step) => peak / Math.sqrt(Math.max(step / after, 1));

@@ -143,6 +143,29 @@ describe.each(await testEngines())('on %s', (engine) => {
       // Float32 against float64 over 16,384 terms of one sign.
       expect(mean(value) / (sum / (64 * 256))).toBeCloseTo(1, 5);
     });
+
+    test('with an uncertainty u is L / e^u + u of each example, least where u = ln L', () => {
+      const x0 = gaussian();
+      const batch = { x0, cond: undefined };
+      const of = (logVariance?: (noise: tf.Tensor1D) => tf.Tensor1D) =>
+        edmLoss((x) => tf.mul(x, 0.3), batch, new TorchGenerator(1), {
+          levels: sigmas,
+          ...(logVariance && { logVariance }),
+        }).dataSync();
+      const plain = of();
+      const weighted = of((noise) => tf.mul(noise, 2));
+      const drawn = sigmas(64, new TorchGenerator(1)).map((level) => level.sigma);
+      plain.forEach((loss, i) => {
+        const u = Math.log(drawn[i]!) / 2;
+        expect(Math.abs(weighted[i]! / (loss / Math.exp(u) + u) - 1)).toBeLessThan(1e-4);
+      });
+      // d/du (L e^-u + u) = 0 at u = ln L.
+      const best = of(() => tf.log(tf.tensor1d(plain)));
+      const sum = (values: ArrayLike<number>) => Array.from(values).reduce((a, b) => a + b);
+      for (const shift of [-0.1, 0.1]) {
+        expect(sum(of(() => tf.add(tf.log(tf.tensor1d(plain)), shift)))).toBeGreaterThan(sum(best));
+      }
+    });
   });
 
   describe('hybridLoss', () => {

@@ -26,6 +26,7 @@ import {
   pixelNorm,
   silu,
   timestepEmbedding,
+  unitVarianceWeight,
   upsample2x,
 } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
@@ -407,6 +408,11 @@ class Layer extends Module {
         ? new Param([outputs, inputs], { init })
         : new Param([kernel, kernel, inputs, outputs], { init, layout: 'conv2d' });
     if (!streamlined && !onOneHot) this.bias = new Param([outputs], { init });
+  }
+
+  /** E to G, before each training step: see `MPConv` of layers. */
+  forceNormalization(): void {
+    if (this.normalized) tf.tidy(() => this.weight.variable.assign(unitVarianceWeight(this.weight.value)));
   }
 
   forward<T extends tf.Tensor>(x: T, gain?: tf.Tensor): T {

@@ -33,6 +33,16 @@ export class MPConv extends Module {
 }
 
 /**
+ * Forced weight normalisation of every layer of a model that has it: called before each training step (the loop's
+ * `beforeForward`), after the averages of the step before saw the weights as the optimizer left them. EDM2, section 2.3.
+ */
+export function forceWeightNormalization(model: Module): void {
+  for (const module of model.modules().values()) {
+    (module as { forceNormalization?: () => void }).forceNormalization?.();
+  }
+}
+
+/**
  * Fourier features of a number with random frequencies and phases that keep unit variance: sqrt(2) cos(f t + p) with
  * fixed f = 2 pi N(0, bandwidth^2) and p = 2 pi U(0, 1). EDM2, eq. 75. State: `freqs` `[width]`, `phases` `[width]`, not
  * trained.

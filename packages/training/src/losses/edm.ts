@@ -9,6 +9,11 @@ export interface EdmLossOptions {
   readonly levels: NoiseDistribution<NoiseLevel>;
   /** 0.5 when absent. */
   readonly sigmaData?: number;
+  /**
+   * u(c_noise), `[N] -> [N]`, the logarithm of the variance that the network expects of its loss at a noise level. With it the loss is
+   * L / e^u + u, so that all levels contribute alike: EDM2 (Karras et al. 2024), eq. 21. It is trained with the network.
+   */
+  readonly logVariance?: (noise: tf.Tensor1D) => tf.Tensor1D;
 }
 
 /**
@@ -20,7 +25,7 @@ export function edmLoss<C>(
   net: NetworkFunction<C>,
   { x0, cond }: CleanBatch<C>,
   rng: RandomStream,
-  { levels, sigmaData = 0.5 }: EdmLossOptions,
+  { levels, sigmaData = 0.5, logVariance }: EdmLossOptions,
 ): tf.Tensor1D {
   return tf.tidy(() => {
     const sigmas = levels(x0.shape[0], rng).map((level) => level.sigma);
@@ -36,7 +41,10 @@ export function edmLoss<C>(
     const ofData = perExample(sigmas.map((sigma, i) => sigma / (sigmaData * total[i]!)));
     const ofNoise = perExample(total.map((s) => sigmaData / s));
     const target = tf.sub<tf.Tensor4D>(tf.mul(ofData, x0), tf.mul(ofNoise, noise));
-    const prediction = net(tf.mul(cIn, noisy), times(sigmas.map((sigma) => Math.log(sigma) / 4)), cond);
-    return meanSquare(tf.sub(prediction, target));
+    const cNoise = times(sigmas.map((sigma) => Math.log(sigma) / 4));
+    const losses = meanSquare(tf.sub(net(tf.mul(cIn, noisy), cNoise, cond), target)); // [N]
+    if (logVariance === undefined) return losses;
+    const u = logVariance(cNoise);
+    return tf.add<tf.Tensor1D>(tf.div(losses, tf.exp(u)), u);
   });
 }

@@ -2,6 +2,7 @@ import type { AutoencoderKL, AutoencoderTiny } from '@mezzotint/autoencoders';
 import { InvalidArgumentError, InvalidFileError, type Module, type WeightSource } from '@mezzotint/core';
 import type { Sampler } from '@mezzotint/schedulers';
 import {
+  type AddedToken,
   type ClipTextConfig,
   ClipTextModel,
   ClipTextModelWithProjection,
@@ -11,13 +12,12 @@ import { UNet2DCondition, type UNet2DConditionConfig } from '@mezzotint/unet';
 import type { OpenContext } from '../../family.js';
 import type { Part } from '../../stage.js';
 import { growVocabulary, readTextualInversion, type TextualInversion } from '../../textual-inversion.js';
-import type { AddedTokens } from '../../tokenizers.js';
 import { numbersOf, type SdModel } from './stage.js';
 
 /** A text encoder before it is built. */
 export interface TextSource {
   readonly config: ClipTextConfig;
-  tokenizer(added: AddedTokens): Tokenizer | Promise<Tokenizer>;
+  tokenizer(added: readonly AddedToken[]): Tokenizer | Promise<Tokenizer>;
 }
 
 /** What a folder or a file says of a model: the two ways to it meet here. */

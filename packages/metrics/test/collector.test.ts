@@ -1,0 +1,184 @@
+import { NumpyRandomState } from '@mezzotint/core';
+import { describe, expect, test } from 'vitest';
+import {
+  Collector,
+  type CollectorPlan,
+  computeMetrics,
+  FeatureStatistics,
+  type Features,
+  frechetDistanceAtInfinity,
+  inceptionScore,
+  metricNamed,
+  metrics,
+  RowSample,
+  referenceStatistics,
+} from '../src/index.js';
+import { randomFeatures } from './random-features.js';
+
+const part = ({ data, dim }: Features, from: number, to: number): Features => ({
+  data: data.subarray(from * dim, to * dim) as Float32Array,
+  count: to - from,
+  dim,
+});
+const every = ({ data, count, dim }: Features, first: number, step: number): Features => {
+  const rows = Array.from({ length: Math.ceil((count - first) / step) }, (_, i) => first + i * step);
+  return {
+    data: Float32Array.from(rows.flatMap((r) => [...data.subarray(r * dim, (r + 1) * dim)])),
+    count: rows.length,
+    dim,
+  };
+};
+const single = (count: number, dim: number, seed: number): Features => {
+  const { data } = randomFeatures(seed, count, dim);
+  return { data: Float32Array.from(data), count, dim };
+};
+
+const features = single(60, 4, 1);
+const logits = single(60, 3, 2);
+const texts = single(60, 4, 3);
+const labels = Array.from({ length: 60 }, (_, i) => i % 3);
+const plan: CollectorPlan = {
+  ...{ dim: 4, classes: 3, total: 60, recipe: 'test', splits: 5, rows: 40 },
+  needs: ['gaussian', 'rows', 'textRows', 'inceptionScore', 'diversity', 'similarity', 'labels'],
+};
+
+/** A collector that saw the rows first, first + step, ... below `to` in batches. */
+function collect(first: number, step: number, batch = 7, from = new Collector(plan), start = 0, to = 60): Collector {
+  for (let at = start + first; at < to; at += batch * step) {
+    const end = Math.min(to, at + batch * step);
+    const slice = (f: Features) => every(part(f, at, end), 0, step);
+    from.add({
+      ...{ first: at, step, features: slice(features), logits: slice(logits), texts: slice(texts) },
+      labels: labels.slice(at, end).filter((_, i) => i % step === 0),
+    });
+  }
+  return from;
+}
+
+describe('a collector', () => {
+  const whole = collect(0, 1);
+  const names = ['fid', 'kid', 'is', 'prdc', 'clip-score', 'lpips-diversity', 'memorization', 'label-accuracy'];
+  const wanted = names.map(metricNamed);
+  const options = { subsets: 5, subsetSize: 20 };
+  const real = new Collector({ ...plan, needs: ['gaussian', 'rows'] }).add({ first: 0, features: single(60, 4, 9) });
+  const score = (collector: Collector) => computeMetrics(wanted, collector, real, options);
+
+  test('two shards, merged, come to what one run comes to', () => {
+    const merged = collect(0, 2).merge(collect(1, 2));
+    const [a, b] = [score(whole), score(merged)];
+    for (const [i, result] of a.entries()) {
+      expect(b[i]!.name).toBe(result.name);
+      // The same float64 sums in another order.
+      expect(Math.abs(b[i]!.value - result.value)).toBeLessThan(1e-10 * Math.max(1, Math.abs(result.value)));
+    }
+    expect(merged.rows).toEqual(whole.rows);
+  });
+
+  test('stored in the middle and gone on with, it is the same bit for bit', () => {
+    const half = collect(0, 1, 7, new Collector(plan), 0, 28);
+    const { json, arrays } = half.state();
+    const again = Collector.fromState({ json: JSON.parse(JSON.stringify(json)), arrays });
+    expect(score(collect(0, 1, 7, again, 28))).toEqual(score(whole));
+  });
+
+  test('its scores are those of all rows at once', () => {
+    expect(whole.inceptionScore!.mean).toBeCloseTo(inceptionScore(logits, { splits: 5 }).mean, 12);
+    const all = new FeatureStatistics(4).add(features);
+    const mean = whole.gaussian!.mean;
+    for (const [i, value] of all.mean.entries()) expect(mean[i]).toBeCloseTo(value, 12);
+    const read = labels.filter((label, i) => {
+      const row = [...logits.data.subarray(3 * i, 3 * i + 3)];
+      return row.indexOf(Math.max(...row)) === label;
+    });
+    expect(whole.labelAccuracy).toBe(read.length / 60);
+  });
+
+  test('says what a value was computed from: few pictures, samples, recipes', () => {
+    const [kid] = computeMetrics([metricNamed('kid')], whole, real, { subsets: 2, subsetSize: 1000 });
+    expect(kid!.notes).toEqual([
+      'subsets of 40, the smaller set, instead of 1000',
+      'of a random 40 of 60 generated pictures',
+      'of a random 40 of 60 real pictures',
+    ]);
+    const few = new Collector({ ...plan, needs: ['gaussian'] }).add({ first: 0, features: part(features, 0, 3) });
+    const [fid] = computeMetrics([metricNamed('fid')], few, real);
+    expect(fid!.notes).toEqual([expect.stringMatching(/3 generated pictures for 4 features: too few/)]);
+    expect(fid!.value).toBeGreaterThan(0);
+    expect(fid).toMatchObject({ recipe: 'test', count: 3, against: 60 });
+  });
+
+  test('lists all that is missing', () => {
+    const statistics = referenceStatistics(
+      { shape: [4], data: new Float64Array(4) },
+      { shape: [4, 4], data: Float64Array.from({ length: 16 }, (_, i) => (i % 5 === 0 ? 1 : 0)) },
+    );
+    const plain = new Collector({ ...plan, needs: ['gaussian'] }).add({ first: 0, features });
+    const all = ['fid', 'kid', 'is'].map(metricNamed);
+    expect(() => computeMetrics(all, plain, statistics)).toThrow(
+      /kid: needs the rows .*generated.*\n.*kid: needs the rows .*mu and sigma has none.*real.*\n.*is: needs logits/,
+    );
+    expect(computeMetrics([metricNamed('fid')], plain, statistics)[0]!.against).toBeNull();
+    expect(() => computeMetrics([metricNamed('kid')], whole, undefined)).toThrow(/needs pictures to compare with/);
+    const other = new Collector({ ...plan, recipe: 'other' });
+    expect(() => computeMetrics([metricNamed('fid')], plain, other)).toThrow(/one recipe, got 'test' and 'other'/);
+    expect(() => new Collector({ ...plan, classes: null })).toThrow(/logits, such as inception/);
+    expect(() => whole.merge(other)).toThrow(/expected the plan/);
+  });
+
+  test('a batch that cannot be used adds nothing', () => {
+    const collector = new Collector({ ...plan, needs: ['gaussian', 'inceptionScore'] });
+    const bad = { ...features, data: features.data.map((v, i) => (i === 9 ? Number.NaN : v)) } as Features;
+    expect(() => collector.add({ first: 0, features: bad })).toThrow(/NaN in row 2, column 1\n.*expected logits/);
+    expect(() => collector.add({ first: 0, features })).toThrow(/expected logits, got none/);
+    expect(collector.count).toBe(0);
+  });
+});
+
+test('a sample of rows is uniform, whatever the order, and all of them while they fit', () => {
+  const picked = new Float64Array(200);
+  for (let seed = 0; seed < 400; seed++) {
+    const sample = new RowSample(1, { limit: 20, seed });
+    sample.add({ data: Float32Array.from({ length: 200 }, (_, i) => i), count: 200, dim: 1 });
+    const { features: rows, seen } = sample;
+    expect([rows.count, seen]).toEqual([20, 200]);
+    for (const value of rows.data) picked[value]! += 1;
+  }
+  // Each index is picked with probability 1/10: 40 of 400 times, deviation 6; five deviations over 200 indices.
+  expect(Math.min(...picked)).toBeGreaterThan(40 - 30);
+  expect(Math.max(...picked)).toBeLessThan(40 + 30);
+  const few = new RowSample(2, { limit: 5 }).add({ data: Float32Array.of(1, 2, 3, 4), count: 2, dim: 2 });
+  expect([...few.features.data]).toEqual([1, 2, 3, 4]);
+});
+
+test.each([
+  // N(0, I) against itself in 8 dimensions is 0, but 200 rows read about D (D + 3) / 4 / 200 = 0.11.
+  [0, 0],
+  // Against N(1/2, I) it is 8 / 4.
+  [0.5, 2],
+])('FID at infinity of N(%d, I): without the bias of few samples, and in its interval', (shift, truth) => {
+  const dim = 8;
+  const identity = Float64Array.from({ length: dim * dim }, (_, i) => (i % (dim + 1) === 0 ? 1 : 0));
+  const real = { dim, mean: new Float64Array(dim), covariance: identity };
+  let inside = 0;
+  let sum = 0;
+  const repeats = 100;
+  for (let r = 0; r < repeats; r++) {
+    const data = new NumpyRandomState(100 + r).randn(200 * dim).map((v) => v + shift);
+    const { value, low, high } = frechetDistanceAtInfinity({ data, count: 200, dim }, real);
+    if (low <= truth && truth <= high) inside += 1;
+    sum += value;
+  }
+  // The values scatter by 0.04 and 0.23: three deviations of the mean of 100, and less than the bias it removes.
+  expect(Math.abs(sum / repeats - truth)).toBeLessThan(shift === 0 ? 0.013 : 0.07);
+  expect(inside / repeats).toBeGreaterThan(0.85); // 0.95 minus 4.6 deviations of a share of 100
+});
+
+test('every metric has a name of its own and says how it is read', () => {
+  expect(new Set(metrics.map(({ name }) => name)).size).toBe(metrics.length);
+  for (const { name, about, better, network } of metrics) {
+    expect(about.length, name).toBeGreaterThan(20);
+    expect(['lower', 'higher']).toContain(better);
+    expect(network).toMatch(/^[a-z0-9-]+$/);
+  }
+  expect(() => metricNamed('fdi')).toThrow(/expected one of fid, fd-dinov2, .*got 'fdi'/);
+});
