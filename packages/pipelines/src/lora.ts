@@ -1,5 +1,5 @@
 import { InvalidArgumentError, type WeightSource } from '@mezzotint/core';
-import { type LoraTarget, mergeLora, parseLora, type WeightFile } from '@mezzotint/weights';
+import { type LoraModelName, mergeLora, parseLora, type WeightFile } from '@mezzotint/weights';
 import type { ModelFiles } from './family.js';
 import type { Part } from './stage.js';
 
@@ -29,7 +29,7 @@ export async function mergeLoras(
   const close = () => {
     for (const file of open) file.close();
   };
-  let models: Partial<Record<LoraTarget, WeightSource>> = {};
+  let models: Partial<Record<LoraModelName, WeightSource>> = {};
   for (const { lora, weights } of parts) if (lora !== undefined) models[lora] = weights;
   try {
     for (const { path, scale = 1 } of loras) {

@@ -108,7 +108,7 @@ async function inversionsOf({ options, files }: OpenContext): Promise<TextualInv
 
 /** Throws an InvalidFileError when UNet, VAE, text encoders and tokenizers do not belong together. */
 function checkModel(origin: string, { unet, vae, texts: { first, second, numbers }, lowResolution }: SdModel): void {
-  const { textAndNumbers, classes, inChannels, outChannels } = unet.config;
+  const { textTime, classes, inChannels, outChannels } = unet.config;
   const { latentChannels } = vae.config;
   const contextWidth = unet.config.textWidth ?? unet.config.contextWidth;
   const width = (first?.encoder.config.width ?? 0) + (second?.encoder.config.width ?? 0);
@@ -129,7 +129,7 @@ function checkModel(origin: string, { unet, vae, texts: { first, second, numbers
     problems.push(
       `the UNet takes ${inChannels} channels; known are latent images, and those with a mask or a small picture`,
     );
-  if ((second === undefined) !== (textAndNumbers === null))
+  if ((second === undefined) !== (textTime === null))
     problems.push('a UNet with pooled text needs text_encoder_2, another has no place for it');
   if (numbers !== 0 && numbers !== 5 && numbers !== 6)
     problems.push(`the UNet takes ${numbers} numbers beside the pooled text; known are 6 (SDXL) and 5 (its refiner)`);

@@ -36,7 +36,7 @@ async function openStableDiffusion(candidate: Candidate, context: OpenContext): 
     options.refiner === undefined ? undefined : await openRefiner(options.refiner, base, context).catch(closing(base));
   const xl = base.model.texts.second !== undefined;
   const upscales = base.model.lowResolution !== undefined;
-  const distilled = base.model.unet.config.timeConditionWidth !== null;
+  const distilled = base.model.unet.config.timeCondProjDim !== null;
   const scored = [base, refiner].some((opened) => opened?.model.texts.numbers === 5);
   return {
     family: stableDiffusion.name,

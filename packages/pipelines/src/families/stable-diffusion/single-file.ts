@@ -25,7 +25,7 @@ export async function openSdFile(
   const found = await recogniseFile({ file, source: source! }, options.prediction);
   const component = (name: string) => file.components.get(name as ComponentName);
   const unet = unet2dConditionFromShapes(component('unet')!.weights.tensors);
-  const scale = { scalingFactor: unet.textAndNumbers === null ? 0.18215 : 0.13025, shiftFactor: 0 };
+  const scale = { scalingFactor: unet.textTime === null ? 0.18215 : 0.13025, shiftFactor: 0 };
   const vae = new AutoencoderKL(autoencoderKLFromShapes(component('vae')!.weights.tensors, scale));
   const given = options.tokenizer === undefined ? undefined : context.files(options.tokenizer);
   const tokenizers = await clipTokenizersFor(files.beside?.() ?? null, given);

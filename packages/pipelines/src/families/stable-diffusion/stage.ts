@@ -67,9 +67,7 @@ export function sdStage(name: string, model: SdModel, start: Stage['start'] = 'n
     encode: (batch, context) => {
       const prompts = second ? encodeSdxl(texts, batch) : encodeSd(texts, batch);
       if (lowResolution) return withSmallPicture(prompts, batch, context, lowResolution, downscale);
-      return unet.config.timeConditionWidth === null
-        ? prompts
-        : withGuidance(prompts, batch, unet.config.timeConditionWidth);
+      return unet.config.timeCondProjDim === null ? prompts : withGuidance(prompts, batch, unet.config.timeCondProjDim);
     },
     network:
       ({ inpainting }) =>
@@ -88,6 +86,6 @@ function isTiny(vae: AutoencoderKL | AutoencoderTiny): vae is AutoencoderTiny {
 }
 
 /** Numbers that a UNet takes beside pooled text of this width. */
-export function numbersOf({ config: { textAndNumbers } }: UNet2DCondition, projection: number): number {
-  return textAndNumbers === null ? 0 : (textAndNumbers.width - projection) / textAndNumbers.numberWidth;
+export function numbersOf({ config: { textTime } }: UNet2DCondition, projection: number): number {
+  return textTime === null ? 0 : (textTime.width - projection) / textTime.numberWidth;
 }
