@@ -14,6 +14,7 @@ export { loadDigits } from './digits.js';
 export { type FolderImages, type FolderOptions, imageFolder } from './image-folder.js';
 export { type GridOptions, imageGrid } from './image-grid.js';
 export { fingerprint, type ImageSet, splitImages, subset } from './image-set.js';
+export { pictureFiles } from './picture-files.js';
 export { toBytes, toFloat } from './pixels.js';
 export { type PlotOptions, type PlotSeries, plotLines } from './plot-lines.js';
 export { encodePng, type PngOptions, writePng } from './png.js';

@@ -46,17 +46,25 @@ function asGrey(images: tf.Tensor4D): tf.Tensor4D {
   return tf.floor(tf.add<tf.Tensor4D>(tf.sum(tf.mul(tf.cast(images, 'float32'), luma), 3, true), 0.5));
 }
 
+/** The parts of a classifier's config.json that are needed here. */
+interface ClassifierFile {
+  readonly format: string;
+  readonly network: ClassifierConfig;
+  readonly image: ClassifierInput;
+}
+
 /** The classifiers that the train app makes, such as `models/digits-classifier`: a folder with config.json. */
 export const classifierRecord: FeatureNetworkRecord = {
   name: 'classifier',
   about: 'a small classifier that `train` made (models/digits-classifier): scores without any downloaded weights',
   weights: [],
   async open({ weights, config }) {
-    const { network, image } = (config ?? {}) as { network?: ClassifierConfig; image?: ClassifierInput };
-    if (weights.length !== 1 || network === undefined || image === undefined) {
+    const { format, network, image } = (config ?? {}) as Partial<ClassifierFile>;
+    const fits = format === 'mezzotint/classifier@1' && network !== undefined && image !== undefined;
+    if (weights.length !== 1 || !fits) {
       throw new InvalidArgumentError(
         'classifier',
-        "expected the model.safetensors and the config.json of train's classifier folder",
+        "expected the model.safetensors and the config.json of train's classifier folder, of format mezzotint/classifier@1",
       );
     }
     return classifierFeatures(await new NoisyClassifier(network).load(weights[0]!), image);
