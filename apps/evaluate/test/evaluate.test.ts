@@ -41,7 +41,7 @@ beforeAll(async () => {
   const noise = (size: number) => Uint8Array.from({ length: size }, (_, i) => (i * 61) % 256);
   await writePng(join(other, 'large.png'), { data: noise(12 * 10), height: 12, width: 10, channels: 1 });
   await writePng(join(other, 'colour.png'), { data: noise(64 * 3), height: 8, width: 8, channels: 3 });
-  const { outChannels: _out, headsUp: _heads, ...encoder } = tinyNetwork;
+  const { outChannels: _out, headsUp: _heads, nullLabel: _null, ...encoder } = tinyNetwork;
   const network: ClassifierConfig = { ...encoder, classes: 2, pool: 'attention' };
   const read = new NoisyClassifier(network).init(1);
   await saveModel(

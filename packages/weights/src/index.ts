@@ -32,5 +32,6 @@ export { type Float64Tensor, type NumpyFile, openNpy, openNpz } from './numpy/op
 export { type Dequantized, dequantized } from './quantized/open.js';
 export { openSafetensors, openSafetensorsSync, type SyncWeightFile } from './safetensors/open.js';
 export { joinShards, parseShardIndex, type ShardIndex } from './sharded.js';
+export { type Json, type ModuleRecord, modulesAsMetadata, modulesOf } from './torch/module-records.js';
 export { type OpenTorchOptions, openTorch, type TorchFile } from './torch/open.js';
 export type { WeightFile } from './weight-file.js';

@@ -36,7 +36,11 @@ function filesIn(folder: string): ClipTokenizerFiles | undefined {
     string,
     string,
   ];
-  if (existsSync(vocab) && existsSync(merges)) return { vocab: readJson(vocab), merges: readText(merges) };
+  const added = join(folder, 'added_tokens.json');
+  if (existsSync(vocab) && existsSync(merges)) {
+    const addedTokens = existsSync(added) ? readJson(added) : undefined;
+    return { vocab: readJson(vocab), merges: readText(merges), addedTokens };
+  }
   return existsSync(whole) ? { tokenizerJson: readJson(whole) } : undefined;
 }
 

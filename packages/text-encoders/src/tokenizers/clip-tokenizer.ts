@@ -1,15 +1,19 @@
-import { InvalidFileError } from '@mezzotint/core';
+import { InvalidFileError, quoted } from '@mezzotint/core';
 import { countProblems, throwIf } from '../checks.js';
 import { isObject } from '../transformers-json.js';
-import { buildEncoder, type SpecialToken } from './library.js';
+import { type AddedToken, mergeAddedTokens, oneId, readAddedTokens } from './added-tokens.js';
+import { buildEncoder } from './library.js';
 import type { TokenizerOptions } from './options.js';
 import type { Tokenizer } from './tokenizer.js';
 import { isId, readTokenizerJson } from './tokenizer-json.js';
 
-/** CLIP's tokenizer as it is published: one parsed tokenizer.json, or a parsed vocab.json with the text of merges.txt. */
+/**
+ * CLIP's tokenizer as it is published: one parsed tokenizer.json, or a parsed vocab.json with the text of merges.txt, and
+ * where there is one a parsed added_tokens.json (textual inversions).
+ */
 export type ClipTokenizerFiles =
   | { readonly tokenizerJson: unknown }
-  | { readonly vocab: unknown; readonly merges: string };
+  | { readonly vocab: unknown; readonly merges: string; readonly addedTokens?: unknown };
 
 /** What a CLIP tokenizer's files do not always say. */
 export interface ClipTokenizerOptions extends TokenizerOptions {
@@ -47,15 +51,17 @@ const WORDS = `${START}|${END}|'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\
  */
 export function clipTokenizer(
   files: ClipTokenizerFiles,
-  { pad = END, maxLength = 77, padInText = 'special' }: ClipTokenizerOptions = {},
+  { pad = END, maxLength = 77, padInText = 'special', added = [] }: ClipTokenizerOptions = {},
 ): Tokenizer {
-  const { file, vocab, merges, special } = 'vocab' in files ? fromPair(files) : fromJson(files.tokenizerJson);
-  const idOf = (token: string) => special.find(({ content }) => content === token)?.id ?? vocab.get(token);
+  const { file, vocab, merges, ...own } = 'vocab' in files ? fromPair(files) : fromJson(files.tokenizerJson);
+  const tokens = mergeAddedTokens(file, own.added, added);
+  const tokenOf = (content: string, id: number) => tokens.find((token) => token.content === content) ?? { content, id };
+  const idOf = (token: string) => oneId(tokens, token) ?? vocab.get(token);
   const [start, end, padId] = [idOf(START), idOf(END), idOf(pad)];
   if (start === undefined || end === undefined) throw new InvalidFileError(file, `has no ${START} or no ${END}`);
   throwIf('clipTokenizer', [
     ...countProblems({ maxLength }),
-    ...(padId === undefined ? [`pad: expected a token of ${file}, got ${JSON.stringify(pad)}`] : []),
+    ...(padId === undefined ? [`pad: expected a token of ${file}, got ${quoted(pad)}`] : []),
   ]);
   const encode = buildEncoder(file, {
     model: {
@@ -73,11 +79,11 @@ export function clipTokenizer(
       ],
     },
     normalize: lowerCased,
-    special: [
-      ...special.filter(({ content }) => ![START, END, pad].includes(content)),
-      ...(pad !== END && padInText === 'special' ? [{ content: pad, id: padId! }] : []),
-      { content: START, id: start },
-      { content: END, id: end },
+    added: [
+      ...tokens.filter(({ content }) => ![START, END, pad].includes(content)),
+      ...(pad !== END && padInText === 'special' ? [tokenOf(pad, padId!)] : []),
+      tokenOf(START, start),
+      tokenOf(END, end),
     ],
   });
   return { encode, start, end, pad: padId!, maxLength };
@@ -93,24 +99,26 @@ interface BytePairs {
   readonly file: string;
   readonly vocab: ReadonlyMap<string, number>;
   readonly merges: readonly (readonly [string, string])[];
-  readonly special: readonly SpecialToken[];
+  readonly added: readonly AddedToken[];
 }
 
-function fromPair({ vocab, merges }: { readonly vocab: unknown; readonly merges: string }): BytePairs {
+function fromPair({ vocab, merges, addedTokens }: Extract<ClipTokenizerFiles, { readonly vocab: unknown }>): BytePairs {
   const known = readVocab('vocab.json', vocab);
+  // Here too tokens that do not say otherwise are found in the normalised text.
+  const added = readAddedTokens('added_tokens.json', addedTokens).map((token) => ({ ...token, normalized: true }));
   const lines = merges.split(/\r?\n/).filter((line) => line !== '' && !line.startsWith('#version'));
-  return { file: 'vocab.json', vocab: known, merges: readMerges('merges.txt', lines, known), special: [] };
+  return { file: 'vocab.json', vocab: known, merges: readMerges('merges.txt', lines, known), added };
 }
 
 function fromJson(json: unknown): BytePairs {
   const file = 'tokenizer.json';
-  const { model, special } = readTokenizerJson(file, json, FAMILY);
+  const { model, added } = readTokenizerJson(file, json, FAMILY);
   if (model.end_of_word_suffix !== SUFFIX || model.byte_fallback === true) {
     throw new InvalidFileError(file, `expected byte pairs with the suffix ${SUFFIX}, as in CLIP`);
   }
   const vocab = readVocab(file, model.vocab);
   if (!Array.isArray(model.merges)) throw new InvalidFileError(file, 'model.merges: expected a list');
-  return { file, vocab, merges: readMerges(file, model.merges, vocab), special };
+  return { file, vocab, merges: readMerges(file, model.merges, vocab), added };
 }
 
 function readVocab(file: string, json: unknown): ReadonlyMap<string, number> {
@@ -130,14 +138,11 @@ function readMerges(
   return list.map((entry, i) => {
     const pair: unknown = typeof entry === 'string' ? entry.split(' ') : entry;
     if (!Array.isArray(pair) || pair.length !== 2 || !pair.every((part) => typeof part === 'string' && part !== '')) {
-      throw new InvalidFileError(
-        file,
-        `merge ${i + 1}: expected two parts, got ${JSON.stringify(entry)?.slice(0, 80)}`,
-      );
+      throw new InvalidFileError(file, `merge ${i + 1}: expected two parts, got ${quoted(entry)}`);
     }
     const [left, right] = pair as [string, string];
     if (!vocab.has(left + right)) {
-      throw new InvalidFileError(file, `merge ${i + 1}: ${left}${right} is not in the vocabulary`);
+      throw new InvalidFileError(file, `merge ${i + 1}: ${quoted(left + right)} is not in the vocabulary`);
     }
     return [left, right];
   });

@@ -1,7 +1,8 @@
-import { InvalidFileError } from '@mezzotint/core';
+import { InvalidFileError, quoted } from '@mezzotint/core';
 import { countProblems, throwIf } from '../checks.js';
+import { type AddedToken, mergeAddedTokens, oneId } from './added-tokens.js';
 import { Charsmap } from './charsmap.js';
-import { buildEncoder, type SpecialToken } from './library.js';
+import { buildEncoder } from './library.js';
 import type { TokenizerOptions } from './options.js';
 import { readSentencePieceModel, type UnigramModel } from './sentence-piece.js';
 import type { Tokenizer } from './tokenizer.js';
@@ -31,14 +32,18 @@ const FAMILY = {
  *
  * @throws InvalidFileError when a file is not what it should be; InvalidArgumentError for a `pad` that is no token
  */
-export function t5Tokenizer(files: T5TokenizerFiles, { pad = PAD, maxLength = 512 }: TokenizerOptions = {}): Tokenizer {
-  const { file, model, special } = 'spiece' in files ? fromSpiece(files.spiece) : fromJson(files.tokenizerJson);
-  const idOf = (token: string) => special.find(({ content }) => content === token)?.id;
+export function t5Tokenizer(
+  files: T5TokenizerFiles,
+  { pad = PAD, maxLength = 512, added = [] }: TokenizerOptions = {},
+): Tokenizer {
+  const { file, model, ...own } = 'spiece' in files ? fromSpiece(files.spiece) : fromJson(files.tokenizerJson);
+  const tokens = mergeAddedTokens(file, own.added, added);
+  const idOf = (token: string) => oneId(tokens, token);
   const [end, padId] = [idOf(END), idOf(pad)];
   if (end === undefined) throw new InvalidFileError(file, `has no ${END}`);
   throwIf('t5Tokenizer', [
     ...countProblems({ maxLength }),
-    ...(padId === undefined ? [`pad: expected a special token of ${file}, got ${JSON.stringify(pad)}`] : []),
+    ...(padId === undefined ? [`pad: expected a special token of ${file}, got ${quoted(pad)}`] : []),
   ]);
   const rules = model.charsmap && new Charsmap(file, model.charsmap);
   const encode = buildEncoder(file, {
@@ -52,7 +57,7 @@ export function t5Tokenizer(files: T5TokenizerFiles, { pad = PAD, maxLength = 51
     },
     // Every kind of space is a space then: the library's own idea of a space lacks some.
     normalize: (text) => (rules?.normalize(text) ?? text).replaceAll(/\p{White_Space}+/gu, ' '),
-    special,
+    added: tokens,
   });
   return { encode, start: null, end, pad: padId!, maxLength };
 }
@@ -60,7 +65,7 @@ export function t5Tokenizer(files: T5TokenizerFiles, { pad = PAD, maxLength = 51
 interface Unigram {
   readonly file: string;
   readonly model: UnigramModel;
-  readonly special: readonly SpecialToken[];
+  readonly added: readonly AddedToken[];
 }
 
 function fromSpiece(bytes: Uint8Array): Unigram {
@@ -69,13 +74,13 @@ function fromSpiece(bytes: Uint8Array): Unigram {
   const spans = Array.from({ length: SPANS }, (_, i) => `<extra_id_${SPANS - 1 - i}>`);
   const pieces = [...model.pieces, ...spans.map((span) => [span, 0] as const)];
   const tokens = new Set([PAD, END, UNKNOWN, ...spans]);
-  const special = pieces.flatMap(([content], id) => (tokens.has(content) ? [{ content, id }] : []));
-  return { file, model: { ...model, pieces }, special };
+  const added = pieces.flatMap(([content], id) => (tokens.has(content) ? [{ content, id }] : []));
+  return { file, model: { ...model, pieces }, added };
 }
 
 function fromJson(json: unknown): Unigram {
   const file = 'tokenizer.json';
-  const { model, normalizers, special } = readTokenizerJson(file, json, FAMILY);
+  const { model, normalizers, added } = readTokenizerJson(file, json, FAMILY);
   const { vocab, unk_id: unknown, byte_fallback: bytes } = model;
   if (!Array.isArray(vocab) || vocab.length === 0 || !vocab.every(isPiece)) {
     throw new InvalidFileError(file, 'model.vocab: expected pieces with scores');
@@ -85,7 +90,7 @@ function fromJson(json: unknown): Unigram {
   }
   const text = normalizers.find(({ type }) => type === 'Precompiled')?.precompiled_charsmap;
   const charsmap = typeof text === 'string' && text !== '' ? fromBase64(file, text) : undefined;
-  return { file, model: { pieces: vocab, unknown: unknown as number, charsmap }, special };
+  return { file, model: { pieces: vocab, unknown: unknown as number, charsmap }, added };
 }
 
 function isPiece(entry: unknown): entry is readonly [string, number] {

@@ -1,12 +1,12 @@
-import { InvalidFileError } from '@mezzotint/core';
+import { InvalidFileError, quoted } from '@mezzotint/core';
 import { isObject } from '../transformers-json.js';
-import type { SpecialToken } from './library.js';
+import { type AddedToken, readAddedTokens } from './added-tokens.js';
 
 /** The parts of a tokenizer.json that say something about a model; how a text is cut is the model family's. */
 export interface TokenizerJson {
   readonly model: Readonly<Record<string, unknown>>;
   readonly normalizers: readonly Readonly<Record<string, unknown>>[];
-  readonly special: readonly SpecialToken[];
+  readonly added: readonly AddedToken[];
 }
 
 /** The steps of a family of tokenizers, in the words of tokenizer.json. */
@@ -40,25 +40,15 @@ export function readTokenizerJson(file: string, json: unknown, family: Family): 
   for (const [key, got, expected] of found) {
     if (!expected.includes(got as string)) {
       const wanted = expected.map((name) => name || 'none').join(' or ');
-      throw new InvalidFileError(file, `${key}: expected ${wanted}, as in ${family.name}, got ${JSON.stringify(got)}`);
+      throw new InvalidFileError(file, `${key}: expected ${wanted}, as in ${family.name}, got ${quoted(got)}`);
     }
   }
-  return { model, normalizers, special: specialTokens(file, json.added_tokens) };
+  return { model, normalizers, added: readAddedTokens(file, json.added_tokens ?? []) };
 }
 
 /** Whether a value can be the id of a token. */
 export function isId(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) < LARGEST_ID;
-}
-
-function specialTokens(file: string, json: unknown): SpecialToken[] {
-  const list: readonly unknown[] = Array.isArray(json) ? json : [];
-  return list.map((token) => {
-    if (!isObject(token) || typeof token.content !== 'string' || token.content === '' || !isId(token.id)) {
-      throw new InvalidFileError(file, 'added_tokens: expected tokens with a content and an id');
-    }
-    return { content: token.content, id: token.id };
-  });
 }
 
 /** What a model is whose file was written before files said so. */
@@ -75,5 +65,5 @@ function steps(json: unknown, key: string): Readonly<Record<string, unknown>>[] 
 }
 
 function types(list: readonly Readonly<Record<string, unknown>>[]): string {
-  return list.map(({ type }) => String(type)).join(' ');
+  return list.map(({ type }) => (typeof type === 'string' ? type : quoted(type))).join(' ');
 }
