@@ -1,5 +1,5 @@
 import { type Denoiser, InvalidArgumentError, MezzotintError, type NoiseLevel } from '@mezzotint/core';
-import { classifierFree } from '@mezzotint/guidance';
+import { autoguidance, classifierFree, guidanceInterval } from '@mezzotint/guidance';
 import {
   checkPair,
   type Guide,
@@ -146,7 +146,8 @@ export function runStage({
   const { sampler, schedule, steps } = route;
   const sees = stage.seesMask === true;
   const network = stage.network({ batch, inpainting: sees ? (start?.inpainting ?? null) : null });
-  const model = sampler.model<Conditions>(network, guideOf(stage, batch.settings, encoded, sampler));
+  const weaker = stage.guiding && sampler.denoiser<Conditions>(stage.guiding({ batch, inpainting: null }));
+  const model = sampler.model<Conditions>(network, guideOf(stage, batch.settings, encoded, sampler, weaker));
   const inside = keepsOutside(stage, start) ? withPicture(model, start!, pure) : model;
   const options = { noise, steps, ...(signal && { signal }) };
   return run<typeof schedule.kind, Need, Conditions>(sampler.solver, inside, from, schedule, encoded.positive, options);
@@ -177,22 +178,30 @@ export function finished({ stage, route, start }: StageRun, x: tf.Tensor4D, hand
   return outsideMask(x, start!.inpainting!, start!.latents!, start!.z, level);
 }
 
-/** Guidance as the settings ask for it. A scale of at most 1 is the conditional prediction alone, as in diffusers. */
+/**
+ * Guidance as the settings ask for it: by a weaker network where there is one, else by the negative conditions. A scale of at most 1 is
+ * the conditional prediction alone, as in diffusers.
+ */
 function guideOf(
   stage: Stage,
-  { guidance, guidanceRescale = 0 }: Settings,
+  { guidance, guidanceRescale = 0, guidanceInterval: interval }: Settings,
   { negative }: EncodedBatch,
   sampler: Sampler,
+  weaker: Denoiser<Conditions> | undefined,
 ): Guide<Conditions> | undefined {
-  if (negative === null || guidance <= 1) return undefined;
-  return (plain) =>
-    classifierFree<Conditions>(plain, {
-      scale: guidance,
-      unconditional: negative,
-      rescale: guidanceRescale,
-      ...(guidanceRescale > 0 && { prediction: sampler.parameterisation }),
-      ...(stage.batchesGuidance && { join }),
-    });
+  if ((negative === null && weaker === undefined) || guidance <= 1) return undefined;
+  const guide: Guide<Conditions> = (plain) =>
+    weaker
+      ? autoguidance<Conditions>(plain, { weaker, scale: guidance })
+      : classifierFree<Conditions>(plain, {
+          scale: guidance,
+          unconditional: negative!,
+          rescale: guidanceRescale,
+          ...(guidanceRescale > 0 && { prediction: sampler.parameterisation }),
+          ...(stage.batchesGuidance && { join }),
+        });
+  if (interval === undefined) return guide;
+  return (plain) => guidanceInterval(plain, guide, { low: interval[0], high: interval[1] });
 }
 
 /** Two conditions one after the other along the batch. */

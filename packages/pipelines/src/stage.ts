@@ -93,6 +93,8 @@ export interface Stage<C extends Conditions = any> {
   encode(batch: Batch, context: EncodeContext): EncodedBatch<C> | Promise<EncodedBatch<C>>;
   /** The raw network for a run. */
   network(context: NetworkContext): Network<C>;
+  /** A smaller or less trained network that guides in the place of negative conditions (autoguidance); absent where there is none. */
+  guiding?(context: NetworkContext): Network<C>;
   /** The network is made for inpainting: it sees the mask and the masked picture. */
   readonly seesMask?: boolean;
   /** Both passes of guidance are one, over a batch of twice the size: faster for small networks, more memory. */
