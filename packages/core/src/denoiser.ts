@@ -34,11 +34,3 @@ export interface VariancePrediction {
 
 /** A denoiser whose network also learned the variance of the reverse step. */
 export type VarianceDenoiser<C = void> = (x: tf.Tensor4D, at: NoiseLevel, cond: C) => VariancePrediction;
-
-/** A stream of random numbers, float32, in the order of row-major NCHW or of whatever the caller makes of them. */
-export interface RandomStream {
-  /** Standard normals. */
-  randn(n: number): Float32Array;
-  /** Uniforms in [0, 1). */
-  rand(n: number): Float32Array;
-}

@@ -247,6 +247,7 @@ test('a UNet of @mezzotint/unet lets its attention blocks be changed', async () 
     headsUp: { count: 2 },
     groups: 4,
     classes: null,
+    nullLabel: false,
   }).init(1);
   // Layers that start at 0 would hide what is changed before them.
   const state = await unet.save();

@@ -1,5 +1,5 @@
 import type { Module, WeightSource } from '@mezzotint/core';
-import type { Network, NoiseSource, Sampler } from '@mezzotint/schedulers';
+import type { Guide, Network, NoiseSource, Sampler } from '@mezzotint/schedulers';
 import type { LoraTarget } from '@mezzotint/weights';
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Request, RequestKey, Settings } from './request.js';
@@ -49,6 +49,15 @@ export interface NetworkContext {
   readonly inpainting: Inpainting | null;
 }
 
+/** What guidance may use. */
+export interface GuideContext<C extends Conditions = Conditions> {
+  readonly settings: Settings;
+  /** Conditions of the negative prompt; null where there are none. */
+  readonly negative: C | null;
+  readonly sampler: Sampler;
+  readonly schedule: ReturnType<Sampler['schedule']>;
+}
+
 /** What a mask asks of a network and of the estimates. */
 export interface Inpainting {
   /** 1 where the picture is made anew, `[N, h, w, 1]`. */
@@ -93,10 +102,12 @@ export interface Stage<C extends Conditions = any> {
   encode(batch: Batch, context: EncodeContext): EncodedBatch<C> | Promise<EncodedBatch<C>>;
   /** The raw network for a run. */
   network(context: NetworkContext): Network<C>;
-  /** A smaller or less trained network that guides in the place of negative conditions (autoguidance); absent where there is none. */
-  guiding?(context: NetworkContext): Network<C>;
   /** The network is made for inpainting: it sees the mask and the masked picture. */
   readonly seesMask?: boolean;
+  /** Guidance of a run, where it is not classifier-free guidance by the setting `guidance`; undefined for none. */
+  guide?(context: GuideContext<C>): Guide<C> | undefined;
+  /** Pictures start from `ceil`(steps strength) steps, not `floor`: what diffusers' pipelines of SD3 and FLUX do. */
+  readonly strengthRounds?: 'floor' | 'ceil';
   /** Both passes of guidance are one, over a batch of twice the size: faster for small networks, more memory. */
   readonly batchesGuidance?: boolean;
 }
@@ -124,6 +135,8 @@ export interface PipelineDefinition {
   readonly takes: readonly RequestKey[];
   /** What the model's makers say: size, steps, guidance and whatever else. */
   readonly defaults: Request & { readonly height: number; readonly width: number; readonly steps: number };
+  /** What height and width are multiples of, in pixels; the codec's downscale when absent. */
+  readonly sizeUnit?: number;
   /** Names of the classes, where `labels` are taken. */
   readonly classes?: readonly string[];
   /** What is wrong with settings that the schema cannot know; each a line. */

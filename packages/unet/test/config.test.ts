@@ -106,6 +106,7 @@ describe('guided-diffusion’s configurations', () => {
       groups: 32,
       dropout: 0,
       classes: 10,
+      nullLabel: false,
     });
     expect(JSON.parse(JSON.stringify(config))).toEqual(config);
     expect(fromGuidedDiffusion(readJson('adm-super-resolution/config.json'))).toMatchObject({

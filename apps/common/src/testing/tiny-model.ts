@@ -17,7 +17,8 @@ export const tinyNetwork: UNetConfig = {
   resampling: 'pool',
   groups: 4,
   dropout: 0,
-  classes: 3,
+  classes: 2,
+  nullLabel: true,
 };
 
 export const tinyConfig: DiffusionConfig = {

@@ -12,7 +12,7 @@ export const tinyDiT: DiTConfig = {
   heads: 2,
   mlpRatio: 1.5,
   classes: 3,
-  labelDropout: 0.5,
+  nullLabel: true,
   qkvBias: true,
   epsilon: 1e-6,
   mlpEpsilon: 1e-5,

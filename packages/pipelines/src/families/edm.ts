@@ -1,5 +1,6 @@
 import { AutoencoderKL as Autoencoder, type AutoencoderKL, autoencoderKLFromDiffusers } from '@mezzotint/autoencoders';
 import { InvalidArgumentError, InvalidFileError, type Module } from '@mezzotint/core';
+import { autoguidance } from '@mezzotint/guidance';
 import { samplerFromProcess } from '@mezzotint/schedulers';
 import { EDM, type EDM2, edm2, edm2FromOriginal, edmFromOriginal } from '@mezzotint/unet';
 import { type Json, type ModuleRecord, modulesOf, openComponent, type WeightFile } from '@mezzotint/weights';
@@ -40,6 +41,9 @@ function recordOf(source: WeightFile | null): ModuleRecord | undefined {
 /** Steps of the published results: EDM, table 2 and appendix F.3; EDM2, section 5. */
 const stepsOf = (family: 'EDM' | 'EDM2', size: number) => (family === 'EDM2' ? 32 : size <= 32 ? 18 : 40);
 
+/** Class indices `[N]`, for models that have classes. */
+type Labels = { readonly labels?: tf.Tensor1D };
+
 async function openSnapshot(
   family: 'EDM' | 'EDM2',
   candidate: Candidate,
@@ -63,7 +67,7 @@ async function openSnapshot(
       ...(guiding ? [{ name: 'guiding network', module: guiding.network.module, weights: guiding.source }] : []),
       ...(autoencoder ? [autoencoder.part] : []),
     ];
-    const stage: Stage<{ labels?: tf.Tensor1D }> = {
+    const stage: Stage<Labels> = {
       name: 'network',
       sampler: samplerFromProcess(
         { kind: 'edm', sigmaData: main.sigmaData, sigmaMin: 0.002, sigmaMax: 80 },
@@ -89,7 +93,11 @@ async function openSnapshot(
         negative: null,
       }),
       network: () => (x, time, cond) => main.forward(x, time, cond),
-      ...(guiding && { guiding: () => (x, time, cond) => guiding.network.forward(x, time, cond) }),
+      guide({ settings: { guidance: scale }, sampler }) {
+        if (guiding === undefined || scale <= 1) return undefined;
+        const weaker = sampler.denoiser<Labels>((x, time, cond) => guiding.network.forward(x, time, cond));
+        return (plain) => autoguidance(plain, { weaker, scale });
+      },
     };
     return {
       family,
@@ -122,7 +130,7 @@ interface SnapshotNetwork {
   readonly channels: number;
   readonly classes: number | null;
   /** The network inside of the preconditioning; a network without classes passes labels over. */
-  forward(x: tf.Tensor4D, noise: tf.Tensor1D, cond: { readonly labels?: tf.Tensor1D }): tf.Tensor4D;
+  forward(x: tf.Tensor4D, noise: tf.Tensor1D, cond: Labels): tf.Tensor4D;
 }
 
 /** @throws InvalidFileError when the snapshot does not say a configuration that we build */

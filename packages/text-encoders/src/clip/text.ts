@@ -106,19 +106,17 @@ export class ClipTextModel extends Module {
  * State: transformers' `CLIPTextModelWithProjection`, `text_model.…` and `text_projection.weight`.
  */
 export class ClipTextModelWithProjection extends Module {
+  readonly config: ClipTextConfig & { readonly projection: number };
   readonly text_model: ClipTextTransformer;
   readonly text_projection: Linear;
 
   /** @throws InvalidArgumentError with everything that is wrong with the configuration */
   constructor(config: ClipTextConfig & { readonly projection: number }) {
     super();
+    this.config = config;
     validateClipTextConfig('ClipTextModelWithProjection', config);
     this.text_model = new ClipTextTransformer(config);
     this.text_projection = new Linear(config.width, config.projection, { bias: false });
-  }
-
-  get config(): ClipTextConfig {
-    return this.text_model.config;
   }
 
   /**

@@ -139,19 +139,17 @@ export class ClipVisionModel extends Module {
  * `visual_projection.weight`.
  */
 export class ClipVisionModelWithProjection extends Module {
+  readonly config: ClipVisionConfig & { readonly projection: number };
   readonly vision_model: ClipVisionTransformer;
   readonly visual_projection: Linear;
 
   /** @throws InvalidArgumentError with everything that is wrong with the configuration */
   constructor(config: ClipVisionConfig & { readonly projection: number }) {
     super();
+    this.config = config;
     validateClipVisionConfig('ClipVisionModelWithProjection', config);
     this.vision_model = new ClipVisionTransformer(config);
     this.visual_projection = new Linear(config.width, config.projection, { bias: false });
-  }
-
-  get config(): ClipVisionConfig {
-    return this.vision_model.config;
   }
 
   /**

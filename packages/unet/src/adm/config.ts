@@ -38,8 +38,10 @@ export interface UNetConfig extends EncoderConfig {
   readonly outChannels: number;
   /** Heads of the attention of the decoder. */
   readonly headsUp: HeadRule;
-  /** Rows of the label table, a null label included; null for an unconditional model. */
+  /** Classes, the null label not counted; null for an unconditional model. */
   readonly classes: number | null;
+  /** A row behind those of the classes, the label `classes`, that means "no label" (classifier-free guidance). */
+  readonly nullLabel: boolean;
 }
 
 /** How a classifier ends: see {@link NoisyClassifier}. */

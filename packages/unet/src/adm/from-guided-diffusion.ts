@@ -43,6 +43,7 @@ export function fromGuidedDiffusion(json: unknown): UNetConfig {
     outChannels: read('out_channels') as number,
     headsUp: 'count' in encoder.heads && upHeads !== -1 ? { count: upHeads } : encoder.heads,
     classes: read('num_classes') as number | null,
+    nullLabel: false,
   };
 }
 

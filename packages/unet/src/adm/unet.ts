@@ -1,4 +1,12 @@
-import { imageProblems, labelProblems, Module, type RandomStream, throwIf, timeProblems } from '@mezzotint/core';
+import {
+  imageProblems,
+  labelProblems,
+  labelRows,
+  Module,
+  type RandomStream,
+  throwIf,
+  timeProblems,
+} from '@mezzotint/core';
 import { type Conv2d, Embedding, GroupNorm, Linear, silu, timestepEmbedding } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
 import { AttentionBlock, embeddingWidth, ResBlock, Upsample, zeroConv } from './blocks.js';
@@ -8,7 +16,10 @@ import { validateUNetConfig } from './validate.js';
 
 /** What a UNet takes beside the noisy image and the time. */
 export interface UNetInputs {
-  /** Class of each image, int32 `[N]` in [0, classes); given if and only if the model is class-conditional. */
+  /**
+   * Class of each image, int32 `[N]` in [0, classes), or `classes` for "no label" where there is a null label; given if and
+   * only if the model is class-conditional.
+   */
   readonly labels?: tf.Tensor1D;
   /** Source of dropout; absent, there is none. */
   readonly rng?: RandomStream;
@@ -32,11 +43,12 @@ export class UNet extends Module {
     super();
     validateUNetConfig(new.target.name, config);
     this.config = config;
-    const { modelChannels, groups, outChannels, classes } = config;
+    const { modelChannels, groups, outChannels } = config;
+    const rows = labelRows(config);
     const width = embeddingWidth(modelChannels);
     const top = levelChannels(config)[0]!;
     this.time_embed = { 0: new Linear(modelChannels, width), 2: new Linear(width, width) };
-    if (classes !== null) this.label_emb = new Embedding(classes, width);
+    if (rows !== null) this.label_emb = new Embedding(rows, width);
     const encoder = buildEncoder(config);
     this.input_blocks = encoder.stages;
     this.middle_block = buildMiddle(config);
@@ -61,7 +73,7 @@ export class UNet extends Module {
     return [
       ...imageProblems('x', x, this.config.inChannels, totalDownsampling(this.config)),
       ...timeProblems(time, x),
-      ...labelProblems(labels, x, this.config.classes),
+      ...labelProblems(labels, x, labelRows(this.config)),
     ];
   }
 

@@ -1,4 +1,4 @@
-import { choiceProblems, countProblems, InvalidArgumentError } from '@mezzotint/core';
+import { choiceProblems, classProblems, countProblems, InvalidArgumentError } from '@mezzotint/core';
 import {
   type ClassifierConfig,
   type EncoderConfig,
@@ -14,9 +14,10 @@ const maxResBlocks = 64;
 
 /** Throws an InvalidArgumentError with everything that is wrong with a UNet's configuration. */
 export function validateUNetConfig(who: string, config: UNetConfig): void {
-  const { heads, headsUp, outChannels, classes } = config;
+  const { heads, headsUp, outChannels } = config;
   const problems = [
-    ...countProblems({ outChannels, ...(classes !== null && { classes }) }),
+    ...countProblems({ outChannels }),
+    ...classProblems(config),
     ...encoderProblems(config, { heads, headsUp }),
   ];
   if (problems.length > 0) throw new InvalidArgumentError(who, problems);

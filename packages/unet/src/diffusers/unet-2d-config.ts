@@ -1,4 +1,4 @@
-import { foreignConfig, InvalidArgumentError, isCount } from '@mezzotint/core';
+import { classProblems, foreignConfig, InvalidArgumentError, isCount } from '@mezzotint/core';
 import { type ActivationKind, activationKinds } from '@mezzotint/layers';
 import { chooser, commonSettings } from './common-settings.js';
 import { activationOf, presentName } from './diffusers-names.js';
@@ -54,8 +54,13 @@ export interface UNet2DConfig {
   readonly centerInput: boolean;
   /** What the residual sums of the middle are divided by. */
   readonly midScale: number;
-  /** Rows of the label table; a number that goes the way of the time, or a vector as wide as its embedding; null: unconditional. */
+  /**
+   * Classes, the null label not counted; a number that goes the way of the time, or a vector as wide as its embedding; null:
+   * unconditional.
+   */
   readonly classes: number | 'time' | 'vector' | null;
+  /** A row behind those of the classes, the label `classes`, that means "no label" (classifier-free guidance). */
+  readonly nullLabel: boolean;
 }
 
 /** A step between levels: a convolution, or a residual block that resamples. */
@@ -130,6 +135,7 @@ export function unet2dFromDiffusers(json: unknown): UNet2DConfig {
     headChannels: read('attention_head_dim') as number | null,
     activation,
     classes: classType === null ? (read('num_class_embeds') as number | null) : classes[classType]!,
+    nullLabel: false,
   };
 }
 
@@ -153,9 +159,14 @@ function blocksOf(key: string, types: unknown, way: 'Down' | 'Up', ofAttention: 
   return [];
 }
 
+/** The classes of a table; null where the model has none, or has classes in another form. */
+export function classTable({ classes }: UNet2DConfig): number | null {
+  return classes === 'time' || classes === 'vector' ? null : classes;
+}
+
 /** Throws an InvalidArgumentError with everything that is wrong with the configuration. */
 export function validateUNet2DConfig(who: string, config: UNet2DConfig): void {
-  const { inChannels, outChannels, blockChannels, layersPerBlock, groups, classes } = config;
+  const { inChannels, outChannels, blockChannels, layersPerBlock, groups, nullLabel } = config;
   const optional = { midGroups: config.midGroups, timeWidth: config.timeWidth, headChannels: config.headChannels };
   const counts = {
     inChannels,
@@ -163,11 +174,11 @@ export function validateUNet2DConfig(who: string, config: UNet2DConfig): void {
     layersPerBlock,
     groups,
     ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== null)),
-    ...(classes !== null && classes !== 'time' && classes !== 'vector' && { classes }),
   };
   const problems = Object.entries(counts)
     .filter(([, value]) => !isCount(value))
     .map(([name, value]) => `${name}: expected a whole number of at least 1, got ${JSON.stringify(value)}`);
+  problems.push(...classProblems({ classes: classTable(config), nullLabel }));
   if (layersPerBlock > 64) problems.push(`layersPerBlock: expected at most 64, got ${layersPerBlock}`);
   if (!(config.dropout >= 0 && config.dropout < 1)) {
     problems.push(`dropout: expected a rate in [0, 1), got ${config.dropout}`);

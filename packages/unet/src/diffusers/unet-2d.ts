@@ -1,4 +1,12 @@
-import { imageProblems, labelProblems, Module, type RandomStream, throwIf, timeProblems } from '@mezzotint/core';
+import {
+  imageProblems,
+  labelProblems,
+  labelRows,
+  Module,
+  type RandomStream,
+  throwIf,
+  timeProblems,
+} from '@mezzotint/core';
 import {
   activate,
   attention,
@@ -14,7 +22,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { UNetInputs } from '../adm/unet.js';
 import { Downsample, divide, ResnetBlock, type ResnetOptions, repeat, Upsample } from './blocks.js';
 import { EmbeddingMlp, FourierFrequencies, wavesOf } from './embeddings.js';
-import { type UNet2DConfig, validateUNet2DConfig } from './unet-2d-config.js';
+import { classTable, type UNet2DConfig, validateUNet2DConfig } from './unet-2d-config.js';
 
 /** What the network takes beside the noisy image and the time; what the model does not have is left out. */
 export interface UNet2DInputs extends UNetInputs {
@@ -46,7 +54,7 @@ export class UNet2D extends Module {
     super();
     validateUNet2DConfig(new.target.name, config);
     this.config = config;
-    const { blockChannels: levels, classes, groups, epsilon } = config;
+    const { blockChannels: levels, classes, nullLabel, groups, epsilon } = config;
     const top = levels[0]!;
     const bottom = levels.at(-1)!;
     this.conv_in = new Conv2d(config.inChannels, top, 3);
@@ -54,8 +62,9 @@ export class UNet2D extends Module {
     const [waveWidth, width] = [isFourier ? 2 * top : top, timeWidthOf(config)];
     if (isFourier) this.time_proj = new FourierFrequencies(waveWidth, FOURIER_SCALE);
     this.time_embedding = new EmbeddingMlp(waveWidth, width);
+    const rows = labelRows({ classes: classTable(config), nullLabel });
     if (classes === 'time') this.class_embedding = new EmbeddingMlp(waveWidth, width);
-    else if (classes !== null && classes !== 'vector') this.class_embedding = new Embedding(classes, width);
+    else if (rows !== null) this.class_embedding = new Embedding(rows, width);
     const last = levels.length - 1;
     this.down_blocks = levels.map((width, level) => new DownBlock(levels[level - 1] ?? top, width, level, config));
     if (config.mid) this.mid_block = new MidBlock(bottom, config);
@@ -123,8 +132,8 @@ function classProblems(config: UNet2DConfig, { labels, vector }: UNet2DInputs, x
   const n = x.shape[0]!;
   const isRow = (value: tf.Tensor | undefined, ...rest: number[]) => String(value?.shape) === String([n, ...rest]);
   const got = (value: tf.Tensor | undefined) => (value === undefined ? 'none' : `[${value.shape}]`);
-  const table = typeof classes === 'number' ? classes : null;
-  const problems = classes === 'time' ? [] : labelProblems(labels, x, table);
+  const rows = labelRows({ classes: classTable(config), nullLabel: config.nullLabel });
+  const problems = classes === 'time' ? [] : labelProblems(labels, x, rows);
   if (classes === 'time' && !isRow(labels))
     problems.push(`labels: expected [${n}], one number an image, got ${got(labels)}`);
   if (classes !== 'vector' && vector !== undefined)

@@ -24,7 +24,7 @@ const shared = {
   dropout: 0,
 } as const;
 
-const model = { ...shared, outChannels: 6, headsUp: { channels: 64 }, classes: 1000 } as const;
+const model = { ...shared, outChannels: 6, headsUp: { channels: 64 }, classes: 1000, nullLabel: false } as const;
 const fourHeads = { heads: { count: 4 }, headsUp: { count: 4 } } as const;
 
 function attentionAt(imageSize: number, ...pixels: number[]): number[] {
@@ -32,7 +32,7 @@ function attentionAt(imageSize: number, ...pixels: number[]): number[] {
 }
 
 function adm(name: string, about: string, config: UNetConfig): Preset<UNet> {
-  return { name, about, build: () => new UNet(config), inputs: () => unetInputs(config) };
+  return { name, about, config, build: () => new UNet(config), inputs: () => unetInputs(config) };
 }
 
 /** ADM, ImageNet 64x64, class-conditional, learned variance. */
@@ -90,6 +90,7 @@ function upsampler(name: string, about: string, from: number, config: UNetConfig
   return {
     name,
     about,
+    config,
     build: () => new SuperResolutionUNet(config),
     inputs: () => unetInputs(config, { lowRes: { shape: [1, from, from, config.inChannels] } }),
   };
@@ -140,6 +141,7 @@ function classifier(imageSize: keyof typeof multiples, resBlocks: number): Prese
   return {
     name: `adm-classifier-${imageSize}`,
     about: `ADM's noisy classifier, ImageNet ${imageSize}x${imageSize} (Dhariwal and Nichol 2021)`,
+    config,
     build: () => new NoisyClassifier(config),
     inputs: () => classifierInputs(config),
   };

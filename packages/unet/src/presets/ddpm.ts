@@ -6,7 +6,7 @@ import type { UNet2DConfig } from '../diffusers/unet-2d-config.js';
 import { unetInputs } from './inputs.js';
 
 function unet(name: string, about: string, config: UNetConfig): Preset<UNet> {
-  return { name, about, build: () => new UNet(config), inputs: () => unetInputs(config) };
+  return { name, about, config, build: () => new UNet(config), inputs: () => unetInputs(config) };
 }
 
 const ddpmConfig: UNet2DConfig = {
@@ -35,12 +35,14 @@ const ddpmConfig: UNet2DConfig = {
   centerInput: false,
   midScale: 1,
   classes: null,
+  nullLabel: false,
 };
 
 /** DDPM on CIFAR-10: one head of attention at 16x16, predicts the noise. */
 export const ddpmCifar10: Preset<UNet2D> = {
   name: 'ddpm-cifar10',
   about: 'DDPM, CIFAR-10 32x32, unconditional (Ho et al. 2020, appendix B)',
+  config: ddpmConfig,
   build: () => new UNet2D(ddpmConfig),
   inputs: () => [{ shape: [1, 32, 32, 3] }, { shape: [1] }],
 };
@@ -58,6 +60,7 @@ const improved = {
   resampling: 'conv',
   groups: 32,
   classes: null,
+  nullLabel: false,
 } as const;
 
 /** Improved DDPM on CIFAR-10: learned variance, four heads at 16x16 and 8x8. */

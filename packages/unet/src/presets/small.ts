@@ -19,12 +19,20 @@ const shared = {
   groups: 8,
 } as const;
 
-const digitsConfig: UNetConfig = { ...shared, dropout: 0, outChannels: 1, headsUp: { channels: 32 }, classes: 11 };
+const digitsConfig: UNetConfig = {
+  ...shared,
+  dropout: 0,
+  outChannels: 1,
+  headsUp: { channels: 32 },
+  classes: 10,
+  nullLabel: true,
+};
 
 /** Our model of 28x28 grey digits: classes 0..9, and 10 for "no label" (classifier-free guidance). */
 export const digits: Preset<UNet> = {
   name: 'digits',
   about: 'Small ADM of our own for 28x28 grey digits; class 10 is "no label"',
+  config: digitsConfig,
   build: () => new UNet(digitsConfig),
   inputs: () => unetInputs(digitsConfig),
 };
@@ -35,6 +43,7 @@ const digitsClassifierConfig: ClassifierConfig = { ...shared, dropout: 0.1, pool
 export const digitsClassifier: Preset<NoisyClassifier> = {
   name: 'digits-classifier',
   about: 'Small noisy classifier of our own for 28x28 grey digits, with 64 features',
+  config: digitsClassifierConfig,
   build: () => new NoisyClassifier(digitsClassifierConfig),
   inputs: () => classifierInputs(digitsClassifierConfig),
 };
@@ -55,12 +64,14 @@ const benchConfig: UNetConfig = {
   groups: 32,
   dropout: 0,
   classes: null,
+  nullLabel: false,
 };
 
 /** The UNet of 6.95 M parameters that engines are compared with, at 8x32x32x3. */
 export const benchUnet: Preset<UNet> = {
   name: 'bench-unet',
   about: 'The UNet of 6.95 M parameters on which engines are timed, 32x32 images, batch 8',
+  config: benchConfig,
   build: () => new UNet(benchConfig),
   inputs: () => unetInputs(benchConfig),
 };

@@ -95,6 +95,7 @@ function preset(
   return {
     name,
     about,
+    config,
     build: () => new UNet2DCondition(config),
     inputs: () => [
       { shape: [1, size, size, config.inChannels] },

@@ -18,7 +18,13 @@ const encoder = {
 } as const;
 
 /** The smallest network that has every part. */
-export const tinyUNet: UNetConfig = { ...encoder, outChannels: 4, headsUp: { channels: 4 }, classes: 3 };
+export const tinyUNet: UNetConfig = {
+  ...encoder,
+  outChannels: 4,
+  headsUp: { channels: 4 },
+  classes: 3,
+  nullLabel: false,
+};
 
 export const tinyClassifier: ClassifierConfig = { ...encoder, pool: 'attention', classes: 5 };
 
@@ -48,6 +54,7 @@ export const tinyUNet2D: UNet2DConfig = {
   centerInput: true,
   midScale: 2,
   classes: 3,
+  nullLabel: false,
 };
 
 /** The smallest conditional network that has every part: both kinds of attention, a table, pooled text, a condition of the time. */
