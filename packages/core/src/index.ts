@@ -46,7 +46,7 @@ export { describe, type ModelCost, type ModuleCost } from './cost/describe.js';
 export type {
   Denoiser,
   NoiseLevel,
-  NoiseTable,
+  NoiseLevels,
   VarianceDenoiser,
   VariancePrediction,
 } from './denoiser.js';
