@@ -74,7 +74,7 @@ export function dequantize(model: Quantizable): QuantizeReport {
 }
 
 /** A model that loads weights. */
-export interface Loadable extends Freezable {
+export interface Loadable extends Quantizable {
   load(weights: StateDict | WeightSource, options: LoadOptions): Promise<unknown>;
 }
 

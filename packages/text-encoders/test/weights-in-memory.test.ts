@@ -1,5 +1,5 @@
 import { switchTo } from '@mezzotint/backend/testing';
-import { type FreezeReport, loadFrozen, thaw } from '@mezzotint/backend-onnxruntime';
+import { dequantize, loadQuantized, type QuantizeReport } from '@mezzotint/backend-onnxruntime';
 import type { Module, StateDict } from '@mezzotint/core';
 import { beforeAll, describe, expect, test } from 'vitest';
 import {
@@ -57,19 +57,19 @@ describe('load options reach every text encoder', () => {
     const model = build();
     const names = [...model.params().keys()];
     const numbers = [...model.params().values()].reduce((sum, { size }) => sum + size, 0);
-    const report: FreezeReport = await loadFrozen(model, file, { weights: 'float16' });
-    expect(report.frozen).toEqual(names);
+    const report: QuantizeReport = await loadQuantized(model, file, { weights: 'float16' });
+    expect(report.quantized).toEqual(names);
     expect(report.bytesAfter).toBe(2 * numbers);
     // What the engine holds, counted from its own memory.
-    const held = thaw(model);
-    expect(held.frozen).toEqual(names);
+    const held = dequantize(model);
+    expect(held.quantized).toEqual(names);
     expect(held.bytesBefore).toBe(2 * numbers);
     model.dispose();
   });
 
   test.each(models)('%s: linear weights in 8 bits, all else in float32, to the byte', async (name, build, file) => {
     const model = build();
-    await loadFrozen(model, file, { weights: 'int8', block: 16 });
+    await loadQuantized(model, file, { weights: 'int8', block: 16 });
     const stored = new Set<string>();
     let expected = 0;
     for (const [path, { shape, size }] of model.params()) {
@@ -78,8 +78,8 @@ describe('load options reach every text encoder', () => {
       if (fits) stored.add(path);
       expected += fits ? size + (4 * size) / 16 : 4 * size;
     }
-    const held = thaw(model);
-    expect(new Set(held.frozen)).toEqual(stored);
+    const held = dequantize(model);
+    expect(new Set(held.quantized)).toEqual(stored);
     expect(stored.size > 0).toBe(name !== 'ClipVisionModel'); // Its maps are narrower than a block.
     expect(held.bytesBefore).toBe(expected);
     model.dispose();
