@@ -6,7 +6,7 @@ import {
   forwardInputs,
   type InputArgument,
   InvalidArgumentError,
-  type Module,
+  Module,
   type Preset,
   readNetworkConfig,
 } from '@mezzotint/core';
@@ -30,6 +30,15 @@ describe('the list', () => {
       expect(architecture.build(preset.config).constructor).toBe(preset.build().constructor);
     }
   });
+
+  test.each(smallest)(
+    '%# leaves Module.load as it is, so that load options reach every part',
+    (architecture, preset) => {
+      for (const [path, module] of preset.build().modules()) {
+        expect(module.load, `${architecture.name} ${path}`).toBe(Module.prototype.load);
+      }
+    },
+  );
 
   test('finds by name, former name and foreign class, and says what there is', () => {
     expect(architectureNamed('DiT').package).toBe('@mezzotint/dit');
