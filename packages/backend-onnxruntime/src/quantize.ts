@@ -1,10 +1,4 @@
-import {
-  asWeightSource,
-  InvalidArgumentError,
-  type LoadOptions,
-  type StateDict,
-  type WeightSource,
-} from '@mezzotint/core';
+import { InvalidArgumentError, type LoadOptions, type StateDict, type WeightSource } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { OnnxRuntimeBackend } from './backend.js';
 import { narrowBytes } from './memory/narrow.js';
@@ -80,7 +74,7 @@ export function dequantize(model: Quantizable): QuantizeReport {
 }
 
 /** A model that loads weights. */
-export interface Loadable {
+export interface Loadable extends Quantizable {
   load(weights: StateDict | WeightSource, options: LoadOptions): Promise<unknown>;
 }
 
@@ -98,7 +92,7 @@ export async function loadQuantized(
   const quantizer = new Quantizer('loadQuantized', options);
   const { weights: format, select } = options;
   const isHalf = format === 'float16' || format === 'bfloat16';
-  let left = asWeightSource(weights).tensors.size;
+  let left = model.params().size;
   await model.load(weights, {
     // What is not selected is to be float32, so nothing is taken as it is then.
     keep: isHalf && select === undefined ? [format] : [],

@@ -2,7 +2,7 @@ import { InvalidArgumentError } from '@mezzotint/core';
 import { withClipping } from '../clipping.js';
 import { epsilon, type Parameterisation, vPrediction, x0 } from '../parameterisation.js';
 import { type Sampler, sampler } from '../sampler.js';
-import { type DiscreteProcess, noiseRatioAt } from '../schedules/process.js';
+import { type DiscreteProcess, noiseRatioAt, processLevel } from '../schedules/process.js';
 import { levelAt } from '../schedules/schedule.js';
 import { discreteTime } from '../schedules/time-of.js';
 import { continuousFamilies } from './continuous.js';
@@ -75,6 +75,7 @@ export function samplerFromDiffusers(json: unknown, { eta = 0, flow = {} }: Diff
       const { alpha, sigma } = levelAt(schedule, 0);
       return made.start === 'sigma' ? sigma : Math.hypot(alpha, sigma);
     },
+    levelAt: (time) => processLevel(chain, time),
     timeAt: (fraction) => Math.round(total * fraction),
     finishEstimate: (guided) => {
       const inRange = withClipping(guided, limited);
