@@ -4,6 +4,7 @@ import { admClassifier, admUNet, admUpsampler } from './adm.js';
 import { autoencoderKL, autoencoderTiny, vqModel } from './autoencoders.js';
 import { dit, ditDiffusers } from './dit.js';
 import { edm, edm2Adapter } from './edm.js';
+import { efficientUNet } from './efficient-unet.js';
 import { flux, fluxDiffusers, mmdit, mmditDiffusers } from './mmdit.js';
 import { selectiveScanReference, ssdReference } from './state-space.js';
 import { clip, clipText, clipTextProjection, clipVision, clipVisionProjection, t5Encoder } from './text-encoders.js';
@@ -27,6 +28,7 @@ const adapters: readonly Adapter<Module>[] = [
   mmditDiffusers,
   flux,
   fluxDiffusers,
+  efficientUNet,
   uvit,
   uvitTextToImage,
   zigma,
