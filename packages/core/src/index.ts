@@ -20,6 +20,7 @@ export type {
   VariancePrediction,
 } from './denoiser.js';
 export { InvalidArgumentError, InvalidFileError, MezzotintError, WeightsMismatchError } from './errors.js';
+export { notFinite } from './finite.js';
 export { type ForeignConfigKeys, foreignConfig } from './foreign-config.js';
 export {
   type AttentionCall,

@@ -1,8 +1,10 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { canAdopt } from './adopt.js';
 import { InvalidArgumentError, InvalidFileError, WeightsMismatchError } from './errors.js';
+import { notFinite } from './finite.js';
 import { asWeightSource, type HalfType, type HostTensor, type StateDict, type WeightSource } from './host-tensor.js';
 import { Param, type StagedParam } from './param.js';
+import { named } from './printable.js';
 import { deriveSeed } from './random/derive-seed.js';
 import { TorchGenerator } from './random/torch-generator.js';
 
@@ -67,7 +69,7 @@ export abstract class Module {
    * weights is loaded again, both sets exist until the last tensor is read.
    *
    * @throws WeightsMismatchError with all differences; what `weights.read` throws; InvalidFileError when it returns
-   *   another shape than it announced. Nothing was changed then.
+   *   another shape than it announced, or NaN or an infinity. Nothing was changed then.
    */
   async load(weights: StateDict | WeightSource, { keep = [], onTensor }: LoadOptions = {}): Promise<this> {
     const source = asWeightSource(weights);
@@ -128,11 +130,16 @@ async function stage(
 ): Promise<StagedParam> {
   const given = await source.take?.(name, canAdopt() ? keep : []);
   const tensor = given ?? (await source.read(name));
+  const problem = notFinite(tensor);
+  if (problem !== undefined) {
+    const why = 'the file is damaged, or was saved from a training that had diverged';
+    throw new InvalidFileError(source.name, `${named(name)}: ${problem}: ${why}`);
+  }
   try {
     return (given && param.adopt(given)) ?? param.stage(tensor as HostTensor);
   } catch (cause) {
     if (!InvalidArgumentError.isInstance(cause)) throw cause;
-    throw new InvalidFileError(source.name, `${name}: ${cause.message}`, { cause });
+    throw new InvalidFileError(source.name, `${named(name)}: ${cause.message}`, { cause });
   }
 }
 
