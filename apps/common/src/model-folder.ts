@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
@@ -11,7 +11,8 @@ import {
   VQModel,
   type VQModelConfig,
 } from '@mezzotint/autoencoders';
-import { InvalidArgumentError, InvalidFileError, type Module } from '@mezzotint/core';
+import { InvalidArgumentError, InvalidFileError, type Module, parseJson, readingBudget } from '@mezzotint/core';
+import { readPlainText } from '@mezzotint/core/node';
 import { type ClassifierConfig, NoisyClassifier, UNet, type UNetConfig } from '@mezzotint/unet';
 import { readSafetensors, writeFileAtomically, writeSafetensors } from '@mezzotint/weights/node';
 import type { z } from 'zod';
@@ -110,7 +111,7 @@ function openConfig<S extends z.ZodType>(path: string, schema: S): { folder: str
   const folder = [path, join(path, 'model')].find((candidate) => {
     const file = join(candidate, 'config.json');
     return (
-      existsSync(file) && existsSync(join(candidate, 'model.safetensors')) && formatOf(file)?.startsWith('mezzotint/')
+      existsSync(file) && existsSync(join(candidate, 'model.safetensors')) && formatOf(file).startsWith('mezzotint/')
     );
   });
   if (folder === undefined) {
@@ -122,9 +123,11 @@ function openConfig<S extends z.ZodType>(path: string, schema: S): { folder: str
   return { folder, config: readConfig(join(folder, 'config.json'), schema) };
 }
 
-function formatOf(file: string): string | undefined {
+/** The format that a config.json says it has; '' when it says none. */
+function formatOf(file: string): string {
   try {
-    return (JSON.parse(readFileSync(file, 'utf8')) as { format?: string }).format;
+    const json = parseJson(readPlainText(file, readingBudget.configBytes)) as { format?: unknown } | null;
+    return typeof json?.format === 'string' ? json.format : '';
   } catch {
     return 'mezzotint/unreadable'; // readConfig says what is wrong with it.
   }
