@@ -1,3 +1,7 @@
 import { library } from '@mezzotint/tsup';
 
-export default library({ index: 'src/index.ts', pixels: 'src/pixels-entry.ts' });
+export default library({
+  index: 'src/index.ts',
+  pixels: 'src/pixels-entry.ts',
+  'decode-worker': 'src/decode-worker.ts',
+});

@@ -1,3 +1,3 @@
-import { project } from '@mezzotint/vitest';
+import { projectWithThreads } from '@mezzotint/vitest';
 
-export default project('data');
+export default projectWithThreads('data');

@@ -4,7 +4,6 @@ export { type ImageSource, imageSourceSchema, openImages, parseImageSource } fro
 export { parseLabels } from './labels.js';
 export {
   type AutoencoderModelConfig,
-  autoencoderArchitectures,
   autoencoderConfigSchema,
   type ClassifierModelConfig,
   classifierConfigSchema,
@@ -19,6 +18,7 @@ export {
 export {
   type AnyAutoencoder,
   autoencoderOf,
+  type DiffusionModel,
   describeDiffusionModel,
   type ModelFolder,
   openAutoencoder,

@@ -41,10 +41,11 @@ const classNames = z.array(z.string().max(1000)).max(readingBudget.classes);
 /** A diffusion model's `config.json`; the network's own configuration is checked by the network. */
 export const diffusionConfigSchema = z.strictObject({
   format: z.literal('mezzotint/diffusion@1'),
-  architecture: z.literal('UNet'),
+  /** The name of a registered architecture whose networks denoise. */
+  architecture: z.string(),
   network: z.record(z.string(), z.unknown()),
   image: imageSchema,
-  /** Names of the classes; the null label stands behind them. Empty: unconditional. */
+  /** Names of the classes; the network's null label, if it has one, is the label after the last. Empty: unconditional. */
   classes: classNames,
   process: processSchema,
   sampling: samplingSchema,
@@ -55,7 +56,8 @@ export type DiffusionConfig = z.infer<typeof diffusionConfigSchema>;
 /** A classifier's `config.json`. */
 export const classifierConfigSchema = z.strictObject({
   format: z.literal('mezzotint/classifier@1'),
-  architecture: z.literal('NoisyClassifier'),
+  /** The name of a registered architecture of classifiers. */
+  architecture: z.string(),
   network: z.record(z.string(), z.unknown()),
   image: imageSchema,
   classes: classNames.min(2),
@@ -65,13 +67,11 @@ export const classifierConfigSchema = z.strictObject({
 
 export type ClassifierModelConfig = z.infer<typeof classifierConfigSchema>;
 
-/** Classes of @mezzotint/autoencoders. */
-export const autoencoderArchitectures = ['AutoencoderKL', 'Autoencoder', 'VQModel', 'AutoencoderTiny'] as const;
-
 /** An autoencoder's `config.json`. */
 export const autoencoderConfigSchema = z.strictObject({
   format: z.literal('mezzotint/autoencoder@1'),
-  architecture: z.enum(autoencoderArchitectures),
+  /** The name of a registered architecture of autoencoders. */
+  architecture: z.string(),
   network: z.record(z.string(), z.unknown()),
   image: imageSchema,
 });

@@ -1,19 +1,21 @@
 import { existsSync, statSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { architectureOfKind } from '@mezzotint/architectures';
+import type { Autoencoder, AutoencoderKL, AutoencoderTiny, VQModel } from '@mezzotint/autoencoders';
 import {
-  Autoencoder,
-  AutoencoderKL,
-  type AutoencoderKLConfig,
-  AutoencoderTiny,
-  type AutoencoderTinyConfig,
-  type CoderConfig,
-  VQModel,
-  type VQModelConfig,
-} from '@mezzotint/autoencoders';
-import { InvalidArgumentError, InvalidFileError, type Module, parseJson, readingBudget } from '@mezzotint/core';
+  type ClassifierNetwork,
+  type DenoiserArchitecture,
+  type DenoisingNetwork,
+  InvalidArgumentError,
+  InvalidFileError,
+  type Module,
+  type NetworkSignature,
+  parseJson,
+  readingBudget,
+  readNetworkConfig,
+} from '@mezzotint/core';
 import { readPlainText } from '@mezzotint/core/node';
-import { type ClassifierConfig, NoisyClassifier, UNet, type UNetConfig } from '@mezzotint/unet';
 import { readSafetensors, writeFileAtomically, writeSafetensors } from '@mezzotint/weights/node';
 import type { z } from 'zod';
 import { readConfig } from './config-file.js';
@@ -34,26 +36,43 @@ export interface ModelFolder<Config, Model> {
   readonly model: Model;
 }
 
+/** A diffusion model with what its architecture says of it. */
+export interface DiffusionModel extends ModelFolder<DiffusionConfig, DenoisingNetwork> {
+  readonly architecture: DenoiserArchitecture;
+  readonly signature: NetworkSignature;
+}
+
 /** Opens a diffusion model: a model folder, or a run folder of the train app (whose model is in `model/`). */
-export async function openDiffusionModel(path: string): Promise<ModelFolder<DiffusionConfig, UNet>> {
+export async function openDiffusionModel(path: string): Promise<DiffusionModel> {
   const opened = describeDiffusionModel(path);
   await loadWeights(opened.path, opened.model);
   return opened;
 }
 
 /** A diffusion model as its configuration says, without its weights. */
-export function describeDiffusionModel(path: string): ModelFolder<DiffusionConfig, UNet> {
+export function describeDiffusionModel(path: string): DiffusionModel {
   const { folder, config } = openConfig(path, diffusionConfigSchema);
-  const model = new UNet(config.network as unknown as UNetConfig);
-  checkNetwork(folder, config, model.config.inChannels, model.config.classes, 1);
-  return { path: folder, config, model };
+  const architecture = architectureOfKind('denoiser', config.architecture);
+  const network = readNetworkConfig(architecture, config.network) as Record<string, unknown>;
+  const model = architecture.build(network);
+  const signature = architecture.signature(network);
+  checkNetwork(folder, config, signature);
+  return {
+    path: folder,
+    config: { ...config, architecture: architecture.name, network },
+    model,
+    architecture,
+    signature,
+  };
 }
 
 /** Opens a classifier. */
-export async function openClassifier(path: string): Promise<ModelFolder<ClassifierModelConfig, NoisyClassifier>> {
+export async function openClassifier(path: string): Promise<ModelFolder<ClassifierModelConfig, ClassifierNetwork>> {
   const { folder, config } = openConfig(path, classifierConfigSchema);
-  const model = new NoisyClassifier(config.network as unknown as ClassifierConfig);
-  checkNetwork(folder, config, model.config.inChannels, model.config.classes, 0);
+  const architecture = architectureOfKind('classifier', config.architecture);
+  const network = readNetworkConfig(architecture, config.network) as Record<string, unknown>;
+  const model = architecture.build(network);
+  checkNetwork(folder, config, architecture.signature(network));
   await loadWeights(folder, model);
   return { path: folder, config, model };
 }
@@ -66,18 +85,8 @@ export function autoencoderOf({
   architecture,
   network,
 }: Pick<AutoencoderModelConfig, 'architecture' | 'network'>): AnyAutoencoder {
-  // Each class checks its own configuration.
-  const config: unknown = network;
-  switch (architecture) {
-    case 'AutoencoderKL':
-      return new AutoencoderKL(config as AutoencoderKLConfig);
-    case 'Autoencoder':
-      return new Autoencoder(config as CoderConfig);
-    case 'VQModel':
-      return new VQModel(config as VQModelConfig);
-    case 'AutoencoderTiny':
-      return new AutoencoderTiny(config as AutoencoderTinyConfig);
-  }
+  const record = architectureOfKind('autoencoder', architecture);
+  return record.build(readNetworkConfig(record, network)) as AnyAutoencoder;
 }
 
 /** Opens an autoencoder that the train app made. */
@@ -147,13 +156,15 @@ async function loadWeights(folder: string, model: Module): Promise<void> {
 function checkNetwork(
   folder: string,
   { image, classes }: { image: { channels: number }; classes: readonly string[] },
-  channels: number,
-  rows: number | null,
-  nullLabels: number,
+  network: { readonly inChannels: number; readonly classes: number | null },
 ): void {
   const problems = [];
-  if (channels !== image.channels) problems.push(`image.channels is ${image.channels}, the network takes ${channels}`);
-  const expected = classes.length === 0 ? null : classes.length + nullLabels;
-  if (rows !== expected) problems.push(`${classes.length} classes need network.classes ${expected}, it is ${rows}`);
+  if (network.inChannels !== image.channels) {
+    problems.push(`image.channels is ${image.channels}, the network takes ${network.inChannels}`);
+  }
+  const expected = classes.length === 0 ? null : classes.length;
+  if (network.classes !== expected) {
+    problems.push(`${classes.length} classes need network.classes ${expected}, it is ${network.classes}`);
+  }
   if (problems.length > 0) throw new InvalidFileError(join(folder, 'config.json'), problems.join('; '));
 }

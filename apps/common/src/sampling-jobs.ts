@@ -1,16 +1,15 @@
 import type { EngineWorker, JobContext } from '@mezzotint/backend/worker';
-import { InvalidArgumentError } from '@mezzotint/core';
-import type { UNet } from '@mezzotint/unet';
+import { type DenoisingNetwork, InvalidArgumentError } from '@mezzotint/core';
 import type { DiffusionConfig } from './model-config.js';
 import { type ModelFolder, openDiffusionModel } from './model-folder.js';
 import { type SampledImages, type SamplingHooks, type SamplingPlan, sampleImages } from './sampling.js';
 
 /** Jobs of an engine's thread that opens a diffusion model and samples from it; for `serveJobs`. */
 export function samplingJobs() {
-  let opened: ModelFolder<DiffusionConfig, UNet> | undefined;
+  let opened: ModelFolder<DiffusionConfig, DenoisingNetwork> | undefined;
   return {
     /** Opens a model in the place of the one before; returns where it is and its configuration. */
-    async openModel(path: string): Promise<Omit<ModelFolder<DiffusionConfig, UNet>, 'model'>> {
+    async openModel(path: string): Promise<Omit<ModelFolder<DiffusionConfig, DenoisingNetwork>, 'model'>> {
       opened?.model.dispose();
       opened = undefined;
       opened = await openDiffusionModel(path);
@@ -31,7 +30,7 @@ export function samplingJobs() {
 export type SamplingJobs = ReturnType<typeof samplingJobs>;
 
 /** A diffusion model in an engine's thread. */
-export interface RemoteModel extends Omit<ModelFolder<DiffusionConfig, UNet>, 'model'> {
+export interface RemoteModel extends Omit<ModelFolder<DiffusionConfig, DenoisingNetwork>, 'model'> {
   /** As `sampleImages`, without blocking this thread. */
   sampleImages(plan: SamplingPlan, hooks?: SamplingHooks): Promise<SampledImages>;
 }

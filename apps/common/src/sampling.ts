@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from '@mezzotint/core';
+import { type DenoisingNetwork, InvalidArgumentError } from '@mezzotint/core';
 import { toBytes } from '@mezzotint/data';
 import { classifierFreeBatched } from '@mezzotint/guidance';
 import {
@@ -11,7 +11,6 @@ import {
   type SolverName,
   samplerFromProcess,
 } from '@mezzotint/schedulers';
-import type { UNet } from '@mezzotint/unet';
 import * as tf from '@tensorflow/tfjs-core';
 import type { DiffusionConfig, Process } from './model-config.js';
 
@@ -55,7 +54,7 @@ export function samplerOf(process: Process, solver: SolverName): Sampler {
 
 /** Samples images in batches; deterministic in the plan, whatever the batch size, on the same engine. */
 export async function sampleImages(
-  { model, config }: { readonly model: UNet; readonly config: DiffusionConfig },
+  { model, config }: { readonly model: DenoisingNetwork; readonly config: DiffusionConfig },
   plan: SamplingPlan,
   { signal, onStep }: SamplingHooks = {},
 ): Promise<SampledImages> {
@@ -122,7 +121,7 @@ function labelTensors(
 }
 
 /** The guided model that the sampler's solver takes. */
-function guidedModel(model: UNet, sampler: Sampler, scale: number, free: Labels) {
+function guidedModel(model: DenoisingNetwork, sampler: Sampler, scale: number, free: Labels) {
   const net: Network<Labels> = (x, time, labels) => model.forward(x, time, labels === null ? {} : { labels });
   const join = (a: Labels, b: Labels): Labels => tf.concat([a!, b!]);
   return sampler.model<Labels>(net, (plain) =>
@@ -151,6 +150,9 @@ function checkPlan(config: DiffusionConfig, { labels, count, solver, steps, guid
       problems.push('this model is unconditional: classifier-free guidance has nothing to guide (scale must be 1)');
   } else if (labels.length !== count) {
     problems.push(`expected ${count} labels, got ${labels.length}`);
+  }
+  if (config.network.nullLabel === false && config.classes.length > 0 && guidance !== 1) {
+    problems.push('this model has no null label, which classifier-free guidance needs: the scale must be 1');
   }
   if (config.classes.length > 0 && wrong.length > 0) {
     problems.push(`labels must be from 0 to ${config.classes.length - 1}, got ${wrong.join(', ')}`);

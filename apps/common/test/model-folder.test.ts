@@ -34,8 +34,9 @@ const problem = async (): Promise<string> => {
 };
 
 test('opens what was saved, also as the model of a run', async () => {
-  const { model } = await openDiffusionModel(good);
-  expect(model.config.classes).toBe(3);
+  const { architecture, signature } = await openDiffusionModel(good);
+  expect(architecture.name).toBe('ADMUNet');
+  expect(signature).toMatchObject({ inChannels: 1, classes: 2, nullLabel: true });
   const run = join(root, 'run');
   await writeTinyModel(join(run, 'model'));
   expect((await openDiffusionModel(run)).path).toBe(join(run, 'model'));
@@ -49,12 +50,28 @@ test('names every wrong setting at once', async () => {
 
 test('a network that does not fit its classes', async () => {
   config({ classes: ['a', 'b', 'c'] });
-  expect(await problem()).toContain('3 classes need network.classes 4, it is 3');
+  expect(await problem()).toContain('3 classes need network.classes 3, it is 2');
+});
+
+test('a folder of an older version, whose classes counted the null label', async () => {
+  const { nullLabel: _, ...older } = { ...tinyConfig.network, classes: 3 } as Record<string, unknown>;
+  config({ network: older });
+  const opened = await openDiffusionModel(folder);
+  expect(opened.signature).toMatchObject({ classes: 2, nullLabel: true });
+  expect(opened.config.network).toEqual(tinyConfig.network);
+});
+
+test('an architecture, and settings of a network, that there are not', async () => {
+  config({ architecture: 'UNot' });
+  expect(await problem()).toMatch(/expected one of ADMUNet, .*DiT.*, got 'UNot'/);
+  const { groups: _, ...rest } = tinyConfig.network;
+  config({ network: { ...rest, gruops: 4 } });
+  expect(await problem()).toMatch(/gruops: unknown setting[\s\S]*groups: missing/);
 });
 
 test('weights of another architecture: all differences', async () => {
   config({ network: { ...tinyConfig.network, channelMult: [1, 3] } });
-  expect(await problem()).toContain('Weights do not fit UNet');
+  expect(await problem()).toContain('Weights do not fit ADMUNet');
 });
 
 test('a classifier is not a diffusion model', async () => {

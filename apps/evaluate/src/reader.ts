@@ -1,7 +1,7 @@
+import type { ClassifierNetwork } from '@mezzotint/core';
 import type { ImageSet } from '@mezzotint/data';
 import { toFloat } from '@mezzotint/data';
 import type { Features } from '@mezzotint/metrics';
-import type { NoisyClassifier } from '@mezzotint/unet';
 import * as tf from '@tensorflow/tfjs-core';
 
 /** What a classifier says of images: features, and the class it reads. */
@@ -16,7 +16,7 @@ export type Images = Pick<ImageSet, 'images' | 'count' | 'height' | 'width' | 'c
 
 /** Reads clean images (time 0) in batches. */
 export async function readImages(
-  classifier: NoisyClassifier,
+  classifier: ClassifierNetwork,
   { images, count, height, width, channels }: Images,
   { batchSize, signal, onImages }: { batchSize: number; signal: AbortSignal; onImages: (done: number) => void },
 ): Promise<Reading> {
@@ -30,7 +30,7 @@ export async function readImages(
     const said = tf.tidy(() => {
       const pixels = toFloat(images.subarray(first * size, (first + n) * size));
       const features = classifier.features(tf.tensor4d(pixels, [n, height, width, channels]), tf.zeros([n]));
-      return { features, classes: tf.argMax(classifier.out.logits(features), 1) };
+      return { features, classes: tf.argMax(classifier.logits(features), 1) };
     });
     dim = said.features.shape[1];
     if (data.length === 0) data = new Float32Array(count * dim);

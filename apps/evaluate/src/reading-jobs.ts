@@ -1,7 +1,6 @@
 import { type ClassifierModelConfig, type ModelFolder, openClassifier } from '@mezzotint/app';
 import type { JobContext } from '@mezzotint/backend/worker';
-import { InvalidArgumentError } from '@mezzotint/core';
-import type { NoisyClassifier } from '@mezzotint/unet';
+import { type ClassifierNetwork, InvalidArgumentError } from '@mezzotint/core';
 import { type Images, type Reading, readImages } from './reader.js';
 
 /** Images to read, and how many at once. */
@@ -11,7 +10,7 @@ export interface ReadingPlan extends Images {
 
 /** Jobs of an engine's thread that opens a classifier and reads images with it; for `serveJobs`. */
 export function readingJobs() {
-  let opened: ModelFolder<ClassifierModelConfig, NoisyClassifier> | undefined;
+  let opened: ModelFolder<ClassifierModelConfig, ClassifierNetwork> | undefined;
   return {
     /** Opens a classifier in the place of the one before; returns its configuration. */
     async openClassifier(path: string): Promise<ClassifierModelConfig> {

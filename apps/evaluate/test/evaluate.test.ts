@@ -23,7 +23,7 @@ beforeAll(async () => {
   await useBackend({ engine: 'cpu' });
   await writeTinyModel(model);
   await writeImageFolder(images, 16);
-  const { outChannels: _out, headsUp: _heads, ...encoder } = tinyNetwork;
+  const { outChannels: _out, headsUp: _heads, nullLabel: _null, ...encoder } = tinyNetwork;
   const network: ClassifierConfig = { ...encoder, classes: 2, pool: 'attention' };
   const read = new NoisyClassifier(network).init(1);
   await saveModel(

@@ -1,12 +1,14 @@
 import { join } from 'node:path';
-import { type AnyAutoencoder, type AutoencoderModelConfig, autoencoderOf, openImages } from '@mezzotint/app';
-import { EmaCodebook, PatchDiscriminator, presets, VQModel } from '@mezzotint/autoencoders';
+import { type AnyAutoencoder, type AutoencoderModelConfig, openImages } from '@mezzotint/app';
+import { architectureOfKind } from '@mezzotint/architectures';
+import { EmaCodebook, PatchDiscriminator, VQModel } from '@mezzotint/autoencoders';
 import { deriveSeed, InvalidArgumentError } from '@mezzotint/core';
 import type { ImageSet } from '@mezzotint/data';
 import * as tf from '@tensorflow/tfjs-core';
 import { autoencoderLoss } from './autoencoder-loss.js';
 import type { AutoencoderTask } from './config.js';
 import { discriminatorOf } from './discriminator.js';
+import { dataShape, networkConfig } from './network-config.js';
 import { openPerceptual } from './perceptual.js';
 import { reconstruct } from './reconstructions.js';
 import type { Task, TaskData } from './task.js';
@@ -17,7 +19,9 @@ const leastForLpips = 16;
 /** An autoencoder of any kind, by its reconstruction, what keeps its latent images in order, LPIPS and a discriminator. */
 export async function autoencoderTask(config: AutoencoderTask, { images, source }: TaskData): Promise<Task> {
   const { architecture, seed } = config;
-  const model = autoencoderOf({ architecture, network: networkOf(config) });
+  const record = architectureOfKind('autoencoder', architecture);
+  const data = { ...dataShape(images), classes: null };
+  const model = record.build(networkConfig(record, config.network, data)) as AnyAutoencoder;
   const { channels: inChannels } = images;
   const critic = config.adversarial;
   const discriminator =
@@ -28,7 +32,7 @@ export async function autoencoderTask(config: AutoencoderTask, { images, source 
     source.kind === 'digits' && source.part === 'train' ? await openImages({ ...source, part: 'held-out' }) : images;
   const modelConfig: AutoencoderModelConfig = {
     format: 'mezzotint/autoencoder@1',
-    architecture,
+    architecture: record.name,
     network: model.config as unknown as Record<string, unknown>,
     image: { size: images.height, channels: images.channels },
   };
@@ -59,31 +63,17 @@ function codebookOf({ codebook }: AutoencoderTask, model: AnyAutoencoder): EmaCo
   return codebook?.kind === 'ema' && model instanceof VQModel ? new EmaCodebook(model.quantize, codebook) : undefined;
 }
 
-/** The network's configuration, from a preset's name or as given. */
-function networkOf({ architecture, network }: AutoencoderTask): Record<string, unknown> {
-  if (typeof network !== 'string') return network;
-  const ofClass = presets.filter((preset) => preset.build().constructor.name === architecture);
-  const preset = ofClass.find(({ name }) => name === network);
-  if (preset === undefined) {
-    const known = ofClass.map(({ name }) => name).join(', ') || 'none';
-    throw new InvalidArgumentError('network', `expected a preset of ${architecture} (${known}), got '${network}'`);
-  }
-  return preset.build().config as unknown as Record<string, unknown>;
-}
-
 /** Throws unless the parts of a configuration fit each other and the images, with everything that does not. */
 function check(
   { architecture, regularisation, codebook, perceptual, adversarial }: AutoencoderTask,
   { config, downscale }: AnyAutoencoder,
   discriminator: PatchDiscriminator | undefined,
-  { height, width, channels }: ImageSet,
+  { height, channels }: ImageSet,
 ): void {
   const problems: string[] = [];
   for (const name of ['inChannels', 'outChannels'] as const) {
     if (config[name] !== channels) problems.push(`network: ${name} is ${config[name]}, the data needs ${channels}`);
   }
-  if (height !== width) problems.push(`data: images must be square, got ${height} x ${width}`);
-  const side = Math.min(height, width);
   if (height % downscale !== 0) {
     problems.push(`network: it needs a side that ${downscale} divides, the data has ${height}`);
   }
@@ -93,12 +83,12 @@ function check(
   if (codebook !== undefined && architecture !== 'VQModel') {
     problems.push(`codebook: ${architecture} has none; leave it out, or choose VQModel`);
   }
-  if (perceptual !== undefined && side < leastForLpips) {
-    problems.push(`perceptual: LPIPS needs images of at least ${leastForLpips} pixels, the data has ${side}`);
+  if (perceptual !== undefined && height < leastForLpips) {
+    problems.push(`perceptual: LPIPS needs images of at least ${leastForLpips} pixels, the data has ${height}`);
   }
-  if (discriminator !== undefined && side < discriminator.leastSide) {
+  if (discriminator !== undefined && height < discriminator.leastSide) {
     problems.push(
-      `adversarial: ${adversarial!.layers} layers need images of at least ${discriminator.leastSide} pixels, the data has ${side}`,
+      `adversarial: ${adversarial!.layers} layers need images of at least ${discriminator.leastSide} pixels, the data has ${height}`,
     );
   }
   if (problems.length > 0) throw new InvalidArgumentError('configuration', problems);

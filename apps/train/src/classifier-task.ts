@@ -1,24 +1,26 @@
 import { type ClassifierModelConfig, openImages, type Process } from '@mezzotint/app';
-import { InvalidArgumentError, type NoiseLevel, type RandomStream } from '@mezzotint/core';
+import { architectureOfKind } from '@mezzotint/architectures';
+import { type ClassifierNetwork, InvalidArgumentError, type NoiseLevel, type RandomStream } from '@mezzotint/core';
 import { type ImageSet, toFloat } from '@mezzotint/data';
 import { processOf } from '@mezzotint/schedulers';
 import { crossEntropy, noiseLevels, stratified, uniformTimesteps } from '@mezzotint/training';
-import { NoisyClassifier } from '@mezzotint/unet';
 import * as tf from '@tensorflow/tfjs-core';
 import type { ClassifierTask } from './config.js';
-import { networkConfig } from './network-config.js';
+import { checkNetworkFits, dataShape, networkConfig } from './network-config.js';
 import type { Task, TaskData } from './task.js';
 
 /** A classifier of clean images, or of images under the noise of a process. */
 export async function classifierTask(config: ClassifierTask, { images, source }: TaskData): Promise<Task> {
-  const network = networkConfig('NoisyClassifier', config.network, images, images.classes.length);
-  const model = new NoisyClassifier(network).init(config.seed);
+  const architecture = architectureOfKind('classifier', config.architecture);
+  const network = networkConfig(architecture, config.network, dataShape(images));
+  checkNetworkFits(architecture.signature(network), dataShape(images));
+  const model = architecture.build(network).init(config.seed);
   const heldOut =
     source.kind === 'digits' && source.part === 'train' ? await openImages({ ...source, part: 'held-out' }) : undefined;
   const modelConfig: ClassifierModelConfig = {
     format: 'mezzotint/classifier@1',
-    architecture: 'NoisyClassifier',
-    network: network as unknown as Record<string, unknown>,
+    architecture: architecture.name,
+    network: network as Record<string, unknown>,
     image: { size: images.height, channels: images.channels },
     classes: [...images.classes],
     process: config.process,
@@ -61,7 +63,7 @@ function classifierLevels(process: Process | null, cleanShare: number): (n: numb
 }
 
 /** Share of clean images that are read as what they are. */
-async function accuracy(model: NoisyClassifier, images: ImageSet, signal: AbortSignal): Promise<number> {
+async function accuracy(model: ClassifierNetwork, images: ImageSet, signal: AbortSignal): Promise<number> {
   const { count, height, width, channels } = images;
   const size = height * width * channels;
   const batch = 200;

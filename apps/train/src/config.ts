@@ -1,4 +1,4 @@
-import { autoencoderArchitectures, imageSourceSchema, processSchema, samplingSchema } from '@mezzotint/app';
+import { imageSourceSchema, processSchema, samplingSchema } from '@mezzotint/app';
 import { z } from 'zod';
 
 const positive = z.number().positive();
@@ -32,7 +32,7 @@ const common = {
   data: imageSourceSchema,
   /** Mirror images left-right with probability 1/2; wrong for digits. */
   flip: z.boolean().default(false),
-  /** A preset of the task's package by name (@mezzotint/unet, @mezzotint/autoencoders), or a network's whole configuration. */
+  /** A preset of the architecture by name, `small`, `medium` or `large` for these images, or a whole configuration. */
   network: z.union([z.string(), z.record(z.string(), z.unknown())]),
   /** Updates of the weights in all. */
   steps: count,
@@ -56,17 +56,21 @@ const common = {
 
 const diffusion = z.strictObject({
   task: z.literal('diffusion'),
+  /** The name of a registered architecture of denoisers. */
+  architecture: z.string().default('ADMUNet'),
   ...common,
   process: processSchema,
   /** Weight of a noise level in the loss: all alike, or min(SNR, 5) (Hang et al. 2023). */
   weighting: z.enum(['uniform', 'min-snr']).default('uniform'),
-  /** Share of labels that are replaced by the null label, so that guidance works. */
-  labelDropout: z.number().min(0).max(1).default(0.1),
+  /** Fraction of labels that are replaced by the null label, so that guidance works; 0.1 where there is a null label. */
+  labelDropout: z.number().min(0).max(1).optional(),
   sampling: samplingSchema,
 });
 
 const classifier = z.strictObject({
   task: z.literal('classifier'),
+  /** The name of a registered architecture of classifiers. */
+  architecture: z.string().default('NoisyClassifier'),
   ...common,
   /** Noise that the classifier must read through; null for clean images only. */
   process: processSchema.nullable().default(null),
@@ -77,7 +81,8 @@ const classifier = z.strictObject({
 const autoencoder = z.strictObject({
   task: z.literal('autoencoder'),
   ...common,
-  architecture: z.enum(autoencoderArchitectures),
+  /** The name of a registered architecture of autoencoders. */
+  architecture: z.string(),
   /** Distance between an image and its reconstruction. */
   reconstruction: z.enum(['l1', 'l2']).default('l1'),
   /** Weight of the KL term (AutoencoderKL, 1e-6 when absent) or of the commitment loss (VQModel, 0.25); the others have none. */

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { checkSampling, type DiffusionConfig, type Process, sampleImages } from '@mezzotint/app';
-import { InvalidArgumentError, type RandomStream } from '@mezzotint/core';
+import { architectureOfKind } from '@mezzotint/architectures';
+import { InvalidArgumentError, type NetworkSignature, type RandomStream } from '@mezzotint/core';
 import { imageGrid, writePng } from '@mezzotint/data';
 import { processOf, type SolverName } from '@mezzotint/schedulers';
 import {
@@ -18,10 +19,9 @@ import {
   vLoss,
   x0Loss,
 } from '@mezzotint/training';
-import { UNet } from '@mezzotint/unet';
 import * as tf from '@tensorflow/tfjs-core';
 import type { DiffusionTask } from './config.js';
-import { networkConfig } from './network-config.js';
+import { checkNetworkFits, dataShape, networkConfig } from './network-config.js';
 import type { Task, TaskData } from './task.js';
 
 const losses = { eps: epsLoss, x0: x0Loss, v: vLoss } as const;
@@ -31,14 +31,20 @@ type Labels = tf.Tensor1D | null;
 
 /** A class-conditional or unconditional diffusion model. */
 export function diffusionTask(config: DiffusionTask, { images }: TaskData): Task {
-  const unconditional = typeof config.network !== 'string' && config.network.classes === null;
+  const architecture = architectureOfKind('denoiser', config.architecture);
+  const learnedVariance = config.process.kind === 'discrete' && config.process.learnedVariance;
+  const data = dataShape(images);
+  const network = networkConfig(architecture, config.network, { ...data, learnedVariance });
+  const signature = architecture.signature(network);
+  const unconditional = signature.classes === null;
   const classes = unconditional ? [] : images.classes;
-  const network = networkConfig('UNet', config.network, images, unconditional ? null : classes.length + 1);
-  const model = new UNet(network).init(config.seed);
+  checkNetworkFits(signature, unconditional ? { ...data, classes: null } : data);
+  const labelDropout = labelDropoutOf(config, signature);
+  const model = architecture.build(network).init(config.seed);
   const modelConfig: DiffusionConfig = {
     format: 'mezzotint/diffusion@1',
-    architecture: 'UNet',
-    network: network as unknown as Record<string, unknown>,
+    architecture: architecture.name,
+    network: network as Record<string, unknown>,
     image: { size: images.height, channels: images.channels },
     classes: [...classes],
     process: config.process,
@@ -57,7 +63,7 @@ export function diffusionTask(config: DiffusionTask, { images }: TaskData): Task
     modelConfig,
     loss: ({ batch: { images: pixels, labels, shape }, rng }) =>
       tf.tidy(() => {
-        const kept = unconditional ? null : dropLabels(labels, classes.length, config.labelDropout, rng);
+        const kept = unconditional ? null : dropLabels(labels, classes.length, labelDropout, rng);
         const cond = kept === null ? null : tf.tensor1d(kept, 'int32');
         return denoising(net(rng), { x0: tf.tensor4d(pixels, [...shape]), cond }, rng);
       }),
@@ -79,6 +85,13 @@ export function diffusionTask(config: DiffusionTask, { images }: TaskData): Task
       return {};
     },
   };
+}
+
+/** How often labels are dropped: 0.1 when the configuration does not say, where the network has a null label. */
+function labelDropoutOf({ labelDropout }: DiffusionTask, { nullLabel, classes }: NetworkSignature): number {
+  if (nullLabel || !labelDropout) return labelDropout ?? (nullLabel ? 0.1 : 0);
+  const why = classes === null ? 'has no labels' : 'has no null label (nullLabel: false)';
+  throw new InvalidArgumentError('labelDropout', `expected 0, as the network ${why}, got ${labelDropout}`);
 }
 
 /** The loss of a process: one number for each clean image of a batch. */

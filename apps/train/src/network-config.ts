@@ -1,35 +1,70 @@
-import { InvalidArgumentError } from '@mezzotint/core';
+import {
+  type Architecture,
+  type ConfigOf,
+  type DataShape,
+  InvalidArgumentError,
+  type ModelSize,
+  type Module,
+  type Preset,
+  readNetworkConfig,
+} from '@mezzotint/core';
 import type { ImageSet } from '@mezzotint/data';
-import { NoisyClassifier, presets, UNet } from '@mezzotint/unet';
 
-const families = { UNet, NoisyClassifier } as const;
+const sizes: readonly string[] = ['small', 'medium', 'large'] satisfies ModelSize[];
 
-/** The network's whole configuration, from a preset's name or as given, and checked against the images. */
-export function networkConfig<F extends keyof typeof families>(
-  family: F,
+/**
+ * The network's whole configuration: a preset's, one of a size for these images, or as given.
+ *
+ * @throws InvalidArgumentError when there is no such preset, or a setting is unknown or missing
+ */
+export function networkConfig<M extends Module>(
+  architecture: Extract<Architecture, { presets: readonly Preset<M>[] }>,
   network: string | Record<string, unknown>,
-  images: ImageSet,
-  classes: number | null,
-): InstanceType<(typeof families)[F]>['config'] {
-  const config = typeof network === 'string' ? presetConfig(family, network) : network;
+  data: DataShape,
+): ConfigOf<M> {
+  if (typeof network !== 'string') return readNetworkConfig<M>(architecture, network);
+  if (architecture.sized !== undefined && sizes.includes(network)) {
+    return architecture.sized(network as ModelSize, data) as ConfigOf<M>;
+  }
+  const presets: readonly Preset[] = architecture.presets;
+  const preset = presets.find(({ name }) => name === network);
+  if (preset !== undefined) return preset.config as ConfigOf<M>;
+  const known = [...presets.map(({ name }) => name), ...(architecture.sized === undefined ? [] : sizes)].join(', ');
+  throw new InvalidArgumentError(
+    'network',
+    `expected a preset of ${architecture.name} (${known}) or a configuration, got '${network}'`,
+  );
+}
+
+/** The shape of a set of images, as networks are built for. */
+export function dataShape({ height, width, channels, classes }: ImageSet): DataShape {
+  if (height !== width) throw new InvalidArgumentError('data', `images must be square, got ${height} x ${width}`);
+  return { imageSize: height, channels, classes: classes.length };
+}
+
+/**
+ * Throws unless a network of this signature takes such images.
+ *
+ * @throws InvalidArgumentError with everything that does not fit
+ */
+export function checkNetworkFits(
+  signature: {
+    readonly imageSize: number | null;
+    readonly sizeMultiple: number | null;
+    readonly inChannels: number;
+    readonly classes: number | null;
+  },
+  data: DataShape,
+): void {
   const problems: string[] = [];
   const expect = (what: string, got: unknown, expected: unknown) => {
     if (got !== expected) problems.push(`${what} is ${got}, the data needs ${expected}`);
   };
-  if (images.height !== images.width) problems.push(`images must be square, got ${images.height} x ${images.width}`);
-  expect('imageSize', config.imageSize, images.height);
-  expect('inChannels', config.inChannels, images.channels);
-  expect('classes', config.classes, classes);
-  if (problems.length > 0) throw new InvalidArgumentError('network', problems);
-  return config as unknown as InstanceType<(typeof families)[F]>['config'];
-}
-
-function presetConfig(family: keyof typeof families, name: string): Record<string, unknown> {
-  const preset = presets.find((p) => p.name === name);
-  const model = preset?.build();
-  if (!(model instanceof families[family])) {
-    const known = presets.filter((p) => p.build() instanceof families[family]).map((p) => p.name);
-    throw new InvalidArgumentError('network', `expected a preset of ${family} (${known.join(', ')}), got '${name}'`);
+  if (signature.imageSize !== null) expect('imageSize', signature.imageSize, data.imageSize);
+  if (signature.sizeMultiple !== null && data.imageSize % signature.sizeMultiple !== 0) {
+    problems.push(`it takes sides that ${signature.sizeMultiple} divides, the data has ${data.imageSize}`);
   }
-  return model.config as unknown as Record<string, unknown>;
+  expect('inChannels', signature.inChannels, data.channels);
+  expect('classes', signature.classes, data.classes);
+  if (problems.length > 0) throw new InvalidArgumentError('network', problems);
 }

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openClassifier, openDiffusionModel } from '@mezzotint/app';
 import { runApp, tinyNetwork, writeImageFolder } from '@mezzotint/app/testing';
+import { presetNamed } from '@mezzotint/architectures';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { trainCommand } from '../src/command.js';
 import { trainRun } from '../src/train-run.js';
@@ -82,14 +83,43 @@ test('EDM, learned variance and a classifier train too', async () => {
   });
   expect(await train('--config', learned, '--run', join(root, 'learned'))).toMatchObject({ code: 0 });
   const { sampling: _sampling, ...rest } = diffusion;
-  const { outChannels: _out, headsUp: _heads, ...encoder } = tinyNetwork;
+  const { outChannels: _out, headsUp: _heads, nullLabel: _null, ...encoder } = tinyNetwork;
   const classifier = join(root, 'classifier.json');
   writeFileSync(
     classifier,
     JSON.stringify({ ...rest, task: 'classifier', network: { ...encoder, classes: 2, pool: 'attention' }, steps: 2 }),
   );
   expect(await train('--config', classifier, '--run', join(root, 'classifier'))).toMatchObject({ code: 0 });
-  expect((await openClassifier(join(root, 'classifier'))).model.config.classes).toBe(2);
+  expect((await openClassifier(join(root, 'classifier'))).config.classes).toEqual(['a', 'b']);
+});
+
+test('any architecture trains, by a configuration or a size; labels that cannot be dropped are not', async () => {
+  const dit = presetNamed('dit-s-2').preset.config as object;
+  const tiny = {
+    imageSize: 8,
+    inChannels: 1,
+    outChannels: 1,
+    width: 8,
+    depth: 1,
+    heads: 2,
+    classes: 2,
+    nullLabel: false,
+  };
+  const change = { architecture: 'DiT', steps: 2, sampling: { solver: 'ddim', steps: 2, guidance: 1 } };
+  const file = configFile('dit', { ...change, network: { ...dit, ...tiny } });
+  expect(await train('--config', file, '--run', join(root, 'dit'))).toMatchObject({ code: 0 });
+  const opened = await openDiffusionModel(join(root, 'dit'));
+  expect(opened.architecture.name).toBe('DiT');
+  expect(opened.signature).toMatchObject({ classes: 2, nullLabel: false });
+
+  const drops = configFile('drops', { ...change, network: { ...dit, ...tiny }, labelDropout: 0.1 });
+  const { code, err } = await train('--config', drops, '--run', join(root, 'drops'));
+  expect(code).toBe(2);
+  expect(err).toMatch(/labelDropout: expected 0, as the network has no null label/);
+
+  const sized = configFile('sized', { network: 'small', steps: 1 });
+  expect(await train('--config', sized, '--run', join(root, 'sized'))).toMatchObject({ code: 0 });
+  expect((await openDiffusionModel(join(root, 'sized'))).signature).toMatchObject({ classes: 2, nullLabel: true });
 });
 
 test('a folder with something in it is not trained into', async () => {
@@ -122,7 +152,7 @@ test.each<[string, () => string[], RegExp]>([
 
 test.each<[string, object, RegExp]>([
   ['network of another size', { network: { ...tinyNetwork, imageSize: 16 } }, /imageSize is 16, the data needs 8/],
-  ['unknown preset', { network: 'gigantic' }, /expected a preset of UNet.*'gigantic'/],
+  ['unknown preset', { network: 'gigantic' }, /expected a preset of ADMUNet.*'gigantic'/],
   [
     'no such images',
     { data: { kind: 'folder', path: 'nowhere', size: 8, channels: 1 } },

@@ -1,6 +1,14 @@
 export { type AdversarialOptions, type AdversarialTerms, adversarialLoss } from './adversarial/adversarial-loss.js';
 export { generatorLoss, hingeDiscriminatorLoss, vanillaDiscriminatorLoss } from './adversarial/losses.js';
 export { PatchDiscriminator, type PatchDiscriminatorConfig } from './adversarial/patch-discriminator.js';
+export {
+  architectures,
+  autoencoder,
+  autoencoderKL,
+  autoencoderTiny,
+  presets,
+  vqModel,
+} from './architectures.js';
 export { Autoencoder } from './autoencoder.js';
 export { AutoencoderKL, type AutoencoderKLConfig, autoencoderKLFromDiffusers } from './autoencoder-kl.js';
 export { autoencoderKLFromShapes } from './autoencoder-kl-from-shapes.js';
@@ -9,9 +17,8 @@ export { type Gaussian, klToNormal, sampleGaussian } from './gaussian.js';
 export { type LatentScale, scaleLatents, unscaleLatents } from './latent-scale.js';
 export { klLoss } from './losses/kl.js';
 export { l1Loss, l2Loss } from './losses/reconstruction.js';
-export { presets } from './presets/index.js';
 export { vaeFlux, vaeSd, vaeSd3, vaeSdxl } from './presets/kl.js';
-export { digitsVae, digitsVq } from './presets/small.js';
+export { digitsAutoencoder, digitsVae, digitsVq } from './presets/small.js';
 export { taesd, taesd3 } from './presets/tiny.js';
 export { decodeTiled, encodeTiled, type LatentDecoder, type TilingOptions } from './tiling.js';
 export {

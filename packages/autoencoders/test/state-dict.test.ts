@@ -11,6 +11,7 @@ const published = {
   taesd: 2_445_063,
   taesd3: 2_458_899,
   // Our own.
+  'digits-autoencoder': 240_501,
   'digits-vae': 241_749,
   'digits-vq': 240_797,
 } as const;
@@ -31,7 +32,9 @@ describe('parameters', () => {
   });
 
   test('presets have one name each, and all are listed', () => {
-    const exported = Object.values(autoencoders).filter((value) => typeof value === 'object' && 'build' in value);
+    const exported = Object.values(autoencoders).filter(
+      (value) => typeof value === 'object' && 'build' in value && 'config' in value,
+    );
     expect(new Set(autoencoders.presets)).toEqual(new Set(exported));
     expect(Object.keys(published).sort()).toEqual(autoencoders.presets.map(({ name }) => name).sort());
   });

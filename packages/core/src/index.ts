@@ -1,4 +1,36 @@
+// A program that has core has the streams: `init` takes a seed, and forward passes take a RandomStream.
+export {
+  deriveSeed,
+  NumpyRandomState,
+  type NumpyRandomStateSnapshot,
+  type RandomStream,
+  TorchGenerator,
+  type TorchGeneratorState,
+} from '@mezzotint/random';
 export type { Adoption } from './adopt.js';
+export {
+  type Architecture,
+  type ArchitectureOfKind,
+  type ArchitectureRecord,
+  type ClassifierArchitecture,
+  type ClassifierNetwork,
+  type ConditionSpec,
+  type ConfigOf,
+  classProblems,
+  type DataShape,
+  type DenoiserArchitecture,
+  type DenoisingNetwork,
+  forwardInputs,
+  labelCondition,
+  labelRows,
+  type ModelSize,
+  type NetworkInputs,
+  type NetworkSignature,
+  type OtherArchitecture,
+  type ReferenceClass,
+  readNetworkConfig,
+  type TimeInput,
+} from './architecture.js';
 export { parseJson } from './bounded-json.js';
 export {
   choiceProblems,
@@ -14,8 +46,7 @@ export { describe, type ModelCost, type ModuleCost } from './cost/describe.js';
 export type {
   Denoiser,
   NoiseLevel,
-  NoiseTable,
-  RandomStream,
+  NoiseLevels,
   VarianceDenoiser,
   VariancePrediction,
 } from './denoiser.js';
@@ -57,9 +88,6 @@ export type { ParamLayout } from './param-layout.js';
 export { type PositionTableOptions, positionTable } from './position-table.js';
 export type { InputArgument, InputSpec, Preset } from './preset.js';
 export { listed, named, printable, quoted } from './printable.js';
-export { deriveSeed } from './random/derive-seed.js';
-export { NumpyRandomState, type NumpyRandomStateSnapshot } from './random/numpy-random-state.js';
-export { TorchGenerator, type TorchGeneratorState } from './random/torch-generator.js';
 export { readingBudget } from './reading-budget.js';
 export { renamed } from './renamed.js';
 export { StateShapes } from './state-shapes.js';

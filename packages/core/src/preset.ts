@@ -1,3 +1,4 @@
+import type { ConfigOf } from './architecture.js';
 import type { Module } from './module.js';
 
 /** Shape and type of one tensor that a forward pass is given. */
@@ -15,6 +16,8 @@ export interface Preset<M extends Module = Module> {
   readonly name: string;
   /** One line: what it is, paper, resolution. */
   readonly about: string;
+  /** The whole configuration, a JSON value. */
+  readonly config: ConfigOf<M>;
   /** Builds the model without allocating weights. */
   build(): M;
   /** The arguments of `forward` at the preset's own input size, batch 1. */

@@ -1,4 +1,5 @@
 export { type WriteOptions, writeFileAtomically } from './atomic-file.js';
+export { AUGMENT_LABELS, type Augmented, edmAugment } from './augment.js';
 export {
   type BatchesSource,
   type BatchesState,
@@ -9,11 +10,28 @@ export {
   type ImageBatches,
 } from './batches.js';
 export type { Bitmap } from './bitmap.js';
+export { type Dataset, type DatasetOptions, type Example, openDataset, splitDataset } from './dataset.js';
 export { type DecodeOptions, decodeImage } from './decode-image.js';
 export { loadDigits } from './digits.js';
+export {
+  type ExampleBatch,
+  type ExampleStream,
+  type ExampleStreamOptions,
+  type ExampleStreamState,
+  exampleStream,
+} from './example-stream.js';
 export { type FolderImages, type FolderOptions, imageFolder } from './image-folder.js';
 export { type GridOptions, imageGrid } from './image-grid.js';
 export { fingerprint, type ImageSet, splitImages, subset } from './image-set.js';
+export {
+  type EncodedBatch,
+  encodeLatents,
+  type LatentBatch,
+  type LatentStreamOptions,
+  type LatentsIndex,
+  latentStream,
+  readLatentsIndex,
+} from './latents.js';
 export { toBytes, toFloat } from './pixels.js';
 export { type PlotOptions, type PlotSeries, plotLines } from './plot-lines.js';
 export { encodePng, type PngOptions, writePng } from './png.js';
@@ -21,3 +39,4 @@ export type { PngText } from './png-text.js';
 export { readImage, readPngText } from './read-image.js';
 export type { ResizeFilter } from './resample-weights.js';
 export { type FloatImage, type ImageSize, type ImageWindow, resize, resizeFloat, resizeWindow } from './resize.js';
+export { readTar, readTarMember, type TarMember } from './tar.js';

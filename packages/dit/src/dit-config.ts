@@ -1,4 +1,11 @@
-import { choiceProblems, countProblems, foreignConfig, positiveProblems, throwIf } from '@mezzotint/core';
+import {
+  choiceProblems,
+  classProblems,
+  countProblems,
+  foreignConfig,
+  positiveProblems,
+  throwIf,
+} from '@mezzotint/core';
 
 /** Configuration of {@link DiT}. A plain JSON value. */
 export interface DiTConfig {
@@ -18,13 +25,10 @@ export interface DiTConfig {
   readonly heads: number;
   /** Hidden width of the MLPs as a multiple of D. */
   readonly mlpRatio: number;
-  /** Classes, "no label" not counted. */
-  readonly classes: number;
-  /**
-   * Rate at which labels become "no label" (the class after the last one) when a forward pass is given an `rng`. At 0 the
-   * table has no row for it.
-   */
-  readonly labelDropout: number;
+  /** Classes, the null label not counted; null for an unconditional model. */
+  readonly classes: number | null;
+  /** A row behind those of the classes, the label `classes`, that means "no label" (classifier-free guidance). */
+  readonly nullLabel: boolean;
   /** Biases of the maps to q, k and v. */
   readonly qkvBias: boolean;
   /** Epsilon of the norms but for those before the MLPs. */
@@ -32,7 +36,7 @@ export interface DiTConfig {
   /** Epsilon of the norms before the MLPs (diffusers: 1e-5). */
   readonly mlpEpsilon: number;
   /** 0: frequency i of the time embedding is 10000^(-i / 128) (the original); 1: 10000^(-i / 127) (diffusers). */
-  readonly timeShift: 0 | 1;
+  readonly frequencyShift: 0 | 1;
   /**
    * `shared`: one embedding of time and label for all blocks. `per-block`: one for each, the final layer taking the first
    * block's; what diffusers' class trains.
@@ -47,21 +51,18 @@ const maxDepth = 1024;
 
 /** Throws an InvalidArgumentError with everything that is wrong with the configuration. */
 export function validateDiTConfig(who: string, config: DiTConfig): void {
-  const { imageSize, patchSize, inChannels, outChannels, width, depth, heads, classes, mlpRatio, labelDropout } =
-    config;
+  const { imageSize, patchSize, inChannels, outChannels, width, depth, heads, mlpRatio } = config;
   const problems = [
-    ...countProblems({ imageSize, patchSize, inChannels, outChannels, width, depth, heads, classes }),
+    ...countProblems({ imageSize, patchSize, inChannels, outChannels, width, depth, heads }),
+    ...classProblems(config),
     ...positiveProblems('mlpRatio', mlpRatio),
     ...positiveProblems('epsilon', config.epsilon),
     ...positiveProblems('mlpEpsilon', config.mlpEpsilon),
     ...choiceProblems('qkvBias', config.qkvBias, [true, false]),
-    ...choiceProblems('timeShift', config.timeShift, [0, 1]),
+    ...choiceProblems('frequencyShift', config.frequencyShift, [0, 1]),
     ...choiceProblems('embedders', config.embedders, ['shared', 'per-block']),
     ...choiceProblems('otherSizes', config.otherSizes, ['refused', 'stretched']),
   ];
-  if (!(labelDropout >= 0 && labelDropout < 1)) {
-    problems.push(`labelDropout: expected a rate in [0, 1), got ${JSON.stringify(labelDropout)}`);
-  }
   if (depth > maxDepth) problems.push(`depth: expected at most ${maxDepth}, got ${depth}`);
   // What follows divides by these numbers, so it is looked at only once they are numbers.
   throwIf(who, problems);
@@ -77,11 +78,6 @@ export function validateDiTConfig(who: string, config: DiTConfig): void {
 /** Hidden width of the MLPs, whole. */
 export function mlpWidth({ width, mlpRatio }: DiTConfig): number {
   return Math.trunc(width * mlpRatio);
-}
-
-/** Rows of the label table. */
-export function labelRows({ classes, labelDropout }: DiTConfig): number {
-  return labelDropout > 0 ? classes + 1 : classes;
 }
 
 /**
@@ -118,11 +114,12 @@ export function ditFromOriginal(json: unknown): DiTConfig {
     heads: read('num_heads') as number,
     mlpRatio: read('mlp_ratio') as number,
     classes: read('num_classes') as number,
-    labelDropout: read('class_dropout_prob') as number,
+    // How often labels are dropped is training's setting; that some are gives the table its last row.
+    nullLabel: (read('class_dropout_prob') as number) > 0,
     qkvBias: true,
     epsilon: 1e-6,
     mlpEpsilon: 1e-6,
-    timeShift: 0,
+    frequencyShift: 0,
     embedders: 'shared',
     otherSizes: 'refused',
   };
@@ -170,11 +167,11 @@ export function ditFromDiffusers(json: unknown): DiTConfig {
     heads,
     mlpRatio: 4,
     classes: read('num_embeds_ada_norm') as number,
-    labelDropout: 0.1,
+    nullLabel: true,
     qkvBias: read('attention_bias') as boolean,
     epsilon: 1e-6,
     mlpEpsilon: read('norm_eps') as number,
-    timeShift: 1,
+    frequencyShift: 1,
     embedders: 'shared',
     otherSizes: 'stretched',
   };

@@ -3,11 +3,11 @@ import {
   imageProblems,
   isSkipped,
   labelProblems,
+  labelRows,
   Module,
   normal,
   Param,
   positionTable,
-  type RandomStream,
   throwIf,
   timeProblems,
   xavierUniform,
@@ -28,18 +28,19 @@ import {
   unpatchify,
 } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
-import { type DiTConfig, labelRows, mlpWidth, validateDiTConfig } from './dit-config.js';
+import { type DiTConfig, mlpWidth, validateDiTConfig } from './dit-config.js';
 
 /** What DiT takes beside the noisy image and the time. */
 export interface DiTInputs {
-  /** Class of each image, int32 `[N]` in [0, classes]; `classes` is "no label", where the model learned it. */
-  readonly labels: tf.Tensor1D;
-  /** Source of label dropout (classifier-free guidance's training); absent, every label is kept. */
-  readonly rng?: RandomStream;
+  /**
+   * Class of each image, int32 `[N]` in [0, classes), or `classes` for "no label" where there is a null label; given if and
+   * only if the model is class-conditional.
+   */
+  readonly labels?: tf.Tensor1D;
 }
 
 /** Numbers in the sinusoidal embedding of a time. */
-const waveWidth = 256;
+const sinusoidalWidth = 256;
 
 /**
  * DiT: a transformer over the patches of a (latent) image, conditioned on time and class by adaLN-Zero. Peebles and Xie
@@ -60,6 +61,7 @@ export class DiT extends Module {
     validateDiTConfig(new.target.name, config);
     this.config = config;
     const { width, patchSize, inChannels } = config;
+    const rows = labelRows(config);
     const side = gridSide(config);
     const positions: Initializer = () => positionTable([side, side], width);
     this.pos_embed = new Param([1, side * side, width], { init: positions, trainable: false });
@@ -69,7 +71,7 @@ export class DiT extends Module {
     });
     if (config.embedders === 'shared') {
       this.t_embedder = new TimeEmbedder(width);
-      this.y_embedder = new LabelEmbedder(labelRows(config), width);
+      if (rows !== null) this.y_embedder = new LabelEmbedder(rows, width);
     }
     this.blocks = Array.from({ length: config.depth }, () => new Block(config));
     this.final_layer = new FinalLayer(config);
@@ -82,7 +84,7 @@ export class DiT extends Module {
    * @returns `[N, H, W, outChannels]`, a new tensor
    * @throws InvalidArgumentError when a shape does not fit
    */
-  forward(x: tf.Tensor4D, time: tf.Tensor1D, { labels, rng }: DiTInputs): tf.Tensor4D {
+  forward(x: tf.Tensor4D, time: tf.Tensor1D, { labels }: DiTInputs = {}): tf.Tensor4D {
     throwIf(this.constructor.name, [
       ...this.imageProblems(x),
       ...timeProblems(time, x),
@@ -91,9 +93,8 @@ export class DiT extends Module {
     const p = this.config.patchSize;
     const grid = [x.shape[1] / p, x.shape[2] / p] as const;
     return tf.tidy(() => {
-      const wave = timestepEmbedding(time, waveWidth, { downscaleShift: this.config.timeShift }); // [N, 256]
-      const kept = this.dropLabels(labels, rng); //                                   [N]
-      const conditions = this.conditions(wave, kept); //                              depth x [N, D]
+      const sinusoidal = timestepEmbedding(time, sinusoidalWidth, { downscaleShift: this.config.frequencyShift }); // [N, 256]
+      const conditions = this.conditions(sinusoidal, labels); //                            depth x [N, D]
       let h = tf.add(this.x_embedder.forward(x), this.positions(grid)) as tf.Tensor3D; // [N, T, D]
       this.blocks.forEach((block, i) => {
         h = block.forward(h, conditions[i]!); //                                      [N, T, D]
@@ -113,18 +114,12 @@ export class DiT extends Module {
     ];
   }
 
-  /** Labels with some of them replaced by "no label". Ho and Salimans 2022, algorithm 1. */
-  private dropLabels(labels: tf.Tensor1D, rng: RandomStream | undefined): tf.Tensor1D {
-    const { classes, labelDropout } = this.config;
-    if (rng === undefined || labelDropout === 0) return labels;
-    const dropped = Array.from(rng.rand(labels.shape[0]), (u) => u < labelDropout);
-    return tf.where(tf.tensor1d(dropped, 'bool'), tf.fill(labels.shape, classes, 'int32'), labels) as tf.Tensor1D;
-  }
-
   /** What modulates each block: silu(embedded time + embedded label), which every adaLN begins with. Section 3.2. */
-  private conditions(wave: tf.Tensor2D, labels: tf.Tensor1D): readonly tf.Tensor2D[] {
-    const of = ({ t_embedder, y_embedder }: Embedders) =>
-      silu(tf.add(t_embedder!.forward(wave), y_embedder!.forward(labels)) as tf.Tensor2D);
+  private conditions(sinusoidal: tf.Tensor2D, labels: tf.Tensor1D | undefined): readonly tf.Tensor2D[] {
+    const of = ({ t_embedder, y_embedder }: Embedders): tf.Tensor2D => {
+      const time = t_embedder!.forward(sinusoidal);
+      return silu(labels === undefined ? time : tf.add(time, y_embedder!.forward(labels)));
+    };
     if (this.config.embedders === 'per-block') return this.blocks.map(of);
     const shared = of(this);
     return this.blocks.map(() => shared);
@@ -152,11 +147,11 @@ class TimeEmbedder extends Module {
   constructor(width: number) {
     super();
     const options = { init: normal(0.02), biasInit: zeros };
-    this.mlp = { 0: new Linear(waveWidth, width, options), 2: new Linear(width, width, options) };
+    this.mlp = { 0: new Linear(sinusoidalWidth, width, options), 2: new Linear(width, width, options) };
   }
 
-  forward(wave: tf.Tensor2D): tf.Tensor2D {
-    return tf.tidy(() => this.mlp[2].forward(silu(this.mlp[0].forward(wave))));
+  forward(sinusoidal: tf.Tensor2D): tf.Tensor2D {
+    return tf.tidy(() => this.mlp[2].forward(silu(this.mlp[0].forward(sinusoidal))));
   }
 }
 
@@ -196,8 +191,9 @@ class Block extends Module {
     this.mlp = new Mlp(width, mlpWidth(config));
     this.adaLN_modulation = { 1: new Linear(width, 6 * width, { init: zeros }) };
     if (config.embedders === 'per-block') {
+      const rows = labelRows(config);
       this.t_embedder = new TimeEmbedder(width);
-      this.y_embedder = new LabelEmbedder(labelRows(config), width);
+      if (rows !== null) this.y_embedder = new LabelEmbedder(rows, width);
     }
   }
 

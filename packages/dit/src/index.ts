@@ -1,3 +1,4 @@
+export { architectures, dit, presets } from './architecture.js';
 export { DiT, type DiTInputs } from './dit.js';
 export { type DiTConfig, ditFromDiffusers, ditFromOriginal } from './dit-config.js';
 export {
@@ -15,4 +16,3 @@ export {
   ditXl4,
   ditXl8,
 } from './presets/dit.js';
-export { presets } from './presets/index.js';

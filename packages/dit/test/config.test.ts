@@ -14,7 +14,7 @@ describe('configurations of others', () => {
     const more = { mlp_ratio: 2, class_dropout_prob: 0, num_classes: 5, learn_sigma: false };
     expect(ditFromOriginal({ ...json, ...more })).toMatchObject({
       ...{ imageSize: 8, patchSize: 4, inChannels: 3, outChannels: 3, width: 24, depth: 1, heads: 3 },
-      ...{ mlpRatio: 2, labelDropout: 0, classes: 5 },
+      ...{ mlpRatio: 2, nullLabel: false, classes: 5 },
     });
   });
 
@@ -24,7 +24,7 @@ describe('configurations of others', () => {
     expect(ditFromDiffusers(json)).toEqual({
       ...ditXl2.build().config,
       mlpEpsilon: 1e-5,
-      timeShift: 1,
+      frequencyShift: 1,
       otherSizes: 'stretched',
     });
   });
@@ -50,8 +50,16 @@ describe('refused before anything is built', () => {
     ['patches that do not fit', { patchSize: 3 }, /patchSize: expected a divisor of imageSize 4, got 3/],
     ['heads that do not divide', { heads: 3 }, /3 heads do not divide the width 8/],
     ['a width without quarters', { width: 6 }, /width: expected a multiple of 4 .*, got 6/],
-    ['rates and epsilons', { labelDropout: 1, epsilon: 0 }, /epsilon: [\s\S]*labelDropout: expected a rate/],
-    ['choices', { timeShift: 2 as 1, embedders: 'one' as 'shared' }, /timeShift: expected 0 or 1[\s\S]*embedders: /],
+    [
+      'no classes but a null label, and epsilons',
+      { classes: null, epsilon: 0 },
+      /nullLabel: expected false[\s\S]*epsilon: /,
+    ],
+    [
+      'choices',
+      { frequencyShift: 2 as 1, embedders: 'one' as 'shared' },
+      /frequencyShift: expected 0 or 1[\s\S]*embedders: /,
+    ],
     ['no hidden width', { mlpRatio: 0.1 }, /mlpRatio: 0.1 x 8 leaves no hidden width/],
     ['relations, all at once', { heads: 3, patchSize: 3 }, /patchSize: [\s\S]*heads: /],
   ])('%s', (_, change, message) => {

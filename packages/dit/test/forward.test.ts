@@ -1,9 +1,8 @@
 import { switchTo, testEngines } from '@mezzotint/backend/testing';
 import { type AttentionCall, TorchGenerator, withHooks } from '@mezzotint/core';
-import { brokenNoise } from '@mezzotint/testing';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { DiT } from '../src/index.js';
+import { DiT, type DiTConfig } from '../src/index.js';
 import { relativeError } from './support/golden.js';
 import { randomise, tinyDiT } from './support/tiny.js';
 
@@ -108,38 +107,24 @@ describe.each(await testEngines())('on %s', (engine) => {
     expect(relativeError(tf.slice(both, [1], [1]).dataSync(), second.dataSync())).toBeLessThan(1e-5);
   });
 
-  describe('label dropout', () => {
-    const count = 64;
-    const x = tf.tidy(() => tf.tile(noise(1, 1, 4, 4, 2), [count, 1, 1, 1]));
-    const t = tf.fill([count], 5) as tf.Tensor1D;
-    const labels = tf.fill([count], 1, 'int32') as tf.Tensor1D;
-    const perImage = (out: tf.Tensor4D) => tf.unstack(out).map((image) => image.dataSync());
+  test('the null label is a label of its own, after the classes; without one there are as many rows as classes', async () => {
+    const x = noise(1, 1, 4, 4, 2);
+    const model = await build();
+    const run = (label: number) => model.forward(x, times(5), { labels: classes(label) }).dataSync();
+    expect(relativeError(run(3), run(2))).toBeGreaterThan(0.01);
+    const rows = (change: Partial<DiTConfig>) =>
+      new DiT({ ...tinyDiT, ...change }).params().get('y_embedder.embedding_table.weight')?.shape;
+    expect(rows({})).toEqual([4, 8]);
+    expect(rows({ nullLabel: false })).toEqual([3, 8]);
+  });
 
-    test('happens with a stream only, and the stream decides it', async () => {
-      const model = await build();
-      const run = (seed?: number) =>
-        perImage(model.forward(x, t, seed === undefined ? { labels } : { labels, rng: new TorchGenerator(seed) }));
-      expect(run(1)).toEqual(run(1));
-      expect(run(1)).not.toEqual(run(2));
-      const [kept] = perImage(model.forward(x, t, { labels }));
-      const [dropped] = perImage(model.forward(x, t, { labels: tf.fill([count], 3, 'int32') as tf.Tensor1D }));
-      // The stream's numbers below 0.5 say which; each image is then as if it had been asked for with or without its label.
-      const draws = new TorchGenerator(1).rand(count);
-      const images = run(1);
-      for (const [i, image] of images.entries()) {
-        expect(relativeError(image, draws[i]! < 0.5 ? dropped! : kept!)).toBeLessThan(1e-5);
-      }
-      expect(relativeError(kept!, dropped!)).toBeGreaterThan(0.01);
-    });
-
-    test('at rate 0 a stream changes nothing, and is not asked', async () => {
-      const model = await build({ labelDropout: 0 });
-      const rng = new TorchGenerator(0);
-      const state = JSON.stringify(rng.state());
-      const out = model.forward(x, t, { labels, rng });
-      expect(out.dataSync()).toEqual(model.forward(x, t, { labels }).dataSync());
-      expect(JSON.stringify(rng.state())).toBe(state);
-    });
+  test('without classes there are no labels', async () => {
+    for (const embedders of ['shared', 'per-block'] as const) {
+      const model = await build({ classes: null, nullLabel: false, embedders });
+      expect([...model.params().keys()].some((name) => name.includes('y_embedder'))).toBe(false);
+      expect(model.forward(noise(1, 1, 4, 4, 2), times(5)).shape).toEqual([1, 4, 4, 4]);
+      expect(() => model.forward(noise(1, 1, 4, 4, 2), times(5), { labels: classes(1) })).toThrow(/unconditional/);
+    }
   });
 
   test('guidance sees every attention, and can leave blocks out', async () => {
@@ -164,9 +149,12 @@ describe.each(await testEngines())('on %s', (engine) => {
     const t = times(5);
     const labels = classes(1);
     const before = tf.memory().numTensors;
-    model.forward(x, t, { labels, rng: new TorchGenerator(0) }).dispose();
+    model.forward(x, t, { labels }).dispose();
     expect(tf.memory().numTensors).toBe(before);
-    expect(() => model.forward(x, t, { labels, rng: brokenNoise })).toThrow('no more noise');
+    const attention = () => {
+      throw new Error('no attention');
+    };
+    expect(() => withHooks({ attention }, () => model.forward(x, t, { labels }))).toThrow('no attention');
     expect(tf.memory().numTensors).toBe(before);
   });
 });

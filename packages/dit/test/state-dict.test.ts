@@ -45,7 +45,9 @@ describe('parameters and multiply-adds', () => {
   });
 
   test('presets have one name each, and all are listed', () => {
-    const exported = Object.values(dit).filter((value) => typeof value === 'object' && 'build' in value);
+    const exported = Object.values(dit).filter(
+      (value) => typeof value === 'object' && 'build' in value && 'config' in value,
+    );
     expect(new Set(dit.presets)).toEqual(new Set(exported));
     expect(dit.presets.map(({ name }) => name)).toEqual([...Object.keys(published), 'dit-xl-2-512']);
   });
@@ -60,7 +62,7 @@ describe('state dict', () => {
   });
 
   test('embedders of each block, a table without "no label", q, k and v without biases', () => {
-    const config = { ...tinyDiT, embedders: 'per-block', labelDropout: 0, qkvBias: false } as const;
+    const config = { ...tinyDiT, embedders: 'per-block', nullLabel: false, qkvBias: false } as const;
     const params = new dit.DiT(config).params();
     expect(params.has('t_embedder.mlp.0.weight')).toBe(false);
     expect(params.get('blocks.1.y_embedder.embedding_table.weight')?.fileShape).toEqual([3, 8]);

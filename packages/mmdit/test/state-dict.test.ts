@@ -38,7 +38,9 @@ describe('parameters and multiply-adds', () => {
   });
 
   test('presets have one name each, and all are listed', () => {
-    const exported = Object.values(mmdit).filter((value) => typeof value === 'object' && 'build' in value);
+    const exported = Object.values(mmdit).filter(
+      (value) => typeof value === 'object' && 'build' in value && 'config' in value,
+    );
     expect(new Set(mmdit.presets)).toEqual(new Set(exported));
     expect(new Set(mmdit.presets.map(({ name }) => name)).size).toBe(mmdit.presets.length);
   });

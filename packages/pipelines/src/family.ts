@@ -15,6 +15,8 @@ export interface ModelFiles {
   text(path: string): Promise<string>;
   /** A JSON file; numbers that are not finite are null. Throws as `text`, and when it is not JSON. */
   json(path: string): Promise<unknown>;
+  /** The bytes of a small file, such as a vocabulary. Throws as `text`; absent where files cannot be read so. */
+  bytes?(path: string): Promise<Uint8Array>;
   /** The folder that one file lies in, for a vocabulary beside it; absent where there is none. */
   beside?(): ModelFiles;
   /** Weights of a subfolder or file, by its path; of one file, or of the folder itself, ''. Reads headers only. */

@@ -1,5 +1,7 @@
 export { klCodec, type LatentRgb, linearPreview } from './codec.js';
 export { families } from './families/index.js';
+export { flux } from './families/mmdit/flux.js';
+export { stableDiffusion3 } from './families/mmdit/sd3.js';
 export { stableDiffusion } from './families/stable-diffusion/family.js';
 export {
   type Candidate,

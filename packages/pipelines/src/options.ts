@@ -9,7 +9,7 @@ const setting = <S extends z.ZodType>(schema: S, group: SettingMeta['group'], va
 export const predictions = ['epsilon', 'v'] as const;
 export type Prediction = (typeof predictions)[number];
 
-/** How weights may be kept in memory: the names of backend-onnxruntime's `loadFrozen`. */
+/** How weights may be kept in memory: the names of backend-onnxruntime's `loadQuantized`. */
 export const weightFormats = ['float16', 'bfloat16', 'int8', 'int4'] as const;
 export type WeightFormat = (typeof weightFormats)[number];
 
@@ -46,6 +46,12 @@ export const openSchema = z
       "the part of the weight files' names that hubs put in, such as fp16",
     ),
     refiner: setting(z.string(), 'model', 'path', 'the model that finishes the picture (SDXL), a folder or one file'),
+    guidingModel: setting(
+      z.string(),
+      'model',
+      'path',
+      'a smaller or less trained model that guides this one (EDM2; autoguidance)',
+    ),
     lora: setting(z.array(loraSchema), 'model', 'file[:scale]', 'merge a LoRA; may be given again'),
     textualInversion: setting(
       z.array(inversionSchema),

@@ -145,8 +145,7 @@ async function prepared(definition: PipelineDefinition, request: Request, option
   const asked = checkRequest(request, family, takes);
   const image = await pictureOf('image', asked.image, options);
   const mask = await pictureOf('mask', asked.mask, options);
-  const codec = stages[0]!.codec;
-  const unit = codec?.downscale ?? 1;
+  const unit = sizeUnitOf(definition);
   const own =
     image === null
       ? defaults
@@ -171,13 +170,19 @@ async function prepared(definition: PipelineDefinition, request: Request, option
   return { settings, batches, routes, image, mask };
 }
 
+/** What the sides of pictures are multiples of. */
+function sizeUnitOf({ sizeUnit, stages }: PipelineDefinition): number {
+  return sizeUnit ?? stages[0]!.codec?.downscale ?? 1;
+}
+
 /** The largest picture that is made: 8192 x 8192. */
 const MOST_PIXELS = 2 ** 26;
 
-function settingProblems({ stages, takes }: PipelineDefinition, asked: Request, settings: Settings): string[] {
+function settingProblems(definition: PipelineDefinition, asked: Request, settings: Settings): string[] {
   const problems: string[] = [];
+  const { stages, takes } = definition;
   const { height, width } = settings;
-  const unit = stages[0]!.codec?.downscale ?? 1;
+  const unit = sizeUnitOf(definition);
   for (const [name, side] of Object.entries({ height, width })) {
     if (side < unit || side % unit !== 0) problems.push(`${name}: expected a multiple of ${unit}, got ${side}`);
   }

@@ -5,6 +5,7 @@ import {
   clipTokenizer,
   clipVocabulary,
   type Tokenizer,
+  t5Tokenizer,
   tokenizerOptionsFromTransformers,
 } from '@mezzotint/text-encoders';
 import type { ModelFiles } from './family.js';
@@ -56,4 +57,23 @@ async function vocabularyIn(files: ModelFiles, folder: string): Promise<ClipToke
     return { vocab: await files.json(at('vocab.json')), merges: await files.text(at('merges.txt')) };
   }
   return files.has(at('tokenizer.json')) ? { tokenizerJson: await files.json(at('tokenizer.json')) } : undefined;
+}
+
+/**
+ * T5's tokenizer in a folder of a model's files, or in the files themselves: tokenizer.json or spiece.model, and what its
+ * settings say. Undefined where there is none.
+ */
+export async function openT5Tokenizer(files: ModelFiles, folder: string): Promise<Tokenizer | undefined> {
+  if (files.kind === 'file') return t5Tokenizer({ tokenizerJson: await files.json('') });
+  for (const at of [`${folder}/`, '']) {
+    const json = files.has(`${at}tokenizer_config.json`) ? await files.json(`${at}tokenizer_config.json`) : {};
+    const settings = tokenizerOptionsFromTransformers(json);
+    if (files.has(`${at}spiece.model`) && files.bytes) {
+      return t5Tokenizer({ spiece: await files.bytes(`${at}spiece.model`) }, settings);
+    }
+    // A tokenizer.json beside a model may be CLIP's; T5's has no merges.
+    if (at !== '' && files.has(`${at}tokenizer.json`))
+      return t5Tokenizer({ tokenizerJson: await files.json(`${at}tokenizer.json`) }, settings);
+  }
+  return undefined;
 }

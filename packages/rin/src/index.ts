@@ -1,3 +1,4 @@
+export { architectures, rin } from './architecture.js';
 export {
   presets,
   rinCifar10,

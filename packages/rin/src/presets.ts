@@ -95,12 +95,14 @@ function preset(
   name: string,
   about: string,
   pixels: number,
-  config: Omit<RINConfig, 'imageHeight' | 'imageWidth'>,
+  rest: Omit<RINConfig, 'imageHeight' | 'imageWidth'>,
 ): Preset<RIN> {
+  const config: RINConfig = { ...rest, imageHeight: pixels, imageWidth: pixels };
   return {
     name,
     about: `${about}, class-conditional (Jabri, Fleet and Chen 2022)`,
-    build: () => new RIN({ ...config, imageHeight: pixels, imageWidth: pixels }),
+    config,
+    build: () => new RIN(config),
     inputs: () => [{ shape: [1, pixels, pixels, 3] }, { shape: [1] }, { labels: { shape: [1], dtype: 'int32' } }],
   };
 }

@@ -55,7 +55,7 @@ const textBigG: ClipTextConfig & { projection: number } = {
 const texts = (length: number) => ({ shape: [1, length], dtype: 'int32' }) as const;
 
 function clipText(name: string, about: string, config: ClipTextConfig): Preset<ClipTextModel> {
-  return { name, about, build: () => new ClipTextModel(config), inputs: () => [texts(config.positions)] };
+  return { name, about, config, build: () => new ClipTextModel(config), inputs: () => [texts(config.positions)] };
 }
 
 function clipTextProjection(
@@ -63,7 +63,13 @@ function clipTextProjection(
   about: string,
   config: ClipTextConfig & { readonly projection: number },
 ): Preset<ClipTextModelWithProjection> {
-  return { name, about, build: () => new ClipTextModelWithProjection(config), inputs: () => [texts(config.positions)] };
+  return {
+    name,
+    about,
+    config,
+    build: () => new ClipTextModelWithProjection(config),
+    inputs: () => [texts(config.positions)],
+  };
 }
 
 function clip(name: string, about: string, text: ClipTextConfig, vision: ClipVisionConfig): Preset<ClipModel> {
@@ -71,6 +77,7 @@ function clip(name: string, about: string, text: ClipTextConfig, vision: ClipVis
   return {
     name,
     about,
+    config: { text, vision },
     build: () => new ClipModel({ text, vision }),
     inputs: () => [texts(text.positions), { shape: [1, imageSize, imageSize, channels] }],
   };
@@ -142,6 +149,7 @@ function t5(
   return {
     name: `t5-v1_1-${size}-encoder`,
     about: `T5 version 1.1 ${size} encoder, 256 tokens (Raffel et al. 2020)`,
+    config,
     build: () => new T5EncoderModel(config),
     inputs: () => [texts(256)],
   };
@@ -161,18 +169,3 @@ export const t5Xl = t5('xl', { width: 2048, mlpWidth: 5120, layers: 24, heads: 3
 
 /** T5 version 1.1 XXL's encoder, as in Imagen, Stable Diffusion 3 and FLUX. */
 export const t5Xxl = t5('xxl', { width: 4096, mlpWidth: 10240, layers: 24, heads: 64 });
-
-/** Every preset of this package. */
-export const presets: readonly Preset<ClipTextModel | ClipTextModelWithProjection | ClipModel | T5EncoderModel>[] = [
-  clipTextL14,
-  clipTextL14Projection,
-  openClipTextH14,
-  openClipTextBigG14,
-  clipB32,
-  clipL14,
-  t5Small,
-  t5Base,
-  t5Large,
-  t5Xl,
-  t5Xxl,
-];

@@ -16,6 +16,16 @@ export {
   relativeWidth,
   type Snapshot,
 } from './averages/power-function.js';
+export {
+  LoraAdapter,
+  type LoraFileOptions,
+  LoraLayer,
+  type LoraLayout,
+  type LoraOptions,
+  loraConfig,
+  loraStateDict,
+} from './fine-tuning/lora.js';
+export { checkpointGradients } from './gradient-checkpointing.js';
 export { dropLabels } from './label-dropout.js';
 export {
   constantRate,

@@ -1,8 +1,11 @@
-export type { ClassifierConfig, ClassifierPool, EncoderConfig, HeadRule, UNetConfig } from './adm/config.js';
+export { adm, admUpsampler, noisyClassifier } from './adm/architecture.js';
+export type { ADMUNetConfig, ClassifierConfig, ClassifierPool, EncoderConfig, HeadRule } from './adm/config.js';
 export { classifierFromGuidedDiffusion, fromGuidedDiffusion } from './adm/from-guided-diffusion.js';
 export { type ClassifierInputs, NoisyClassifier } from './adm/noisy-classifier.js';
 export { type SuperResolutionInputs, SuperResolutionUNet } from './adm/super-resolution-unet.js';
-export { UNet, type UNetInputs } from './adm/unet.js';
+export { ADMUNet, type ADMUNetInputs } from './adm/unet.js';
+export { architectures, presets } from './architectures.js';
+export { unet2d, unet2dCondition } from './diffusers/architecture.js';
 export { UNet2D, type UNet2DInputs } from './diffusers/unet-2d.js';
 export { UNet2DCondition, type UNet2DConditionInputs } from './diffusers/unet-2d-condition.js';
 export type { Classes, Depth, UNet2DConditionConfig } from './diffusers/unet-2d-condition-config.js';
@@ -10,6 +13,7 @@ export { unet2dConditionFromDiffusers } from './diffusers/unet-2d-condition-from
 export { unet2dConditionFromShapes } from './diffusers/unet-2d-condition-from-shapes.js';
 export { type Resample, type UNet2DConfig, unet2dFromDiffusers } from './diffusers/unet-2d-config.js';
 export { DhariwalUNet, EDM, type EDMInputs, SongUNet } from './edm.js';
+export { edm2AblationArchitecture, edm2Architecture, edmArchitecture } from './edm-architecture.js';
 export {
   type DhariwalUNetConfig,
   type EDMConfig,
@@ -81,6 +85,5 @@ export {
   edmFfhqVp,
   edmImagenet64,
 } from './presets/edm.js';
-export { presets } from './presets/index.js';
 export { benchUnet, digits, digitsClassifier } from './presets/small.js';
 export { sd15, sd21, sdxlBase, sdxlRefiner } from './presets/stable-diffusion.js';

@@ -1,3 +1,4 @@
+export { architectures, uvit } from './architecture.js';
 export {
   presets,
   uvitH2,

@@ -95,6 +95,7 @@ function preset(name: string, about: string, config: UViTConfig): Preset<UViT> {
   return {
     name,
     about: `${about} (Bao et al. 2022)`,
+    config,
     build: () => new UViT(config),
     inputs: () => [
       { shape: [1, imageSize, imageSize, inChannels] },

@@ -124,6 +124,26 @@ test("a network of EDM's kind, whose pickle carries source code", async () => {
   );
 });
 
+test('a snapshot of EDM2: its weights, and how its modules were constructed', async () => {
+  const file = await readTorch(fixture('edm2-img8-tiny-0000020-0.100.pkl'));
+  expect(file.part).toBe('ema');
+  expect(file.tensors.size).toBe(63);
+  expect(file.tensors.get('unet.enc.8x8_conv.weight')).toEqual({ shape: [4, 5, 3, 3], dtype: 'F16' });
+  expect((await file.read('unet.out_gain')).data[0]).toBeCloseTo(0.7, 3);
+  expect(file.modules.get('ema')).toEqual({
+    className: 'Precond',
+    args: [],
+    kwargs: {
+      ...{ img_resolution: 8, img_channels: 4, label_dim: 3, use_fp16: true, sigma_data: 0.5, logvar_channels: 8 },
+      ...{ model_channels: 4, channel_mult: [1, 2], num_blocks: 1, attn_resolutions: [4], channels_per_head: 4 },
+    },
+  });
+  expect(file.modules.get('encoder')?.kwargs).toEqual({ vae_name: 'stabilityai/sd-vae-ft-mse' });
+  expect([...file.modules.keys()]).toEqual(['encoder', 'loss_fn', 'ema']);
+  // The source text that stands in the records is nowhere in what is given.
+  expect(JSON.stringify([...file.modules])).not.toContain('source text');
+});
+
 describe('damage', () => {
   test('a flipped bit in a storage fails its checksum, unless checksums are off', async () => {
     const bytes = new Uint8Array(readFileSync(fixture('views.pt')));

@@ -15,7 +15,7 @@ const four = { ...kl8, latentChannels: 4, quantConv: true, postQuantConv: true, 
 const sixteen = { ...kl8, latentChannels: 16, quantConv: false, postQuantConv: false } as const;
 
 function preset(name: string, about: string, size: number, config: AutoencoderKLConfig): Preset<AutoencoderKL> {
-  return { name, about, build: () => new AutoencoderKL(config), inputs: () => [{ shape: [1, size, size, 3] }] };
+  return { name, about, config, build: () => new AutoencoderKL(config), inputs: () => [{ shape: [1, size, size, 3] }] };
 }
 
 /** The autoencoder of Stable Diffusion 1 and 2. */

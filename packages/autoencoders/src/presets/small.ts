@@ -1,4 +1,5 @@
 import type { Preset } from '@mezzotint/core';
+import { Autoencoder } from '../autoencoder.js';
 import { AutoencoderKL } from '../autoencoder-kl.js';
 import { VQModel } from '../vq/vq-model.js';
 
@@ -10,17 +11,30 @@ const shared = {
   layersPerBlock: 1,
   groups: 8,
   midAttention: true,
-  scalingFactor: 1,
-  shiftFactor: 0,
+  latentChannels: 4,
 } as const;
 
+const scale = { scalingFactor: 1, shiftFactor: 0 } as const;
+const vaeConfig = { ...shared, ...scale, quantConv: true, postQuantConv: true } as const;
+const vqConfig = { ...shared, ...scale, codes: 64, codeWidth: 4 } as const;
+
 const inputs = () => [{ shape: [1, 28, 28, 1] }];
+
+/** A small plain autoencoder for 28x28 digits. */
+export const digitsAutoencoder: Preset<Autoencoder> = {
+  name: 'digits-autoencoder',
+  about: 'Small plain autoencoder of our own for 28x28 grey digits; latent images 7x7x4',
+  config: shared,
+  build: () => new Autoencoder(shared),
+  inputs,
+};
 
 /** A small KL autoencoder for 28x28 digits. */
 export const digitsVae: Preset<AutoencoderKL> = {
   name: 'digits-vae',
   about: 'Small KL autoencoder of our own for 28x28 grey digits; latent images 7x7x4',
-  build: () => new AutoencoderKL({ ...shared, latentChannels: 4, quantConv: true, postQuantConv: true }),
+  config: vaeConfig,
+  build: () => new AutoencoderKL(vaeConfig),
   inputs,
 };
 
@@ -28,6 +42,7 @@ export const digitsVae: Preset<AutoencoderKL> = {
 export const digitsVq: Preset<VQModel> = {
   name: 'digits-vq',
   about: 'Small VQ autoencoder of our own for 28x28 grey digits; 7x7 of 64 codes',
-  build: () => new VQModel({ ...shared, latentChannels: 4, codes: 64, codeWidth: 4 }),
+  config: vqConfig,
+  build: () => new VQModel(vqConfig),
   inputs,
 };

@@ -19,14 +19,18 @@ const taesdConfig: AutoencoderTinyConfig = {
 export const taesd: Preset<AutoencoderTiny> = {
   name: 'taesd',
   about: 'Tiny autoencoder for Stable Diffusion 1, 2 and XL, 512x512 (Bohan 2023)',
+  config: taesdConfig,
   build: () => new AutoencoderTiny(taesdConfig),
   inputs: () => [{ shape: [1, 512, 512, 3] }],
 };
+
+const taesd3Config: AutoencoderTinyConfig = { ...taesdConfig, latentChannels: 16 };
 
 /** The tiny autoencoder for the latent images of Stable Diffusion 3 and (with other weights) FLUX.1. */
 export const taesd3: Preset<AutoencoderTiny> = {
   name: 'taesd3',
   about: 'Tiny autoencoder for Stable Diffusion 3 and FLUX.1, 16 channels, 1024x1024 (Bohan 2024)',
-  build: () => new AutoencoderTiny({ ...taesdConfig, latentChannels: 16 }),
+  config: taesd3Config,
+  build: () => new AutoencoderTiny(taesd3Config),
   inputs: () => [{ shape: [1, 1024, 1024, 3] }],
 };

@@ -33,6 +33,7 @@ function preset(size: keyof typeof sizes, patchSize: number, imageSize = 32): Pr
   return {
     name: `dit-${size.toLowerCase()}-${patchSize}${imageSize === 32 ? '' : `-${pixels}`}`,
     about: `DiT-${size}/${patchSize}, ImageNet ${pixels}x${pixels}, class-conditional (Peebles and Xie 2022)`,
+    config,
     build: () => new DiT(config),
     inputs: () => [
       { shape: [1, imageSize, imageSize, config.inChannels] },

@@ -12,11 +12,11 @@ export const tinyDiT: DiTConfig = {
   heads: 2,
   mlpRatio: 1.5,
   classes: 3,
-  labelDropout: 0.5,
+  nullLabel: true,
   qkvBias: true,
   epsilon: 1e-6,
   mlpEpsilon: 1e-5,
-  timeShift: 0,
+  frequencyShift: 0,
   embedders: 'shared',
   otherSizes: 'refused',
 };

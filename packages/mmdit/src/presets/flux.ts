@@ -13,6 +13,7 @@ function preset(name: string, about: string, guidanceEmbed: boolean): Preset<Flu
   return {
     name,
     about: `FLUX.1 ${name.slice(7)}, ${about}, 1024x1024 (Black Forest Labs 2024)`,
+    config,
     build: () => new Flux(config),
     inputs: () => [
       { shape: [1, 128, 128, config.channels] },

@@ -53,6 +53,7 @@ function preset(name: string, about: string, config: MMDiTConfig, tokens: number
   return {
     name,
     about: `${about}, 1024x1024 (Esser et al. 2024)`,
+    config,
     build: () => new MMDiT(config),
     inputs: () => [
       { shape: [1, 128, 128, config.inChannels] },

@@ -1,4 +1,4 @@
-import { asWeightSource, Module, Param, type StateDict, uniform, type WeightSource } from '@mezzotint/core';
+import { Module, Param, uniform, type WeightSource } from '@mezzotint/core';
 import { Embedding, LayerNorm, Linear } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
 import { throwIf } from '../checks.js';
@@ -128,9 +128,9 @@ export class ClipVisionModel extends Module {
     return this.vision_model.forward(pixels, options);
   }
 
-  /** As {@link Module.load}; takes the names of transformers 5 (without `vision_model.`) and leaves out `position_ids`. */
-  override load(weights: StateDict | WeightSource): Promise<this> {
-    return super.load(towerAtHome(asWeightSource(weights), 'vision_model.'));
+  /** Takes the names of transformers 5 (without `vision_model.`) and leaves out `position_ids`. */
+  override adaptWeights(source: WeightSource): WeightSource {
+    return towerAtHome(source, 'vision_model.');
   }
 }
 
@@ -139,19 +139,17 @@ export class ClipVisionModel extends Module {
  * `visual_projection.weight`.
  */
 export class ClipVisionModelWithProjection extends Module {
+  readonly config: ClipVisionConfig & { readonly projection: number };
   readonly vision_model: ClipVisionTransformer;
   readonly visual_projection: Linear;
 
   /** @throws InvalidArgumentError with everything that is wrong with the configuration */
   constructor(config: ClipVisionConfig & { readonly projection: number }) {
     super();
+    this.config = config;
     validateClipVisionConfig('ClipVisionModelWithProjection', config);
     this.vision_model = new ClipVisionTransformer(config);
     this.visual_projection = new Linear(config.width, config.projection, { bias: false });
-  }
-
-  get config(): ClipVisionConfig {
-    return this.vision_model.config;
   }
 
   /**
@@ -166,9 +164,9 @@ export class ClipVisionModelWithProjection extends Module {
     });
   }
 
-  /** As {@link Module.load}; leaves out `position_ids`. */
-  override load(weights: StateDict | WeightSource): Promise<this> {
-    return super.load(towerAtHome(asWeightSource(weights), 'vision_model.'));
+  /** Leaves out `position_ids`. */
+  override adaptWeights(source: WeightSource): WeightSource {
+    return towerAtHome(source, 'vision_model.');
   }
 }
 

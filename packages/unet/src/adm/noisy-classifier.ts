@@ -47,7 +47,12 @@ export class NoisyClassifier extends Module {
    * @throws InvalidArgumentError when a shape does not fit
    */
   forward(x: tf.Tensor4D, time: tf.Tensor1D, inputs: ClassifierInputs = {}): tf.Tensor2D {
-    return tf.tidy(() => this.out.logits(this.features(x, time, inputs)));
+    return tf.tidy(() => this.logits(this.features(x, time, inputs)));
+  }
+
+  /** The last linear map: features `[N, D]` to logits `[N, classes]`, a new tensor. */
+  logits(features: tf.Tensor2D): tf.Tensor2D {
+    return tf.tidy(() => this.out.logits(features));
   }
 
   /**
@@ -63,8 +68,8 @@ export class NoisyClassifier extends Module {
     }
     throwIf(this.constructor.name, problems);
     return tf.tidy(() => {
-      const wave = timestepEmbedding(time, modelChannels); //                         [N, C]
-      const emb = silu(this.time_embed[2].forward(silu(this.time_embed[0].forward(wave))));
+      const sinusoidal = timestepEmbedding(time, modelChannels); //                         [N, C]
+      const emb = silu(this.time_embed[2].forward(silu(this.time_embed[0].forward(sinusoidal))));
       const maps: tf.Tensor4D[] = [];
       let h = x;
       for (const stage of [...this.input_blocks, this.middle_block]) {

@@ -1,4 +1,4 @@
-import { foreignConfig, InvalidArgumentError, isCount } from '@mezzotint/core';
+import { classProblems, foreignConfig, InvalidArgumentError, isCount } from '@mezzotint/core';
 import { type ActivationKind, activationKinds } from '@mezzotint/layers';
 import { chooser, commonSettings } from './common-settings.js';
 import { activationOf, presentName } from './diffusers-names.js';
@@ -38,24 +38,29 @@ export interface UNet2DConfig {
   /** Dropout rate inside residual blocks; applied only when a forward pass is given an `rng`. */
   readonly dropout: number;
   /**
-   * The wave of the time: of the frequencies of a table, or of its logarithm and random frequencies that the weights hold;
+   * The embedding of the time: of the frequencies of a table, or of its logarithm and random frequencies that the weights hold;
    * then the time is a noise level, and the output is divided by it (Song et al. 2021).
    */
-  readonly timeWave: 'sinusoidal' | 'fourier';
+  readonly timeEmbeddingType: 'sinusoidal' | 'fourier';
   /** Width of the time's embedding; null for 4 times that of full resolution. */
   readonly timeWidth: number | null;
-  /** Which half of the sinusoidal wave comes first. */
+  /** Which half of the sinusoidal embedding comes first. */
   readonly timeOrder: 'sin-cos' | 'cos-sin';
   /** 1: the lowest frequency is 1/10000 (DDPM); 0: it is one step above (ADM). */
-  readonly timeShift: number;
+  readonly frequencyShift: number;
   /** Zeros around the image before a step down: 1 on each side, or 0, which is one at the bottom and the right (DDPM). */
   readonly downsamplePadding: 0 | 1;
   /** Images come in [0, 1] and are mapped to [-1, 1] first. */
   readonly centerInput: boolean;
   /** What the residual sums of the middle are divided by. */
   readonly midScale: number;
-  /** Rows of the label table; a number that goes the way of the time, or a vector as wide as its embedding; null: unconditional. */
+  /**
+   * Classes, the null label not counted; a number that goes the way of the time, or a vector as wide as its embedding; null:
+   * unconditional.
+   */
   readonly classes: number | 'time' | 'vector' | null;
+  /** A row behind those of the classes, the label `classes`, that means "no label" (classifier-free guidance). */
+  readonly nullLabel: boolean;
 }
 
 /** A step between levels: a convolution, or a residual block that resamples. */
@@ -130,6 +135,7 @@ export function unet2dFromDiffusers(json: unknown): UNet2DConfig {
     headChannels: read('attention_head_dim') as number | null,
     activation,
     classes: classType === null ? (read('num_class_embeds') as number | null) : classes[classType]!,
+    nullLabel: false,
   };
 }
 
@@ -153,9 +159,14 @@ function blocksOf(key: string, types: unknown, way: 'Down' | 'Up', ofAttention: 
   return [];
 }
 
+/** The classes of a table; null where the model has none, or has classes in another form. */
+export function classTable({ classes }: UNet2DConfig): number | null {
+  return classes === 'time' || classes === 'vector' ? null : classes;
+}
+
 /** Throws an InvalidArgumentError with everything that is wrong with the configuration. */
 export function validateUNet2DConfig(who: string, config: UNet2DConfig): void {
-  const { inChannels, outChannels, blockChannels, layersPerBlock, groups, classes } = config;
+  const { inChannels, outChannels, blockChannels, layersPerBlock, groups, nullLabel } = config;
   const optional = { midGroups: config.midGroups, timeWidth: config.timeWidth, headChannels: config.headChannels };
   const counts = {
     inChannels,
@@ -163,11 +174,11 @@ export function validateUNet2DConfig(who: string, config: UNet2DConfig): void {
     layersPerBlock,
     groups,
     ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== null)),
-    ...(classes !== null && classes !== 'time' && classes !== 'vector' && { classes }),
   };
   const problems = Object.entries(counts)
     .filter(([, value]) => !isCount(value))
     .map(([name, value]) => `${name}: expected a whole number of at least 1, got ${JSON.stringify(value)}`);
+  problems.push(...classProblems({ classes: classTable(config), nullLabel }));
   if (layersPerBlock > 64) problems.push(`layersPerBlock: expected at most 64, got ${layersPerBlock}`);
   if (!(config.dropout >= 0 && config.dropout < 1)) {
     problems.push(`dropout: expected a rate in [0, 1), got ${config.dropout}`);
@@ -179,8 +190,8 @@ export function validateUNet2DConfig(who: string, config: UNet2DConfig): void {
       `activation: expected one of ${activationKinds.join(', ')}, got ${JSON.stringify(config.activation)}`,
     );
   }
-  if (!(Number.isFinite(config.timeShift) && config.timeShift >= 0)) {
-    problems.push(`timeShift: expected a number of at least 0, got ${config.timeShift}`);
+  if (!(Number.isFinite(config.frequencyShift) && config.frequencyShift >= 0)) {
+    problems.push(`frequencyShift: expected a number of at least 0, got ${config.frequencyShift}`);
   }
   if (config.downsamplePadding !== 0 && config.downsamplePadding !== 1) {
     problems.push(`downsamplePadding: expected 0 or 1, got ${config.downsamplePadding}`);
@@ -205,8 +216,10 @@ function relationProblems(config: UNet2DConfig): string[] {
   for (const [name, list] of Object.entries({ downAttention, upAttention, downResample, upResample })) {
     if (list.length !== levels) problems.push(`${name}: expected one for each of ${levels} levels, got ${list.length}`);
   }
-  if (config.timeShift >= Math.floor(blockChannels[0]! / 2)) {
-    problems.push(`timeShift: expected less than half the width ${blockChannels[0]}, got ${config.timeShift}`);
+  if (config.frequencyShift >= Math.floor(blockChannels[0]! / 2)) {
+    problems.push(
+      `frequencyShift: expected less than half the width ${blockChannels[0]}, got ${config.frequencyShift}`,
+    );
   }
   if (blockChannels[0]! < 4)
     problems.push(`blockChannels[0]: expected at least 4 for the time embedding, got ${blockChannels[0]}`);

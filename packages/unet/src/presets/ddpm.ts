@@ -1,12 +1,12 @@
 import type { Preset } from '@mezzotint/core';
-import type { UNetConfig } from '../adm/config.js';
-import { UNet } from '../adm/unet.js';
+import type { ADMUNetConfig } from '../adm/config.js';
+import { ADMUNet } from '../adm/unet.js';
 import { UNet2D } from '../diffusers/unet-2d.js';
 import type { UNet2DConfig } from '../diffusers/unet-2d-config.js';
 import { unetInputs } from './inputs.js';
 
-function unet(name: string, about: string, config: UNetConfig): Preset<UNet> {
-  return { name, about, build: () => new UNet(config), inputs: () => unetInputs(config) };
+function unet(name: string, about: string, config: ADMUNetConfig): Preset<ADMUNet> {
+  return { name, about, config, build: () => new ADMUNet(config), inputs: () => unetInputs(config) };
 }
 
 const ddpmConfig: UNet2DConfig = {
@@ -27,20 +27,22 @@ const ddpmConfig: UNet2DConfig = {
   groups: 32,
   epsilon: 1e-6,
   dropout: 0.1,
-  timeWave: 'sinusoidal',
+  timeEmbeddingType: 'sinusoidal',
   timeWidth: null,
   timeOrder: 'sin-cos',
-  timeShift: 1,
+  frequencyShift: 1,
   downsamplePadding: 0,
   centerInput: false,
   midScale: 1,
   classes: null,
+  nullLabel: false,
 };
 
 /** DDPM on CIFAR-10: one head of attention at 16x16, predicts the noise. */
 export const ddpmCifar10: Preset<UNet2D> = {
   name: 'ddpm-cifar10',
   about: 'DDPM, CIFAR-10 32x32, unconditional (Ho et al. 2020, appendix B)',
+  config: ddpmConfig,
   build: () => new UNet2D(ddpmConfig),
   inputs: () => [{ shape: [1, 32, 32, 3] }, { shape: [1] }],
 };
@@ -58,6 +60,7 @@ const improved = {
   resampling: 'conv',
   groups: 32,
   classes: null,
+  nullLabel: false,
 } as const;
 
 /** Improved DDPM on CIFAR-10: learned variance, four heads at 16x16 and 8x8. */
@@ -68,7 +71,7 @@ export const iddpmCifar10 = unet(
     ...improved,
     imageSize: 32,
     channelMult: [1, 2, 2, 2],
-    attentionFactors: [2, 4],
+    attentionResolutions: [2, 4],
     dropout: 0.3,
   },
 );
@@ -81,7 +84,7 @@ export const iddpm64 = unet(
     ...improved,
     imageSize: 64,
     channelMult: [1, 2, 3, 4],
-    attentionFactors: [4, 8],
+    attentionResolutions: [4, 8],
     dropout: 0,
   },
 );

@@ -31,6 +31,7 @@ function edm(name: string, about: string, original: object): Preset<EDM> {
   return {
     name,
     about: `EDM's ${about} (Karras et al. 2022)`,
+    config,
     build: () => new EDM(config),
     inputs: () => denoiserInputs(config.unet),
   };
@@ -90,6 +91,7 @@ function published(size: Size, pixels: 512 | 64, { classes = 1000 } = {}): Prese
   return {
     name: `edm2-img${pixels}-${size}${classes === 0 ? '-uncond' : ''}`,
     about: `EDM2-${size.toUpperCase()}, ${about}, ${classes === 0 ? 'unconditional' : 'class-conditional'} (Karras et al. 2024)`,
+    config,
     build: () => edm2(config),
     inputs: () => denoiserInputs(config.unet),
   };
@@ -118,6 +120,7 @@ function ablated(name: AblationName): Preset<EDM2<AblationUNet>> {
   return {
     name: `edm2-ablation-${name.toLowerCase()}`,
     about: `Configuration ${name} of EDM2's ablation, ImageNet 512x512 (latent 64x64) (Karras et al. 2024, table 1)`,
+    config: { ...head, unet },
     build: () => new EDM2(head, new AblationUNet(unet)),
     inputs: () => denoiserInputs(unet),
   };

@@ -5,6 +5,7 @@ import { PickleBytes } from '../pickle/values.js';
 import type { WeightFile } from '../weight-file.js';
 import { readTorchLegacy } from './legacy-file.js';
 import { NestedTensor, type NestedTorchFile } from './meaning.js';
+import { type ModuleRecord, moduleRecords } from './module-records.js';
 import { readTorchTensor, TorchStorage, TorchTensor } from './tensors.js';
 import { type AnyTensor, chooseWeights } from './tree.js';
 import { readTorchZip, type TorchContents } from './zip-file.js';
@@ -17,6 +18,8 @@ export interface TorchFile extends WeightFile {
   readonly parts: readonly string[];
   /** The part whose tensors these are; '' for the whole. */
   readonly part: string;
+  /** How modules of EDM's persistence (its `.pkl` snapshots) were constructed, by part: `ema`, `encoder`, `loss_fn`. */
+  readonly modules: ReadonlyMap<string, ModuleRecord>;
 }
 
 /** How a torch file is opened. */
@@ -60,6 +63,7 @@ export async function openTorch(
     refused: contents.refused,
     parts: chosen.parts,
     part: chosen.part,
+    modules: moduleRecords(source.name, source.size, contents.value),
     read: async (name): Promise<HostTensor> => {
       const found = tensors.get(name);
       if (found === undefined) throw new InvalidFileError(source.name, `holds no tensor named ${JSON.stringify(name)}`);

@@ -13,7 +13,7 @@ const MAX_DEPTH = 100;
  * What may be spent on looking through a pickle, one a value and one a letter of a tensor's name: beyond this a small
  * file that refers to itself over and over would cost too much. The longest honest ones spend a tenth of their size.
  */
-const budgetOf = (fileSize: number): Budget => ({ left: Math.min(2 ** 20 + 8 * fileSize, 2 ** 25) });
+export const budgetOf = (fileSize: number): Budget => ({ left: Math.min(2 ** 20 + 8 * fileSize, 2 ** 25) });
 
 /** Names under which checkpoints keep weights, averaged ones first. */
 const WEIGHT_PARTS = [
@@ -29,7 +29,7 @@ const WEIGHT_PARTS = [
   'module',
 ];
 
-interface Budget {
+export interface Budget {
   left: number;
 }
 
@@ -98,13 +98,13 @@ export function chooseWeights(
 }
 
 /** The entries of a dict, or of an object that is some kind of dict (EDM's `EasyDict`). */
-function dictEntries(value: unknown): ReadonlyMap<unknown, unknown> | undefined {
+export function dictEntries(value: unknown): ReadonlyMap<unknown, unknown> | undefined {
   if (value instanceof Map) return value;
   return value instanceof PickleObject && value.entries.size > 0 ? value.entries : undefined;
 }
 
 /** A dict's key in a path. Tuples as keys are spelled one deep: a short pickle can nest them to any length. */
-function keyName(key: unknown): string {
+export function keyName(key: unknown): string {
   if (Array.isArray(key))
     return key
       .slice(0, 8)
@@ -132,6 +132,10 @@ function* moduleChildren(object: PickleObject): Iterable<[string, unknown]> {
 
 /** EDM pickles a module as the arguments of a function: one dict with the source code, the class and the state. */
 function persistentState(args: unknown): ReadonlyMap<unknown, unknown> | undefined {
-  const meta = dictEntries(Array.isArray(args) ? args[0] : undefined);
-  return dictEntries(meta?.get('state'));
+  return dictEntries(persistenceRecord(args)?.get('state'));
+}
+
+/** That dict. */
+export function persistenceRecord(args: unknown): ReadonlyMap<unknown, unknown> | undefined {
+  return dictEntries(Array.isArray(args) ? args[0] : undefined);
 }

@@ -20,7 +20,7 @@ export const stableDiffusion: Family = {
 };
 
 const TAKES: readonly RequestKey[] = [
-  ...(['prompt', 'negative', 'height', 'width', 'guidance', 'guidanceRescale'] as const),
+  ...(['prompt', 'negative', 'height', 'width', 'guidance', 'guidanceRescale', 'guidanceInterval'] as const),
   ...(['clipSkip', 'promptSyntax', 'longPrompts', 'image', 'mask', 'pasteBack', 'strength'] as const),
 ];
 const TAKES_XL: readonly RequestKey[] = ['secondPrompt', 'secondNegative', 'originalSize', 'cropTopLeft', 'targetSize'];

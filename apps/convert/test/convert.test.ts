@@ -1,0 +1,69 @@
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { InvalidArgumentError, InvalidFileError } from '@mezzotint/core';
+import { modulesOf } from '@mezzotint/weights';
+import { readSafetensors, readTorch } from '@mezzotint/weights/node';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { type ConvertFlags, runConvert } from '../src/command.js';
+
+// A snapshot with EDM2's structure and a placeholder for source text: tooling/golden/scripts/edm2_snapshot.py.
+const snapshot = fileURLToPath(
+  new URL('../../../packages/weights/test/fixtures/torch/edm2-img8-tiny-0000020-0.100.pkl', import.meta.url),
+);
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'convert-'));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+async function run(input: string, output: string, flags: ConvertFlags = {}) {
+  const lines: string[] = [];
+  const results: object[] = [];
+  await runConvert([input, join(folder, output)], flags, {
+    say: (line) => void lines.push(line),
+    result: (value) => void results.push(value),
+  });
+  return { said: lines.join('\n'), result: results[0] };
+}
+
+test('a snapshot of EDM2 keeps every number and says how its network was constructed', async () => {
+  const { said, result } = await run(snapshot, 'x.safetensors', { dtype: 'F16' });
+  expect(said).toMatch(
+    /x\.safetensors: 63 tensors, [\d,]+ numbers, of 'ema', class Precond, its configuration in the metadata/,
+  );
+  expect(result).toMatchObject({ tensors: 63, part: 'ema', dtype: 'F16', className: 'Precond' });
+  const before = await readTorch(snapshot);
+  const after = readSafetensors(join(folder, 'x.safetensors'));
+  expect([...after.tensors.keys()].sort()).toEqual([...before.tensors.keys()].sort());
+  for (const name of before.tensors.keys()) expect(await after.read(name)).toEqual(await before.read(name));
+  expect(modulesOf(after)).toEqual(before.modules);
+  after.close();
+  before.close();
+});
+
+test('hostile and damaged snapshots are refused, and nothing is written', async () => {
+  // A pickle that would call os.system('true'): protocol 2, GLOBAL, a tuple of one text, REDUCE, STOP.
+  const call = Buffer.concat([
+    Buffer.from('\x80\x02cos\nsystem\nX\x04\x00\x00\x00', 'latin1'),
+    Buffer.from('true\x85R.', 'latin1'),
+  ]);
+  writeFileSync(join(folder, 'call.pkl'), call);
+  writeFileSync(join(folder, 'empty.pkl'), '');
+  writeFileSync(join(folder, 'text.pkl'), 'import os; os.system("true")');
+  await expect(run(join(folder, 'call.pkl'), 'x.safetensors')).rejects.toThrow(
+    /holds no tensors. It names what is not understood: os.system/,
+  );
+  for (const name of ['empty.pkl', 'text.pkl']) {
+    await expect(run(join(folder, name), 'x.safetensors')).rejects.toThrow(InvalidFileError);
+  }
+  expect(readdirSync(folder).sort()).toEqual(['call.pkl', 'empty.pkl', 'text.pkl']);
+});
+
+test('an output that is there, or of another kind, is refused', async () => {
+  writeFileSync(join(folder, 'x.safetensors'), '');
+  await expect(run(snapshot, 'x.safetensors')).rejects.toThrow(/exists already/);
+  await expect(run(snapshot, 'x.pt')).rejects.toThrow(InvalidArgumentError);
+});

@@ -1,0 +1,9 @@
+export {
+  architectureNamed,
+  architectureOfClass,
+  architectureOfKind,
+  architectures,
+  type ListedPreset,
+  listPresets,
+  presetNamed,
+} from './architectures.js';

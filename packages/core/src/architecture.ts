@@ -1,0 +1,272 @@
+import type { RandomStream } from '@mezzotint/random';
+import type * as tf from '@tensorflow/tfjs-core';
+import { choiceProblems, countProblems } from './checks.js';
+import { InvalidArgumentError } from './errors.js';
+import type { WeightSource } from './host-tensor.js';
+import type { Module } from './module.js';
+import type { InputArgument, InputSpec, Preset } from './preset.js';
+
+/** The configuration of a model's class. */
+export type ConfigOf<M extends Module> = M extends { readonly config: infer C } ? C : unknown;
+
+/**
+ * An architecture, registered once: apps, pipelines and tools read this record and have no branch of their own for it.
+ * The record stands next to the architecture's code; `docs/add-an-architecture.md` shows one.
+ */
+export interface ArchitectureRecord<M extends Module = Module> {
+  /** The name of its class, which is what `config.json` calls it. */
+  readonly name: string;
+  /** Names that older `config.json` files have for it. */
+  readonly formerNames?: readonly string[];
+  /** The package that it is from. */
+  readonly package: string;
+  /** One line: what it is, and its paper. */
+  readonly about: string;
+  /** Published configurations and our own, smallest first. */
+  readonly presets: readonly Preset<M>[];
+  /**
+   * Builds the network without weights.
+   *
+   * @throws InvalidArgumentError with everything that is wrong with the configuration
+   */
+  build(config: ConfigOf<M>): M;
+  /**
+   * A configuration for data of one's own.
+   *
+   * @throws InvalidArgumentError when the architecture cannot take such data
+   */
+  sized?(size: ModelSize, data: DataShape): ConfigOf<M>;
+  /** Brings a configuration that an older version wrote up to date; one of today comes back as it is. */
+  upgrade?(config: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>>;
+  /** Classes of other libraries whose configurations and weights it takes. */
+  readonly references?: readonly ReferenceClass<M>[];
+  /**
+   * The configuration of weights that come without one, read off names and shapes.
+   *
+   * @throws InvalidArgumentError when a tensor that it must see is not there
+   */
+  fromShapes?(tensors: WeightSource['tensors']): ConfigOf<M>;
+}
+
+/** A network that a diffusion model samples with. */
+export interface DenoiserArchitecture<M extends DenoisingNetwork = DenoisingNetwork> extends ArchitectureRecord<M> {
+  readonly kind: 'denoiser';
+  readonly time: TimeInput;
+  /** What `forward` takes and gives with a configuration. */
+  signature(config: ConfigOf<M>): NetworkSignature;
+}
+
+/** A network that reads the class of a (noisy) image. */
+export interface ClassifierArchitecture<M extends ClassifierNetwork = ClassifierNetwork> extends ArchitectureRecord<M> {
+  readonly kind: 'classifier';
+  readonly time: TimeInput;
+  signature(config: ConfigOf<M>): Pick<NetworkSignature, 'imageSize' | 'sizeMultiple' | 'inChannels'> & {
+    readonly classes: number;
+  };
+}
+
+/** A network with another interface, which its class documents. */
+export interface OtherArchitecture<M extends Module = Module> extends ArchitectureRecord<M> {
+  readonly kind: 'autoencoder' | 'text-encoder' | 'feature-network';
+}
+
+export type Architecture = DenoiserArchitecture | ClassifierArchitecture | OtherArchitecture;
+
+/** The records of a kind. */
+export type ArchitectureOfKind<K extends Architecture['kind']> = K extends 'denoiser'
+  ? DenoiserArchitecture
+  : K extends 'classifier'
+    ? ClassifierArchitecture
+    : OtherArchitecture;
+
+/** A network that every sampler and every denoising loss can call. */
+export interface DenoisingNetwork extends Module {
+  /**
+   * @param x noisy images `[N, H, W, inChannels]`
+   * @param time one number an image, `[N]`
+   * @returns what it was trained to predict, `[N, H, W, outChannels]`, a new tensor
+   */
+  forward(x: tf.Tensor4D, time: tf.Tensor1D, inputs?: NetworkInputs): tf.Tensor4D;
+}
+
+/** A network that gives the class of each image. */
+export interface ClassifierNetwork extends Module {
+  /**
+   * @param x images `[N, H, W, inChannels]` at the noise level of `time`
+   * @param time one number an image, `[N]`
+   * @returns logits `[N, classes]`, a new tensor
+   */
+  forward(x: tf.Tensor4D, time: tf.Tensor1D, inputs?: Pick<NetworkInputs, 'rng'>): tf.Tensor2D;
+  /** What the last linear map sees, `[N, D]`, a new tensor. */
+  features(x: tf.Tensor4D, time: tf.Tensor1D): tf.Tensor2D;
+  /** That map: features `[N, D]` to logits `[N, classes]`, a new tensor. */
+  logits(features: tf.Tensor2D): tf.Tensor2D;
+}
+
+/** The common names of what networks are conditioned on. A network takes those of its signature. */
+export interface NetworkInputs {
+  /** Class of each image, int32 `[N]` in [0, classes); `classes` is "no label" where there is a null label. */
+  readonly labels?: tf.Tensor1D;
+  /** States of a text encoder `[N, T, D]`. */
+  readonly context?: tf.Tensor3D;
+  /** 1 for tokens of `context` that count and 0 for padding, int32 `[N, T]`. */
+  readonly contextMask?: tf.Tensor2D;
+  /** One vector of a text encoder for each image, `[N, D]`. */
+  readonly pooled?: tf.Tensor2D;
+  /** A picture of fewer pixels to enlarge, `[N, h, w, C]`. */
+  readonly lowRes?: tf.Tensor4D;
+  /** Noise level of `lowRes`, `[N]`, on the scale of `time`. */
+  readonly lowResTime?: tf.Tensor1D;
+  /** SDXL's sizes, crop and score, `[N, n]`. */
+  readonly timeIds?: tf.Tensor2D;
+  /** Embedded guidance of a distilled model: the scale of each image, `[N]`. */
+  readonly guidance?: tf.Tensor1D;
+  /** Source of dropout; absent, there is none. */
+  readonly rng?: RandomStream;
+}
+
+/** What a network's `forward` takes and gives. */
+export interface NetworkSignature {
+  /** Pixels of the (latent) image a side that the configuration is for; null where it does not say. */
+  readonly imageSize: number | null;
+  /** Heights and widths must be multiples of it; null: only `imageSize` itself is taken. */
+  readonly sizeMultiple: number | null;
+  /** Channels of `x`. */
+  readonly inChannels: number;
+  /** Twice the image's when the variance is learned (its interpolation stands behind the prediction). */
+  readonly outChannels: number;
+  /** Real classes; null for a model without labels. */
+  readonly classes: number | null;
+  /** Whether the label `classes` means "no label". False where there are no labels. */
+  readonly nullLabel: boolean;
+  /** The inputs beside `x` and `time` that must be given, by name. */
+  readonly conditions: Readonly<Record<string, ConditionSpec>>;
+}
+
+/** One tensor that a network is conditioned on. */
+export interface ConditionSpec {
+  /** Its shape behind the batch axis, at the configuration's own size. */
+  readonly shape: readonly number[];
+  /** `float32` when absent. */
+  readonly dtype?: 'float32' | 'int32';
+  /**
+   * What stands for its absence, in training's dropout and in classifier-free guidance: a number for every element, or the
+   * encoding of the empty prompt. Absent where a network has nothing for it.
+   */
+  readonly none?: number | 'empty-prompt';
+}
+
+/**
+ * What the number of `time` is, where neither file nor recipe says otherwise. `timestep`: the index in the forward process,
+ * 0 to 999, and 1000 t for a flow. `unit`: t of a flow, 0 to 1 (FLUX.1). `sigma`: the noise level itself (EDM, which
+ * preconditions inside). `gamma`: alpha^2 (RIN). `log-snr`: ln(alpha^2 / sigma^2) (simple diffusion).
+ */
+export type TimeInput = 'timestep' | 'unit' | 'sigma' | 'gamma' | 'log-snr';
+
+/** Sizes of networks for data of one's own: for a trial on a CPU, for a GPU, and for a run of days. */
+export type ModelSize = 'small' | 'medium' | 'large';
+
+/** Images (or latent images) that a network is built for. */
+export interface DataShape {
+  /** Pixels a side. */
+  readonly imageSize: number;
+  readonly channels: number;
+  /** Real classes; null for images without labels. A network with classes gets a null label. */
+  readonly classes: number | null;
+  /** The network predicts the variance too, with as many channels again; false when absent. */
+  readonly learnedVariance?: boolean;
+  /** Width of a text encoder's states; absent for a model without text. */
+  readonly contextWidth?: number;
+}
+
+/** A class of another library that an architecture stands for. */
+export interface ReferenceClass<M extends Module = Module> {
+  /** For example `diffusers` or `guided-diffusion`. */
+  readonly library: string;
+  /** The name of its class, as in diffusers' `_class_name`. */
+  readonly className: string;
+  /**
+   * Our configuration from that class's arguments.
+   *
+   * @throws InvalidArgumentError naming every unknown or unsupported key
+   */
+  config(json: unknown): ConfigOf<M>;
+  /** That class's names of `forward`'s arguments, by ours (`x`, `time`, and those of the signature). */
+  readonly inputs?: Readonly<Record<string, string>>;
+  /** That class's name of its answer. */
+  readonly output?: string;
+}
+
+/** Rows of a label table: one a class, and one for the null label where there is one; null for a model without labels. */
+export function labelRows({ classes, nullLabel }: Pick<NetworkSignature, 'classes' | 'nullLabel'>): number | null {
+  return classes === null ? null : classes + (nullLabel ? 1 : 0);
+}
+
+/** What is wrong with the settings `classes` and `nullLabel` of a configuration. */
+export function classProblems({
+  classes,
+  nullLabel,
+}: {
+  readonly classes: unknown;
+  readonly nullLabel: unknown;
+}): string[] {
+  const problems = [
+    ...(classes === null ? [] : countProblems({ classes })),
+    ...choiceProblems('nullLabel', nullLabel, [true, false]),
+  ];
+  if (classes === null && nullLabel === true) problems.push('nullLabel: expected false, as there are no classes');
+  return problems;
+}
+
+/** The condition that every class-conditional network has. Empty for a model without labels. */
+export function labelCondition({
+  classes,
+  nullLabel,
+}: Pick<NetworkSignature, 'classes' | 'nullLabel'>): Readonly<Record<string, ConditionSpec>> {
+  if (classes === null) return {};
+  return { labels: { shape: [], dtype: 'int32', ...(nullLabel && { none: classes }) } };
+}
+
+/** The arguments of `forward` for a batch of images of so many pixels a side, as `describe` and presets have them. */
+export function forwardInputs(
+  { inChannels, conditions }: Pick<NetworkSignature, 'inChannels' | 'conditions'>,
+  imageSize: number,
+  batch = 1,
+): InputArgument[] {
+  const specs = Object.entries(conditions).map(([name, { shape, dtype }]): [string, InputSpec] => [
+    name,
+    { shape: [batch, ...shape], ...(dtype && { dtype }) },
+  ]);
+  return [
+    { shape: [batch, imageSize, imageSize, inChannels] },
+    { shape: [batch] },
+    ...(specs.length > 0 ? [Object.fromEntries(specs)] : []),
+  ];
+}
+
+/**
+ * A configuration out of a file for an architecture: a JSON object with exactly the settings that its presets have. What the
+ * settings may be is checked by `build`.
+ *
+ * @throws InvalidArgumentError naming every unknown and every missing setting
+ */
+export function readNetworkConfig<M extends Module>(
+  { name, presets, upgrade }: Pick<ArchitectureRecord<M>, 'name' | 'presets' | 'upgrade'>,
+  json: unknown,
+): ConfigOf<M> {
+  if (typeof json !== 'object' || json === null || Array.isArray(json)) {
+    throw new InvalidArgumentError(name, `expected a configuration as a JSON object, got ${JSON.stringify(json)}`);
+  }
+  const given = upgrade?.(json as Readonly<Record<string, unknown>>) ?? json;
+  const keysOf = presets.map(({ config }) => Object.keys(config as object));
+  const known = new Set(keysOf.flat());
+  const required = [...known].filter((key) => keysOf.every((keys) => keys.includes(key)));
+  const problems = [
+    ...Object.keys(given)
+      .filter((key) => !known.has(key))
+      .map((key) => `${key}: unknown setting; it has ${[...known].join(', ')}`),
+    ...required.filter((key) => !Object.hasOwn(given, key)).map((key) => `${key}: missing`),
+  ];
+  if (problems.length > 0) throw new InvalidArgumentError(name, problems);
+  return given as ConfigOf<M>;
+}

@@ -1,0 +1,372 @@
+import { createHash } from 'node:crypto';
+import type { Dirent } from 'node:fs';
+import { readdir, realpath, stat } from 'node:fs/promises';
+import { basename, dirname, extname, join } from 'node:path';
+import { InvalidArgumentError, InvalidFileError, listed, parseJson, readingBudget } from '@mezzotint/core';
+import { readPlainFile, readPlainText, systemProblem } from '@mezzotint/core/node';
+import { readTar, readTarMember, type TarMember } from './tar.js';
+
+/** One picture of a data set; its pixels stay where they are until they are asked for. */
+export interface Example {
+  /** Its path inside the data set, with `/`; unique. */
+  readonly name: string;
+  /** Where its bytes are: a file, or a member of a tar archive. */
+  readonly source: { readonly path: string; readonly member?: TarMember };
+  /** Index into `classes`; 0 in a set without classes. */
+  readonly label: number;
+  /** None in a set without captions. */
+  readonly captions: readonly string[];
+  /** Pixels, as the file's header says, turned upright. */
+  readonly height: number;
+  readonly width: number;
+}
+
+/** Pictures with classes or captions or neither, by name; what was read and what was not. */
+export interface Dataset {
+  readonly path: string;
+  readonly examples: readonly Example[];
+  /** Empty in a set without classes. */
+  readonly classes: readonly string[];
+  /** How many examples have a caption. */
+  readonly captioned: number;
+  /** What was passed over, and why: one line a reason, with counts and the first names. */
+  readonly skipped: readonly string[];
+  /** SHA-256 of names, sizes, labels and captions: a run resumes on the same set only. */
+  readonly fingerprint: string;
+}
+
+/** How a data set is read. */
+export interface DatasetOptions {
+  /** Told while headers are read. */
+  readonly onProgress?: (done: number, total: number) => void;
+  /** Whether folders are classes: `auto` (default) when every picture is in a folder inside `path`, `never` for one class of all. */
+  readonly folderClasses?: 'auto' | 'never';
+}
+
+const IMAGE_ENDINGS = ['.png', '.jpg', '.jpeg', '.webp'];
+/** Longest caption that is kept, in characters; text encoders read a few hundred tokens. */
+const MOST_CAPTION = 10_000;
+/** Headers read at a time. */
+const AT_ONCE = 8;
+/** Names in one line of what was skipped. */
+const NAMED = 3;
+
+/** A picture that was found, with what its side files say of it. */
+interface Found {
+  readonly name: string;
+  readonly source: Example['source'];
+  /** Its class by name, where something says one. */
+  className?: string;
+  captions: string[];
+}
+
+/**
+ * Finds the pictures of a folder, of a tar archive, or of a folder of archives; pixels are not decoded. Understood are
+ *
+ * - folders inside the folder as classes (those inside them too);
+ * - a caption in a `.txt` file beside its picture, a line each;
+ * - `captions.jsonl` and `metadata.jsonl` (Hugging Face's ImageFolder) in any folder: lines of `{"file_name": ..., "text" or
+ *   "caption": ..., "label": ...}`;
+ * - tar shards of WebDataset: members of one name up to the first dot are one example, with `.cls`, `.txt` and `.json`.
+ *
+ * Pictures whose headers cannot be read, and files of other kinds, are passed over and counted in `skipped`.
+ *
+ * @throws InvalidArgumentError when there is no picture at all
+ * @throws InvalidFileError when a folder cannot be read, a link leads back to a folder above it, or a line of captions is not JSON
+ */
+export async function openDataset(path: string, options: DatasetOptions = {}): Promise<Dataset> {
+  const skipped = new Skipped();
+  const found = await findExamples(path, skipped);
+  const examples = await withSizes(found, skipped, options.onProgress);
+  if (examples.length === 0) {
+    const what = skipped.lines().map((line) => `\n  ${line}`);
+    throw new InvalidArgumentError(
+      'data',
+      `${path}: no picture (${IMAGE_ENDINGS.join(', ')}) was found${what.join('')}`,
+    );
+  }
+  nameClasses(examples, options.folderClasses ?? 'auto');
+  const classes = [...new Set(examples.flatMap(({ className }) => className ?? []))].sort(byClass);
+  const unlabelled = examples.filter(({ className }) => className === undefined);
+  if (classes.length > 0 && unlabelled.length > 0) {
+    throw new InvalidArgumentError(
+      'data',
+      `${path}: ${examples.length - unlabelled.length} pictures have a class and ${unlabelled.length} have none, for example ` +
+        `${listed(
+          unlabelled.map(({ name }) => name),
+          NAMED,
+        )}; put each into a folder of its class, or read the set without classes`,
+    );
+  }
+  const index = new Map(classes.map((name, i) => [name, i]));
+  const finished = examples.map(
+    ({ className, ...example }): Example => ({
+      ...example,
+      label: className === undefined ? 0 : index.get(className)!,
+    }),
+  );
+  return {
+    path,
+    examples: finished,
+    classes,
+    captioned: finished.filter(({ captions }) => captions.length > 0).length,
+    skipped: skipped.lines(),
+    fingerprint: fingerprintOf(finished, classes),
+  };
+}
+
+/**
+ * Disjoint parts of a data set: `count` examples held out by a permutation of (seed, names), the rest to train on. The same
+ * names give the same parts.
+ */
+export function splitDataset(set: Dataset, count: number, seed: number): { train: Dataset; heldOut: Dataset } {
+  if (!Number.isSafeInteger(count) || count < 1 || count >= set.examples.length) {
+    throw new InvalidArgumentError(
+      'splitDataset',
+      `expected to hold out from 1 to ${set.examples.length - 1} of ${set.examples.length} pictures, got ${count}`,
+    );
+  }
+  const order = set.examples
+    .map((example) => ({ example, key: createHash('sha256').update(`${seed}/${example.name}`).digest('hex') }))
+    .sort((a, b) => byName(a.key, b.key));
+  const held = new Set(order.slice(0, count).map(({ example }) => example));
+  const part = (keep: (example: Example) => boolean): Dataset => {
+    const examples = set.examples.filter(keep);
+    return {
+      ...set,
+      examples,
+      captioned: examples.filter(({ captions }) => captions.length > 0).length,
+      fingerprint: fingerprintOf(examples, set.classes),
+    };
+  };
+  return { train: part((example) => !held.has(example)), heldOut: part((example) => held.has(example)) };
+}
+
+/** The bytes of an example's file. */
+export async function exampleBytes({ source }: Pick<Example, 'source'>): Promise<Uint8Array> {
+  if (source.member === undefined) return readPlainFile(source.path, readingBudget.imageFileBytes);
+  return readTarMember(source.path, source.member);
+}
+
+/** Reasons why files were passed over, with counts. */
+class Skipped {
+  readonly #byReason = new Map<string, string[]>();
+
+  add(reason: string, name: string): void {
+    const names = this.#byReason.get(reason) ?? [];
+    names.push(name);
+    this.#byReason.set(reason, names);
+  }
+
+  lines(): string[] {
+    return [...this.#byReason].map(([reason, names]) => `${names.length} ${reason}: ${listed(names, NAMED)}`);
+  }
+}
+
+async function findExamples(path: string, skipped: Skipped): Promise<Found[]> {
+  const info = await onDisk(path, () => stat(path));
+  if (!info.isDirectory()) {
+    if (extname(path) !== '.tar') throw new InvalidFileError(path, 'is neither a folder nor a .tar archive');
+    return fromShard(path, '', skipped);
+  }
+  const files = await filesBelow(path, '', [], { left: readingBudget.folderEntries });
+  const images = new Map<string, Found>();
+  for (const name of files.filter((file) => IMAGE_ENDINGS.includes(extname(file).toLowerCase()))) {
+    images.set(name, { name, source: { path: join(path, name) }, captions: [] });
+  }
+  const stems = new Map([...images.values()].map((image) => [stemOf(image.name), image]));
+  const found = [...images.values()];
+  for (const name of files) {
+    const ending = extname(name).toLowerCase();
+    if (images.has(name)) continue;
+    if (ending === '.tar') found.push(...(await fromShard(join(path, name), `${name}/`, skipped)));
+    else if (ending === '.txt' && stems.has(stemOf(name))) {
+      stems.get(stemOf(name))!.captions.push(...linesOf(readPlainText(join(path, name), readingBudget.imageFileBytes)));
+    } else if (['captions.jsonl', 'metadata.jsonl'].includes(basename(name))) {
+      readRows(join(path, name), dirname(name), images, skipped);
+    } else skipped.add(`${ending || 'files without an ending'} that are no pictures`, name);
+  }
+  return found;
+}
+
+/** What the lines of a `captions.jsonl` or `metadata.jsonl` say, into the pictures that they name. */
+function readRows(file: string, folder: string, images: ReadonlyMap<string, Found>, skipped: Skipped): void {
+  const text = readPlainText(file, 2 ** 30);
+  for (const [i, line] of text.split('\n').entries()) {
+    if (line.trim() === '') continue;
+    let row: Record<string, unknown>;
+    try {
+      row = parseJson(line) as Record<string, unknown>;
+    } catch (cause) {
+      throw new InvalidFileError(file, `line ${i + 1} is not JSON`, { cause });
+    }
+    const named = row.file_name ?? row.file ?? row.image;
+    if (typeof named !== 'string') {
+      throw new InvalidFileError(file, `line ${i + 1} names no picture: expected "file_name": "..."`);
+    }
+    const name = folder === '.' ? named : `${folder}/${named}`;
+    const image = images.get(name.replace(/^\.\//, ''));
+    if (image === undefined) skipped.add(`lines of ${basename(file)} whose picture is not there`, named);
+    else takeFacts(image, row);
+  }
+}
+
+/** The class and the captions of a row or of a shard's `.json`. */
+function takeFacts(image: Found, row: Readonly<Record<string, unknown>>): void {
+  const { label, class: className, text, caption, captions } = row;
+  for (const value of [className, label]) {
+    if (typeof value === 'string' || typeof value === 'number') image.className = String(value);
+  }
+  for (const value of [text, caption, captions].flat())
+    if (typeof value === 'string') image.captions.push(...linesOf(value));
+}
+
+/** The examples of one shard. */
+async function fromShard(path: string, prefix: string, skipped: Skipped): Promise<Found[]> {
+  const examples = new Map<string, Found>();
+  const sides: { readonly key: string; readonly ending: string; readonly member: TarMember }[] = [];
+  for (const member of await readTar(path)) {
+    const at = member.name.lastIndexOf('/') + 1;
+    const dot = member.name.indexOf('.', at);
+    if (dot < 0 || basename(member.name).startsWith('.')) {
+      skipped.add('files without an ending that are no pictures', prefix + member.name);
+      continue;
+    }
+    const [key, ending] = [member.name.slice(0, dot), member.name.slice(dot).toLowerCase()];
+    if (IMAGE_ENDINGS.includes(ending)) {
+      if (examples.has(key)) skipped.add('second pictures of one example', prefix + member.name);
+      else examples.set(key, { name: prefix + member.name, source: { path, member }, captions: [] });
+    } else if (['.cls', '.txt', '.json', '.caption'].includes(ending)) sides.push({ key, ending, member });
+    else skipped.add(`${ending} that are no pictures`, prefix + member.name);
+  }
+  for (const { key, ending, member } of sides) {
+    const example = examples.get(key);
+    if (example === undefined) {
+      skipped.add(`${ending} without a picture`, prefix + member.name);
+      continue;
+    }
+    if (member.size > 2 ** 20)
+      throw new InvalidFileError(path, `${member.name} has ${member.size} bytes; expected a short text`);
+    const text = Buffer.from(await readTarMember(path, member)).toString('utf8');
+    if (ending === '.cls') example.className = text.trim();
+    else if (ending === '.json') {
+      try {
+        takeFacts(example, parseJson(text) as Record<string, unknown>);
+      } catch (cause) {
+        throw new InvalidFileError(path, `${member.name} is not JSON`, { cause });
+      }
+    } else example.captions.push(...linesOf(text));
+  }
+  return [...examples.values()];
+}
+
+/** Reads the header of each picture; those that have none are passed over. */
+async function withSizes(
+  found: readonly Found[],
+  skipped: Skipped,
+  onProgress?: (done: number, total: number) => void,
+): Promise<(Found & { height: number; width: number })[]> {
+  const { default: sharp } = await import('sharp');
+  const sizes: ({ height: number; width: number } | undefined)[] = [];
+  let next = 0;
+  let done = 0;
+  const work = async () => {
+    for (let i = next++; i < found.length; i = next++) {
+      const { name, source } = found[i]!;
+      try {
+        const input = source.member === undefined ? source.path : await exampleBytes({ source });
+        const { width, height, orientation = 1 } = await sharp(input, { limitInputPixels: false }).metadata();
+        if (width * height > readingBudget.imagePixels) skipped.add('pictures with too many pixels', name);
+        else sizes[i] = orientation > 4 ? { height: width, width: height } : { height, width };
+      } catch {
+        skipped.add('damaged pictures', name);
+      }
+      onProgress?.(++done, found.length);
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  return found
+    .flatMap((example, i) => (sizes[i] === undefined ? [] : [{ ...example, ...sizes[i] }]))
+    .sort((a, b) => byName(a.name, b.name));
+}
+
+/** Folders as classes, where nothing else says a class and every picture is in one. */
+function nameClasses(examples: (Found & { height: number })[], folders: 'auto' | 'never'): void {
+  if (folders === 'never') {
+    for (const example of examples) delete example.className;
+    return;
+  }
+  if (examples.some(({ className }) => className !== undefined)) return;
+  const inFolder = examples.every(({ name, source }) => source.member === undefined && name.includes('/'));
+  if (inFolder) for (const example of examples) example.className = example.name.slice(0, example.name.indexOf('/'));
+}
+
+/** Names of all files below a folder, with `/`, hidden ones left out; links are followed. `above` are the folders on the way. */
+async function filesBelow(
+  root: string,
+  folder: string,
+  above: readonly string[],
+  budget: { left: number },
+): Promise<string[]> {
+  const path = join(root, folder);
+  const here = await onDisk(path, () => realpath(path));
+  if (above.includes(here)) throw new InvalidFileError(path, 'is a link that leads back to a folder above it');
+  if (above.length > readingBudget.folderDepth) {
+    throw new InvalidFileError(path, `is more than ${readingBudget.folderDepth} folders deep`);
+  }
+  const entries = await onDisk(path, () => readdir(path, { withFileTypes: true }));
+  budget.left -= entries.length;
+  if (budget.left < 0)
+    throw new InvalidFileError(path, `with it more than ${readingBudget.folderEntries} files were found`);
+  const found: string[] = [];
+  for (const entry of entries.filter(({ name }) => !name.startsWith('.')).sort((a, b) => byName(a.name, b.name))) {
+    const name = folder === '' ? entry.name : `${folder}/${entry.name}`;
+    if (await isFolder(path, entry)) found.push(...(await filesBelow(root, name, [...above, here], budget)));
+    else found.push(name);
+  }
+  return found;
+}
+
+async function isFolder(path: string, entry: Dirent): Promise<boolean> {
+  if (!entry.isSymbolicLink()) return entry.isDirectory();
+  return (await stat(join(path, entry.name)).catch(() => undefined))?.isDirectory() ?? false;
+}
+
+async function onDisk<T>(path: string, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action();
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    const reason = code === 'ENOENT' ? 'no such folder or file' : (systemProblem(code) ?? message);
+    throw new InvalidFileError(path, reason, { cause: error });
+  }
+}
+
+function linesOf(text: string): string[] {
+  return text
+    .split('\n')
+    .map((line) => line.trim().slice(0, MOST_CAPTION))
+    .filter((line) => line !== '');
+}
+
+function stemOf(name: string): string {
+  return name.slice(0, name.length - extname(name).length);
+}
+
+function byName(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** Names by code units; numbers, where both are, by their size. */
+function byClass(a: string, b: string): number {
+  const number = /^\d+$/;
+  return number.test(a) && number.test(b) ? Number(a) - Number(b) : byName(a, b);
+}
+
+function fingerprintOf(examples: readonly Example[], classes: readonly string[]): string {
+  const hash = createHash('sha256').update(JSON.stringify(classes));
+  for (const { name, label, captions, height, width } of examples) {
+    hash.update(JSON.stringify([name, label, captions, height, width]));
+  }
+  return hash.digest('hex');
+}

@@ -1,0 +1,259 @@
+import { createHash } from 'node:crypto';
+import { closeSync } from 'node:fs';
+import { mkdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  deriveSeed,
+  InvalidArgumentError,
+  InvalidFileError,
+  NumpyRandomState,
+  parseJson,
+  TorchGenerator,
+} from '@mezzotint/core';
+import { openPlainFile, readPlainFile, readPlainText } from '@mezzotint/core/node';
+import { writeFileAtomically } from './atomic-file.js';
+import { epochOrder, type ImageBatch } from './batches.js';
+import type { ExampleStream, ExampleStreamState } from './example-stream.js';
+
+/** What a folder of latent images is: its `index.json`. */
+export interface LatentsIndex {
+  readonly format: 'mezzotint/latents@1';
+  readonly count: number;
+  readonly height: number;
+  readonly width: number;
+  readonly channels: number;
+  readonly classes: readonly string[];
+  /** Mean and deviation of each channel over the whole set, of samples; a network is trained on (z - mean) / deviation. */
+  readonly mean: readonly number[];
+  readonly deviation: readonly number[];
+  /** Images in each shard but the last. */
+  readonly perShard: number;
+  /** SHA-256 over the shards. */
+  readonly fingerprint: string;
+  /** What encoded it, in the words of whoever did. */
+  readonly encoder: string;
+  readonly captions: readonly string[];
+}
+
+/** An encoder's answer for a batch: a Gaussian an image, NHWC each. */
+export interface EncodedBatch {
+  readonly mean: Float32Array;
+  readonly deviation: Float32Array;
+  /** `[N, h, w, c]`. */
+  readonly shape: readonly [number, number, number, number];
+}
+
+const INDEX = 'index.json';
+const shardName = (i: number) => `latents-${String(i).padStart(5, '0')}.bin`;
+
+/**
+ * Encodes a data set once: each image becomes the mean and the deviation of its latent image, as float32 in shards
+ * (`latents-00000.bin`: labels, means, deviations), with `index.json` last, so that a folder with an index is whole. Memory is that of
+ * one shard.
+ *
+ * @param stream gives every image once (`crop: 'center'`, no flip); its first epoch is read
+ * @returns the index
+ */
+export async function encodeLatents(
+  folder: string,
+  stream: Pick<ExampleStream, 'next' | 'batchesPerEpoch'>,
+  encode: (batch: ImageBatch) => Promise<EncodedBatch>,
+  options: {
+    readonly classes: readonly string[];
+    readonly encoder: string;
+    readonly perShard?: number;
+    readonly onProgress?: (done: number, total: number) => void;
+  },
+): Promise<LatentsIndex> {
+  const { classes, encoder, perShard = 1024, onProgress } = options;
+  const partial = `${folder}.partial`;
+  await rm(partial, { recursive: true, force: true });
+  await mkdir(partial, { recursive: true });
+  const hash = createHash('sha256');
+  const captions: string[] = [];
+  let rows: { label: number; mean: Float32Array; deviation: Float32Array }[] = [];
+  let shape: readonly [number, number, number] | undefined;
+  let sums: { sum: Float64Array; square: Float64Array } | undefined;
+  let [count, shards] = [0, 0];
+  const flush = async () => {
+    if (rows.length === 0) return;
+    const bytes = Buffer.concat(
+      [
+        Int32Array.from(rows, ({ label }) => label),
+        ...rows.map(({ mean }) => mean),
+        ...rows.map(({ deviation }) => deviation),
+      ].map((array) => Buffer.from(array.buffer, array.byteOffset, array.byteLength)),
+    );
+    hash.update(bytes);
+    await writeFileAtomically(join(partial, shardName(shards++)), bytes);
+    rows = [];
+  };
+  for (let k = 0; k < stream.batchesPerEpoch; k++) {
+    const batch = await stream.next();
+    const encoded = await encode(batch);
+    const [n, height, width, channels] = encoded.shape;
+    shape ??= [height, width, channels];
+    if (String(shape) !== String([height, width, channels])) {
+      throw new InvalidArgumentError(
+        'encodeLatents',
+        `latent images of [${shape}] and of [${[height, width, channels]}]`,
+      );
+    }
+    sums ??= { sum: new Float64Array(channels), square: new Float64Array(channels) };
+    const area = height * width * channels;
+    for (let i = 0; i < n; i++) {
+      const part = (all: Float32Array) => all.slice(i * area, (i + 1) * area);
+      const row = { label: batch.labels[i]!, mean: part(encoded.mean), deviation: part(encoded.deviation) };
+      row.mean.forEach((m, e) => {
+        sums!.sum[e % channels]! += m;
+        sums!.square[e % channels]! += m * m + row.deviation[e]! ** 2; // E z^2 of a sample
+      });
+      rows.push(row);
+      captions.push((batch as { captions?: readonly string[] }).captions?.[i] ?? '');
+      if (rows.length === perShard) await flush();
+    }
+    count += n;
+    onProgress?.(k + 1, stream.batchesPerEpoch);
+  }
+  await flush();
+  if (shape === undefined || sums === undefined)
+    throw new InvalidArgumentError('encodeLatents', 'the stream gave no image');
+  const perChannel = count * shape[0] * shape[1];
+  const mean = Array.from(sums.sum, (s) => s / perChannel);
+  const index: LatentsIndex = {
+    format: 'mezzotint/latents@1',
+    ...{ count, height: shape[0], width: shape[1], channels: shape[2], classes, perShard, encoder },
+    mean,
+    deviation: Array.from(sums.square, (s, c) => Math.sqrt(Math.max(s / perChannel - mean[c]! ** 2, 1e-12))),
+    fingerprint: hash.digest('hex'),
+    captions: captions.some((caption) => caption !== '') ? captions : [],
+  };
+  await writeFileAtomically(join(partial, INDEX), Buffer.from(JSON.stringify(index)));
+  await rm(folder, { recursive: true, force: true });
+  await rename(partial, folder);
+  return index;
+}
+
+/**
+ * Reads the index of a folder that {@link encodeLatents} made.
+ *
+ * @throws InvalidFileError when it is none, or a shard is missing or has another size than it says
+ */
+export function readLatentsIndex(folder: string): LatentsIndex {
+  const path = join(folder, INDEX);
+  const index = parseJson(readPlainText(path, 2 ** 28)) as LatentsIndex;
+  if (index?.format !== 'mezzotint/latents@1') throw new InvalidFileError(path, 'is not the index of latent images');
+  const numbers = [index.count, index.height, index.width, index.channels, index.perShard];
+  if (!numbers.every((n) => Number.isSafeInteger(n) && n > 0 && n < 2 ** 31)) {
+    throw new InvalidFileError(path, `expected positive counts and sizes, got ${numbers.join(', ')}`);
+  }
+  if (index.mean?.length !== index.channels || index.deviation?.length !== index.channels) {
+    throw new InvalidFileError(path, `expected a mean and a deviation for each of ${index.channels} channels`);
+  }
+  for (let i = 0; i * index.perShard < index.count; i++) {
+    const file = join(folder, shardName(i));
+    const { handle, size } = openPlainFile(file);
+    closeSync(handle);
+    const rows = Math.min(index.perShard, index.count - i * index.perShard);
+    const expected = rows * (4 + 8 * index.height * index.width * index.channels);
+    if (size !== expected) throw new InvalidFileError(file, `expected ${expected} bytes, got ${size}`);
+  }
+  return index;
+}
+
+/** How latent images become batches. */
+export interface LatentStreamOptions {
+  readonly batchSize: number;
+  readonly seed: number;
+  /** Shards that are kept in memory; 4 when absent. */
+  readonly shards?: number;
+}
+
+/** A batch of latent images: `images` are (mean + deviation n - mean of the set) / deviation of the set. */
+export interface LatentBatch extends ImageBatch {
+  readonly captions: readonly string[];
+}
+
+/**
+ * Shuffled batches of latent images without end, a new sample of each Gaussian in each epoch. As `exampleStream`, it goes on
+ * from a state with the batch that would have come.
+ */
+export function latentStream(folder: string, { batchSize, seed, shards = 4 }: LatentStreamOptions) {
+  const index = readLatentsIndex(folder);
+  const { count, height, width, channels, perShard } = index;
+  if (!Number.isSafeInteger(batchSize) || batchSize < 1 || batchSize > count) {
+    throw new InvalidArgumentError('latentStream', `expected a batchSize from 1 to ${count}, got ${batchSize}`);
+  }
+  const area = height * width * channels;
+  const batchesPerEpoch = Math.floor(count / batchSize);
+  const of = { fingerprint: index.fingerprint, batchSize, seed };
+  const kept = new Map<number, Buffer>();
+  const shard = (i: number) => {
+    let bytes = kept.get(i);
+    if (bytes === undefined) {
+      bytes = Buffer.from(readPlainFile(join(folder, shardName(i)), 2 ** 31));
+      if (kept.size >= shards) kept.delete(kept.keys().next().value!);
+      kept.set(i, bytes);
+    }
+    return bytes;
+  };
+  let place = { epoch: 0, batch: 0 };
+  let order: { readonly epoch: number; readonly indices: Int32Array } | undefined;
+  return {
+    index,
+    batchesPerEpoch,
+    async next(): Promise<LatentBatch> {
+      const { epoch, batch } = place;
+      if (order?.epoch !== epoch) order = { epoch, indices: shardedOrder(count, perShard, seed, epoch) };
+      const chosen = order.indices.subarray(batch * batchSize, (batch + 1) * batchSize);
+      const noise = new TorchGenerator(deriveSeed(seed, `latents/${epoch}/${batch}`)).randn(batchSize * area);
+      const images = new Float32Array(batchSize * area);
+      const labels = new Int32Array(batchSize);
+      chosen.forEach((i, n) => {
+        const bytes = shard(Math.floor(i / perShard));
+        const row = i % perShard;
+        const rows = bytes.length / (4 + 8 * area);
+        labels[n] = bytes.readInt32LE(4 * row);
+        const [means, deviations] = [4 * rows + 4 * area * row, 4 * rows + 4 * area * (rows + row)];
+        for (let e = 0; e < area; e++) {
+          const z = bytes.readFloatLE(means + 4 * e) + bytes.readFloatLE(deviations + 4 * e) * noise[n * area + e]!;
+          images[n * area + e] = (z - index.mean[e % channels]!) / index.deviation[e % channels]!;
+        }
+      });
+      place = batch + 1 < batchesPerEpoch ? { epoch, batch: batch + 1 } : { epoch: epoch + 1, batch: 0 };
+      const captions = Array.from(chosen, (i) => index.captions[i] ?? '');
+      return { images, labels, captions, shape: [batchSize, height, width, channels] };
+    },
+    state: (): ExampleStreamState => ({ ...place, of }),
+    resume(state: unknown): void {
+      const { epoch = -1, batch = -1, of: its } = (state ?? {}) as Partial<ExampleStreamState>;
+      const wrong = Object.entries(of)
+        .filter(([key, value]) => its?.[key] !== value)
+        .map(([key, value]) => `${key}: the state is of ${its?.[key]}, these latents are of ${value}`);
+      if (!Number.isSafeInteger(epoch) || epoch < 0) wrong.push(`expected an epoch from 0, got ${epoch}`);
+      if (!Number.isInteger(batch) || batch < 0 || batch >= batchesPerEpoch) {
+        wrong.push(`expected a batch in [0, ${batchesPerEpoch}), got ${batch}`);
+      }
+      if (wrong.length > 0) throw new InvalidArgumentError('latentStream.resume', wrong);
+      place = { epoch, batch };
+    },
+    async close(): Promise<void> {
+      kept.clear();
+    },
+  };
+}
+
+/** Shards in a random order, four at a time shuffled together, so that few are in memory at once. */
+function shardedOrder(count: number, perShard: number, seed: number, epoch: number): Int32Array {
+  const shards = epochOrder(Math.ceil(count / perShard), deriveSeed(seed, 'shards'), epoch);
+  const out = new Int32Array(count);
+  let at = 0;
+  for (let first = 0; first < shards.length; first += 4) {
+    const group = Array.from(shards.subarray(first, first + 4)).flatMap((s) =>
+      Array.from({ length: Math.min(perShard, count - s * perShard) }, (_, i) => s * perShard + i),
+    );
+    const mixed = new NumpyRandomState(deriveSeed(seed, `latents/${epoch}/${first}`)).permutation(group.length);
+    for (const i of mixed) out[at++] = group[i]!;
+  }
+  return out;
+}

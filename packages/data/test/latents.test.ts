@@ -1,0 +1,82 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { encodeLatents, latentStream, readLatentsIndex } from '../src/index.js';
+import { temporaryFolder } from './temporary-folder.js';
+
+/** 10 images of 2 x 2 x 1, the image i full of i / 10, of class i mod 2; encoded as two channels: the value, and 3 times it. */
+async function encoded(folder: string) {
+  let k = 0;
+  const stream = {
+    batchesPerEpoch: 5,
+    next: async () => {
+      const first = 2 * k++;
+      const images = Float32Array.from({ length: 8 }, (_, e) => (first + Math.floor(e / 4)) / 10);
+      const labels = Int32Array.of(first % 2, (first + 1) % 2);
+      const captions = [`image ${first}`, `image ${first + 1}`];
+      return { images, labels, captions, indices: Int32Array.of(first, first + 1), shape: [2, 2, 2, 1] as const };
+    },
+  };
+  return encodeLatents(
+    folder,
+    stream,
+    async ({ images, shape }) => ({
+      mean: Float32Array.from({ length: images.length * 2 }, (_, e) => images[e >> 1]! * (e % 2 === 0 ? 1 : 3)),
+      deviation: new Float32Array(images.length * 2).fill(0.1),
+      shape: [shape[0], 2, 2, 2],
+    }),
+    { classes: ['even', 'odd'], encoder: 'test', perShard: 4 },
+  );
+}
+
+test('means and deviations of the set are those of its samples', async () => {
+  const folder = join(await temporaryFolder(), 'latents');
+  const index = await encoded(folder);
+  expect(readLatentsIndex(folder)).toEqual(index);
+  expect(index.count).toBe(10);
+  // i / 10 for i in 0..9: mean 0.45, variance 0.0825; a sample adds 0.01.
+  expect(index.mean[0]).toBeCloseTo(0.45, 6);
+  expect(index.deviation[0]).toBeCloseTo(Math.sqrt(0.0825 + 0.01), 6);
+  expect(index.mean[1]).toBeCloseTo(1.35, 6);
+  expect(index.deviation[1]).toBeCloseTo(Math.sqrt(9 * 0.0825 + 0.01), 6);
+});
+
+test('batches are normalised samples, each image once an epoch, and go on from a state', async () => {
+  const folder = join(await temporaryFolder(), 'latents');
+  await encoded(folder);
+  const stream = latentStream(folder, { batchSize: 5, seed: 3, shards: 1 });
+  const seen = new Set<string>();
+  let [sum, square] = [0, 0];
+  for (let k = 0; k < 2; k++) {
+    const { images, labels, captions, shape } = await stream.next();
+    expect(shape).toEqual([5, 2, 2, 2]);
+    captions.forEach((caption, n) => {
+      seen.add(caption);
+      expect(labels[n]).toBe(Number(caption.slice(6)) % 2);
+    });
+    for (const x of images) {
+      sum += x;
+      square += x * x;
+    }
+  }
+  expect(seen.size).toBe(10);
+  // All 80 numbers of one sample of the set: mean 0 and deviation 1 up to the noise of the samples.
+  expect(Math.abs(sum / 80)).toBeLessThan(0.1);
+  expect(Math.abs(square / 80 - 1)).toBeLessThan(0.2);
+  const state = JSON.parse(JSON.stringify(stream.state()));
+  const expected = await stream.next();
+  const other = latentStream(folder, { batchSize: 5, seed: 3 });
+  other.resume(state);
+  expect(await other.next()).toEqual(expected);
+  expect(() => latentStream(folder, { batchSize: 5, seed: 4 }).resume(state)).toThrow(/seed: the state is of 3/);
+});
+
+test('a shard that was cut is refused', async () => {
+  const folder = join(await temporaryFolder(), 'latents');
+  await encoded(folder);
+  const shard = join(folder, 'latents-00001.bin');
+  writeFileSync(shard, readFileSync(shard).subarray(0, 100));
+  expect(() => latentStream(folder, { batchSize: 5, seed: 3 })).toThrow(
+    /latents-00001.bin: expected 272 bytes, got 100/,
+  );
+});

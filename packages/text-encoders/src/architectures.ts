@@ -1,0 +1,104 @@
+import type { OtherArchitecture, Preset } from '@mezzotint/core';
+import { ClipModel } from './clip/clip.js';
+import {
+  clipFromTransformers,
+  clipTextFromTransformers,
+  clipVisionFromTransformers,
+} from './clip/from-transformers.js';
+import { ClipTextModel, ClipTextModelWithProjection } from './clip/text.js';
+import { ClipVisionModel, ClipVisionModelWithProjection } from './clip/vision.js';
+import {
+  clipB32,
+  clipL14,
+  clipTextL14,
+  clipTextL14Projection,
+  openClipTextBigG14,
+  openClipTextH14,
+  t5Base,
+  t5Large,
+  t5Small,
+  t5Xl,
+  t5Xxl,
+} from './presets.js';
+import { T5EncoderModel } from './t5/encoder.js';
+import { t5FromTransformers } from './t5/from-transformers.js';
+
+const shared = { kind: 'text-encoder', package: '@mezzotint/text-encoders' } as const;
+
+/** CLIP's text encoder. */
+export const clipText: OtherArchitecture<ClipTextModel> = {
+  ...shared,
+  name: 'ClipTextModel',
+  about: "CLIP's text encoder (Radford et al. 2021)",
+  presets: [clipTextL14, openClipTextH14],
+  build: (config) => new ClipTextModel(config),
+  references: [{ library: 'transformers', className: 'CLIPTextModel', config: clipTextFromTransformers }],
+};
+
+/** CLIP's text encoder with its projection. */
+export const clipTextWithProjection: OtherArchitecture<ClipTextModelWithProjection> = {
+  ...shared,
+  name: 'ClipTextModelWithProjection',
+  about: "CLIP's text encoder with its projection (Radford et al. 2021)",
+  presets: [clipTextL14Projection, openClipTextBigG14],
+  build: (config) => new ClipTextModelWithProjection(config),
+  references: [{ library: 'transformers', className: 'CLIPTextModelWithProjection', config: clipTextFromTransformers }],
+};
+
+/** CLIP's image encoder. */
+export const clipVision: OtherArchitecture<ClipVisionModel> = {
+  ...shared,
+  kind: 'feature-network',
+  name: 'ClipVisionModel',
+  about: "CLIP's image encoder (Radford et al. 2021)",
+  presets: [],
+  build: (config) => new ClipVisionModel(config),
+  references: [{ library: 'transformers', className: 'CLIPVisionModel', config: clipVisionFromTransformers }],
+};
+
+/** CLIP's image encoder with its projection. */
+export const clipVisionWithProjection: OtherArchitecture<ClipVisionModelWithProjection> = {
+  ...shared,
+  kind: 'feature-network',
+  name: 'ClipVisionModelWithProjection',
+  about: "CLIP's image encoder with its projection (Radford et al. 2021)",
+  presets: [],
+  build: (config) => new ClipVisionModelWithProjection(config),
+  references: [
+    { library: 'transformers', className: 'CLIPVisionModelWithProjection', config: clipVisionFromTransformers },
+  ],
+};
+
+/** CLIP whole. */
+export const clip: OtherArchitecture<ClipModel> = {
+  ...shared,
+  kind: 'feature-network',
+  name: 'ClipModel',
+  about: 'CLIP, text and image in one space (Radford et al. 2021)',
+  presets: [clipB32, clipL14],
+  build: (config) => new ClipModel(config),
+  references: [{ library: 'transformers', className: 'CLIPModel', config: clipFromTransformers }],
+};
+
+/** T5's encoder. */
+export const t5Encoder: OtherArchitecture<T5EncoderModel> = {
+  ...shared,
+  name: 'T5EncoderModel',
+  about: "T5's encoder (Raffel et al. 2020)",
+  presets: [t5Small, t5Base, t5Large, t5Xl, t5Xxl],
+  build: (config) => new T5EncoderModel(config),
+  references: [{ library: 'transformers', className: 'T5EncoderModel', config: t5FromTransformers }],
+};
+
+/** Every architecture of this package. */
+export const architectures = [
+  clipText,
+  clipTextWithProjection,
+  clipVision,
+  clipVisionWithProjection,
+  clip,
+  t5Encoder,
+] as const;
+
+/** Every preset of this package. */
+export const presets: readonly Preset[] = architectures.flatMap(({ presets }): readonly Preset[] => presets);

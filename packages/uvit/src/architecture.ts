@@ -1,0 +1,54 @@
+import { type DenoiserArchitecture, InvalidArgumentError, labelCondition } from '@mezzotint/core';
+import { presets } from './presets.js';
+import { UViT } from './uvit.js';
+import { type UViTConfig, uvitFromOriginal } from './uvit-config.js';
+
+/** What `small`, `medium` and `large` are; the latter two are U-ViT-S and U-ViT-M. Bao et al. 2022, table 1. */
+const sizes = {
+  small: { width: 256, depth: 8, heads: 4 },
+  medium: { width: 512, depth: 12, heads: 8 },
+  large: { width: 768, depth: 16, heads: 12 },
+} as const;
+
+/** Most patches a side of a sized network; attention's cost grows with their fourth power. */
+const mostPatches = 16;
+
+/** Tokens of a CLIP text. */
+const textTokens = 77;
+
+/** U-ViT as the apps and tools see it. */
+export const uvit: DenoiserArchitecture<UViT> = {
+  kind: 'denoiser',
+  name: 'UViT',
+  package: '@mezzotint/uvit',
+  about: 'Transformer with long skip connections, everything a token (Bao et al. 2022)',
+  time: 'timestep',
+  presets,
+  build: (config) => new UViT(config),
+  signature({ imageSize, inChannels, classes, nullLabel, context }) {
+    const text = context && { context: { shape: [context.tokens, context.width], none: 'empty-prompt' as const } };
+    return {
+      ...{ imageSize, inChannels, outChannels: inChannels, classes, nullLabel },
+      sizeMultiple: null,
+      conditions: { ...labelCondition({ classes, nullLabel }), ...text },
+    };
+  },
+  sized(size, { imageSize, channels, classes: labels, contextWidth, learnedVariance }): UViTConfig {
+    if (learnedVariance) throw new InvalidArgumentError('UViT', 'has no channels for a learned variance');
+    // A U-ViT has labels or text, and text says more.
+    const classes = contextWidth === undefined ? labels : null;
+    const patchSize = Array.from({ length: imageSize }, (_, i) => i + 1).find(
+      (p) => imageSize % p === 0 && imageSize / p <= mostPatches,
+    );
+    return {
+      ...uvitFromOriginal({}),
+      ...sizes[size],
+      ...{ imageSize, patchSize: patchSize!, inChannels: channels, classes, nullLabel: classes !== null },
+      context: contextWidth === undefined ? null : { tokens: textTokens, width: contextWidth },
+    };
+  },
+  references: [{ library: 'U-ViT', className: 'UViT', config: uvitFromOriginal }],
+};
+
+/** Every architecture of this package. */
+export const architectures = [uvit] as const;
