@@ -52,7 +52,7 @@ export type {
 } from './denoiser.js';
 export { InvalidArgumentError, InvalidFileError, MezzotintError, WeightsMismatchError } from './errors.js';
 export { notFinite } from './finite.js';
-export { type ForeignConfigKeys, foreignConfig } from './foreign-config.js';
+export { type ForeignConfigKeys, type ForeignConfigOptions, foreignConfig } from './foreign-config.js';
 export {
   type AttentionCall,
   type AttentionInputs,
