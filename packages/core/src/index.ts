@@ -51,6 +51,7 @@ export type {
   VariancePrediction,
 } from './denoiser.js';
 export { InvalidArgumentError, InvalidFileError, MezzotintError, WeightsMismatchError } from './errors.js';
+export { notFinite } from './finite.js';
 export { type ForeignConfigKeys, type ForeignConfigOptions, foreignConfig } from './foreign-config.js';
 export {
   type AttentionCall,

@@ -2,8 +2,10 @@ import { deriveSeed, TorchGenerator } from '@mezzotint/random';
 import type * as tf from '@tensorflow/tfjs-core';
 import { canAdopt } from './adopt.js';
 import { InvalidArgumentError, InvalidFileError, WeightsMismatchError } from './errors.js';
+import { notFinite } from './finite.js';
 import { asWeightSource, type HalfType, type HostTensor, type StateDict, type WeightSource } from './host-tensor.js';
 import { Param, type StagedParam } from './param.js';
+import { named } from './printable.js';
 
 /** Keys that weights lack, keys that a module has no place for, and tensors of another shape. */
 export type WeightDifferences = Pick<WeightsMismatchError, 'missing' | 'unexpected' | 'mismatched'>;
@@ -66,7 +68,7 @@ export abstract class Module {
    * weights is loaded again, both sets exist until the last tensor is read.
    *
    * @throws WeightsMismatchError with all differences; what `weights.read` throws; InvalidFileError when it returns
-   *   another shape than it announced. Nothing was changed then.
+   *   another shape than it announced, or NaN or an infinity. Nothing was changed then.
    */
   async load(weights: StateDict | WeightSource, { keep = [], onTensor }: LoadOptions = {}): Promise<this> {
     const source = this.adaptWeights(asWeightSource(weights));
@@ -144,11 +146,16 @@ async function stage(
 ): Promise<StagedParam> {
   const given = await source.take?.(name, canAdopt() ? keep : []);
   const tensor = given ?? (await source.read(name));
+  const problem = notFinite(tensor);
+  if (problem !== undefined) {
+    const why = 'the file is damaged, or was saved from a training that had diverged';
+    throw new InvalidFileError(source.name, `${named(name)}: ${problem}: ${why}`);
+  }
   try {
     return (given && param.adopt(given)) ?? param.stage(tensor as HostTensor);
   } catch (cause) {
     if (!InvalidArgumentError.isInstance(cause)) throw cause;
-    throw new InvalidFileError(source.name, `${name}: ${cause.message}`, { cause });
+    throw new InvalidFileError(source.name, `${named(name)}: ${cause.message}`, { cause });
   }
 }
 
