@@ -54,8 +54,12 @@ export {
 } from './hooks.js';
 export {
   asWeightSource,
+  type BlockTensor,
+  type BlockType,
   type HalfType,
   type HostTensor,
+  isBlockTensor,
+  type KeptType,
   type StateDict,
   type StoredTensor,
   sizeOf,
@@ -85,4 +89,4 @@ export { TorchGenerator, type TorchGeneratorState } from './random/torch-generat
 export { readingBudget } from './reading-budget.js';
 export { renamed } from './renamed.js';
 export { StateShapes } from './state-shapes.js';
-export { stepBoundary } from './step-boundary.js';
+export { blockBoundary, stepBoundary } from './step-boundary.js';

@@ -96,7 +96,7 @@ export function widen(narrow: Narrow): Float32Array {
  * and float32 products it has no such kernel, and a constant would be a second copy for nothing.
  */
 export function isConstant({ bits, integer }: Blocks): boolean {
-  return bits === 4 || integer;
+  return (bits === 4 && !process.env.FED) || integer;
 }
 
 /** Bytes that it takes. */
