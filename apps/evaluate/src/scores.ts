@@ -1,4 +1,4 @@
-import { FeatureStatistics, type Features, frechetDistance, kernelDistance, manifoldScores } from '@mezzotint/metrics';
+import { FeatureStatistics, type Features, frechetDistance, kernelDistance, prdc } from '@mezzotint/metrics';
 
 /** How generated images compare with real ones, in the features of one network. */
 export interface Scores {
@@ -28,7 +28,7 @@ export function score(real: Features, generated: Features): Scores {
     frechetDistance: frechet(real, generated),
     kid: kid.value,
     kidError: kid.standardError,
-    ...manifoldScores(real, generated),
+    ...prdc(real, generated),
   };
 }
 

@@ -57,7 +57,7 @@ const common = {
 const diffusion = z.strictObject({
   task: z.literal('diffusion'),
   /** The name of a registered architecture of denoisers. */
-  architecture: z.string().default('UNet'),
+  architecture: z.string().default('ADMUNet'),
   ...common,
   process: processSchema,
   /** Weight of a noise level in the loss: all alike, or min(SNR, 5) (Hang et al. 2023). */

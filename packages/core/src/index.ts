@@ -1,3 +1,12 @@
+// A program that has core has the streams: `init` takes a seed, and forward passes take a RandomStream.
+export {
+  deriveSeed,
+  NumpyRandomState,
+  type NumpyRandomStateSnapshot,
+  type RandomStream,
+  TorchGenerator,
+  type TorchGeneratorState,
+} from '@mezzotint/random';
 export type { Adoption } from './adopt.js';
 export {
   type Architecture,
@@ -37,8 +46,7 @@ export { describe, type ModelCost, type ModuleCost } from './cost/describe.js';
 export type {
   Denoiser,
   NoiseLevel,
-  NoiseTable,
-  RandomStream,
+  NoiseLevels,
   VarianceDenoiser,
   VariancePrediction,
 } from './denoiser.js';
@@ -83,9 +91,6 @@ export type { ParamLayout } from './param-layout.js';
 export { type PositionTableOptions, positionTable } from './position-table.js';
 export type { InputArgument, InputSpec, Preset } from './preset.js';
 export { listed, named, printable, quoted } from './printable.js';
-export { deriveSeed } from './random/derive-seed.js';
-export { NumpyRandomState, type NumpyRandomStateSnapshot } from './random/numpy-random-state.js';
-export { TorchGenerator, type TorchGeneratorState } from './random/torch-generator.js';
 export { readingBudget } from './reading-budget.js';
 export { renamed } from './renamed.js';
 export { StateShapes } from './state-shapes.js';

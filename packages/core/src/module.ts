@@ -1,10 +1,9 @@
+import { deriveSeed, TorchGenerator } from '@mezzotint/random';
 import type * as tf from '@tensorflow/tfjs-core';
 import { canAdopt } from './adopt.js';
 import { InvalidArgumentError, InvalidFileError, WeightsMismatchError } from './errors.js';
 import { asWeightSource, type HostTensor, type KeptType, type StateDict, type WeightSource } from './host-tensor.js';
 import { Param, type StagedParam } from './param.js';
-import { deriveSeed } from './random/derive-seed.js';
-import { TorchGenerator } from './random/torch-generator.js';
 
 /** Keys that weights lack, keys that a module has no place for, and tensors of another shape. */
 export type WeightDifferences = Pick<WeightsMismatchError, 'missing' | 'unexpected' | 'mismatched'>;

@@ -1,10 +1,10 @@
+import type { TorchGenerator } from '@mezzotint/random';
 import * as tf from '@tensorflow/tfjs-core';
 import { adopt } from './adopt.js';
 import { InvalidArgumentError, MezzotintError } from './errors.js';
 import { type HostTensor, isBlockTensor, type StoredTensor, sizeOf } from './host-tensor.js';
 import type { Initializer } from './initializers.js';
 import { fileOrder, fromFile, type ParamLayout, toFile, toFileShape } from './param-layout.js';
-import type { TorchGenerator } from './random/torch-generator.js';
 
 export interface ParamOptions {
   /** Values at `init`. */

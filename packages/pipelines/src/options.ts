@@ -9,7 +9,7 @@ const setting = <S extends z.ZodType>(schema: S, group: SettingMeta['group'], va
 export const predictions = ['epsilon', 'v'] as const;
 export type Prediction = (typeof predictions)[number];
 
-/** How weights may be kept in memory: the names of backend-onnxruntime's `loadFrozen`. */
+/** How weights may be kept in memory: the names of backend-onnxruntime's `loadQuantized`. */
 export const weightFormats = ['float16', 'bfloat16', 'int8', 'int4'] as const;
 export type WeightFormat = (typeof weightFormats)[number];
 

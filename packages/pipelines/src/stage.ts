@@ -1,6 +1,6 @@
 import type { Module, WeightSource } from '@mezzotint/core';
 import type { Guide, Network, NoiseSource, Sampler } from '@mezzotint/schedulers';
-import type { LoraTarget } from '@mezzotint/weights';
+import type { LoraModelName } from '@mezzotint/weights';
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Request, RequestKey, Settings } from './request.js';
 
@@ -120,7 +120,7 @@ export interface Part {
   /** Its tensors under the module's own keys; only their headers are read until it is loaded. */
   readonly weights: WeightSource;
   /** What LoRA files call it, where they can change it. */
-  readonly lora?: LoraTarget;
+  readonly lora?: LoraModelName;
 }
 
 /** A model as a family opens it: nothing is read but headers and configurations. */

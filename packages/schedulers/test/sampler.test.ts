@@ -14,7 +14,7 @@ import {
   solvers,
   torchNoise,
 } from '../src/index.js';
-import { levelAt } from '../src/tables/table.js';
+import { levelAt } from '../src/schedules/schedule.js';
 
 const discrete: ProcessConfig = {
   kind: 'discrete',

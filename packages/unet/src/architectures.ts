@@ -1,7 +1,7 @@
 import type { Preset } from '@mezzotint/core';
 import { adm, admUpsampler, noisyClassifier } from './adm/architecture.js';
 import type { NoisyClassifier } from './adm/noisy-classifier.js';
-import type { UNet } from './adm/unet.js';
+import type { ADMUNet } from './adm/unet.js';
 import { unet2d, unet2dCondition } from './diffusers/architecture.js';
 import type { UNet2D } from './diffusers/unet-2d.js';
 import type { UNet2DCondition } from './diffusers/unet-2d-condition.js';
@@ -27,4 +27,4 @@ export const presets: readonly Preset<AnyModel>[] = architectures.flatMap(
   ({ presets }): readonly Preset<AnyModel>[] => presets,
 );
 
-type AnyModel = UNet | UNet2D | UNet2DCondition | NoisyClassifier | EDM | EDM2 | EDM2<AblationUNet>;
+type AnyModel = ADMUNet | UNet2D | UNet2DCondition | NoisyClassifier | EDM | EDM2 | EDM2<AblationUNet>;

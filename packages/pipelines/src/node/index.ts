@@ -36,6 +36,6 @@ export async function openPipeline(
 
 /** Reads weights and keeps them in fewer bits; the engine's package is needed only then. */
 async function loaderOf(weights: NonNullable<OpenOptions['weights']>): Promise<LoadPart> {
-  const { loadFrozen } = await import('@mezzotint/backend-onnxruntime');
-  return (module, source) => loadFrozen(module, source, { weights });
+  const { loadQuantized } = await import('@mezzotint/backend-onnxruntime');
+  return (module, source) => loadQuantized(module, source, { weights });
 }

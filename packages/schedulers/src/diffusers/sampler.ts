@@ -1,12 +1,12 @@
 import { InvalidArgumentError } from '@mezzotint/core';
-import { type Limit, withLimit } from '../limit.js';
-import { epsilon, type Parameterisation, velocity, x0 } from '../parameterisation.js';
+import { type Clipping, withClipping } from '../clipping.js';
+import { epsilon, type Parameterisation, vPrediction, x0 } from '../parameterisation.js';
 import { type Sampler, sampler } from '../sampler.js';
-import { discreteClock } from '../tables/clock.js';
-import { type DiscreteProcess, noiseRatioAt } from '../tables/process.js';
-import { levelAt } from '../tables/table.js';
-import { chainOf, endingFinite } from './chain.js';
+import { type DiscreteProcess, noiseRatioAt } from '../schedules/process.js';
+import { levelAt } from '../schedules/schedule.js';
+import { discreteTime } from '../schedules/time-of.js';
 import { families } from './families.js';
+import { endingFinite, forwardProcessOf } from './forward-process.js';
 import { Settings } from './settings.js';
 
 /** What a file does not say. */
@@ -15,7 +15,7 @@ export interface DiffusersSamplerOptions {
   readonly eta?: number;
 }
 
-const predictions: Readonly<Record<string, Parameterisation>> = { epsilon, v_prediction: velocity, sample: x0 };
+const predictions: Readonly<Record<string, Parameterisation>> = { epsilon, v_prediction: vPrediction, sample: x0 };
 
 /**
  * Solver, noise levels and prediction from the scheduler_config.json of a checkpoint of diffusers: DDIM, DDPM, PNDM, Euler,
@@ -41,7 +41,7 @@ export function samplerFromDiffusers(json: unknown, { eta = 0 }: DiffusersSample
   if (!(eta >= 0 && eta <= 1)) settings.problems.push(`eta: expected a number in [0, 1], got ${eta}`);
   const prediction = settings.read('prediction_type', 'epsilon', family.predictions ?? Object.keys(predictions));
   const limit = limitOf(settings);
-  const process = chainOf(settings, family.curves);
+  const process = forwardProcessOf(settings, family.curves);
   // Where the chain is wrong, the rest is read all the same, so that everything that is wrong is said.
   const made = family.make({ settings, process: process ?? ANY_CHAIN, limit, eta });
   settings.check(who);
@@ -51,7 +51,7 @@ export function samplerFromDiffusers(json: unknown, { eta = 0 }: DiffusersSample
   const limited = family.limits ? null : limit;
   return sampler({
     parameterisation: predictions[prediction]!,
-    timeOf: discreteClock(chain),
+    timeOf: discreteTime(chain),
     solver: made.solver,
     limit,
     levels: ({ steps }) => made.table(steps),
@@ -62,8 +62,8 @@ export function samplerFromDiffusers(json: unknown, { eta = 0 }: DiffusersSample
     },
     timeAt: (fraction) => Math.round(total * fraction),
     finishEstimate: (guided) => {
-      const inRange = withLimit(guided, limited);
-      return made.refine ? made.refine(inRange) : inRange;
+      const inRange = withClipping(guided, limited);
+      return made.finishEstimate ? made.finishEstimate(inRange) : inRange;
     },
   });
 }
@@ -71,7 +71,7 @@ export function samplerFromDiffusers(json: unknown, { eta = 0 }: DiffusersSample
 const ANY_CHAIN: DiscreteProcess = { alpha: Float64Array.of(0.8, 0.6), sigma: Float64Array.of(0.6, 0.8) };
 
 /** Thresholding comes before clipping, as there. */
-function limitOf(settings: Settings): Limit | null {
+function limitOf(settings: Settings): Clipping | null {
   const threshold = {
     kind: 'threshold',
     quantile: settings.read('dynamic_thresholding_ratio', 0.995),

@@ -132,10 +132,10 @@ export function unet2dConditionFromDiffusers(json: unknown): UNet2DConditionConf
     activation,
     timePost,
     embeddingActivation,
-    timeConditionWidth: read('time_cond_proj_dim') as number | null,
+    timeCondProjDim: read('time_cond_proj_dim') as number | null,
     classes: classesOf(classType, width, read('num_class_embeds') as number | null),
-    classesBeside: read('class_embeddings_concat') as boolean,
-    textAndNumbers: addition === null ? null : { numberWidth: read('addition_time_embed_dim') as number, width },
+    classEmbeddingsConcat: read('class_embeddings_concat') as boolean,
+    textTime: addition === null ? null : { numberWidth: read('addition_time_embed_dim') as number, width },
   };
 }
 

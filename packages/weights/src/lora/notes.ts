@@ -1,5 +1,5 @@
 import { InvalidFileError, type WeightSource } from '@mezzotint/core';
-import type { LoraLayer, LoraTarget } from './parse.js';
+import type { LoraLayer, LoraModelName } from './parse.js';
 
 /** A LoRA as read; a file's own notes may say how strong it is. */
 export type LoraSource = WeightSource & { readonly metadata?: ReadonlyMap<string, string> };
@@ -14,7 +14,7 @@ export interface NotedStrength {
   readonly rootOfRank: boolean;
 }
 
-const PREFIXES: Readonly<Record<LoraTarget, readonly string[]>> = {
+const PREFIXES: Readonly<Record<LoraModelName, readonly string[]>> = {
   denoiser: ['unet.', 'transformer.', ''],
   text_encoder: ['text_encoder.'],
   text_encoder_2: ['text_encoder_2.'],

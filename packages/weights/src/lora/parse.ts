@@ -2,14 +2,14 @@ import { InvalidFileError, type WeightSource } from '@mezzotint/core';
 import type { FitOptions } from '../key-maps/translate.js';
 
 /** Models that LoRA files change. */
-export type LoraTarget = 'denoiser' | 'text_encoder' | 'text_encoder_2' | 'text_encoder_3';
+export type LoraModelName = 'denoiser' | 'text_encoder' | 'text_encoder_2' | 'text_encoder_3';
 
 /**
  * One low-rank change: W' = W + scale (alpha / rank) up down (Hu et al. 2021, eq. 3), with a convolution of the rank
  * between up and down where there is `mid` (LoCon), and with given lengths of rows where there is `magnitude` (DoRA).
  */
 export interface LoraLayer {
-  readonly target: LoraTarget;
+  readonly target: LoraModelName;
   /** The layer's name as the file has it; kohya's have `_` where names have dots. */
   readonly layer: string;
   /** Names of the tensors in the file. */
@@ -42,7 +42,7 @@ const ENDINGS: readonly (readonly [RegExp, Part])[] = [
 ];
 
 /** Beginnings of names, longest first where one begins another. */
-const BEGINNINGS: readonly (readonly [string, LoraTarget])[] = [
+const BEGINNINGS: readonly (readonly [string, LoraModelName])[] = [
   ['lora_unet_', 'denoiser'],
   ['lora_transformer_', 'denoiser'],
   ['lora_te1_', 'text_encoder'],

@@ -2,9 +2,9 @@ import { InvalidArgumentError } from '@mezzotint/core';
 import {
   euler,
   flow,
-  flowClock,
   flowHeun,
-  flowTable,
+  flowSchedule,
+  flowTime,
   fluxMu,
   gridFlowSigmas,
   type Sampler,
@@ -94,7 +94,7 @@ export function flowMatchSampler(json: unknown, { levels, timeScale, maxShift }:
   const total = number('num_train_timesteps');
   const dynamic = read('use_dynamic_shifting') === true;
   const terminal = read('shift_terminal') as number | null;
-  const own = flowClock(timeScale);
+  const own = flowTime(timeScale);
   return sampler({
     parameterisation: flow,
     timeOf: own,
@@ -106,7 +106,7 @@ export function flowMatchSampler(json: unknown, { levels, timeScale, maxShift }:
           ? uniformFlowSigmas(steps)
           : gridFlowSigmas(steps, { total, endShift: dynamic ? 1 : number('shift') });
       const shifted = dynamic ? shiftedBy(type, even, mu(tokens)) : shiftFlow(even, number('shift'));
-      return flowTable(terminal ? stretchFlow(shifted, terminal) : shifted, own);
+      return flowSchedule(terminal ? stretchFlow(shifted, terminal) : shifted, own);
     },
     timeAt: (fraction) => timeScale * fraction,
   });

@@ -13,7 +13,7 @@ import {
 import {
   type Component,
   type ComponentName,
-  type LoraTarget,
+  type LoraModelName,
   openComponent,
   openSingleFile,
   type WeightFile,
@@ -37,7 +37,7 @@ export interface PartPlan {
   /** The folder of its tokenizer. */
   readonly tokenizer?: string;
   /** What LoRA files call it. */
-  readonly lora?: LoraTarget;
+  readonly lora?: LoraModelName;
   /** What single files hold it as, where that differs from its name. */
   readonly component?: ComponentName;
   /** Names of files that people have it in, best first. */

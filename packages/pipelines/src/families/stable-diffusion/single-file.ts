@@ -30,7 +30,7 @@ export async function openSdFile(
   const found = await recogniseFile({ file, source: source! }, options.prediction);
   const component = (name: 'unet' | 'vae' | 'text_encoder' | 'text_encoder_2') => file.components.get(name);
   const unet = new UNet2DCondition(unet2dConditionFromShapes(component('unet')!.weights.tensors));
-  const scale = { scalingFactor: unet.config.textAndNumbers === null ? 0.18215 : 0.13025, shiftFactor: 0 };
+  const scale = { scalingFactor: unet.config.textTime === null ? 0.18215 : 0.13025, shiftFactor: 0 };
   const vae = new AutoencoderKL(autoencoderKLFromShapes(component('vae')!.weights.tensors, scale));
   const [one, two] = [component('text_encoder'), component('text_encoder_2')];
   const first = one && new ClipTextModel(textConfig(one));

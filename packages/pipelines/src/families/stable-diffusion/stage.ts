@@ -72,7 +72,7 @@ export function sdStage(
 }
 
 /**
- * Throws an InvalidFileError when UNet, VAE, text encoders and tokenizers do not belong together.
+ * Throws an InvalidFileError when ADMUNet, VAE, text encoders and tokenizers do not belong together.
  *
  * @param origin names the model in errors
  */
@@ -80,19 +80,19 @@ export function checkSdModel(
   origin: string,
   { unet, vae, texts: { first, second } }: Omit<SdModel, 'sampler' | 'prefix'>,
 ): void {
-  const { textAndNumbers, classes, timeConditionWidth, inChannels, outChannels } = unet.config;
+  const { textTime, classes, timeCondProjDim, inChannels, outChannels } = unet.config;
   const { latentChannels } = vae.config;
   const contextWidth = unet.config.textWidth ?? unet.config.contextWidth;
   const width = (first?.encoder.config.width ?? 0) + (second?.encoder.config.width ?? 0);
   const problems: string[] = [];
   if (width !== contextWidth) problems.push(`the text encoders give ${width} channels, the UNet takes ${contextWidth}`);
   if (classes !== null) problems.push('the UNet asks for classes beside the prompt, as unCLIP does');
-  if (timeConditionWidth !== null) problems.push('the UNet takes the guidance scale as an input, as LCM does');
+  if (timeCondProjDim !== null) problems.push('the UNet takes the guidance scale as an input, as LCM does');
   if (outChannels !== latentChannels)
     problems.push(`the VAE has ${latentChannels} channels, the UNet gives ${outChannels}`);
   if (inChannels !== latentChannels && inChannels !== 2 * latentChannels + 1)
     problems.push(`the UNet takes ${inChannels} channels; known are latent images, and those with a mask`);
-  if ((second === undefined) !== (textAndNumbers === null))
+  if ((second === undefined) !== (textTime === null))
     problems.push('a UNet with pooled text needs text_encoder_2, another has no place for it');
   const numbers = numbersOf(unet, second?.encoder.text_projection.weight.shape[0] ?? 0);
   if (numbers !== 0 && numbers !== 5 && numbers !== 6)
@@ -109,6 +109,6 @@ export function checkSdModel(
 }
 
 /** Numbers that a UNet takes beside pooled text of this width. */
-export function numbersOf({ config: { textAndNumbers } }: UNet2DCondition, projection: number): number {
-  return textAndNumbers === null ? 0 : (textAndNumbers.width - projection) / textAndNumbers.numberWidth;
+export function numbersOf({ config: { textTime } }: UNet2DCondition, projection: number): number {
+  return textTime === null ? 0 : (textTime.width - projection) / textTime.numberWidth;
 }

@@ -1,5 +1,5 @@
 /**
- * The forward chain that a network was trained on, in the order of its time index: x_t = alpha_t x0 + sigma_t eps,
+ * The forward process that a network was trained on, in the order of its time index: x_t = alpha_t x0 + sigma_t eps,
  * t = 0 (nearly clean) to T - 1, alpha_t^2 + sigma_t^2 = 1.
  */
 export interface DiscreteProcess {
@@ -9,7 +9,7 @@ export interface DiscreteProcess {
   readonly sigma: Float64Array;
 }
 
-/** How the products of a chain are rounded. */
+/** How the products of a forward process are rounded. */
 export interface ProcessOptions {
   /**
    * `float64` is exact. `float32` rounds beta, 1 - beta and the stored products to float32, as PyTorch does: it
@@ -18,7 +18,7 @@ export interface ProcessOptions {
   readonly precision?: 'float64' | 'float32';
 }
 
-/** The chain with these variances: bar alpha_t = prod_{s <= t} (1 - beta_s). DDPM, section 2. */
+/** The forward process with these variances: bar alpha_t = prod_{s <= t} (1 - beta_s). DDPM, section 2. */
 export function discreteProcess(
   betas: ArrayLike<number>,
   { precision = 'float64' }: ProcessOptions = {},
@@ -32,7 +32,7 @@ export function discreteProcess(
   return { alpha: alphaBar.map(Math.sqrt), sigma: alphaBar.map((a) => Math.sqrt(1 - a)) };
 }
 
-/** sigma / alpha at a time index, on straight lines between whole ones; the form in which VE solvers see the chain. */
+/** sigma / alpha at a time index, on straight lines between whole ones; the form in which VE solvers see the forward process. */
 export function noiseRatioAt({ alpha, sigma }: DiscreteProcess, time: number): number {
   const last = alpha.length - 1;
   const low = Math.min(Math.max(Math.floor(time), 0), last);

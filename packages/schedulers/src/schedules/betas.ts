@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from '@mezzotint/core';
 
-/** How many steps the forward chain has and how much noise its first and last step add. */
+/** How many steps the forward process has and how much noise its first and last step add. */
 export interface BetaRange {
   /** Number of steps T; 1000. */
   readonly count?: number;
@@ -72,7 +72,7 @@ export function laplaceBetas(count = 1000): Float64Array {
  *
  * @param count number of steps T
  * @param alphaBar the curve on [0, 1], falling from near 1
- * @param limit largest beta, so that the chain does not end in one jump
+ * @param limit largest beta, so that the forward process does not end in one jump
  */
 export function curveBetas(count: number, alphaBar: (u: number) => number, limit = 0.999): Float64Array {
   return betasOf('curveBetas', count, alphaBar, limit);

@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from '@mezzotint/core';
-import type { Clock } from './clock.js';
-import { customTable, levelOf, type Table } from './table.js';
+import { customSchedule, levelOf, type NoiseSchedule } from './schedule.js';
+import type { TimeOf } from './time-of.js';
 
 /** log(alpha^2 / sigma^2) as a function of u in [0, 1], falling: 0 is the clean end. */
 export type LogSnr = (u: number) => number;
@@ -55,15 +55,15 @@ export function interpolatedCosineLogSnr({
  *
  * @param steps n
  * @param options final: `clean` replaces u = 0 by sigma = 0, `curve` ends at u = 0, `added` has n rows from u = 1 to 0 and
- *   sigma = 0 after them; clock: the network's times (`logSnrClock` where it is told log SNR itself)
+ *   sigma = 0 after them; clock: the network's times (`logSnrTime` where it is told log SNR itself)
  */
-export function logSnrTable(
+export function logSnrSchedule(
   curve: LogSnr,
   steps: number,
-  { final = 'clean', clock }: { readonly final?: 'clean' | 'curve' | 'added'; readonly clock?: Clock } = {},
-): Table<'vp'> {
+  { final = 'clean', clock }: { readonly final?: 'clean' | 'curve' | 'added'; readonly clock?: TimeOf } = {},
+): NoiseSchedule<'vp'> {
   if (!Number.isInteger(steps) || steps < 1) {
-    throw new InvalidArgumentError('logSnrTable', `steps must be an integer of at least 1, got ${steps}`);
+    throw new InvalidArgumentError('logSnrSchedule', `steps must be an integer of at least 1, got ${steps}`);
   }
   const last = final === 'added' ? Math.max(steps - 1, 1) : steps;
   const rows = Array.from({ length: steps + 1 }, (_, i) =>
@@ -71,8 +71,8 @@ export function logSnrTable(
   );
   const alpha = Float64Array.from(rows, (row) => row.alpha);
   const sigma = Float64Array.from(rows, (row) => row.sigma);
-  return customTable('vp', clock ? { alpha, sigma, time: Float64Array.from(rows, clock) } : { alpha, sigma });
+  return customSchedule('vp', clock ? { alpha, sigma, time: Float64Array.from(rows, clock) } : { alpha, sigma });
 }
 
 /** The clock of networks conditioned on log SNR: 2 log(alpha / sigma). */
-export const logSnrClock: Clock = ({ alpha, sigma }) => 2 * Math.log(alpha / sigma);
+export const logSnrTime: TimeOf = ({ alpha, sigma }) => 2 * Math.log(alpha / sigma);

@@ -1,35 +1,35 @@
 import { InvalidArgumentError } from '@mezzotint/core';
-import { type Clock, discreteClock, edmClock } from '../tables/clock.js';
-import { consistencyTimesteps } from '../tables/consistency.js';
-import { type DiscreteProcess, noiseRatioAt } from '../tables/process.js';
-import { betaSigmas, exponentialSigmas, karrasSigmas, luSigmas } from '../tables/sigmas.js';
-import { customTable, ratioTable, type Table, timestepTable } from '../tables/table.js';
-import { leadingTimesteps, linspaceTimesteps, roundHalfEven, trailingTimesteps } from '../tables/timesteps.js';
-import { endingFinite, ratios32 } from './chain.js';
+import { consistencyTimesteps } from '../schedules/consistency.js';
+import { type DiscreteProcess, noiseRatioAt } from '../schedules/process.js';
+import { customSchedule, type NoiseSchedule, ratioSchedule, timestepSchedule } from '../schedules/schedule.js';
+import { betaSigmas, exponentialSigmas, karrasSigmas, luSigmas } from '../schedules/sigmas.js';
+import { discreteTime, edmTime, type TimeOf } from '../schedules/time-of.js';
+import { leadingTimesteps, linspaceTimesteps, roundHalfEven, trailingTimesteps } from '../schedules/timesteps.js';
+import { endingFinite, ratios32 } from './forward-process.js';
 import type { Settings } from './settings.js';
 
 type Spacing = 'leading' | 'trailing' | 'linspace';
-type MakeTable = (steps: number) => Table;
+type MakeTable = (steps: number) => NoiseSchedule;
 
 const SPACINGS: readonly Spacing[] = ['leading', 'trailing', 'linspace'];
 
-/** Rows of the chain; the last is clean, or the chain's own first. DDIM, DDPM and PNDM. */
-export function chainTable(settings: Settings, process: DiscreteProcess, clean: boolean): MakeTable {
+/** Rows of the forward process; the last is clean, or the forward process's own first. DDIM, DDPM and PNDM. */
+export function discreteSchedule(settings: Settings, process: DiscreteProcess, clean: boolean): MakeTable {
   const times = spaced(settings, process, { whole: true });
-  return (steps) => timestepTable(process, times(steps), { final: clean ? 'clean' : 'first' });
+  return (steps) => timestepSchedule(process, times(steps), { final: clean ? 'clean' : 'first' });
 }
 
 /** Of the times that the distillation used, n evenly. LCM and TCD. */
-export function distilledTable(settings: Settings, process: DiscreteProcess, final: 'clean' | 'first'): MakeTable {
+export function distilledSchedule(settings: Settings, process: DiscreteProcess, final: 'clean' | 'first'): MakeTable {
   const total = process.alpha.length;
   const original = settings.read('original_inference_steps', 50);
   if (!(Number.isInteger(original) && original >= 1 && original <= total))
     settings.problems.push(`original_inference_steps: expected a whole number from 1 to ${total}, got ${original}`);
-  return (steps) => timestepTable(process, consistencyTimesteps(steps, { total, original }), { final });
+  return (steps) => timestepSchedule(process, consistencyTimesteps(steps, { total, original }), { final });
 }
 
 /** Variance-exploding rows at times that need not be whole, and how their start is scaled. Euler and its kin. */
-export function ratioTableOf(
+export function ratioScheduleOf(
   settings: Settings,
   process: DiscreteProcess,
   { karrasTakesRange = true }: { readonly karrasTakesRange?: boolean } = {},
@@ -42,20 +42,20 @@ export function ratioTableOf(
   const timed = settings.read('timestep_type', 'discrete', ['discrete', 'continuous']);
   // With other predictions diffusers passes timestep_type over.
   const v = settings.read<string>('prediction_type', 'epsilon') === 'v_prediction';
-  const continuous = timed === 'continuous' && v ? edmClock : undefined;
+  const continuous = timed === 'continuous' && v ? edmTime : undefined;
   const [lowest, highest] = [noiseRatioAt(chain, 0), noiseRatioAt(chain, chain.alpha.length - 1)];
   return {
     start: settings.read<string>('timestep_spacing', 'linspace') === 'leading' ? 'total' : 'sigma',
     table(steps) {
       const timesOfChain = times(steps);
-      // log_linear spreads one level more than there are steps, from end to end of the chain.
+      // log_linear spreads one level more than there are steps, from end to end of the forward process.
       const levels = logLinear
         ? exponentialSigmas({ steps: steps + 1, min: lowest, max: highest }).slice(0, -1)
         : timesOfChain.map((t) => noiseRatioAt(chain, t));
       const last = toFirst ? lowest : 0;
       if (spread) {
         const ratios = spread.levels({ steps, min: levels.at(-1)!, max: levels[0]! });
-        return ratioRows(ratios, last, continuous ?? discreteClock(chain));
+        return ratioRows(ratios, last, continuous ?? discreteTime(chain));
       }
       if (continuous) return ratioRows(levels, last, continuous);
       // Then its last level is where the run ends, whatever final_sigmas_type says.
@@ -66,22 +66,22 @@ export function ratioTableOf(
 }
 
 /** Variance-exploding rows with these levels and a last one; times of a clock, or one for each. */
-function ratioRows(levels: Float64Array, last: number, times: Clock | Float64Array): Table<'ve'> {
+function ratioRows(levels: Float64Array, last: number, times: TimeOf | Float64Array): NoiseSchedule<'ve'> {
   const sigma = Float64Array.from([...levels, ended(last, levels.at(-1)!)]);
   const time = typeof times === 'function' ? levels.map((sigma) => times({ alpha: 1, sigma })) : times;
-  return customTable('ve', { alpha: sigma.map(() => 1), sigma, time: Float64Array.from([...time, 0]) });
+  return customSchedule('ve', { alpha: sigma.map(() => 1), sigma, time: Float64Array.from([...time, 0]) });
 }
 
 /** How the multistep classes differ in the same table. */
 export interface MultistepRules {
-  /** `clean`; `first`, the chain's first level; or `repeated`: that too, but where levels are spread, the last again. */
+  /** `clean`; `first`, the forward process's first level; or `repeated`: that too, but where levels are spread, the last again. */
   readonly final: 'clean' | 'first' | 'repeated';
   /** Whether times of Karras levels are whole on the cosine schedule too; elsewhere they are. */
   readonly roundsCosine: boolean;
 }
 
 /** Rows of DPM-Solver, DEIS and UniPC. */
-export function multistepTable(
+export function multistepSchedule(
   settings: Settings,
   process: DiscreteProcess,
   { final, roundsCosine }: MultistepRules,
@@ -97,15 +97,15 @@ export function multistepTable(
   const total = process.alpha.length;
   const ratios = ratios32(chain);
   const [lowest, highest] = [ratios[0]!, ratios.at(-1)!];
-  const clock = discreteClock({ alpha: ratios.map(() => 1), sigma: ratios }, { precision: 'float32' });
+  const clock = discreteTime({ alpha: ratios.map(() => 1), sigma: ratios }, { precision: 'float32' });
   return (steps) => {
     if (spread) {
       const levels = spread.levels({ steps, min: lowest, max: highest });
       const last = levels.at(-1)!;
       const end = final === 'clean' ? 0 : final === 'first' ? ended(lowest, last) : last;
       const time = levels.map((ratio) => whole(clock({ alpha: 1, sigma: ratio })));
-      const rows = ratioTable('vp', [...levels, end]);
-      return customTable('vp', { ...rows, time: Float64Array.from([...time, 0]) });
+      const rows = ratioSchedule('vp', [...levels, end]);
+      return customSchedule('vp', { ...rows, time: Float64Array.from([...time, 0]) });
     }
     const length = chain.alpha.filter((a, t) => Math.log(a / chain.sigma[t]!) >= lambdaMin).length;
     const times = {
@@ -116,7 +116,7 @@ export function multistepTable(
           .filter((t) => t >= 0),
       linspace: () => linspaceTimesteps(length, steps, { dropLast: true }),
     }[spacing]();
-    return timestepTable(chain, times, { final: final === 'clean' ? 'clean' : 'first' });
+    return timestepSchedule(chain, times, { final: final === 'clean' ? 'clean' : 'first' });
   };
 }
 
@@ -125,7 +125,7 @@ function ended(final: number, before: number): number {
   return Math.abs(final / before - 1) < 1e-6 ? before : final;
 }
 
-/** Times of the chain by timestep_spacing. */
+/** Times of the forward process by timestep_spacing. */
 function spaced(
   settings: Settings,
   process: DiscreteProcess,
@@ -171,7 +171,7 @@ interface Spread {
   readonly rounded: boolean;
 }
 
-/** The spread that the file wants, if any. Its sigma_min and sigma_max come before the range of the chain. */
+/** The spread that the file wants, if any. Its sigma_min and sigma_max come before the range of the forward process. */
 function spreadOf(settings: Settings, karrasTakesRange = true): Spread | undefined {
   const ways = {
     use_karras_sigmas: { make: karrasSigmas, rounded: true, ranged: karrasTakesRange },

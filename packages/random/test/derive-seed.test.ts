@@ -1,5 +1,5 @@
-import { deriveSeed } from '@mezzotint/core';
 import { expect, test } from 'vitest';
+import { deriveSeed } from '../src/index.js';
 
 test('never changes: seeds of initial weights depend on it', () => {
   expect([

@@ -1,4 +1,4 @@
-import { freeze, loadFrozen, type OnnxRuntimeBackend } from '@mezzotint/backend-onnxruntime';
+import { loadQuantized, type OnnxRuntimeBackend, quantize } from '@mezzotint/backend-onnxruntime';
 import { type HalfType, Module, type StateDict, type StoredTensor, type WeightSource } from '@mezzotint/core';
 import { Conv2d, Linear } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs';
@@ -82,16 +82,16 @@ describe('load', () => {
   });
 });
 
-describe('loadFrozen', () => {
+describe('loadQuantized', () => {
   test.each(['float16', 'bfloat16'] as const)('%s of a file are taken as they are', async (type) => {
     const state = await new Net().init(3).save();
     const { source, asked, given } = halfFile(state, type);
     const model = new Net();
-    const report = await loadFrozen(model, source, { weights: type });
+    const report = await loadQuantized(model, source, { weights: type });
     expect(asked.every((call) => call.startsWith('take'))).toBe(true);
     expect([...given.values()].every(({ dtype }) => dtype === type)).toBe(true);
     expect(report.bytesAfter).toBe(report.bytesBefore / 2);
-    expect(report.frozen).toEqual([...model.params().keys()]);
+    expect(report.quantized).toEqual([...model.params().keys()]);
     // The file's numbers are exact in 16 bits, so nothing is lost against the widened file.
     const wide = await new Net().load(source);
     const x = image();
@@ -102,13 +102,13 @@ describe('loadFrozen', () => {
     for (const one of [model, wide]) one.dispose();
   });
 
-  test.each(['float16', 'bfloat16', 'int8', 'int4'] as const)('%s: as freezing after loading', async (weights) => {
+  test.each(['float16', 'bfloat16', 'int8', 'int4'] as const)('%s: as quantizing after loading', async (weights) => {
     const state = await new Net().init(3).save();
     for (const source of [state, halfFile(state, 'bfloat16').source]) {
       const narrow = new Net();
-      const report = await loadFrozen(narrow, source, { weights });
+      const report = await loadQuantized(narrow, source, { weights });
       const later = await new Net().load(source);
-      expect(freeze(later, { weights })).toEqual(report);
+      expect(quantize(later, { weights })).toEqual(report);
       const x = image();
       expect(narrow.forward(x).dataSync()).toEqual(later.forward(x).dataSync());
       for (const one of [narrow, later]) one.dispose();
@@ -119,8 +119,8 @@ describe('loadFrozen', () => {
     const { source } = halfFile(await new Net().init(3).save(), 'float16');
     const model = new Net();
     const select = (path: string) => path !== 'linear.weight';
-    const report = await loadFrozen(model, source, { weights: 'float16', select });
-    expect(report.frozen).not.toContain('linear.weight');
+    const report = await loadQuantized(model, source, { weights: 'float16', select });
+    expect(report.quantized).not.toContain('linear.weight');
     expect(report.bytesAfter).toBe(report.bytesBefore / 2 + 64 * 32 * 2);
     model.dispose();
   });
@@ -129,15 +129,15 @@ describe('loadFrozen', () => {
     const state = await new Net().init(3).save();
     const { pooledBytes } = (tf.backend() as OnnxRuntimeBackend).statistics();
     const model = new Net();
-    await loadFrozen(model, halfFile(state, 'bfloat16').source, { weights: 'float16' });
+    await loadQuantized(model, halfFile(state, 'bfloat16').source, { weights: 'float16' });
     expect((tf.backend() as OnnxRuntimeBackend).statistics().pooledBytes).toBe(pooledBytes);
     model.dispose();
   });
 
   test('says what is wrong before anything is read', async () => {
     const { source, asked } = halfFile(await new Net().init(3).save(), 'float16');
-    await expect(loadFrozen(new Net(), source, { weights: 'int8', block: 24 })).rejects.toThrow(
-      /loadFrozen.*block.*24/s,
+    await expect(loadQuantized(new Net(), source, { weights: 'int8', block: 24 })).rejects.toThrow(
+      /loadQuantized.*block.*24/s,
     );
     expect(asked).toEqual([]);
   });
@@ -151,7 +151,7 @@ describe('loadFrozen', () => {
       large[name] = { shape, data: Float32Array.from(data).fill(7e4, 0, 1) };
     }
     const before = tf.memory();
-    const loading = loadFrozen(model, large, { weights: 'float16' });
+    const loading = loadQuantized(model, large, { weights: 'float16' });
     await expect(loading).rejects.toThrow(/first\.weight: .*got 70000; use bfloat16.*linear\.weight: .*got 70000/s);
     expect(tf.memory()).toEqual(before);
     expect(await model.save()).toEqual(state);

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
-import { InvalidArgumentError, TorchGenerator } from '@mezzotint/core';
 import { describe, expect, test } from 'vitest';
+import { TorchGenerator } from '../src/index.js';
+import { InvalidArgumentError } from '../src/invalid-argument-error.js';
 
 // Everything here is compared without tolerance: the claim is that the streams are PyTorch's, bit for bit.
 

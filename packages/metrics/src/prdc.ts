@@ -3,7 +3,7 @@ import { checkPair, type Features } from './features.js';
 import { squaredDistances } from './squared-distances.js';
 
 /** How two sets of samples cover each other; each is a share of 1 but density, which may exceed 1. */
-export interface ManifoldScores {
+export interface Prdc {
   /** Share of generated samples inside of the real manifold: fidelity. */
   readonly precision: number;
   /** Share of real samples inside of the generated manifold: diversity. */
@@ -15,7 +15,7 @@ export interface ManifoldScores {
 }
 
 /** How the manifolds are made. */
-export interface ManifoldOptions {
+export interface PrdcOptions {
   /** A ball reaches to the k-th nearest neighbour in its own set. Default 3 (Kynkäänniemi); Naeem takes 5. */
   readonly k?: number;
 }
@@ -31,11 +31,11 @@ const BLOCK = 128;
  *
  * @throws InvalidArgumentError for less than k + 1 rows, dims that differ, or numbers that are not finite
  */
-export function manifoldScores(real: Features, generated: Features, { k = 3 }: ManifoldOptions = {}): ManifoldScores {
+export function prdc(real: Features, generated: Features, { k = 3 }: PrdcOptions = {}): Prdc {
   if (!Number.isInteger(k) || k < 1) {
-    throw new InvalidArgumentError('manifoldScores', `expected k to be a positive integer, got ${k}`);
+    throw new InvalidArgumentError('prdc', `expected k to be a positive integer, got ${k}`);
   }
-  checkPair('manifoldScores', { real, generated }, k + 1);
+  checkPair('prdc', { real, generated }, k + 1);
   const realRadius = neighbourDistances(real, k);
   const generatedRadius = neighbourDistances(generated, k);
   const balls = new Uint32Array(generated.count); // real balls that hold each generated sample

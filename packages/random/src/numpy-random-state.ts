@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from '../errors.js';
+import { InvalidArgumentError } from './invalid-argument-error.js';
 import { logOfGlibc } from './log-of-glibc.js';
 import { Mt19937, type Mt19937State } from './mt19937.js';
 

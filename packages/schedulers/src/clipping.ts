@@ -2,7 +2,7 @@ import type { Denoiser } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 
 /** A range that estimates of x0 are brought into. */
-export type Limit =
+export type Clipping =
   /** Clipped to [-range, range]: for pixels, where x0 is known to lie there. */
   | { readonly kind: 'clip'; readonly range: number }
   /**
@@ -14,7 +14,7 @@ export type Limit =
 /**
  * Estimates `[N, H, W, C]` brought into the range of a limit. For a threshold the numbers are sorted on the host.
  */
-export function limited(x0: tf.Tensor4D, limit: Limit): tf.Tensor4D {
+export function clipped(x0: tf.Tensor4D, limit: Clipping): tf.Tensor4D {
   if (limit.kind === 'clip') return tf.clipByValue(x0, -limit.range, limit.range);
   return tf.tidy(() => {
     const n = x0.shape[0];
@@ -30,14 +30,14 @@ export function limited(x0: tf.Tensor4D, limit: Limit): tf.Tensor4D {
 }
 
 /** A denoiser whose estimates are brought into a range; without one it stays as it is. */
-export function withLimit<C>(model: Denoiser<C>, limit: Limit | null): Denoiser<C> {
-  return limit ? (x, at, cond) => tf.tidy(() => limited(model(x, at, cond), limit)) : model;
+export function withClipping<C>(model: Denoiser<C>, limit: Clipping | null): Denoiser<C> {
+  return limit ? (x, at, cond) => tf.tidy(() => clipped(model(x, at, cond), limit)) : model;
 }
 
 /** What one image is clipped to, and then divided by. */
 export function limitsOf(
   image: Float32Array | Float64Array,
-  limit: Limit,
+  limit: Clipping,
 ): { readonly bound: number; readonly scale: number } {
   if (limit.kind === 'clip') return { bound: limit.range, scale: 1 };
   const s = Math.min(Math.max(quantileOf(image.map(Math.abs).sort(), limit.quantile), 1), limit.max);

@@ -17,10 +17,10 @@ const FORMATS = ['float16', 'bfloat16', 'int8', 'int4'] as const;
  * `int8`, `int4`: linear weights `[out, in]` in blocks along `in` with one float32 scale each, multiplied by ONNX
  * Runtime's kernel for such weights; all others in float32.
  */
-export type WeightFormat = (typeof FORMATS)[number];
+export type WeightPrecision = (typeof FORMATS)[number];
 
-export interface FreezeOptions {
-  readonly weights: WeightFormat;
+export interface QuantizeOptions {
+  readonly weights: WeightPrecision;
   /** Weights that share a scale, for `int8` and `int4`: a power of two of at least 16; 32 when absent. */
   readonly block?: number;
   /** Rounds the other operand to 8 bits as well and multiplies integers, for `int8` and `int4`; false when absent. */
@@ -30,53 +30,53 @@ export interface FreezeOptions {
 }
 
 /** A model, or anything that lists its parameters so. */
-export interface Freezable {
+export interface Quantizable {
   params(): ReadonlyMap<string, { readonly shape: readonly number[]; readonly variable: tf.Variable }>;
 }
 
-/** What freezing or thawing did. */
-export interface FreezeReport {
+/** What quantizing or dequantizing did. */
+export interface QuantizeReport {
   /** State-dict keys of the parameters that are kept in another format now. */
-  readonly frozen: readonly string[];
+  readonly quantized: readonly string[];
   readonly bytesBefore: number;
   readonly bytesAfter: number;
 }
 
 /**
  * Keeps a model's weights in fewer bits from now on, for inference on the engine `onnxruntime`. The float32 numbers are
- * given up: reading a frozen weight gives the rounded ones. `thaw`, training and loading make float32 of it again.
+ * given up: reading a quantized weight gives the rounded ones. `dequantize`, training and loading make float32 of it again.
  *
- * @throws InvalidArgumentError when another engine is active, the format is none of `WeightFormat`, the block is not a
+ * @throws InvalidArgumentError when another engine is active, the format is none of `WeightPrecision`, the block is not a
  *   power of two of at least 16, or weights are too large for float16 or not finite (all of them by name); nothing is
- *   frozen then
+ *   quantized then
  */
-export function freeze(model: Freezable, options: FreezeOptions): FreezeReport {
-  const freezer = new Freezer('freeze', options);
+export function quantize(model: Quantizable, options: QuantizeOptions): QuantizeReport {
+  const quantizer = new Quantizer('quantize', options);
   const params = [...model.params()];
-  for (const [path, { shape, variable }] of params) freezer.check(path, shape, variable);
-  freezer.throwProblems();
-  for (const [path, { shape, variable }] of params) freezer.take(path, shape, variable);
-  return freezer.report();
+  for (const [path, { shape, variable }] of params) quantizer.check(path, shape, variable);
+  quantizer.throwProblems();
+  for (const [path, { shape, variable }] of params) quantizer.take(path, shape, variable);
+  return quantizer.report();
 }
 
 /**
- * Keeps a frozen model's weights in float32 again, for training or other formats: the rounded numbers that it computed
- * with. (Those from before `freeze` come from `load`.)
+ * Keeps a quantized model's weights in float32 again, for training or other formats: the rounded numbers that it computed
+ * with. (Those from before `quantize` come from `load`.)
  *
  * @throws InvalidArgumentError when another engine is active
  */
-export function thaw(model: Freezable): FreezeReport {
-  const engine = activeEngine('thaw');
-  const thawed: string[] = [];
+export function dequantize(model: Quantizable): QuantizeReport {
+  const engine = activeEngine('dequantize');
+  const dequantized: string[] = [];
   let [before, after] = [0, 0];
   for (const [path, { variable }] of model.params()) {
     const bytes = variable.size * 4;
     const narrow = engine.widen(variable);
-    if (narrow !== undefined) thawed.push(path);
+    if (narrow !== undefined) dequantized.push(path);
     before += narrow === undefined ? bytes : narrowBytes(narrow);
     after += bytes;
   }
-  return { frozen: thawed, bytesBefore: before, bytesAfter: after };
+  return { quantized: dequantized, bytesBefore: before, bytesAfter: after };
 }
 
 /** A model that loads weights. */
@@ -85,17 +85,17 @@ export interface Loadable {
 }
 
 /**
- * Loads weights and freezes each as it is read, so that a model never takes more memory than its frozen weights and one
+ * Loads weights and quantizes each as it is read, so that a model never takes more memory than its quantized weights and one
  * of the file's. 16-bit weights of a file that has them so are not even widened.
  *
- * @throws InvalidArgumentError as `freeze` does; what `load` throws. The model is as it was then.
+ * @throws InvalidArgumentError as `quantize` does; what `load` throws. The model is as it was then.
  */
-export async function loadFrozen(
+export async function loadQuantized(
   model: Loadable,
   weights: StateDict | WeightSource,
-  options: FreezeOptions,
-): Promise<FreezeReport> {
-  const freezer = new Freezer('loadFrozen', options);
+  options: QuantizeOptions,
+): Promise<QuantizeReport> {
+  const quantizer = new Quantizer('loadQuantized', options);
   const { weights: format, select } = options;
   const isHalf = format === 'float16' || format === 'bfloat16';
   let left = asWeightSource(weights).tensors.size;
@@ -103,13 +103,13 @@ export async function loadFrozen(
     // What is not selected is to be float32, so nothing is taken as it is then.
     keep: isHalf && select === undefined ? [format] : [],
     onTensor: (path, tensor) => {
-      if (freezer.check(path, tensor.shape, tensor)) freezer.take(path, tensor.shape, tensor);
+      if (quantizer.check(path, tensor.shape, tensor)) quantizer.take(path, tensor.shape, tensor);
       // An error from here undoes the load, and comes with the last tensor, when all are known.
-      if (--left === 0) freezer.throwProblems();
+      if (--left === 0) quantizer.throwProblems();
     },
   });
-  freezer.throwProblems();
-  return freezer.report();
+  quantizer.throwProblems();
+  return quantizer.report();
 }
 
 function activeEngine(who: string): OnnxRuntimeBackend {
@@ -123,19 +123,19 @@ function engineProblems(): string[] {
   return [`expected the engine onnxruntime, got ${tf.getBackend()}; call tf.setBackend('onnxruntime') first`];
 }
 
-/** Freezes tensors one by one, and counts. */
-class Freezer {
-  readonly #frozen: string[] = [];
+/** Quantizes tensors one by one, and counts. */
+class Quantizer {
+  readonly #quantized: string[] = [];
   readonly #problems: string[] = [];
   readonly #engine: OnnxRuntimeBackend;
   readonly #format: Parameters<OnnxRuntimeBackend['narrow']>[1];
-  readonly #select: NonNullable<FreezeOptions['select']>;
+  readonly #select: NonNullable<QuantizeOptions['select']>;
   #before = 0;
   #after = 0;
 
   constructor(
     readonly who: string,
-    { weights, block = 32, integerProducts = false, select = () => true }: FreezeOptions,
+    { weights, block = 32, integerProducts = false, select = () => true }: QuantizeOptions,
   ) {
     const problems = engineProblems();
     if (!FORMATS.includes(weights)) {
@@ -180,11 +180,11 @@ class Freezer {
       return;
     }
     this.#after += narrowBytes(this.#engine.narrow(tensor, this.#format));
-    this.#frozen.push(path);
+    this.#quantized.push(path);
   }
 
-  report(): FreezeReport {
-    return { frozen: this.#frozen, bytesBefore: this.#before, bytesAfter: this.#after };
+  report(): QuantizeReport {
+    return { quantized: this.#quantized, bytesBefore: this.#before, bytesAfter: this.#after };
   }
 
   #takes(path: string, shape: readonly number[], tensor: tf.Tensor): boolean {

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import { expect, test, vi } from 'vitest';
-import { boxMuller16 } from '../src/random/box-muller.js';
-import { vectorNormals } from '../src/random/box-muller-simd.js';
-import { Mt19937 } from '../src/random/mt19937.js';
+import { boxMuller16 } from '../src/box-muller.js';
+import { vectorNormals } from '../src/box-muller-simd.js';
+import { Mt19937 } from '../src/mt19937.js';
 
 test('the vector kernel gives the bits of the plain one, for random words and at the ends of each interval', () => {
   const vectors = vectorNormals()!;
@@ -35,9 +35,9 @@ test('without WebAssembly the plain kernel is used, and the stream is the same',
   const { seed, n, crc32: expected } = large.find((c) => c.n === 65536)!;
   vi.resetModules();
   vi.stubGlobal('WebAssembly', undefined);
-  const plain = await import('../src/random/torch-generator.js');
+  const plain = await import('../src/torch-generator.js');
   const x = new plain.TorchGenerator(seed).randn(n);
-  const { vectorNormals: without } = await import('../src/random/box-muller-simd.js');
+  const { vectorNormals: without } = await import('../src/box-muller-simd.js');
   expect(without()).toBeNull();
   vi.unstubAllGlobals();
   expect(crc32(Buffer.from(x.buffer))).toBe(expected);

@@ -1,4 +1,4 @@
-import { freeze, type OnnxRuntimeBackend, thaw, type WeightFormat } from '@mezzotint/backend-onnxruntime';
+import { dequantize, type OnnxRuntimeBackend, quantize, type WeightPrecision } from '@mezzotint/backend-onnxruntime';
 import { Module } from '@mezzotint/core';
 import { Conv2d, Linear } from '@mezzotint/layers';
 import { relativeError } from '@mezzotint/testing';
@@ -57,7 +57,7 @@ describe('blocks', () => {
   );
 });
 
-describe('freeze', () => {
+describe('quantize', () => {
   // Weights rounded to 2^-11 (float16), 2^-9 (bfloat16), about 1/256 and 1/16 of a block's largest: the output's relative
   // error is of that size, whatever the number of terms, because the roundings are independent.
   test.each([
@@ -71,14 +71,14 @@ describe('freeze', () => {
     const model = new Small().init(3);
     const x = normals([2, 8, 8, 16]) as tf.Tensor4D;
     const before = model.forward(x).dataSync();
-    const report = freeze(model, options);
+    const report = quantize(model, options);
     const after = model.forward(x).dataSync();
     const again = model.forward(x).dataSync();
     expect(relativeError(after, before)).toBeLessThan(error);
     expect(relativeError(after, before)).toBeGreaterThan(0);
     expect(again).toEqual(after);
     expect(report.bytesAfter / report.bytesBefore).toBeLessThan(share);
-    // Reading a frozen weight gives what the graph uses.
+    // Reading a quantized weight gives what the graph uses.
     const weight = model.linear.weight.variable.dataSync();
     const w = tf.tensor2d(weight as Float32Array, [48, 32]);
     const y = model.conv.forward(x);
@@ -92,7 +92,7 @@ describe('freeze', () => {
   test('large codes lie beside the model and give the same numbers', () => {
     const layer = new Linear(512, 512).init(3); // 256 KiB of codes
     const x = normals([4, 512]);
-    freeze(layer, { weights: 'int8' });
+    quantize(layer, { weights: 'int8' });
     const y = tf.tidy(() => layer.forward(x)).dataSync();
     const w = tf.tensor2d(layer.weight.variable.dataSync() as Float32Array, [512, 512]);
     const expected = tf.tidy(() => tf.add(tf.matMul(x as tf.Tensor2D, w, false, true), layer.bias!.value)).dataSync();
@@ -109,7 +109,7 @@ describe('freeze', () => {
       const x = normals([5, 96]);
       const before = statistics().compiled;
       for (const layer of layers) {
-        freeze(layer, { weights });
+        quantize(layer, { weights });
         const y = tf.tidy(() => layer.forward(x)).dataSync();
         const w = tf.tensor2d(layer.weight.variable.dataSync() as Float32Array, [32, 96]);
         const sums = tf.tidy(() => layer.bias!.value.dataSync());
@@ -130,13 +130,13 @@ describe('freeze', () => {
   });
 
   test('says what is wrong, all at once', () => {
-    const wrong = { weights: 'fp8' as WeightFormat, block: 24 };
-    expect(() => freeze(new Small().init(1), wrong)).toThrow(
+    const wrong = { weights: 'fp8' as WeightPrecision, block: 24 };
+    expect(() => quantize(new Small().init(1), wrong)).toThrow(
       /weights: expected one of float16, bfloat16, int8, int4, got "fp8".*block.*24/s,
     );
   });
 
-  test('weights that the format cannot hold are named, with their largest, and nothing is frozen', () => {
+  test('weights that the format cannot hold are named, with their largest, and nothing is quantized', () => {
     const model = new Small().init(3);
     const set = (param: { variable: tf.Variable }, value: number) =>
       tf.tidy(() => param.variable.assign(tf.add(tf.zerosLike(param.variable), value)));
@@ -144,35 +144,35 @@ describe('freeze', () => {
     set(model.linear.weight, 1e6);
     set(model.linear.bias!, 65519);
     const { numBytes } = tf.memory();
-    const tooLarge = () => freeze(model, { weights: 'float16' });
+    const tooLarge = () => quantize(model, { weights: 'float16' });
     expect(tooLarge).toThrow('conv.weight: expected magnitudes up to 65504 for float16, got 65520; use bfloat16');
     expect(tooLarge).toThrow('linear.weight: expected magnitudes up to 65504 for float16, got 1000000; use bfloat16');
     expect(tooLarge).not.toThrow('bias');
-    expect(thaw(model).frozen).toEqual([]);
-    expect(freeze(model, { weights: 'float16', select: (path) => path.endsWith('bias') }).frozen).toHaveLength(2);
+    expect(dequantize(model).quantized).toEqual([]);
+    expect(quantize(model, { weights: 'float16', select: (path) => path.endsWith('bias') }).quantized).toHaveLength(2);
     expect(model.linear.bias!.variable.dataSync()[0]).toBe(65504);
     set(model.linear.weight, Number.NaN);
     for (const weights of ['bfloat16', 'int8'] as const) {
-      expect(() => freeze(model, { weights })).toThrow('linear.weight: expected finite weights, got NaN or Infinity');
+      expect(() => quantize(model, { weights })).toThrow('linear.weight: expected finite weights, got NaN or Infinity');
     }
     expect(tf.memory().numBytes).toBe(numBytes);
     model.dispose();
   });
 });
 
-describe('thaw', () => {
+describe('dequantize', () => {
   test.each(['float16', 'bfloat16', 'int8', 'int4'] as const)(
     '%s: the numbers stay, in float32 again',
     async (weights) => {
       const model = new Small().init(3);
       const x = normals([2, 8, 8, 16]) as tf.Tensor4D;
       const before = tf.memory();
-      const report = freeze(model, { weights });
+      const report = quantize(model, { weights });
       const y = tf.tidy(() => model.forward(x).dataSync());
       const state = await model.save();
-      const thawed = thaw(model);
-      expect(thawed).toEqual({
-        frozen: report.frozen,
+      const dequantized = dequantize(model);
+      expect(dequantized).toEqual({
+        quantized: report.quantized,
         bytesBefore: report.bytesAfter,
         bytesAfter: report.bytesBefore,
       });
@@ -184,21 +184,21 @@ describe('thaw', () => {
           y,
         ),
       ).toBeLessThan(1e-5);
-      expect(thaw(model).frozen).toEqual([]);
+      expect(dequantize(model).quantized).toEqual([]);
       expect(tf.memory()).toEqual(before);
       x.dispose();
       model.dispose();
     },
   );
 
-  // With or without thawing first: frozen weights are float32 to whoever asks.
-  test.each([true, false])('loading and training go on, thawed first: %s', async (first) => {
+  // With or without dequantizing first: quantized weights are float32 to whoever asks.
+  test.each([true, false])('loading and training go on, dequantized first: %s', async (first) => {
     const model = new Small().init(3);
     const original = await model.save();
     const x = normals([2, 8, 8, 16]) as tf.Tensor4D;
-    freeze(model, { weights: 'int4' });
-    const frozen = await model.save();
-    if (first) thaw(model);
+    quantize(model, { weights: 'int4' });
+    const quantized = await model.save();
+    if (first) dequantize(model);
     const { weight } = model.linear;
     const step = () =>
       tf.tidy(() => {
@@ -207,9 +207,9 @@ describe('thaw', () => {
         return Object.values(grads)[0]!.dataSync();
       });
     const slope = step();
-    const wanted = frozen['linear.weight']!.data.map((w, i) => w - 1e-3 * slope[i]!);
+    const wanted = quantized['linear.weight']!.data.map((w, i) => w - 1e-3 * slope[i]!);
     expect(relativeError(weight.variable.dataSync(), wanted as Float32Array)).toBeLessThan(1e-6);
-    expect(thaw(model).frozen).not.toContain('linear.weight');
+    expect(dequantize(model).quantized).not.toContain('linear.weight');
     await model.load(original);
     expect(await model.save()).toEqual(original);
     x.dispose();
@@ -218,9 +218,9 @@ describe('thaw', () => {
 
   test('says which engine it needs', async () => {
     await tf.setBackend('cpu');
-    expect(() => thaw(new Small())).toThrow('thaw: expected the engine onnxruntime, got cpu');
-    expect(() => freeze(new Small(), { weights: 'float16' })).toThrow(
-      'freeze: expected the engine onnxruntime, got cpu',
+    expect(() => dequantize(new Small())).toThrow('dequantize: expected the engine onnxruntime, got cpu');
+    expect(() => quantize(new Small(), { weights: 'float16' })).toThrow(
+      'quantize: expected the engine onnxruntime, got cpu',
     );
     await tf.setBackend('onnxruntime');
   });

@@ -1,15 +1,15 @@
-import { cosineBetas, curveBetas, laplaceBetas, sigmoidBetas, zeroTerminalSnr } from '../tables/betas.js';
-import { type DiscreteProcess, discreteProcess } from '../tables/process.js';
+import { cosineBetas, curveBetas, laplaceBetas, sigmoidBetas, zeroTerminalSnr } from '../schedules/betas.js';
+import { type DiscreteProcess, discreteProcess } from '../schedules/process.js';
 import type { Settings } from './settings.js';
 
-/** The most steps that a chain may have: files are not to be trusted with memory. */
+/** The most steps that a forward process may have: files are not to be trusted with memory. */
 const MOST = 100_000;
 
 /** beta_schedule of every class, and of some. */
 export const CURVES = ['linear', 'scaled_linear', 'squaredcos_cap_v2'];
 
-/** The chain that a file describes, in float32 as there; undefined when it describes none. */
-export function chainOf(settings: Settings, curves: readonly string[] = CURVES): DiscreteProcess | undefined {
+/** The forward process that a file describes, in float32 as there; undefined when it describes none. */
+export function forwardProcessOf(settings: Settings, curves: readonly string[] = CURVES): DiscreteProcess | undefined {
   const count = settings.read('num_train_timesteps', 1000);
   const start = settings.read('beta_start', 1e-4);
   const end = settings.read('beta_end', 0.02);
@@ -47,7 +47,7 @@ function ramp32(count: number, start: number, end: number): Float64Array {
   );
 }
 
-/** A chain that ends in pure noise, ended at bar alpha = 2^-24 as diffusers does where sigma / alpha must be finite. */
+/** A forward process that ends in pure noise, ended at bar alpha = 2^-24 as diffusers does where sigma / alpha must be finite. */
 export function endingFinite(process: DiscreteProcess): DiscreteProcess {
   const last = process.alpha.length - 1;
   if (process.alpha[last]! > 0) return process;

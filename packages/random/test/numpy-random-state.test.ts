@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
-import { InvalidArgumentError, NumpyRandomState } from '@mezzotint/core';
 import { describe, expect, test } from 'vitest';
+import { NumpyRandomState } from '../src/index.js';
+import { InvalidArgumentError } from '../src/invalid-argument-error.js';
 
 // Compared without tolerance: the claim is that the streams are NumPy's, bit for bit.
 

@@ -3,7 +3,7 @@ import { InvalidArgumentError } from '@mezzotint/core';
 /**
  * `leading`: 0, s, 2s, ... with s = floor(T / n), noisiest first. DDIM (Song et al. 2021), appendix D.2.
  *
- * @param total T, length of the training chain
+ * @param total T, length of the training process
  * @param steps n
  * @param offset added to each; 1 in Stable Diffusion
  */
@@ -56,7 +56,7 @@ export function trailingTimesteps(total: number, steps: number): Float64Array {
 }
 
 /**
- * ADM's respacing. `"250"` spreads 250 times over the chain, `"10,20,30"` cuts the chain in three equal sections with
+ * ADM's respacing. `"250"` spreads 250 times over the forward process, `"10,20,30"` cuts the forward process in three equal sections with
  * 10, 20 and 30 times each, `"ddim25"` takes the whole stride that gives exactly 25. Noisiest first.
  *
  * @throws InvalidArgumentError when the section cannot hold its times or no whole stride gives the count
@@ -105,7 +105,7 @@ function checkSteps(who: string, total: number, steps: number): void {
   if (!Number.isInteger(steps) || steps < 1 || steps > total) {
     throw new InvalidArgumentError(
       who,
-      `steps must be an integer from 1 to ${total} (the training chain), got ${steps}`,
+      `steps must be an integer from 1 to ${total} (the training process), got ${steps}`,
     );
   }
 }

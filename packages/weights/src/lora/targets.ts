@@ -6,10 +6,10 @@ import { sd3KeyMap } from '../key-maps/sd3.js';
 import { type FitOptions, translate } from '../key-maps/translate.js';
 import { unetKeyMap } from '../key-maps/unet.js';
 import { misfit } from './change.js';
-import { type LoraLayer, type LoraTarget, parseLora } from './parse.js';
+import { type LoraLayer, type LoraModelName, parseLora } from './parse.js';
 
 /** Models to merge into, by what LoRA files call them. */
-export type LoraModels = Readonly<Partial<Record<LoraTarget, WeightSource>>>;
+export type LoraModels = Readonly<Partial<Record<LoraModelName, WeightSource>>>;
 
 /** A model in the layout that a LoRA file names it in. */
 export interface Layout {
@@ -106,7 +106,7 @@ function spellings({ layer }: LoraLayer): string[] {
 }
 
 /** Where a layer of a LoRA file goes. */
-export interface LoraHome extends LoraLayer {
+export interface LoraTarget extends LoraLayer {
   /** The weight that it changes, as the model itself calls it; undefined when it has no home. */
   readonly home: string | undefined;
   /** The rank of the change. */
@@ -119,7 +119,7 @@ export interface LoraHome extends LoraLayer {
  * Finds the home of every layer of a LoRA file by names and shapes; nothing is merged, no tensor is read. Tensors of another
  * kind are told to `report`, or an InvalidFileError.
  */
-export function findLoraHomes(models: LoraModels, lora: WeightSource, options: FitOptions = {}): LoraHome[] {
+export function findLoraTargets(models: LoraModels, lora: WeightSource, options: FitOptions = {}): LoraTarget[] {
   const layers = parseLora(lora, options);
   return [...new Set(layers.map(({ target }) => target))].flatMap((target) => {
     const source = models[target];

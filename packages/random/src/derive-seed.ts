@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from '../errors.js';
+import { InvalidArgumentError } from './invalid-argument-error.js';
 
 /**
  * Seed of an independent stream for the place called `path` in a run seeded with `seed`: a 32-bit hash (the rounds of

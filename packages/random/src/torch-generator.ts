@@ -1,8 +1,8 @@
-import type { RandomStream } from '../denoiser.js';
-import { InvalidArgumentError } from '../errors.js';
 import { boxMuller16 } from './box-muller.js';
 import { vectorNormals } from './box-muller-simd.js';
+import { InvalidArgumentError } from './invalid-argument-error.js';
 import { Mt19937, type Mt19937State } from './mt19937.js';
+import type { RandomStream } from './random-stream.js';
 
 /** From so many normals on, making the vector kernel pays. */
 const VECTORS_FROM = 8192;
