@@ -3,6 +3,7 @@ import {
   choiceProblems,
   countProblems,
   type Initializer,
+  type LoadOptions,
   Module,
   normal,
   ones,
@@ -113,9 +114,9 @@ export class InceptionV3 extends Module {
   }
 
   /** As {@link Module.load}; leaves out the auxiliary classifier and the counters of training steps of torchvision's file. */
-  override load(weights: StateDict | WeightSource): Promise<this> {
+  override load(weights: StateDict | WeightSource, options?: LoadOptions): Promise<this> {
     const rename = (name: string) => (/^AuxLogits\.|\.num_batches_tracked$/.test(name) ? undefined : name);
-    return super.load(renamed(asWeightSource(weights), rename));
+    return super.load(renamed(asWeightSource(weights), rename), options);
   }
 }
 

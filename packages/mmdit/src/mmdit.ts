@@ -67,7 +67,7 @@ export class MMDiT extends Module {
     this.config = config;
     const { width, patchSize, inChannels, positionGrid: side, positionBase: base } = config;
     const positions: Initializer = () => positionTable([side, side], width, { base: [base, base] });
-    this.pos_embed = new Param([1, side * side, width], { init: positions, trainable: false });
+    this.pos_embed = new Param([1, side * side, width], { init: positions, buffer: true });
     this.x_embedder = new PatchEmbed(patchSize, inChannels, width, {
       init: xavierUniform(patchSize * patchSize * inChannels, width),
       biasInit: zeros,

@@ -1,4 +1,12 @@
-import { asWeightSource, constant, Module, Param, type StateDict, type WeightSource } from '@mezzotint/core';
+import {
+  asWeightSource,
+  constant,
+  type LoadOptions,
+  Module,
+  Param,
+  type StateDict,
+  type WeightSource,
+} from '@mezzotint/core';
 import { Linear } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
 import { type ClipConfig, validateClipConfig } from './config.js';
@@ -72,8 +80,8 @@ export class ClipModel extends Module {
   }
 
   /** As {@link Module.load}; leaves out `position_ids`. */
-  override load(weights: StateDict | WeightSource): Promise<this> {
-    return super.load(towerAtHome(asWeightSource(weights), ''));
+  override load(weights: StateDict | WeightSource, options?: LoadOptions): Promise<this> {
+    return super.load(towerAtHome(asWeightSource(weights), ''), options);
   }
 }
 

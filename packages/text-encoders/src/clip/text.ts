@@ -1,4 +1,4 @@
-import { asWeightSource, Module, type StateDict, type WeightSource } from '@mezzotint/core';
+import { asWeightSource, type LoadOptions, Module, type StateDict, type WeightSource } from '@mezzotint/core';
 import { Embedding, embeddingLookup, LayerNorm, Linear } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
 import { checkIds } from '../ids.js';
@@ -96,8 +96,8 @@ export class ClipTextModel extends Module {
   }
 
   /** As {@link Module.load}; takes the names of transformers 5 (without `text_model.`) and leaves out `position_ids`. */
-  override load(weights: StateDict | WeightSource): Promise<this> {
-    return super.load(towerAtHome(asWeightSource(weights), 'text_model.'));
+  override load(weights: StateDict | WeightSource, options?: LoadOptions): Promise<this> {
+    return super.load(towerAtHome(asWeightSource(weights), 'text_model.'), options);
   }
 }
 
@@ -132,7 +132,7 @@ export class ClipTextModelWithProjection extends Module {
   }
 
   /** As {@link Module.load}; leaves out `position_ids`. */
-  override load(weights: StateDict | WeightSource): Promise<this> {
-    return super.load(towerAtHome(asWeightSource(weights), 'text_model.'));
+  override load(weights: StateDict | WeightSource, options?: LoadOptions): Promise<this> {
+    return super.load(towerAtHome(asWeightSource(weights), 'text_model.'), options);
   }
 }

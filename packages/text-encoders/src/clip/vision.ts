@@ -1,4 +1,12 @@
-import { asWeightSource, Module, Param, type StateDict, uniform, type WeightSource } from '@mezzotint/core';
+import {
+  asWeightSource,
+  type LoadOptions,
+  Module,
+  Param,
+  type StateDict,
+  uniform,
+  type WeightSource,
+} from '@mezzotint/core';
 import { Embedding, LayerNorm, Linear } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
 import { throwIf } from '../checks.js';
@@ -129,8 +137,8 @@ export class ClipVisionModel extends Module {
   }
 
   /** As {@link Module.load}; takes the names of transformers 5 (without `vision_model.`) and leaves out `position_ids`. */
-  override load(weights: StateDict | WeightSource): Promise<this> {
-    return super.load(towerAtHome(asWeightSource(weights), 'vision_model.'));
+  override load(weights: StateDict | WeightSource, options?: LoadOptions): Promise<this> {
+    return super.load(towerAtHome(asWeightSource(weights), 'vision_model.'), options);
   }
 }
 
@@ -165,8 +173,8 @@ export class ClipVisionModelWithProjection extends Module {
   }
 
   /** As {@link Module.load}; leaves out `position_ids`. */
-  override load(weights: StateDict | WeightSource): Promise<this> {
-    return super.load(towerAtHome(asWeightSource(weights), 'vision_model.'));
+  override load(weights: StateDict | WeightSource, options?: LoadOptions): Promise<this> {
+    return super.load(towerAtHome(asWeightSource(weights), 'vision_model.'), options);
   }
 }
 

@@ -1,6 +1,7 @@
 import {
   asWeightSource,
   blockBoundary,
+  type LoadOptions,
   Module,
   normal,
   renamed,
@@ -187,8 +188,8 @@ export class T5EncoderModel extends Module {
    * As {@link Module.load}; a tied second copy of the table, `encoder.embed_tokens.weight`, may be there or be the only one,
    * and the decoder of a whole T5 is left out.
    */
-  override load(weights: StateDict | WeightSource): Promise<this> {
-    return super.load(untied(encoderOf(asWeightSource(weights))));
+  override load(weights: StateDict | WeightSource, options?: LoadOptions): Promise<this> {
+    return super.load(untied(encoderOf(asWeightSource(weights))), options);
   }
 
   /** What is added to the scores by relative position, `[1, h, T, T]`. */
