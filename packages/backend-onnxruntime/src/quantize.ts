@@ -1,5 +1,4 @@
 import {
-  asWeightSource,
   InvalidArgumentError,
   type KeptType,
   type LoadOptions,
@@ -95,7 +94,7 @@ export function dequantize(model: Quantizable): QuantizeReport {
 }
 
 /** A model that loads weights. */
-export interface Loadable {
+export interface Loadable extends Quantizable {
   load(weights: StateDict | WeightSource, options: LoadOptions): Promise<unknown>;
 }
 
@@ -120,7 +119,7 @@ export async function loadQuantized(
   const { weights: format, select } = options;
   if (format === 'stored') return loadStored(model, weights);
   const quantizer = new Quantizer('loadQuantized', { ...options, weights: format });
-  let left = asWeightSource(weights).tensors.size;
+  let left = model.params().size;
   await model.load(weights, {
     // What is not selected is to be float32, so nothing is taken as it is then.
     keep: select === undefined ? (KEPT[format] ?? []) : [],

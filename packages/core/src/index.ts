@@ -51,7 +51,8 @@ export type {
   VariancePrediction,
 } from './denoiser.js';
 export { InvalidArgumentError, InvalidFileError, MezzotintError, WeightsMismatchError } from './errors.js';
-export { type ForeignConfigKeys, foreignConfig } from './foreign-config.js';
+export { notFinite } from './finite.js';
+export { type ForeignConfigKeys, type ForeignConfigOptions, foreignConfig } from './foreign-config.js';
 export {
   type AttentionCall,
   type AttentionInputs,

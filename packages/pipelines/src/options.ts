@@ -46,6 +46,12 @@ export const openSchema = z
       "the part of the weight files' names that hubs put in, such as fp16",
     ),
     refiner: setting(z.string(), 'model', 'path', 'the model that finishes the picture (SDXL), a folder or one file'),
+    guidingModel: setting(
+      z.string(),
+      'model',
+      'path',
+      'a smaller or less trained model that guides this one (EDM2; autoguidance)',
+    ),
     lora: setting(z.array(loraSchema), 'model', 'file[:scale]', 'merge a LoRA; may be given again'),
     textualInversion: setting(
       z.array(inversionSchema),

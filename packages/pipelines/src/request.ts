@@ -104,6 +104,14 @@ export const requestSchema = z
       'fraction',
       'bring the deviation of the guided prediction back to the conditional one (default: 0)',
     ),
+    guidanceInterval: setting(
+      z
+        .tuple([z.number().min(0), z.number().min(0)])
+        .refine(([low, high]) => low < high, 'expected the lower level first'),
+      'guidance',
+      'low,high',
+      'guide only at noise levels sigma / alpha above low and up to high (default: everywhere)',
+    ),
     clipSkip: setting(z.int().min(0).max(48), 'text', 'n', 'leave out the last n layers of the text encoder'),
     textLength: setting(
       z.int().min(2).max(512),

@@ -1,5 +1,5 @@
 import { type Denoiser, InvalidArgumentError, MezzotintError, type NoiseLevel } from '@mezzotint/core';
-import { classifierFree } from '@mezzotint/guidance';
+import { classifierFree, guidanceInterval } from '@mezzotint/guidance';
 import {
   checkPair,
   type Guide,
@@ -36,7 +36,7 @@ export interface Route {
  * @throws InvalidArgumentError when settings and sampler do not fit
  */
 export function routeOf(stage: Stage, settings: Settings, place: { readonly handsOver: boolean }): Route {
-  const { steps, solver, solverOptions, image, strength = 1, denoisingEnd = 0.8 } = settings;
+  const { steps, solver, solverOptions, strength, denoisingEnd = 0.8 } = settings;
   if (solver === undefined && solverOptions !== undefined) {
     throw new InvalidArgumentError('solverOptions', 'needs a solver that they are for: name one with solver');
   }
@@ -52,7 +52,7 @@ export function routeOf(stage: Stage, settings: Settings, place: { readonly hand
       (level) => (level.time ?? sampler.timeOf(level)) >= cut,
     ).length;
   };
-  const skipped = image === undefined || stage.start === 'previous' ? 0 : skippedSteps(stage, steps, strength);
+  const skipped = strength === undefined || stage.start === 'previous' ? 0 : skippedSteps(stage, steps, strength);
   const from = stage.start === 'previous' ? above(1 - denoisingEnd) : skipped;
   const to = place.handsOver ? above(1 - denoisingEnd) : all;
   if (to <= from) {
@@ -182,15 +182,31 @@ export function finished({ stage, route, start }: StageRun, x: tf.Tensor4D, hand
   return outsideMask(x, start!.inpainting!, start!.latents!, start!.z, level);
 }
 
-/** Guidance as the settings ask for it. A scale of at most 1 is the conditional prediction alone, as in diffusers. */
+/**
+ * Guidance as the settings ask for it, in the interval of noise levels that they name. A scale of at most 1 is the conditional
+ * prediction alone, as in diffusers.
+ */
 function guideOf(
   stage: Stage,
   settings: Settings,
   { negative }: EncodedBatch,
   { sampler, schedule }: Route,
 ): Guide<Conditions> | undefined {
-  if (stage.guide) return stage.guide({ settings, negative, sampler, schedule });
-  const { guidance, guidanceRescale = 0 } = settings;
+  const guide = stage.guide
+    ? stage.guide({ settings, negative, sampler, schedule })
+    : ownGuide(stage, settings, negative, sampler);
+  const interval = settings.guidanceInterval;
+  if (guide === undefined || interval === undefined) return guide;
+  return (plain) => guidanceInterval(plain, guide, { low: interval[0], high: interval[1] });
+}
+
+/** Classifier-free guidance by the negative conditions. */
+function ownGuide(
+  stage: Stage,
+  { guidance, guidanceRescale = 0 }: Settings,
+  negative: Conditions | null,
+  sampler: Sampler,
+): Guide<Conditions> | undefined {
   if (negative === null || guidance <= 1) return undefined;
   return (plain) =>
     classifierFree<Conditions>(plain, {

@@ -33,8 +33,10 @@ export const uvit: DenoiserArchitecture<UViT> = {
       conditions: { ...labelCondition({ classes, nullLabel }), ...text },
     };
   },
-  sized(size, { imageSize, channels, classes, contextWidth, learnedVariance }): UViTConfig {
+  sized(size, { imageSize, channels, classes: labels, contextWidth, learnedVariance }): UViTConfig {
     if (learnedVariance) throw new InvalidArgumentError('UViT', 'has no channels for a learned variance');
+    // A U-ViT has labels or text, and text says more.
+    const classes = contextWidth === undefined ? labels : null;
     const patchSize = Array.from({ length: imageSize }, (_, i) => i + 1).find(
       (p) => imageSize % p === 0 && imageSize / p <= mostPatches,
     );

@@ -1,4 +1,11 @@
-import { choiceProblems, countProblems, foreignConfig, positiveProblems, throwIf } from '@mezzotint/core';
+import {
+  choiceProblems,
+  classProblems,
+  countProblems,
+  foreignConfig,
+  positiveProblems,
+  throwIf,
+} from '@mezzotint/core';
 
 /** Configuration of {@link UViT}. A plain JSON value. */
 export interface UViTConfig {
@@ -37,13 +44,13 @@ const maxDepth = 1024;
 
 /** Throws an InvalidArgumentError with everything that is wrong with the configuration. */
 export function validateUViTConfig(who: string, config: UViTConfig): void {
-  const { imageSize, patchSize, inChannels, width, depth, heads, mlpRatio, classes, nullLabel, context } = config;
+  const { imageSize, patchSize, inChannels, width, depth, heads, mlpRatio, classes, context } = config;
   const problems = [
     ...countProblems({ imageSize, patchSize, inChannels, width, depth, heads }),
-    ...(classes === null ? [] : countProblems({ classes })),
+    ...classProblems(config),
     ...(context === null ? [] : countProblems({ 'context.tokens': context?.tokens, 'context.width': context?.width })),
     ...positiveProblems('mlpRatio', mlpRatio),
-    ...['qkvBias', 'timeMlp', 'nullLabel', 'longSkips', 'finalConv'].flatMap((name) =>
+    ...['qkvBias', 'timeMlp', 'longSkips', 'finalConv'].flatMap((name) =>
       choiceProblems(name, config[name as keyof UViTConfig], [true, false]),
     ),
   ];
@@ -61,18 +68,12 @@ export function validateUViTConfig(who: string, config: UViTConfig): void {
   if (classes !== null && context !== null) {
     problems.push('classes and context: a model has labels or text, not both; set one of them to null');
   }
-  if (classes === null && nullLabel) problems.push('nullLabel: expected false in a model without classes, got true');
   throwIf(who, problems);
 }
 
 /** Hidden width of the MLPs, whole. */
 export function mlpWidth({ width, mlpRatio }: UViTConfig): number {
   return Math.trunc(width * mlpRatio);
-}
-
-/** Rows of the label table; null without labels. */
-export function labelRows({ classes, nullLabel }: UViTConfig): number | null {
-  return classes === null ? null : classes + Number(nullLabel);
 }
 
 /** Tokens before the patches: the time, and the label or the text. */

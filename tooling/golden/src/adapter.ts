@@ -11,6 +11,8 @@ export type NamedTensors = Readonly<Record<string, tf.Tensor>>;
 export interface Adapter<M extends Module = Module> {
   /** The classes of origin.json that it knows. */
   readonly classes: readonly string[];
+  /** The folder holds no weights: it is of an operation. */
+  readonly weightless?: boolean;
   /** Our model for the reference's own configuration (config.json, parsed), without weights. */
   build(config: unknown, className: string): M;
   /** The folder's weights under our names, where the reference has others. */

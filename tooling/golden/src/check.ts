@@ -55,6 +55,7 @@ export async function checkFolder(folder: GoldenFolder): Promise<FolderReport> {
 }
 
 async function loadModel(adapter: Adapter, folder: GoldenFolder): Promise<Module> {
+  if (adapter.weightless) return adapter.build(folder.config, folder.className);
   const source = readSafetensors(folder.weights);
   try {
     const model = adapter.build(folder.config, folder.className);

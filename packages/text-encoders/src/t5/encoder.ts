@@ -1,13 +1,4 @@
-import {
-  asWeightSource,
-  blockBoundary,
-  type LoadOptions,
-  Module,
-  normal,
-  renamed,
-  type StateDict,
-  type WeightSource,
-} from '@mezzotint/core';
+import { blockBoundary, Module, normal, renamed, type WeightSource } from '@mezzotint/core';
 import {
   type ActivationKind,
   activate,
@@ -185,11 +176,11 @@ export class T5EncoderModel extends Module {
   }
 
   /**
-   * As {@link Module.load}; a tied second copy of the table, `encoder.embed_tokens.weight`, may be there or be the only one,
+   * A tied second copy of the table, `encoder.embed_tokens.weight`, may be there or be the only one,
    * and the decoder of a whole T5 is left out.
    */
-  override load(weights: StateDict | WeightSource, options?: LoadOptions): Promise<this> {
-    return super.load(untied(encoderOf(asWeightSource(weights))), options);
+  override adaptWeights(source: WeightSource): WeightSource {
+    return untied(encoderOf(source));
   }
 
   /** What is added to the scores by relative position, `[1, h, T, T]`. */

@@ -1,4 +1,4 @@
-import { type HostTensor, InvalidFileError, type KeptType, type StoredTensor } from '@mezzotint/core';
+import { type HostTensor, InvalidFileError, type KeptType, named, notFinite, type StoredTensor } from '@mezzotint/core';
 import type { ByteSource } from '../bytes/byte-source.js';
 import { widen } from '../numbers/widen.js';
 import type { WeightFile } from '../weight-file.js';
@@ -46,7 +46,11 @@ export async function openGguf(source: ByteSource & { close?(): void }): Promise
       const { dtype, shape } = entry;
       const kept = dtype === 'Q4_0' ? 'q4_0' : dtype === 'Q8_0' ? 'q8_0' : undefined;
       if (kept !== undefined && keep.includes(kept) && shape.length === 2) {
-        return { shape, dtype: kept, ...(kept === 'q4_0' ? codesOfQ4(bytes) : codesOfQ8(bytes)) };
+        const codes = kept === 'q4_0' ? codesOfQ4(bytes) : codesOfQ8(bytes);
+        // Numbers are looked at where they are loaded; of blocks, only their reader knows the scales.
+        const problem = notFinite({ data: codes.scales, dtype: 'float16' });
+        if (problem !== undefined) throw new InvalidFileError(source.name, `${named(name)}: of the scales, ${problem}`);
+        return { shape, dtype: kept, ...codes };
       }
       const half = entry.dtype === 'F16' ? 'float16' : entry.dtype === 'BF16' ? 'bfloat16' : undefined;
       if (half !== undefined && keep.includes(half)) {

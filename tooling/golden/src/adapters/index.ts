@@ -5,10 +5,12 @@ import { autoencoderKL, autoencoderTiny, vqModel } from './autoencoders.js';
 import { dit, ditDiffusers } from './dit.js';
 import { edm, edm2Adapter } from './edm.js';
 import { flux, fluxDiffusers, mmdit, mmditDiffusers } from './mmdit.js';
+import { selectiveScanReference, ssdReference } from './state-space.js';
 import { clip, clipText, clipTextProjection, clipVision, clipVisionProjection, t5Encoder } from './text-encoders.js';
 import { unet2d } from './unet-2d.js';
 import { unet2dCondition } from './unet-2d-condition.js';
 import { uvit, uvitTextToImage } from './uvit.js';
+import { zigma } from './zigma.js';
 
 /** Every family that we have models for. */
 const adapters: readonly Adapter<Module>[] = [
@@ -27,6 +29,9 @@ const adapters: readonly Adapter<Module>[] = [
   fluxDiffusers,
   uvit,
   uvitTextToImage,
+  zigma,
+  selectiveScanReference,
+  ssdReference,
   autoencoderKL,
   vqModel,
   autoencoderTiny,
