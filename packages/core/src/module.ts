@@ -3,7 +3,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 import { canAdopt } from './adopt.js';
 import { InvalidArgumentError, InvalidFileError, WeightsMismatchError } from './errors.js';
 import { notFinite } from './finite.js';
-import { asWeightSource, type HalfType, type HostTensor, type StateDict, type WeightSource } from './host-tensor.js';
+import { asWeightSource, type HostTensor, type KeptType, type StateDict, type WeightSource } from './host-tensor.js';
 import { Param, type StagedParam } from './param.js';
 import { named } from './printable.js';
 
@@ -13,10 +13,10 @@ export type WeightDifferences = Pick<WeightsMismatchError, 'missing' | 'unexpect
 /** How weights are loaded. */
 export interface LoadOptions {
   /**
-   * Types of 16-bit floats that stay 16-bit in memory where the file holds them and the engine widens them in its graph
-   * (backend-onnxruntime); none when absent: they are widened as they are read.
+   * Types that stay as the file holds them where the engine computes with them (backend-onnxruntime): 16-bit floats, which it
+   * widens in its graph, and matrices in blocks; none when absent: they are widened as they are read.
    */
-  readonly keep?: readonly HalfType[];
+  readonly keep?: readonly KeptType[];
   /** Called with each tensor when it is on the device and before the next one is read: the place to store it narrower. */
   readonly onTensor?: (name: string, tensor: tf.Tensor, param: Param) => void;
 }
@@ -142,9 +142,9 @@ async function stage(
   param: Param,
   name: string,
   source: WeightSource,
-  keep: readonly HalfType[],
+  keep: readonly KeptType[],
 ): Promise<StagedParam> {
-  const given = await source.take?.(name, canAdopt() ? keep : []);
+  const given = await source.take?.(name, canAdopt() ? keptBy(param, keep) : []);
   const tensor = given ?? (await source.read(name));
   const problem = notFinite(tensor);
   if (problem !== undefined) {
@@ -157,6 +157,11 @@ async function stage(
     if (!InvalidArgumentError.isInstance(cause)) throw cause;
     throw new InvalidFileError(source.name, `${named(name)}: ${cause.message}`, { cause });
   }
+}
+
+/** The types that a parameter may be kept in: blocks hold matrices only. */
+function keptBy({ matrix }: Param, keep: readonly KeptType[]): readonly KeptType[] {
+  return matrix ? keep : keep.filter((type) => type === 'float16' || type === 'bfloat16');
 }
 
 /** Visits modules and parameters in the order of the fields. Recognises those of another copy of this package. */

@@ -1,4 +1,4 @@
-import { type HalfType, InvalidFileError, listed, named, quoted, type WeightSource } from '@mezzotint/core';
+import { InvalidFileError, type KeptType, listed, named, quoted, type WeightSource } from '@mezzotint/core';
 import { parseStrictJson } from './json/strict-json.js';
 import type { WeightFile } from './weight-file.js';
 
@@ -76,7 +76,7 @@ export function joinShards(index: ShardIndex, open: ReadonlyMap<string, WeightFi
     metadata: new Map(),
     read: (name) => homeOf(name).read(name),
     ...([...open.values()].every(({ take }) => take !== undefined) && {
-      take: (name: string, keep?: readonly HalfType[]) => homeOf(name).take!(name, keep),
+      take: (name: string, keep?: readonly KeptType[]) => homeOf(name).take!(name, keep),
     }),
     close: () => {
       for (const source of open.values()) source.close();
