@@ -13,9 +13,6 @@ import {
   type NetworkSignature,
   readNetworkConfig,
 } from '@mezzotint/core';
-import { readSafetensors, writeFileAtomically, writeSafetensors } from '@mezzotint/weights/node';
-import type { z } from 'zod';
-import { readConfig } from './config-file.js';
 import {
   type AutoencoderModelConfig,
   autoencoderConfigSchema,
@@ -24,7 +21,10 @@ import {
   type DiffusionConfig,
   diffusionConfigSchema,
   type ModelConfig,
-} from './model-config.js';
+} from '@mezzotint/pipelines';
+import { readSafetensors, writeFileAtomically, writeSafetensors } from '@mezzotint/weights/node';
+import type { z } from 'zod';
+import { readConfig } from './config-file.js';
 
 /** A folder with a model: `config.json` and `model.safetensors`. */
 export interface ModelFolder<Config, Model> {
