@@ -7,6 +7,8 @@ import { edm2Family, edmFamily } from './edm.js';
 import { flux } from './mmdit/flux.js';
 import { stableDiffusion3 } from './mmdit/sd3.js';
 import { stableDiffusion } from './stable-diffusion/family.js';
+import { uvitFamily } from './uvit.js';
+import { zigmaFamily } from './zigma.js';
 
 /** Every family, in the order in which they are asked whether they know a model. A new one is a file and a line here. */
 export const families: readonly Family[] = [
@@ -19,4 +21,6 @@ export const families: readonly Family[] = [
   ddpm,
   ditFamily,
   admFamily,
+  uvitFamily,
+  zigmaFamily,
 ];
