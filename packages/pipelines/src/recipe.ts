@@ -1,5 +1,6 @@
 import { InvalidFileError } from '@mezzotint/core';
 import { z } from 'zod';
+import { labelsOf } from './jobs.js';
 import { type OpenOptions, openSchema } from './options.js';
 import type { Pipeline } from './pipeline.js';
 import { isBitmap, type Request, type RequestKey, requestSchema } from './request.js';
@@ -42,6 +43,9 @@ export async function recipeOf(pipeline: Pipeline, facts: RecipeFacts): Promise<
     if (isBitmap(value)) throw new InvalidFileError(key, 'a picture without a path cannot be named in a recipe');
     return [key, value];
   });
+  const { classes } = pipeline;
+  const labels =
+    classes.length > 0 && pipeline.takes.includes('labels') ? labelsOf(request.labels, classes) : undefined;
   const { strict: _, ignoreParts, freeText: __, ...opened } = options;
   return {
     recipe: 2,
@@ -52,6 +56,7 @@ export async function recipeOf(pipeline: Pipeline, facts: RecipeFacts): Promise<
     ...opened,
     ...(ignoreParts && { ignoreParts }),
     ...Object.fromEntries(named),
+    ...(labels && { labels }),
     height: settings.height,
     width: settings.width,
     ...(request.seeds === undefined && { seed: request.seed ?? 0 }),
