@@ -4,7 +4,7 @@ import { createSolver, type SolverName } from './registry.js';
 import { type Sampler, sampler } from './sampler.js';
 import { cosineBetas, linearBetas, scaledLinearBetas } from './schedules/betas.js';
 import { shiftFlow, uniformFlowSigmas } from './schedules/flow.js';
-import { type DiscreteProcess, discreteProcess, noiseRatioAt } from './schedules/process.js';
+import { type DiscreteProcess, discreteProcess, noiseRatioAt, processLevel } from './schedules/process.js';
 import { flowSchedule, ratioSchedule, sigmaSchedule, timestepSchedule } from './schedules/schedule.js';
 import { karrasSigmas } from './schedules/sigmas.js';
 import { discreteTime, edmTime, flowTime, type TimeOf } from './schedules/time-of.js';
@@ -98,6 +98,7 @@ function partsOf(process: ProcessConfig, { timeOf }: ProcessSamplerOptions) {
           inSigma
             ? ratioSchedule('vp', karrasSigmas({ steps, min, max: Math.min(max, MOST_RATIO) }), own)
             : timestepSchedule(chain, trailingTimesteps(process.steps, steps)),
+        levelAt: (time: number) => processLevel(chain, time),
         timeAt: (fraction: number) => Math.round(process.steps * fraction),
       };
     }
