@@ -1,3 +1,4 @@
+import { readingBudget } from '@mezzotint/core';
 import { z } from 'zod';
 
 /** Noise process and prediction of a network on a discrete chain, or EDM's. */
@@ -30,9 +31,12 @@ export const imageSchema = z.strictObject({
 /** How the model's author samples from it. */
 export const samplingSchema = z.strictObject({
   solver: z.string(),
-  steps: z.int().min(1),
+  steps: z.int().min(1).max(readingBudget.steps),
   guidance: z.number(),
 });
+
+/** Names of the classes, in the order of their labels. */
+const classNames = z.array(z.string().max(1000)).max(readingBudget.classes);
 
 /** A diffusion model's `config.json`; the network's own configuration is checked by the network. */
 export const diffusionConfigSchema = z.strictObject({
@@ -42,7 +46,7 @@ export const diffusionConfigSchema = z.strictObject({
   network: z.record(z.string(), z.unknown()),
   image: imageSchema,
   /** Names of the classes; the network's null label, if it has one, is the label after the last. Empty: unconditional. */
-  classes: z.array(z.string()),
+  classes: classNames,
   process: processSchema,
   sampling: samplingSchema,
 });
@@ -56,7 +60,7 @@ export const classifierConfigSchema = z.strictObject({
   architecture: z.string(),
   network: z.record(z.string(), z.unknown()),
   image: imageSchema,
-  classes: z.array(z.string()).min(2),
+  classes: classNames.min(2),
   /** The noise that it was trained under; null when it knows clean images only. */
   process: processSchema.nullable(),
 });

@@ -7,6 +7,7 @@ export { version } from './native/version.js';
 export {
   dequantize,
   type Loadable,
+  type LoadQuantizedOptions,
   loadQuantized,
   type Quantizable,
   type QuantizeOptions,

@@ -1,9 +1,24 @@
-import { InvalidArgumentError, type LoadOptions, type StateDict, type WeightSource } from '@mezzotint/core';
+import {
+  InvalidArgumentError,
+  type KeptType,
+  type LoadOptions,
+  type StateDict,
+  type WeightSource,
+} from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { OnnxRuntimeBackend } from './backend.js';
 import { narrowBytes } from './memory/narrow.js';
 
 const FORMATS = ['float16', 'bfloat16', 'int8', 'int4'] as const;
+
+/** What stays as a file holds it, by the precision that is asked for. */
+const KEPT: Readonly<Record<WeightPrecision | 'stored', readonly KeptType[]>> = {
+  float16: ['float16'],
+  bfloat16: ['bfloat16'],
+  int8: ['q8_0'],
+  int4: ['q4_0'],
+  stored: ['float16', 'bfloat16', 'q4_0', 'q8_0'],
+};
 
 /**
  * How weights are kept.
@@ -19,6 +34,11 @@ export interface QuantizeOptions {
   readonly block?: number;
   /** Rounds the other operand to 8 bits as well and multiplies integers, for `int8` and `int4`; false when absent. */
   readonly integerProducts?: boolean;
+  /**
+   * Feeds codes to programs instead of compiling those of 4 bits into them: layers that are alike share one program, and no
+   * second copy is made. For large models; with few rows (tokens) it is slower. False when absent.
+   */
+  readonly fed?: boolean;
   /** Which parameters, by state-dict key and memory shape; all that the format can hold when absent. */
   readonly select?: (path: string, shape: readonly number[]) => boolean;
 }
@@ -78,24 +98,31 @@ export interface Loadable extends Quantizable {
   load(weights: StateDict | WeightSource, options: LoadOptions): Promise<unknown>;
 }
 
+/** How `loadQuantized` keeps weights: as `QuantizeOptions`, or as the file holds them. */
+export type LoadQuantizedOptions = Omit<QuantizeOptions, 'weights'> & {
+  /** `stored`: 16-bit floats and GGUF's Q4_0 and Q8_0 stay as they are, all else is float32. */
+  readonly weights: WeightPrecision | 'stored';
+};
+
 /**
  * Loads weights and quantizes each as it is read, so that a model never takes more memory than its quantized weights and one
- * of the file's. 16-bit weights of a file that has them so are not even widened.
+ * of the file's. What a file holds in the precision that is asked for is not even widened: 16-bit floats, GGUF's Q4_0 for
+ * `int4` and Q8_0 for `int8`, which are fed.
  *
  * @throws InvalidArgumentError as `quantize` does; what `load` throws. The model is as it was then.
  */
 export async function loadQuantized(
   model: Loadable,
   weights: StateDict | WeightSource,
-  options: QuantizeOptions,
+  options: LoadQuantizedOptions,
 ): Promise<QuantizeReport> {
-  const quantizer = new Quantizer('loadQuantized', options);
   const { weights: format, select } = options;
-  const isHalf = format === 'float16' || format === 'bfloat16';
+  if (format === 'stored') return loadStored(model, weights);
+  const quantizer = new Quantizer('loadQuantized', { ...options, weights: format });
   let left = model.params().size;
   await model.load(weights, {
     // What is not selected is to be float32, so nothing is taken as it is then.
-    keep: isHalf && select === undefined ? [format] : [],
+    keep: select === undefined ? (KEPT[format] ?? []) : [],
     onTensor: (path, tensor) => {
       if (quantizer.check(path, tensor.shape, tensor)) quantizer.take(path, tensor.shape, tensor);
       // An error from here undoes the load, and comes with the last tensor, when all are known.
@@ -104,6 +131,23 @@ export async function loadQuantized(
   });
   quantizer.throwProblems();
   return quantizer.report();
+}
+
+async function loadStored(model: Loadable, weights: StateDict | WeightSource): Promise<QuantizeReport> {
+  const engine = activeEngine('loadQuantized');
+  const quantized: string[] = [];
+  let [before, after] = [0, 0];
+  await model.load(weights, {
+    keep: KEPT.stored,
+    onTensor: (path, tensor) => {
+      const bytes = tensor.size * 4;
+      const narrow = engine.stored(tensor).buffer!.narrowed;
+      if (narrow !== undefined) quantized.push(path);
+      before += bytes;
+      after += narrow === undefined ? bytes : narrowBytes(narrow);
+    },
+  });
+  return { quantized, bytesBefore: before, bytesAfter: after };
 }
 
 function activeEngine(who: string): OnnxRuntimeBackend {
@@ -129,7 +173,7 @@ class Quantizer {
 
   constructor(
     readonly who: string,
-    { weights, block = 32, integerProducts = false, select = () => true }: QuantizeOptions,
+    { weights, block = 32, integerProducts = false, fed = false, select = () => true }: QuantizeOptions,
   ) {
     const problems = engineProblems();
     if (!FORMATS.includes(weights)) {
@@ -142,7 +186,7 @@ class Quantizer {
     this.#engine = tf.backend() as OnnxRuntimeBackend;
     this.#format =
       weights === 'int8' || weights === 'int4'
-        ? { bits: weights === 'int8' ? 8 : 4, block, integer: integerProducts }
+        ? { bits: weights === 'int8' ? 8 : 4, block, integer: integerProducts, fed }
         : weights;
     this.#select = select;
   }

@@ -1,9 +1,17 @@
 import { loadQuantized, type OnnxRuntimeBackend, quantize } from '@mezzotint/backend-onnxruntime';
-import { type HalfType, Module, type StateDict, type StoredTensor, type WeightSource } from '@mezzotint/core';
+import {
+  type BlockTensor,
+  blockBoundary,
+  type HalfType,
+  Module,
+  type StateDict,
+  type StoredTensor,
+  type WeightSource,
+} from '@mezzotint/core';
 import { Conv2d, Linear } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { decode16, encode16 } from '../src/memory/narrow.js';
+import { decode16, encode16, storedBlocks, widen } from '../src/memory/narrow.js';
 import { normals } from './against-cpu.js';
 
 beforeAll(async () => {
@@ -156,5 +164,79 @@ describe('loadQuantized', () => {
     expect(tf.memory()).toEqual(before);
     expect(await model.save()).toEqual(state);
     model.dispose();
+  });
+});
+
+/** A matrix in blocks of 32, drawn. */
+function drawnBlocks(rows: number, columns: number, dtype: BlockTensor['dtype']): BlockTensor {
+  const codes = normals([dtype === 'q4_0' ? (rows * columns) / 2 : rows * columns]).dataSync();
+  const scales = normals([(rows * columns) / 32]).dataSync<'float32'>();
+  return {
+    shape: [rows, columns],
+    dtype,
+    data: Uint8Array.from(codes, (value) => Math.abs(Math.round(value * 1000)) % 256),
+    scales: encode16(
+      scales.map((value) => value / 100),
+      'float16',
+    ),
+  };
+}
+
+describe('matrices in blocks', () => {
+  test.each(['q4_0', 'q8_0'] as const)('%s of a file is multiplied with as it is', async (dtype) => {
+    const blocks = drawnBlocks(48, 64, dtype);
+    const bits = dtype === 'q4_0' ? 4 : 8;
+    const wide = widen(storedBlocks(blocks.data, blocks.scales, bits));
+    const bias = { shape: [48], data: Float32Array.from({ length: 48 }, (_, i) => i) };
+    const source: WeightSource = {
+      name: 'blocks',
+      tensors: new Map([
+        ['weight', { shape: [48, 64], dtype: 'Q' }],
+        ['bias', { shape: [48], dtype: 'F32' }],
+      ]),
+      read: (name) => (name === 'bias' ? bias : { shape: [48, 64], data: wide }),
+      take: (name, keep = []) =>
+        name === 'weight' && keep.includes(dtype)
+          ? blocks
+          : ({ ...source.read(name), dtype: 'float32' } as StoredTensor),
+    };
+    const plain = await new Linear(64, 48).load({ weight: { shape: [48, 64], data: wide }, bias });
+    const x = normals([5, 64]) as tf.Tensor2D;
+    const expected = plain.forward(x).dataSync();
+    for (const weights of ['stored', bits === 4 ? 'int4' : 'int8'] as const) {
+      const model = new Linear(64, 48);
+      const report = await loadQuantized(model, source, { weights });
+      expect(report.quantized).toEqual(['weight']);
+      expect(report.bytesAfter).toBe(blocks.data.byteLength + blocks.scales.byteLength + 4 * 48);
+      const got = model.forward(x).dataSync();
+      // The same numbers, multiplied in another order.
+      expect(Math.max(...got.map((value, i) => Math.abs(value - expected[i]!)))).toBeLessThan(1e-4);
+      expect(model.weight.value.dataSync()).toEqual(wide);
+      model.dispose();
+    }
+    plain.dispose();
+  });
+
+  test('layers that are alike share one program, whatever the depth', async () => {
+    const engine = tf.backend() as OnnxRuntimeBackend;
+    const compiled = (depth: number) => {
+      const blocks = Array.from({ length: depth }, (_, i) => new Linear(2048, 2048).init(i));
+      const before = engine.statistics().compiled;
+      const y = tf.tidy(() => {
+        let x = tf.ones([2, 2048]) as tf.Tensor2D;
+        for (const block of blocks) {
+          x = tf.tanh(block.forward(x));
+          expect(blockBoundary(block)).toBe(true);
+        }
+        return x;
+      });
+      y.dataSync();
+      y.dispose();
+      for (const block of blocks) block.dispose();
+      return engine.statistics().compiled - before;
+    };
+    const [two, four] = [compiled(2), compiled(4)];
+    expect(two).toBeLessThanOrEqual(2);
+    expect(four).toBe(0);
   });
 });

@@ -47,7 +47,7 @@ describe('blocks', () => {
     '%i bits: the error is at most half a step of the block, one step for its far end',
     (bits) => {
       const data = Float32Array.from({ length: 128 }, (_, i) => Math.sin(i * 1.7) * (1 + Math.floor(i / 32)));
-      const narrow = encodeBlocks(data, bits, 32, false);
+      const narrow = encodeBlocks(data, bits, 32);
       const back = widen(narrow);
       for (let i = 0; i < data.length; i++) {
         const most = 1 + Math.floor(i / 32);

@@ -51,7 +51,8 @@ export type {
   VariancePrediction,
 } from './denoiser.js';
 export { InvalidArgumentError, InvalidFileError, MezzotintError, WeightsMismatchError } from './errors.js';
-export { type ForeignConfigKeys, foreignConfig } from './foreign-config.js';
+export { notFinite } from './finite.js';
+export { type ForeignConfigKeys, type ForeignConfigOptions, foreignConfig } from './foreign-config.js';
 export {
   type AttentionCall,
   type AttentionInputs,
@@ -62,8 +63,12 @@ export {
 } from './hooks.js';
 export {
   asWeightSource,
+  type BlockTensor,
+  type BlockType,
   type HalfType,
   type HostTensor,
+  isBlockTensor,
+  type KeptType,
   type StateDict,
   type StoredTensor,
   sizeOf,
@@ -90,4 +95,4 @@ export { listed, named, printable, quoted } from './printable.js';
 export { readingBudget } from './reading-budget.js';
 export { renamed } from './renamed.js';
 export { StateShapes } from './state-shapes.js';
-export { stepBoundary } from './step-boundary.js';
+export { blockBoundary, stepBoundary } from './step-boundary.js';

@@ -23,16 +23,8 @@ export {
   weightFormats,
 } from './options.js';
 export type { LoadPart } from './parts.js';
-export {
-  createPipeline,
-  type GeneratedImage,
-  type Pipeline,
-  type PipelineOptions,
-  type PipelineStep,
-  type Progress,
-  type RunHooks,
-  type SavedPipelineRun,
-} from './pipeline.js';
+export type { GeneratedImage } from './pictures.js';
+export { createPipeline, type Pipeline, type PipelineOptions } from './pipeline.js';
 export {
   checkRequest,
   type Request,
@@ -41,6 +33,7 @@ export {
   type SettingMeta,
   type Settings,
 } from './request.js';
+export type { PipelineStep, Progress, RunHooks, SavedPipelineRun } from './run-pipeline.js';
 export { checkFinite } from './run-stage.js';
 export type {
   Batch,

@@ -10,7 +10,7 @@ export const predictions = ['epsilon', 'v'] as const;
 export type Prediction = (typeof predictions)[number];
 
 /** How weights may be kept in memory: the names of backend-onnxruntime's `loadQuantized`. */
-export const weightFormats = ['float16', 'bfloat16', 'int8', 'int4'] as const;
+export const weightFormats = ['stored', 'float16', 'bfloat16', 'int8', 'int4'] as const;
 export type WeightFormat = (typeof weightFormats)[number];
 
 /** A LoRA file and how strongly it counts. */
@@ -63,7 +63,7 @@ export const openSchema = z
       z.enum(weightFormats),
       'speed',
       'format',
-      'keep weights in fewer bits (engine onnxruntime; default: float32)',
+      'keep weights in fewer bits, or as the file stores them (engine onnxruntime; default: float32)',
     ),
     freeText: setting(
       z.boolean(),

@@ -36,7 +36,7 @@ export interface Route {
  * @throws InvalidArgumentError when settings and sampler do not fit
  */
 export function routeOf(stage: Stage, settings: Settings, place: { readonly handsOver: boolean }): Route {
-  const { steps, solver, solverOptions, image, strength = 1, denoisingEnd = 0.8 } = settings;
+  const { steps, solver, solverOptions, strength, denoisingEnd = 0.8 } = settings;
   if (solver === undefined && solverOptions !== undefined) {
     throw new InvalidArgumentError('solverOptions', 'needs a solver that they are for: name one with solver');
   }
@@ -52,7 +52,7 @@ export function routeOf(stage: Stage, settings: Settings, place: { readonly hand
       (level) => (level.time ?? sampler.timeOf(level)) >= cut,
     ).length;
   };
-  const skipped = image === undefined || stage.start === 'previous' ? 0 : skippedSteps(stage, steps, strength);
+  const skipped = strength === undefined || stage.start === 'previous' ? 0 : skippedSteps(stage, steps, strength);
   const from = stage.start === 'previous' ? above(1 - denoisingEnd) : skipped;
   const to = place.handsOver ? above(1 - denoisingEnd) : all;
   if (to <= from) {

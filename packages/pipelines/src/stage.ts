@@ -135,6 +135,10 @@ export interface PipelineDefinition {
   readonly takes: readonly RequestKey[];
   /** What the model's makers say: size, steps, guidance and whatever else. */
   readonly defaults: Request & { readonly height: number; readonly width: number; readonly steps: number };
+  /** What `image` is to this model: the picture that a run starts from (when absent), or one that it is conditioned on. */
+  readonly imageIs?: 'start' | 'condition';
+  /** Pixels of the result for one of the image, along a side; 1 when absent. */
+  readonly enlarges?: number;
   /** What height and width are multiples of, in pixels; the codec's downscale when absent. */
   readonly sizeUnit?: number;
   /** Names of the classes, where `labels` are taken. */

@@ -201,6 +201,14 @@ describe('files of other tools make the pictures of their own weights', () => {
     await check(name, pipeline);
   });
 
+  test('blocks of 4 bits and 16-bit floats are computed with as the file stores them', async () => {
+    const pipeline = await opened(fixture('flux-files/tiny-schnell-Q4_0.gguf'), {
+      parts: await schnellFolder(),
+      weights: 'stored',
+    });
+    await check('flux-gguf-q4_0', pipeline);
+  });
+
   test('a file without its encoders says what is missing, and takes loose files', async () => {
     const file = fixture('flux-files/tiny-schnell-Q4_0.gguf');
     await expect(openPipeline(file)).rejects.toThrow(

@@ -1,5 +1,6 @@
 export { type Clipping, withClipping } from './clipping.js';
 export { type BoundaryOptions, consistencyBoundary } from './consistency-boundary.js';
+export { type FlowMatchOptions, flowMatchSampler } from './diffusers/flow-match.js';
 export { type DiffusersSamplerOptions, samplerFromDiffusers } from './diffusers/sampler.js';
 export { type Likelihood, type LikelihoodOptions, logLikelihood } from './likelihood.js';
 export { type BrownianOptions, brownianNoise } from './noise/brownian-noise.js';
@@ -143,7 +144,7 @@ export { type DdimOptions, ddim, ddpm, ddpmLarge, ddpmLearned, euler } from './s
 export { flowHeun, heun } from './solvers/heun.js';
 export { ddimInverse, type EdictOptions, edict, edictInverse, edictStart } from './solvers/inversion.js';
 export { type LmsOptions, lms } from './solvers/lms.js';
-export { ipndm, type PlmsOptions, plms, plmsDiscrete, pndm } from './solvers/pndm.js';
+export { type IpndmOptions, ipndm, type PlmsOptions, plms, plmsDiscrete, pndm } from './solvers/pndm.js';
 export { type CorrectorOptions, pcVe, pcVp } from './solvers/predictor-corrector.js';
 export { type RepaintOptions, repaint } from './solvers/repaint.js';
 export { type RestartInterval, restart } from './solvers/restart.js';

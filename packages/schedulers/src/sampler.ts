@@ -51,6 +51,8 @@ export interface Sampler {
    * (diffusers' `denoising_end` is 1 - fraction). Throws an InvalidArgumentError where the process has no such time.
    */
   timeAt(fraction: number): number;
+  /** The noise level at a time of a discrete process. Throws an InvalidArgumentError where the process has no such times. */
+  levelAt(time: number): NoiseLevel;
   /** The network's estimates of x0, by `parameterisation` and `timeOf`. */
   denoiser<C = void>(network: Network<C>): Denoiser<C>;
   /** What is done to guided estimates: clipping or thresholding (unless the solver does it, as DDIM of diffusers), LCM's boundary. */
@@ -79,6 +81,7 @@ export interface SamplerParts {
   /** The first row's sigma when absent. */
   initNoiseSigma?(schedule: NoiseSchedule): number;
   timeAt?(fraction: number): number;
+  levelAt?(time: number): NoiseLevel | undefined;
   /** What the own solver wants in the place of the limit. */
   readonly finishEstimate?: <C>(guided: Denoiser<C>) => Denoiser<C>;
 }
@@ -120,6 +123,11 @@ function build(parts: SamplerParts, { sigmas, rho }: SolverOptions, inSigma: boo
         'sampler',
         'this model cannot hand over to another: its noise levels are not timed',
       );
+    },
+    levelAt(time) {
+      const level = parts.levelAt?.(time);
+      if (level !== undefined) return level;
+      throw new InvalidArgumentError('sampler', `expected a time of a discrete process, got ${time}`);
     },
     denoiser: estimates,
     finishEstimate: finish,

@@ -85,5 +85,13 @@ export {
   edmFfhqVp,
   edmImagenet64,
 } from './presets/edm.js';
+export {
+  simpleDiffusionUViT128,
+  simpleDiffusionUViT256,
+  simpleDiffusionUViT512,
+} from './presets/simple-diffusion.js';
 export { benchUnet, digits, digitsClassifier } from './presets/small.js';
 export { sd15, sd21, sdxlBase, sdxlRefiner } from './presets/stable-diffusion.js';
+export { SimpleDiffusionUViT, type SimpleDiffusionUViTInputs } from './simple-diffusion.js';
+export { simpleDiffusionUViT } from './simple-diffusion-architecture.js';
+export type { SimpleDiffusionLevel, SimpleDiffusionUViTConfig } from './simple-diffusion-config.js';

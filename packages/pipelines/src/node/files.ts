@@ -1,7 +1,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { InvalidArgumentError, InvalidFileError } from '@mezzotint/core';
-import { openFile, readJson, readText, readWeights } from '@mezzotint/weights/node';
+import { openFile, readJson, readLora, readText, readWeights } from '@mezzotint/weights/node';
 import type { ModelFiles } from '../family.js';
 
 /** The files of a folder of a disk, or one file. Throws an InvalidArgumentError when there is nothing. */
@@ -17,7 +17,7 @@ export function diskFiles(path: string): ModelFiles {
     json: async (file) => readJson(at(file)),
     bytes: async (file) => readBytes(at(file)),
     weights: (file, { variant } = {}) => readWeights(at(file), variant === undefined ? {} : { variant }),
-    ...(stat.isFile() && { beside: () => diskFiles(dirname(path)) }),
+    ...(stat.isFile() && { beside: () => diskFiles(dirname(path)), lora: () => readLora(path) }),
   };
 }
 

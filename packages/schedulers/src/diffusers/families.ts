@@ -9,6 +9,7 @@ import { consistency, tcd } from '../solvers/consistency.js';
 import { deis } from '../solvers/deis.js';
 import { dpmpp, dpmppSde, dpmSolver, dpmSolverSde } from '../solvers/dpm-multistep.js';
 import { dpmppSinglestep, dpmSolverSinglestep } from '../solvers/dpm-singlestep.js';
+import { dpm2, dpm2Ancestral } from '../solvers/dpm2.js';
 import { ddim, ddpm, ddpmLarge, euler } from '../solvers/first-order.js';
 import { heun } from '../solvers/heun.js';
 import { lms } from '../solvers/lms.js';
@@ -180,6 +181,22 @@ export const families: Readonly<Record<string, Family>> = {
     defaults: { ...latent, ...linspace, ...spread, ...clip },
     curves: [...CURVES, 'exp'],
     make: ({ settings, process }) => ({ solver: heun(), ...ratioScheduleOf(settings, process) }),
+  },
+  KDPM2DiscreteScheduler: {
+    defaults: { ...latent, ...linspace, ...spread },
+    predictions: ['epsilon', 'v_prediction'],
+    make: ({ settings, process }) => ({
+      solver: dpm2() as Solver<ScheduleKind, 'estimate'>,
+      ...ratioScheduleOf(settings, process, { karrasTimesRounded: true }),
+    }),
+  },
+  KDPM2AncestralDiscreteScheduler: {
+    defaults: { ...latent, ...linspace, ...spread },
+    predictions: ['epsilon', 'v_prediction'],
+    make: ({ settings, process }) => ({
+      solver: dpm2Ancestral() as Solver<ScheduleKind, 'estimate'>,
+      ...ratioScheduleOf(settings, process, { karrasTimesRounded: true }),
+    }),
   },
   LMSDiscreteScheduler: {
     defaults: { ...chain, ...linspace, ...spread },

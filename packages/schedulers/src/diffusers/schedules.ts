@@ -32,7 +32,10 @@ export function distilledSchedule(settings: Settings, process: DiscreteProcess, 
 export function ratioScheduleOf(
   settings: Settings,
   process: DiscreteProcess,
-  { karrasTakesRange = true }: { readonly karrasTakesRange?: boolean } = {},
+  {
+    karrasTakesRange = true,
+    karrasTimesRounded = false,
+  }: { readonly karrasTakesRange?: boolean; readonly karrasTimesRounded?: boolean } = {},
 ): { readonly table: MakeTable; readonly start: 'sigma' | 'total' } {
   const times = spaced(settings, process, { whole: false });
   const chain = endingFinite(process);
@@ -55,7 +58,9 @@ export function ratioScheduleOf(
       const last = toFirst ? lowest : 0;
       if (spread) {
         const ratios = spread.levels({ steps, min: levels.at(-1)!, max: levels[0]! });
-        return ratioRows(ratios, last, continuous ?? discreteTime(chain));
+        const timeOf = continuous ?? discreteTime(chain);
+        const rounds = karrasTimesRounded && spread.rounded;
+        return ratioRows(ratios, last, rounds ? (at) => roundHalfEven(timeOf(at)) : timeOf);
       }
       if (continuous) return ratioRows(levels, last, continuous);
       // Then its last level is where the run ends, whatever final_sigmas_type says.

@@ -1,3 +1,5 @@
+import type { NoiseLevel } from '@mezzotint/core';
+
 /**
  * The forward process that a network was trained on, in the order of its time index: x_t = alpha_t x0 + sigma_t eps,
  * t = 0 (nearly clean) to T - 1, alpha_t^2 + sigma_t^2 = 1.
@@ -41,4 +43,9 @@ export function noiseRatioAt({ alpha, sigma }: DiscreteProcess, time: number): n
   const a = sigma[low]! / alpha[low]!;
   if (weight === 0) return a;
   return a + weight * (sigma[high]! / alpha[high]! - a);
+}
+
+/** The level at a whole time index; undefined where the process has none. */
+export function processLevel({ alpha, sigma }: DiscreteProcess, time: number): NoiseLevel | undefined {
+  return time in alpha ? { alpha: alpha[time]!, sigma: sigma[time]!, time } : undefined;
 }

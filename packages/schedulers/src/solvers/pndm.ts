@@ -133,15 +133,30 @@ const vAverage: Averaged = {
   },
 };
 
+/** Options of iPNDM. */
+export interface IpndmOptions {
+  /**
+   * What a first row of pure noise (alpha = 0) does: `refuse` it, since the step divides by alpha, or take its estimate of x0
+   * as `zero`, as IPNDMScheduler of diffusers does. `refuse`.
+   */
+  readonly pureNoise?: 'refuse' | 'zero';
+}
+
 /**
  * iPNDM: PLMS that starts with lower orders instead of an extra evaluation. Zhang & Chen 2023 (arXiv 2204.13902), eq. 17.
  */
-export function ipndm(): Solver<'vp' | 've', 'estimate'> {
+export function ipndm({ pureNoise = 'refuse' }: IpndmOptions = {}): Solver<'vp' | 've', 'estimate'> {
   return solver({
     name: 'ipndm',
     kinds: DIFFUSION,
-    problems: needsSignal,
-    step: (i, state, means) => adamsStep(i, state, means, noiseAverage),
+    problems: (table) => (pureNoise === 'refuse' ? needsSignal(table) : []),
+    step<V>(i: number, state: State<V>, means: SolverContext<V>): StepResult<V> {
+      const level = levelAt(means.table, i);
+      if (level.alpha > 0) return adamsStep(i, state, means, noiseAverage);
+      const noise = means.space.combine([1 / level.sigma, state.x]);
+      const x = means.space.combine([levelAt(means.table, i + 1).sigma, noise]);
+      return { x, x0: means.estimate(state.x, level), level, memory: [noise], numbers: [] };
+    },
   });
 }
 

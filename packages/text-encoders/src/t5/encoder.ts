@@ -1,4 +1,4 @@
-import { Module, normal, renamed, type WeightSource } from '@mezzotint/core';
+import { blockBoundary, Module, normal, renamed, type WeightSource } from '@mezzotint/core';
 import {
   type ActivationKind,
   activate,
@@ -166,7 +166,11 @@ export class T5EncoderModel extends Module {
       const positions = this.positionBias(ids.shape[1]); //     [1, h, T, T]
       const bias = mask === undefined ? positions : tf.add<tf.Tensor4D>(positions, paddingMask(mask));
       let x = this.shared.forward(ids); //                      [N, T, D]
-      for (const block of this.encoder.block) x = block.forward(x, bias);
+      for (const block of this.encoder.block) {
+        const given = x;
+        x = block.forward(given, bias);
+        if (blockBoundary(block)) given.dispose();
+      }
       return this.encoder.final_layer_norm.forward(x);
     });
   }

@@ -1,4 +1,10 @@
-import { classProblems, foreignConfig, InvalidArgumentError, isCount } from '@mezzotint/core';
+import {
+  classProblems,
+  type ForeignConfigOptions,
+  foreignConfig,
+  InvalidArgumentError,
+  isCount,
+} from '@mezzotint/core';
 import { type ActivationKind, activationKinds } from '@mezzotint/layers';
 import { chooser, commonSettings } from './common-settings.js';
 import { activationOf, presentName } from './diffusers-names.js';
@@ -102,9 +108,9 @@ const ignored = (key: string) => key === 'sample_size' || key === 'num_train_tim
  * Our configuration from the config.json of diffusers' `UNet2DModel` (absent keys take that class's defaults).
  * @throws InvalidArgumentError naming every unknown or unsupported key
  */
-export function unet2dFromDiffusers(json: unknown): UNet2DConfig {
+export function unet2dFromDiffusers(json: unknown, options: ForeignConfigOptions = {}): UNet2DConfig {
   const who = 'unet2dFromDiffusers';
-  const read = foreignConfig(who, json, { defaults, fixed: {}, ignored });
+  const read = foreignConfig(who, json, { defaults, fixed: {}, ignored }, options);
   const problems: string[] = [];
   const only = chooser(read, problems);
   const steps = (way: 'Down' | 'Up') => {

@@ -1,7 +1,7 @@
 import {
-  type HalfType,
   type HostTensor,
   InvalidArgumentError,
+  type KeptType,
   type StoredTensor,
   type WeightSource,
 } from '@mezzotint/core';
@@ -86,7 +86,7 @@ function withChanges(
     ),
     read,
     ...(take && {
-      take: async (name: string, keep?: readonly HalfType[]): Promise<StoredTensor> =>
+      take: async (name: string, keep?: readonly KeptType[]): Promise<StoredTensor> =>
         changes.has(name) ? { ...(await read(name)), dtype: 'float32' } : take.call(source, name, keep),
     }),
   };

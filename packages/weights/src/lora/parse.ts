@@ -29,9 +29,10 @@ const ENDINGS: readonly (readonly [RegExp, Part])[] = [
   [/\.lora_up\.weight$/, 'up'],
   [/\.lora_mid\.weight$/, 'mid'],
   [/\.dora_scale$/, 'magnitude'],
-  [/\.lora_A(?:\.default)?\.weight$/, 'down'],
-  [/\.lora_B(?:\.default)?\.weight$/, 'up'],
-  [/\.lora_magnitude_vector(?:\.default)?(?:\.weight)?$/, 'magnitude'],
+  // peft may put the adapter's name in: `lora_A.default_0.weight`.
+  [/\.lora_A(?<adapter>\.[\w-]+)?\.weight$/, 'down'],
+  [/\.lora_B(?<adapter>\.[\w-]+)?\.weight$/, 'up'],
+  [/\.lora_magnitude_vector(?<adapter>\.(?!weight$)[\w-]+)?(?:\.weight)?$/, 'magnitude'],
   [/\.lora\.down\.weight$/, 'down'],
   [/\.lora\.up\.weight$/, 'up'],
   [/_lora\.down\.weight$/, 'down'],
@@ -64,7 +65,7 @@ const BEGINNINGS: readonly (readonly [string, LoraModelName])[] = [
  * of another kind (LoHa, LoKr, biases, full differences) and every half of a pair, or tells `report`: nothing is skipped.
  */
 export function parseLora(lora: WeightSource, { report }: FitOptions = {}): LoraLayer[] {
-  const found = new Map<string, Partial<Record<Part, string>>>();
+  const found = new Map<string, { layer: string; parts: Partial<Record<Part, string>> }>();
   const strange: string[] = [];
   for (const name of lora.tensors.keys()) {
     const ending = ENDINGS.find(([pattern]) => pattern.test(name));
@@ -72,16 +73,20 @@ export function parseLora(lora: WeightSource, { report }: FitOptions = {}): Lora
       strange.push(`${name}: not a tensor of a LoRA`);
       continue;
     }
+    const adapter = ending[0].exec(name)?.groups?.adapter ?? '';
     const layer = name.replace(ending[0], '').replace(/_lora$/, '');
-    const parts = found.get(layer) ?? {};
+    // Two adapters in one file are two changes of the same layer, never halves of one.
+    const key = adapter === '' ? layer : `${layer} (adapter ${adapter.slice(1)})`;
+    const parts: Partial<Record<Part, string>> = found.get(key)?.parts ?? {};
     if (parts[ending[1]] !== undefined) strange.push(`${name}: there is another ${ending[1]} of this layer`);
     parts[ending[1]] = name;
-    found.set(layer, parts);
+    found.set(key, { layer, parts });
   }
   const layers: LoraLayer[] = [];
-  for (const [full, { down, up, ...rest }] of found) {
+  for (const [key, { layer: full, parts }] of found) {
+    const { down, up, ...rest } = parts;
     if (down === undefined || up === undefined) {
-      strange.push(`${full}: has no ${down === undefined ? 'down' : 'up'} matrix`);
+      strange.push(`${key}: has no ${down === undefined ? 'down' : 'up'} matrix`);
       continue;
     }
     const beginning = BEGINNINGS.find(([prefix]) => full.startsWith(prefix));

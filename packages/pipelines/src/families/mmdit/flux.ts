@@ -2,6 +2,7 @@ import type { AutoencoderKL } from '@mezzotint/autoencoders';
 import { InvalidFileError } from '@mezzotint/core';
 import { classifierFree } from '@mezzotint/guidance';
 import { Flux, fluxFromDiffusers, fluxFromShapes } from '@mezzotint/mmdit';
+import { flowMatchSampler } from '@mezzotint/schedulers';
 import {
   type ClipTextModel,
   encodeFluxPrompts,
@@ -14,7 +15,6 @@ import type { Candidate, Family, OpenContext } from '../../family.js';
 import type { RequestKey } from '../../request.js';
 import type { Batch, EncodedBatch, PipelineDefinition, Stage } from '../../stage.js';
 import { partsOf } from '../stable-diffusion/folder.js';
-import { flowMatchSampler } from './flow-match.js';
 import { type MmditPlan, openParts } from './parts.js';
 import { encoderOf, textOptions } from './sd3.js';
 

@@ -2,6 +2,7 @@ import type { AutoencoderKL } from '@mezzotint/autoencoders';
 import { InvalidFileError } from '@mezzotint/core';
 import { classifierFree, intervalOfSteps, layersAt, scaleInInterval, skipLayer, together } from '@mezzotint/guidance';
 import { MMDiT, mmditFromDiffusers, mmditFromShapes } from '@mezzotint/mmdit';
+import { flowMatchSampler } from '@mezzotint/schedulers';
 import {
   type ClipTextModelWithProjection,
   encodeSd3Prompts,
@@ -15,7 +16,6 @@ import type { Candidate, Family, OpenContext } from '../../family.js';
 import type { RequestKey, Settings } from '../../request.js';
 import type { Batch, EncodedBatch, GuideContext, PipelineDefinition, Stage } from '../../stage.js';
 import { partsOf } from '../stable-diffusion/folder.js';
-import { flowMatchSampler } from './flow-match.js';
 import { type MmditPlan, type OpenedPart, openParts } from './parts.js';
 
 /** What MM-DiT is given beside image and time. */

@@ -1,30 +1,33 @@
 import { InvalidArgumentError } from '@mezzotint/core';
+import { flow } from '../parameterisation.js';
+import { type Sampler, sampler } from '../sampler.js';
 import {
-  euler,
-  flow,
-  flowHeun,
-  flowSchedule,
-  flowTime,
   fluxMu,
   gridFlowSigmas,
-  type Sampler,
-  sampler,
   shiftFlow,
   shiftFlowByMu,
   shiftFlowLinearly,
   stretchFlow,
   uniformFlowSigmas,
-} from '@mezzotint/schedulers';
+} from '../schedules/flow.js';
+import { flowSchedule } from '../schedules/schedule.js';
+import { flowTime } from '../schedules/time-of.js';
+import { euler } from '../solvers/first-order.js';
+import { flowHeun } from '../solvers/heun.js';
+import { Settings } from './settings.js';
 
 /** Which levels a pipeline of diffusers asks its scheduler for, before they are shifted. */
 export interface FlowMatchOptions {
-  /** `grid`: from 1 to 1/1000 of the training grid (StableDiffusion3Pipeline); `uniform`: 1, 1 - 1/n, ..., 1/n (FluxPipeline). */
-  readonly levels: 'grid' | 'uniform';
-  /** The network's time at pure noise: 1000 in SD3, 1 in FLUX. */
-  readonly timeScale: number;
-  /** mu at the most tokens where the file does not say it: 1.16 in SD3's pipeline, 1.15 in FLUX's. */
-  readonly maxShift: number;
+  /** `grid`: from 1 to 1/1000 of the training grid (StableDiffusion3Pipeline); `uniform`: 1, 1 - 1/n, ..., 1/n (FluxPipeline). `grid`. */
+  readonly levels?: 'grid' | 'uniform';
+  /** The network's time at pure noise: 1000 in SD3, 1 in FLUX. 1000. */
+  readonly timeScale?: number;
+  /** mu at the most tokens where the file does not say it: 1.16 in SD3's pipeline, 1.15 in FLUX's and in the class. */
+  readonly maxShift?: number;
 }
+
+/** The classes that are read here. */
+export const flowMatchClasses = ['FlowMatchEulerDiscreteScheduler', 'FlowMatchHeunDiscreteScheduler'] as const;
 
 /** Settings of FlowMatchEulerDiscreteScheduler and FlowMatchHeunDiscreteScheduler with their defaults. */
 const DEFAULTS = {
@@ -62,7 +65,10 @@ const RATIOS = { min: 1e-3, max: 80 };
  *
  * @throws InvalidArgumentError naming another class, and every setting that we do not build
  */
-export function flowMatchSampler(json: unknown, { levels, timeScale, maxShift }: FlowMatchOptions): Sampler {
+export function flowMatchSampler(
+  json: unknown,
+  { levels = 'grid', timeScale = 1000, maxShift = DEFAULTS.max_shift }: FlowMatchOptions = {},
+): Sampler {
   const who = 'flowMatchSampler';
   const given = (typeof json === 'object' && json !== null ? json : {}) as Readonly<Record<string, unknown>>;
   const name = given._class_name;
@@ -78,22 +84,22 @@ export function flowMatchSampler(json: unknown, { levels, timeScale, maxShift }:
       `_class_name: expected FlowMatchEulerDiscreteScheduler or FlowMatchHeunDiscreteScheduler, got ${JSON.stringify(name)}`,
     );
   }
-  const read = <K extends keyof typeof DEFAULTS>(key: K): unknown => given[key] ?? DEFAULTS[key];
-  const number = (key: keyof typeof DEFAULTS) => Number(read(key));
-  const type = read('time_shift_type');
-  const problems = [
-    ...UNBUILT.filter((key) => read(key) !== false).map((key) => `${key}: expected false, the only one that is built`),
-    ...(['exponential', 'linear'].includes(type as string)
-      ? []
-      : [`time_shift_type: expected exponential or linear, got ${JSON.stringify(type)}`]),
-    ...(['shift', 'num_train_timesteps', 'base_image_seq_len', 'max_image_seq_len'] as const)
-      .filter((key) => !(number(key) > 0 && Number.isFinite(number(key))))
-      .map((key) => `${key}: expected a positive number, got ${JSON.stringify(read(key))}`),
-  ];
-  if (problems.length > 0) throw new InvalidArgumentError(who, problems);
-  const total = number('num_train_timesteps');
-  const dynamic = read('use_dynamic_shifting') === true;
-  const terminal = read('shift_terminal') as number | null;
+  const settings = new Settings(given, DEFAULTS);
+  settings.refuse(...UNBUILT);
+  const positive = (key: 'shift' | 'num_train_timesteps' | 'base_image_seq_len' | 'max_image_seq_len'): number => {
+    const value = settings.read<number>(key, DEFAULTS[key]);
+    if (value > 0 && Number.isFinite(value)) return value;
+    settings.problems.push(`${key}: expected a positive number, got ${value}`);
+    return DEFAULTS[key];
+  };
+  const [shift, total] = [positive('shift'), positive('num_train_timesteps')];
+  const tokenRange = { baseTokens: positive('base_image_seq_len'), maxTokens: positive('max_image_seq_len') };
+  const baseMu = settings.read<number>('base_shift', DEFAULTS.base_shift);
+  const maxMu = given.max_shift === undefined ? maxShift : settings.read<number>('max_shift', DEFAULTS.max_shift);
+  const type = settings.read<string>('time_shift_type', DEFAULTS.time_shift_type, ['exponential', 'linear']);
+  const dynamic = settings.read<boolean>('use_dynamic_shifting', DEFAULTS.use_dynamic_shifting);
+  const terminal = settings.number('shift_terminal');
+  settings.check(who);
   const own = flowTime(timeScale);
   return sampler({
     parameterisation: flow,
@@ -104,8 +110,8 @@ export function flowMatchSampler(json: unknown, { levels, timeScale, maxShift }:
       const even =
         levels === 'uniform'
           ? uniformFlowSigmas(steps)
-          : gridFlowSigmas(steps, { total, endShift: dynamic ? 1 : number('shift') });
-      const shifted = dynamic ? shiftedBy(type, even, mu(tokens)) : shiftFlow(even, number('shift'));
+          : gridFlowSigmas(steps, { total, endShift: dynamic ? 1 : shift });
+      const shifted = dynamic ? shiftedBy(type, even, mu(tokens)) : shiftFlow(even, shift);
       return flowSchedule(terminal ? stretchFlow(shifted, terminal) : shifted, own);
     },
     timeAt: (fraction) => timeScale * fraction,
@@ -114,12 +120,7 @@ export function flowMatchSampler(json: unknown, { levels, timeScale, maxShift }:
   function mu(tokens: number | undefined): number {
     if (tokens === undefined)
       throw new InvalidArgumentError(who, 'these levels depend on the tokens of the picture, got none');
-    return fluxMu(tokens, {
-      baseTokens: number('base_image_seq_len'),
-      maxTokens: number('max_image_seq_len'),
-      baseMu: number('base_shift'),
-      maxMu: Number(given.max_shift ?? maxShift),
-    });
+    return fluxMu(tokens, { ...tokenRange, baseMu, maxMu });
   }
 }
 
