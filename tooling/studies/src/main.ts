@@ -1,5 +1,6 @@
-import { exitBadInput, runCommand, wholeNumber } from '@mezzotint/app';
+import { exitBadInput, oneOf, runCommand, wholeNumber } from '@mezzotint/app';
 import { useBackend } from '@mezzotint/backend';
+import { type AblationName, ablation } from '@mezzotint/unet';
 import { Command } from 'commander';
 import { type Figure6Flags, runFigure6 } from './figure-6.js';
 import { runTable1, type Table1Flags } from './table-1.js';
@@ -40,6 +41,13 @@ const table1 = digits(
   'table-1',
   'Configurations A to G of the ablation under equal budgets: FID, and growth of magnitudes.',
   400,
+);
+
+table1.option(
+  '--configs <list>',
+  "configurations to train, such as 'A,C,E,G'",
+  (text) => text.split(',').map(oneOf('--configs', Object.keys(ablation) as AblationName[])),
+  Object.keys(ablation) as AblationName[],
 );
 
 const [name = '', ...rest] = process.argv.slice(2);

@@ -112,7 +112,9 @@ export async function runToy({ out, steps, batch, points, seed }: ToyFlags, { sa
     width: side,
     channels: 1 as const,
   };
-  await writePng(join(out, 'toy.png'), imageGrid(grid, { columns: 4 }), { overwrite: true });
+  await writePng(join(out, 'toy.png'), imageGrid(grid, { columns: 4, captions: rows.map(({ name }) => name) }), {
+    overwrite: true,
+  });
   const summary = { steps, batch, points, seed, levels: comparedLevels, errors, threshold, rows };
   writeJson(join(out, 'toy.json'), summary);
   for (const { network, relativeScoreError } of errors) {
@@ -183,16 +185,16 @@ function judged(mixture: Mixture, points: Float32Array, threshold: number) {
   return { outliers: outliers / count, branches };
 }
 
-/** Pixels a side of a picture of points. */
+/** Pixels a side of a picture of points, and the square of the plane that it shows: the first class. */
 const side = 320;
+const view = { left: -0.2, top: 1.25, size: 2.2 };
 
 /** Where points lie, dark where there are many; rows of bytes. */
 function density(points: Float32Array): Uint8Array {
-  const range = 1.5;
   const counts = new Float64Array(side * side);
   for (let n = 0; n < points.length / 2; n++) {
-    const column = Math.floor(((points[2 * n]! + range) / (2 * range)) * side);
-    const row = Math.floor(((range - points[2 * n + 1]!) / (2 * range)) * side);
+    const column = Math.floor(((points[2 * n]! - view.left) / view.size) * side);
+    const row = Math.floor(((view.top - points[2 * n + 1]!) / view.size) * side);
     if (column >= 0 && column < side && row >= 0 && row < side) counts[row * side + column]! += 1;
   }
   return Uint8Array.from(counts, (count) => Math.round(255 * Math.exp(-0.6 * count)));
