@@ -5,7 +5,14 @@ import { type Sampler, sampler } from './sampler.js';
 import { cosineBetas, linearBetas, scaledLinearBetas } from './schedules/betas.js';
 import { shiftFlow, uniformFlowSigmas } from './schedules/flow.js';
 import { type DiscreteProcess, discreteProcess, noiseRatioAt, processLevel } from './schedules/process.js';
-import { flowSchedule, ratioSchedule, sigmaSchedule, timestepSchedule } from './schedules/schedule.js';
+import {
+  flowSchedule,
+  levelAt,
+  type NoiseSchedule,
+  ratioSchedule,
+  sigmaSchedule,
+  timestepSchedule,
+} from './schedules/schedule.js';
 import { karrasSigmas } from './schedules/sigmas.js';
 import { discreteTime, edmTime, flowTime, type TimeOf } from './schedules/time-of.js';
 import { trailingTimesteps } from './schedules/timesteps.js';
@@ -97,7 +104,7 @@ function partsOf(process: ProcessConfig, { timeOf }: ProcessSamplerOptions) {
         levels: ({ steps }: { readonly steps: number }, inSigma: boolean) =>
           inSigma
             ? ratioSchedule('vp', karrasSigmas({ steps, min, max: Math.min(max, MOST_RATIO) }), own)
-            : timestepSchedule(chain, trailingTimesteps(process.steps, steps)),
+            : timed(timestepSchedule(chain, trailingTimesteps(process.steps, steps)), timeOf),
         levelAt: (time: number) => processLevel(chain, time),
         timeAt: (fraction: number) => Math.round(process.steps * fraction),
       };
@@ -124,4 +131,10 @@ function partsOf(process: ProcessConfig, { timeOf }: ProcessSamplerOptions) {
       };
     }
   }
+}
+
+/** The same levels with the times that a network is told in the place of the process's own. */
+function timed(schedule: NoiseSchedule<'vp'>, timeOf: TimeOf | undefined): NoiseSchedule<'vp'> {
+  if (timeOf === undefined) return schedule;
+  return { ...schedule, time: schedule.sigma.map((_, row) => timeOf(levelAt(schedule, row))) };
 }

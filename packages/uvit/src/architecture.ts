@@ -1,7 +1,7 @@
 import { type DenoiserArchitecture, InvalidArgumentError, labelCondition } from '@mezzotint/core';
 import { presets } from './presets.js';
 import { UViT } from './uvit.js';
-import { type UViTConfig, uvitFromOriginal } from './uvit-config.js';
+import { type UViTConfig, uvitFromOriginal, uvitFromShapes } from './uvit-config.js';
 
 /** What `small`, `medium` and `large` are; the latter two are U-ViT-S and U-ViT-M. Bao et al. 2022, table 1. */
 const sizes = {
@@ -47,6 +47,7 @@ export const uvit: DenoiserArchitecture<UViT> = {
       context: contextWidth === undefined ? null : { tokens: textTokens, width: contextWidth },
     };
   },
+  fromShapes: uvitFromShapes,
   references: [{ library: 'U-ViT', className: 'UViT', config: uvitFromOriginal }],
 };
 

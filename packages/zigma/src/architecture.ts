@@ -1,7 +1,7 @@
 import { type DenoiserArchitecture, InvalidArgumentError, labelCondition } from '@mezzotint/core';
 import { presets, zigmaS1 } from './presets.js';
 import { ZigMa } from './zigma.js';
-import { type ZigMaConfig, zigmaFromOriginal } from './zigma-config.js';
+import { type ZigMaConfig, zigmaFromOriginal, zigmaFromShapes } from './zigma-config.js';
 
 /** What `small`, `medium` and `large` are; the last is ZigMa-B. */
 const sizes = {
@@ -47,6 +47,7 @@ export const zigma: DenoiserArchitecture<ZigMa> = {
       context: contextWidth === undefined ? null : { tokens: textTokens, width: contextWidth },
     };
   },
+  fromShapes: zigmaFromShapes,
   references: [{ library: 'zigma', className: 'ZigMa', config: zigmaFromOriginal }],
 };
 

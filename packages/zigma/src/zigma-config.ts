@@ -3,8 +3,10 @@ import {
   classProblems,
   countProblems,
   foreignConfig,
+  InvalidArgumentError,
   positiveProblems,
   throwIf,
+  type WeightSource,
 } from '@mezzotint/core';
 
 /** Configuration of {@link ZigMa}. A plain JSON value. */
@@ -159,5 +161,59 @@ export function zigmaFromOriginal(json: unknown): ZigMaConfig {
     context: text ? { tokens: read('n_context_token') as number, width: read('d_context') as number } : null,
     epsilon: read('norm_epsilon') as number,
     dropPath: read('drop_path_rate') as number,
+  };
+}
+
+/** Tokens of CLIP, which the published model of text has. */
+const textTokens = 77;
+
+/** Tokens a side of the published models without positions (1024x1024). */
+const sideWithoutPositions = 64;
+
+/**
+ * The configuration of a published file, read off names and shapes. What they do not say is as published: eight zigzag paths where
+ * one direction is scanned, 64x64 tokens where there are no positions, text of 77 tokens.
+ *
+ * @throws InvalidArgumentError when a tensor that it must see is not there, or the positions are not those of a square
+ */
+export function zigmaFromShapes(tensors: WeightSource['tensors']): ZigMaConfig {
+  const shape = (name: string): readonly number[] => {
+    const found = tensors.get(name)?.shape;
+    if (found === undefined) throw new InvalidArgumentError('zigmaFromShapes', `expected a tensor ${name}`);
+    return found;
+  };
+  const [width = 0, inChannels = 0, patchSize = 0] = shape('x_embedder.proj.weight');
+  const tokens = tensors.get('pos_embed')?.shape[1];
+  const side = tokens === undefined ? sideWithoutPositions : Math.sqrt(tokens);
+  if (!Number.isInteger(side)) {
+    throw new InvalidArgumentError('zigmaFromShapes', `expected positions of a square of tokens, got ${tokens}`);
+  }
+  const mixer = tensors.has('blocks.0.mixer.dt_bias') ? 'mamba-2' : 'mamba';
+  const [inner = 0] = mixer === 'mamba' ? shape('blocks.0.mixer.D') : shape('blocks.0.mixer.norm.weight');
+  const [channels = 0, , taps = 0] = shape('blocks.0.mixer.conv1d.weight');
+  const states = mixer === 'mamba' ? shape('blocks.0.mixer.A_log')[1]! : (channels - inner) / 2;
+  const textWidth = tensors.get('y_embedder.weight')?.shape[1];
+  const bidirectional = tensors.has('blocks.0.mixer.A_b_log');
+  const depth =
+    Array.from({ length: maxDepth }, (_, i) => i).find((i) => !tensors.has(`blocks.${i}.norm.weight`)) ?? maxDepth;
+  return {
+    imageSize: side * patchSize,
+    patchSize,
+    inChannels,
+    width,
+    depth,
+    mixer,
+    expansion: inner / width,
+    states,
+    taps,
+    headWidth: mixer === 'mamba' ? null : inner / shape('blocks.0.mixer.dt_bias')[0]!,
+    scan: bidirectional ? 'bidirectional' : 'zigzag',
+    paths: bidirectional ? null : 8,
+    positions: tokens === undefined ? 'none' : 'learned',
+    classes: tensors.get('y_embedder.embedding_table.weight')?.shape[0] ?? null,
+    nullLabel: false,
+    context: textWidth === undefined ? null : { tokens: textTokens, width: textWidth },
+    epsilon: 1e-5,
+    dropPath: 0.1,
   };
 }
