@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-/** Noise process and prediction of a network on a discrete chain, or EDM's. */
+/** The forward process of a model and what its network predicts; `ProcessConfig` of @mezzotint/schedulers. */
 export const processSchema = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('discrete'),
@@ -17,6 +17,37 @@ export const processSchema = z.discriminatedUnion('kind', [
     sigmaData: z.number().positive().default(0.5),
     sigmaMin: z.number().positive().default(0.002),
     sigmaMax: z.number().positive().default(80),
+    /** The network preconditions itself: it takes x and sigma and gives the estimate of x0 (EDM's and EDM2's classes). */
+    denoises: z.boolean().optional(),
+  }),
+  z.strictObject({
+    kind: z.literal('flow'),
+    /** Shift of the levels towards noise; 1 is none. */
+    shift: z.number().positive().default(1),
+    /** The network's time at pure noise. */
+    timeScale: z.number().positive().default(1000),
+  }),
+  z.strictObject({
+    kind: z.literal('log-snr'),
+    /** Log SNR over u in [0, 1]: a cut and shifted cosine, or a piece of a sigmoid as gamma = alpha^2. */
+    curve: z.discriminatedUnion('kind', [
+      z.strictObject({
+        kind: z.literal('cosine'),
+        min: z.number().default(-15),
+        max: z.number().default(15),
+        shift: z.number().default(0),
+      }),
+      z.strictObject({
+        kind: z.literal('sigmoid'),
+        start: z.number().default(-3),
+        end: z.number().default(3),
+        tau: z.number().positive().default(0.9),
+      }),
+    ]),
+    prediction: z.enum(['eps', 'x0', 'v']),
+    /** What the network is told: timeScale u, the log SNR, or timeScale gamma. */
+    time: z.enum(['fraction', 'log-snr', 'gamma']).default('fraction'),
+    timeScale: z.number().positive().default(1000),
   }),
 ]);
 

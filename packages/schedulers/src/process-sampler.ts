@@ -6,6 +6,7 @@ import type { SolverOptions } from './solver-options.js';
 import { cosineBetas, linearBetas, scaledLinearBetas } from './tables/betas.js';
 import { type Clock, discreteClock, edmClock, flowClock } from './tables/clock.js';
 import { shiftFlow, uniformFlowSigmas } from './tables/flow.js';
+import { cosineLogSnr, type LogSnr, logSnrClock, logSnrTable } from './tables/log-snr.js';
 import { type DiscreteProcess, discreteProcess, noiseRatioAt } from './tables/process.js';
 import { karrasSigmas } from './tables/sigmas.js';
 import { flowTable, ratioTable, sigmaTable, timestepTable } from './tables/table.js';
@@ -29,6 +30,8 @@ export type ProcessConfig =
       readonly sigmaData: number;
       readonly sigmaMin: number;
       readonly sigmaMax: number;
+      /** True where the network preconditions itself: it takes x and sigma, and gives the estimate of x0 (EDM's and EDM2's classes). */
+      readonly denoises?: boolean | undefined;
     }
   | {
       readonly kind: 'flow';
@@ -36,7 +39,41 @@ export type ProcessConfig =
       readonly shift: number;
       /** The network's time at pure noise: 1000 in SD3 and FLUX. */
       readonly timeScale: number;
+    }
+  | {
+      /** Variance-preserving in continuous time, by its log SNR. */
+      readonly kind: 'log-snr';
+      readonly curve: LogSnrCurve;
+      readonly prediction: 'eps' | 'x0' | 'v';
+      /** What the network is told: timeScale u of the curve, the log SNR, or timeScale gamma with gamma = alpha^2. */
+      readonly time: 'fraction' | 'log-snr' | 'gamma';
+      readonly timeScale: number;
     };
+
+/** A falling curve of log SNR over u in [0, 1]. */
+export type LogSnrCurve =
+  /** The cosine schedule cut to [min, max], then shifted: simple diffusion (Hoogeboom et al. 2023), section 2. */
+  | { readonly kind: 'cosine'; readonly min: number; readonly max: number; readonly shift: number }
+  /** A piece of a sigmoid as gamma = alpha^2: Chen 2023, "On the importance of noise scheduling", section 2. */
+  | { readonly kind: 'sigmoid'; readonly start: number; readonly end: number; readonly tau: number };
+
+/** log SNR at u in [0, 1]. */
+export function logSnrOf(curve: LogSnrCurve): LogSnr {
+  if (curve.kind === 'cosine') {
+    const cosine = cosineLogSnr(curve);
+    return (u) => cosine(u) + curve.shift;
+  }
+  const sigmoid = (t: number) => 1 / (1 + Math.exp(t / curve.tau));
+  const [first, last] = [sigmoid(curve.start), sigmoid(curve.end)];
+  return (u) => {
+    const gamma = (sigmoid(curve.start + u * (curve.end - curve.start)) - last) / (first - last);
+    const inside = Math.min(1 - GAMMA_MIN, Math.max(GAMMA_MIN, gamma));
+    return Math.log(inside / (1 - inside));
+  };
+}
+
+/** Least gamma and 1 - gamma, so that log SNR stays finite. */
+const GAMMA_MIN = 1e-9;
 
 /** What a process does not say. */
 export interface ProcessSamplerOptions {
@@ -83,6 +120,26 @@ export function samplerFromProcess(process: ProcessConfig, options: ProcessSampl
   return made.withSolver(name, solverOptions);
 }
 
+/** sigma itself, which EDM's and EDM2's classes take. */
+const sigmaClock: Clock = ({ alpha, sigma }) => sigma / alpha;
+
+/** What a network of a process by log SNR is told. */
+function logSnrTime({ curve, time, timeScale }: Extract<ProcessConfig, { kind: 'log-snr' }>): Clock {
+  if (time === 'log-snr') return logSnrClock;
+  if (time === 'gamma') return ({ alpha, sigma }) => (timeScale * alpha ** 2) / (alpha ** 2 + sigma ** 2);
+  const at = logSnrOf(curve);
+  return (level) => {
+    const wanted = logSnrClock(level);
+    let [low, high] = [0, 1]; // the curve falls
+    for (let i = 0; i < 50; i++) {
+      const middle = (low + high) / 2;
+      if (at(middle) > wanted) low = middle;
+      else high = middle;
+    }
+    return (timeScale * (low + high)) / 2;
+  };
+}
+
 function partsOf(process: ProcessConfig, { timeOf }: ProcessSamplerOptions) {
   switch (process.kind) {
     case 'discrete': {
@@ -103,9 +160,9 @@ function partsOf(process: ProcessConfig, { timeOf }: ProcessSamplerOptions) {
     }
     case 'edm': {
       const [min, max] = [process.sigmaMin, process.sigmaMax];
-      const own = timeOf ?? edmClock;
+      const own = timeOf ?? (process.denoises ? sigmaClock : edmClock);
       return {
-        parameterisation: edm(process),
+        parameterisation: process.denoises ? x0 : edm(process),
         timeOf: own,
         ratios: { min, max },
         levels: ({ steps }: { readonly steps: number }) => sigmaTable(karrasSigmas({ steps, min, max }), own),
@@ -120,6 +177,20 @@ function partsOf(process: ProcessConfig, { timeOf }: ProcessSamplerOptions) {
         levels: ({ steps }: { readonly steps: number }) =>
           flowTable(shiftFlow(uniformFlowSigmas(steps), process.shift), own),
         timeAt: (fraction: number) => process.timeScale * fraction,
+      };
+    }
+    case 'log-snr': {
+      const curve = logSnrOf(process.curve);
+      const own = timeOf ?? logSnrTime(process);
+      const ratio = (u: number) => Math.exp(-curve(u) / 2);
+      return {
+        parameterisation: predictions[process.prediction],
+        timeOf: own,
+        ratios: { min: ratio(0), max: Math.min(ratio(1), MOST_RATIO) },
+        levels: ({ steps }: { readonly steps: number }, inSigma: boolean) =>
+          inSigma
+            ? ratioTable('vp', karrasSigmas({ steps, min: ratio(0), max: Math.min(ratio(1), MOST_RATIO) }), own)
+            : logSnrTable(curve, steps, { clock: own }),
       };
     }
   }

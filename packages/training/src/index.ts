@@ -91,6 +91,14 @@ export {
 } from './optimizer/adamw-kernel.js';
 export type { Gradients, Optimizer, OptimizerState, UpdateOptions } from './optimizer/optimizer.js';
 export {
+  type Objective,
+  type OptimizerSettings,
+  type Recipe,
+  type RecipeData,
+  recipeNamed,
+  recipes,
+} from './recipes.js';
+export {
   type AuxiliaryNetwork,
   type Contribution,
   type HookInput,
