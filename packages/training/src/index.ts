@@ -16,6 +16,7 @@ export {
   relativeWidth,
   type Snapshot,
 } from './averages/power-function.js';
+export { type InitOptions, type InitReport, initFrom } from './fine-tuning/init-from.js';
 export {
   LoraAdapter,
   type LoraFileOptions,
