@@ -33,7 +33,7 @@ export async function autoencoderTask(config: AutoencoderTask, images: TrainingD
     format: 'mezzotint/autoencoder@1',
     architecture: record.name,
     network: model.config as unknown as Record<string, unknown>,
-    image: { size: images.height, channels: images.channels as 1 | 3 },
+    image: { size: images.height, channels: images.channels },
   };
   model.init(seed);
   discriminator?.init(deriveSeed(seed, 'discriminator'));

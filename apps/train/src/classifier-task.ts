@@ -21,7 +21,7 @@ export function classifierTask(config: ClassifierTask, data: TrainingData): Task
     format: 'mezzotint/classifier@1',
     architecture: architecture.name,
     network: network as Record<string, unknown>,
-    image: { size: data.height, channels: data.channels as 1 | 3 },
+    image: { size: data.height, channels: data.channels },
     classes: [...data.classes],
     process: config.process,
   };

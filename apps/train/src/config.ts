@@ -76,10 +76,6 @@ const data = z.discriminatedUnion('kind', [
       .describe('Fraction that is not trained on but scored (at most 512 pictures).'),
     threads: z.int().min(0).max(64).default(1).describe('Threads that decode; 0 decodes between updates.'),
   }),
-  z.strictObject({
-    kind: z.literal('latents').describe('Latent images that `pnpm train --encode` made.'),
-    path: z.string().min(1).describe('Their folder.'),
-  }),
 ]);
 
 const init = z.strictObject({

@@ -5,6 +5,7 @@ import { recipeNamed } from '@mezzotint/training';
 import type { TrainFlags } from './command.js';
 import type { DiffusionTask, TrainConfig, WholeConfig, WholeDiffusionTask } from './config.js';
 import { trainConfigSchema } from './config.js';
+import { findInit, type InitSource } from './init-weights.js';
 
 /** What `--preset` stands for: pixels at most, updates, batch. */
 const presets: Readonly<Record<ModelSize, { size: number; steps: number; batchSize: number }>> = {
@@ -21,7 +22,7 @@ const sides = [8, 16, 32, 64, 128, 256];
  * unconditional) diffusion model of the data's pictures.
  */
 export async function configFromFlags(flags: TrainFlags): Promise<TrainConfig> {
-  const { data, preset = 'small', architecture = 'UNet', recipe = 'v-cosine' } = flags;
+  const { data, preset = 'small' } = flags;
   if (data === undefined) {
     throw new InvalidArgumentError(
       '--data',
@@ -32,15 +33,19 @@ export async function configFromFlags(flags: TrainFlags): Promise<TrainConfig> {
     throw new InvalidArgumentError('--preset', `expected small, medium or large, got '${preset}'`);
   }
   const chosen = presets[preset as ModelSize];
-  const source = data === 'digits' ? { kind: 'digits' } : await folderOf(data, flags.size ?? 0, chosen.size, flags);
+  const init = flags.init === undefined ? undefined : findInit(flags.init);
+  const size = flags.size ?? init?.own?.image.size ?? 0;
+  const source =
+    data === 'digits' ? { kind: 'digits' } : await folderOf(data, size, chosen.size, init?.own?.image.channels, flags);
   const steps = flags.steps ?? chosen.steps;
   const count = data === 'digits' ? 8000 : (source as { count: number }).count;
-  const { count: _, ...clean } = source as { count?: number };
+  const { count: _, classes, ...clean } = source as { count?: number; classes?: number; size?: number };
   const every = Math.max(1, Math.min(500, Math.ceil(steps / 20)));
   return trainConfigSchema.parse({
     task: 'diffusion',
     data: clean,
-    ...{ architecture, network: preset, recipe, steps },
+    ...learner(flags, init, preset, { ...clean, ...(classes !== undefined && { classes }) }),
+    steps,
     batchSize: flags.batchSize ?? Math.min(chosen.batchSize, count),
     ...(flags.seed !== undefined && { seed: flags.seed }),
     ...(flags.init !== undefined && { init: { from: flags.init } }),
@@ -50,18 +55,42 @@ export async function configFromFlags(flags: TrainFlags): Promise<TrainConfig> {
 }
 
 /** A folder as data: its size that of the pictures, at most the preset's; gray where every looked-at picture is not decided here. */
-async function folderOf(path: string, asked: number, most: number, flags: TrainFlags) {
-  const { examples } = await openDataset(path, { folderClasses: flags.classes === false ? 'never' : 'auto' });
+async function folderOf(path: string, asked: number, most: number, channels: number | undefined, flags: TrainFlags) {
+  const { examples, classes } = await openDataset(path, { folderClasses: flags.classes === false ? 'never' : 'auto' });
   const shorter = examples.map(({ height, width }) => Math.min(height, width)).sort((a, b) => a - b);
   const typical = shorter[Math.floor(shorter.length / 10)]!; // nine of ten are not smaller
   const fitting = sides.filter((side) => side <= Math.min(most, Math.max(typical, 8)));
   const heldOut = examples.length >= 50 ? 0.05 : 0;
   return {
     ...{ kind: 'folder', path, size: asked > 0 ? asked : fitting.at(-1)!, heldOut },
-    ...(flags.channels !== undefined && { channels: flags.channels }),
+    channels: flags.channels ?? channels ?? 3,
     ...(flags.flip === true && { flip: true }),
     ...(flags.classes === false && { labels: 'none' }),
     count: Math.max(1, examples.length - Math.ceil(heldOut * examples.length)),
+    classes: flags.classes === false ? 0 : classes.length,
+  };
+}
+
+/** Architecture, network and recipe: what flags say, else those of the model to begin with, else a UNet of the preset. */
+function learner(
+  flags: TrainFlags,
+  init: InitSource | undefined,
+  preset: string,
+  { size, classes = 10 }: { readonly size?: number; readonly classes?: number },
+): object {
+  const from = init?.own ?? init?.foreign;
+  if (from === undefined || (flags.architecture !== undefined && flags.architecture !== from.architecture)) {
+    return { architecture: flags.architecture ?? 'UNet', network: preset, recipe: flags.recipe ?? 'v-cosine' };
+  }
+  const old = from.network as Readonly<Record<string, unknown>>;
+  const known = (values: object) => Object.fromEntries(Object.entries(values).filter(([key]) => key in old));
+  const labels = classes === 0 ? { classes: null, nullLabel: false } : { classes, nullLabel: true };
+  const process = flags.recipe === undefined && init?.own?.process ? { process: init.own.process } : {};
+  return {
+    architecture: from.architecture,
+    network: { ...old, ...known({ ...(size && { imageSize: size }), ...labels }) },
+    ...process,
+    ...(!('process' in process) && { recipe: flags.recipe ?? 'v-cosine' }),
   };
 }
 
@@ -98,8 +127,9 @@ export function recipeOf({
   return weighting === 'min-snr' ? 'min-snr' : 'v-cosine';
 }
 
-/** A configuration with what its recipe fills in. */
-export function wholeConfig(config: TrainConfig, imageSize: number): WholeConfig {
+/** A configuration with what its recipe and its number of updates fill in, which a longer run then keeps. */
+export function wholeConfig(asked: TrainConfig, imageSize: number): WholeConfig {
+  const config = { ...asked, ema: { ...asked.ema, decay: emaDecay(asked) } };
   if (config.task !== 'diffusion') return config;
   const recipe = recipeNamed(recipeOf(config));
   const { time } = architectureOfKind('denoiser', config.architecture);

@@ -39,7 +39,7 @@ export function diffusionTask(config: WholeDiffusionTask, data: TrainingData): T
     format: 'mezzotint/diffusion@1',
     architecture: architecture.name,
     network: network as Record<string, unknown>,
-    image: { size: data.height, channels: data.channels as 1 | 3 },
+    image: { size: data.height, channels: data.channels },
     classes: [...classes],
     process,
     sampling: config.sampling,
@@ -113,7 +113,6 @@ async function sampleGrid(
   signal: AbortSignal,
 ): Promise<void> {
   const { classes, image } = config;
-  if (![1, 3].includes(image.channels)) return; // latent images: their pictures need the decoder
   const shown = classes.slice(0, 10);
   const labels = shown.flatMap((_, label) => Array<number>(perLabel).fill(label));
   const { solver, ...sampling } = config.sampling;

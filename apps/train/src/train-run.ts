@@ -17,7 +17,7 @@ import { autoencoderTask } from './autoencoder-task.js';
 import { classifierTask } from './classifier-task.js';
 import type { TrainFlags } from './command.js';
 import { type ConfigFlags, type TrainConfig, trainConfigSchema, type WholeConfig } from './config.js';
-import { configFromFlags, emaDecay, wholeConfig } from './defaults.js';
+import { configFromFlags, wholeConfig } from './defaults.js';
 import { diffusionTask } from './diffusion-task.js';
 import { lookAfter, lookBefore } from './doctor.js';
 import { describeInit, initWeights } from './init-weights.js';
@@ -48,7 +48,7 @@ export async function trainRun(flags: TrainFlags, { signal, say, result }: Comma
   task.adapter?.init(deriveSeed(config.seed, 'lora'));
   checkpointGradients(task.model, config.checkpointGradients);
   const stream = data.open(config); // Refuses what cannot be trained before there is a folder.
-  for (const line of lookBefore(config, data, data.latents === undefined ? await data.first(256) : undefined)) {
+  for (const line of lookBefore(config, data, await data.first(256))) {
     say(`Note: ${line}`);
   }
   const run = await open(config); // From here on there is one.
@@ -265,7 +265,7 @@ async function startState(run: RunFolder, { config, flags, task, data: source, s
   const trained = task.adapter ?? task.model;
   const optimizer = optimizerOf(trainableParams(trained, { freeze: config.freeze }), config.optimizer);
   const companions = companionsOf(task);
-  const averages: Record<string, Average> = { ema: ema(trained, ratioWarmUp(emaDecay(config))) };
+  const averages: Record<string, Average> = { ema: ema(trained, ratioWarmUp(config.ema.decay!)) };
   for (const width of config.ema.sigmaRel) averages[`power-${width}`] = ema(trained, powerFunctionDecay(width));
   const keepers = task.keepers ?? {};
   let rng = new TorchGenerator(deriveSeed(config.seed, 'training'));

@@ -1,5 +1,5 @@
 import { type ImageSource, openImages } from '@mezzotint/app';
-import { InvalidArgumentError, listed } from '@mezzotint/core';
+import { listed } from '@mezzotint/core';
 import {
   batches,
   type Dataset,
@@ -8,9 +8,7 @@ import {
   fingerprint,
   type ImageBatch,
   type ImageSet,
-  latentStream,
   openDataset,
-  readLatentsIndex,
   splitDataset,
   toBytes,
 } from '@mezzotint/data';
@@ -28,25 +26,19 @@ export interface TrainingBatches {
   close(): Promise<void>;
 }
 
-/** What is trained on: pictures in memory, pictures that are decoded as they are needed, or latent images. */
+/** What is trained on: pictures in memory, or pictures that are decoded as they are needed. */
 export interface TrainingData {
   readonly count: number;
   /** Pixels of a batch; 0 apart only with aspect buckets. */
   readonly height: number;
   readonly width: number;
-  readonly channels: number;
+  readonly channels: 1 | 3;
   /** Empty where nothing says a class. */
   readonly classes: readonly string[];
   /** How many pictures have a caption. */
   readonly captioned: number;
   /** Changes when anything that is trained on does. */
   readonly fingerprint: string;
-  /** Means and deviations of latent images; undefined for pictures. */
-  readonly latents?: {
-    readonly mean: readonly number[];
-    readonly deviation: readonly number[];
-    readonly encoder: string;
-  };
   /** What was read, what was not, and why: lines for people. */
   readonly report: readonly string[];
   /** Pictures that are not trained on, in memory; undefined where none are held out. */
@@ -66,8 +58,6 @@ export async function openTrainingData(config: DataConfig): Promise<TrainingData
       return digits(config);
     case 'folder':
       return folder(config);
-    case 'latents':
-      return latents(config);
   }
 }
 
@@ -108,21 +98,6 @@ async function folder(config: Extract<DataConfig, { kind: 'folder' }>): Promise<
     open: ({ batchSize, seed }) =>
       exampleStream(set, { ...{ batchSize, seed, size, channels, crop, flip, threads }, ...(buckets && { buckets }) }),
     first: (n) => firstOf(set, n, size, channels),
-  };
-}
-
-async function latents({ path }: Extract<DataConfig, { kind: 'latents' }>): Promise<TrainingData> {
-  const index = readLatentsIndex(path);
-  const { count, height, width, channels, classes, captions, mean, deviation, encoder } = index;
-  return {
-    ...{ count, height, width, channels, classes, captioned: captions.filter((caption) => caption !== '').length },
-    fingerprint: index.fingerprint,
-    latents: { mean, deviation, encoder },
-    report: [`Data: ${count} latent images of ${height} x ${width} x ${channels}, encoded by ${encoder}`],
-    open: (options) => latentStream(path, options),
-    first: async () => {
-      throw new InvalidArgumentError('data', 'latent images are no pictures');
-    },
   };
 }
 
