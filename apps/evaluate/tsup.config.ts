@@ -1,3 +1,3 @@
 import { app } from '@mezzotint/tsup';
 
-export default app({ main: 'src/main.ts', index: 'src/index.ts', jobs: 'src/jobs.ts' });
+export default app({ main: 'src/main.ts', jobs: 'src/jobs.ts' });

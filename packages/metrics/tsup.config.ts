@@ -1,3 +1,3 @@
 import { library } from '@mezzotint/tsup';
 
-export default library();
+export default library({ index: 'src/index.ts', node: 'src/node/index.ts' });

@@ -1,4 +1,5 @@
-import { MezzotintError } from '@mezzotint/core';
+import { MezzotintError, printable } from '@mezzotint/core';
+import { systemProblem } from '@mezzotint/core/node';
 import { type Command, CommanderError } from 'commander';
 
 /** What a command's body is given: a signal that Ctrl-C aborts, and where its one machine-readable line goes. */
@@ -26,6 +27,7 @@ export async function runCommand<Options extends object>(
   body: (options: Options, context: CommandContext) => Promise<void>,
   argv: readonly string[] = process.argv.slice(2),
 ): Promise<void> {
+  keepOnWithoutReader();
   const controller = new AbortController();
   const onInterrupt = (name: NodeJS.Signals) => {
     if (controller.signal.aborted) killByItself(name);
@@ -46,7 +48,7 @@ export async function runCommand<Options extends object>(
     await body(options, {
       signal: controller.signal,
       json: options.json,
-      say: (line) => (options.json ? process.stderr : process.stdout).write(`${line}\n`),
+      say: (line) => (options.json ? process.stderr : process.stdout).write(`${printable(line)}\n`),
       result: (value) => {
         if (options.json) process.stdout.write(`${JSON.stringify(value)}\n`);
       },
@@ -69,6 +71,22 @@ function killByItself(name: NodeJS.Signals): void {
   process.kill(process.pid, name);
 }
 
+/**
+ * A reader that has gone (`train | head`) is no reason to stop work: what is written to its pipe from then on is lost, and
+ * nothing else is.
+ */
+function keepOnWithoutReader(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    if (watched.has(stream)) continue;
+    watched.add(stream);
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE' && error.code !== 'ERR_STREAM_DESTROYED') throw error;
+    });
+  }
+}
+
+const watched = new WeakSet<NodeJS.WriteStream>();
+
 /** Says what went wrong and returns the exit code. */
 function report(name: string, error: unknown, signal: AbortSignal): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitBadInput; // Commander has said it.
@@ -78,31 +96,18 @@ function report(name: string, error: unknown, signal: AbortSignal): number {
     process.stderr.write(`${name}: ${error.message}\n`);
     return exitBadInput;
   }
-  const system = systemProblem(error);
+  const system = systemText(error);
   if (system !== undefined) {
-    process.stderr.write(`${name}: ${system}\n`);
+    process.stderr.write(`${name}: ${printable(system)}\n`);
     return exitBadInput;
   }
   const text = error instanceof Error ? error.message : String(error);
-  process.stderr.write(`${name}: internal fault: ${text} (MEZZOTINT_DEBUG=1 prints where)\n`);
+  process.stderr.write(`${name}: internal fault: ${printable(text)} (MEZZOTINT_DEBUG=1 prints where)\n`);
   return 1;
 }
 
-const systemProblems: Readonly<Record<string, string>> = {
-  ENOENT: 'no such file or folder',
-  EACCES: 'no permission',
-  EPERM: 'no permission',
-  ENOSPC: 'the disk is full; nothing that was there before is lost',
-  EDQUOT: 'the disk quota is used up; nothing that was there before is lost',
-  EROFS: 'the disk is read-only',
-  EISDIR: 'is a folder, a file was expected',
-  ENOTDIR: 'is not a folder',
-  EEXIST: 'exists already',
-  EMFILE: 'too many open files',
-};
-
-function systemProblem(error: unknown): string | undefined {
+function systemText(error: unknown): string | undefined {
   const { code, path } = (error ?? {}) as { code?: string; path?: string };
-  const text = code === undefined ? undefined : systemProblems[code];
+  const text = systemProblem(code);
   return text === undefined ? undefined : path === undefined ? text : `${path}: ${text}`;
 }

@@ -1,20 +1,18 @@
-import { readFileSync } from 'node:fs';
-import { InvalidFileError } from '@mezzotint/core';
+import { InvalidFileError, named, parseJson, printable, readingBudget } from '@mezzotint/core';
+import { readPlainText } from '@mezzotint/core/node';
 import type { z } from 'zod';
 
-/** Largest configuration file that is read, in bytes; they are a few kilobytes. */
-const mostBytes = 1 << 20;
+/** Problems that one error lists. */
+const shown = 40;
 
 /** Reads a JSON file and checks it against `schema`; the error lists every problem with the place where it is. */
 export function readConfig<S extends z.ZodType>(path: string, schema: S): z.infer<S> {
-  const bytes = readFileSync(path);
-  if (bytes.length > mostBytes)
-    throw new InvalidFileError(path, `a configuration of ${bytes.length} bytes is too large`);
+  const text = readPlainText(path, readingBudget.configBytes);
   let json: unknown;
   try {
-    json = JSON.parse(bytes.toString('utf8'));
+    json = parseJson(text);
   } catch (error) {
-    throw new InvalidFileError(path, `not JSON: ${(error as Error).message}`);
+    throw new InvalidFileError(path, `not JSON: ${(error as Error).message}`, { cause: error });
   }
   return checkConfig(path, json, schema);
 }
@@ -23,6 +21,11 @@ export function readConfig<S extends z.ZodType>(path: string, schema: S): z.infe
 export function checkConfig<S extends z.ZodType>(name: string, value: unknown, schema: S): z.infer<S> {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  const problems = parsed.error.issues.map((issue) => `${issue.path.join('.') || '(top)'}: ${issue.message}`);
+  const { issues } = parsed.error;
+  const problems = issues.slice(0, shown).map((issue) => {
+    const place = issue.path.map((key) => named(String(key))).join('.');
+    return `${place || '(top)'}: ${printable(issue.message)}`;
+  });
+  if (issues.length > shown) problems.push(`… and ${issues.length - shown} more`);
   throw new InvalidFileError(name, problems.length === 1 ? problems[0]! : `\n  ${problems.join('\n  ')}`);
 }

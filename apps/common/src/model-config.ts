@@ -1,3 +1,4 @@
+import { readingBudget } from '@mezzotint/core';
 import { z } from 'zod';
 
 /** The forward process of a model and what its network predicts; `ProcessConfig` of @mezzotint/schedulers. */
@@ -64,9 +65,12 @@ export const imageSchema = z.strictObject({
 /** How the model's author samples from it. */
 export const samplingSchema = z.strictObject({
   solver: z.string().describe('The name of a solver (`pnpm sample --help`).'),
-  steps: z.int().min(1).describe('Its steps.'),
+  steps: z.int().min(1).max(readingBudget.steps).describe('Its steps.'),
   guidance: z.number().describe('Scale of classifier-free guidance; 1 is none.'),
 });
+
+/** Names of the classes, in the order of their labels. */
+const classNames = z.array(z.string().max(1000)).max(readingBudget.classes);
 
 /** A diffusion model's `config.json`; the network's own configuration is checked by the network. */
 export const diffusionConfigSchema = z.strictObject({
@@ -76,7 +80,7 @@ export const diffusionConfigSchema = z.strictObject({
   network: z.record(z.string(), z.unknown()),
   image: imageSchema,
   /** Names of the classes; the network's null label, if it has one, is the label after the last. Empty: unconditional. */
-  classes: z.array(z.string()),
+  classes: classNames,
   process: processSchema,
   sampling: samplingSchema,
 });
@@ -90,7 +94,7 @@ export const classifierConfigSchema = z.strictObject({
   architecture: z.string(),
   network: z.record(z.string(), z.unknown()),
   image: imageSchema,
-  classes: z.array(z.string()).min(2),
+  classes: classNames.min(2),
   /** The noise that it was trained under; null when it knows clean images only. */
   process: processSchema.nullable(),
 });

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { architectureOfKind } from '@mezzotint/architectures';
@@ -11,8 +11,11 @@ import {
   InvalidFileError,
   type Module,
   type NetworkSignature,
+  parseJson,
+  readingBudget,
   readNetworkConfig,
 } from '@mezzotint/core';
+import { readPlainText } from '@mezzotint/core/node';
 import { readSafetensors, writeFileAtomically, writeSafetensors } from '@mezzotint/weights/node';
 import type { z } from 'zod';
 import { readConfig } from './config-file.js';
@@ -117,7 +120,7 @@ function openConfig<S extends z.ZodType>(path: string, schema: S): { folder: str
   const folder = [path, join(path, 'model')].find((candidate) => {
     const file = join(candidate, 'config.json');
     return (
-      existsSync(file) && existsSync(join(candidate, 'model.safetensors')) && formatOf(file)?.startsWith('mezzotint/')
+      existsSync(file) && existsSync(join(candidate, 'model.safetensors')) && formatOf(file).startsWith('mezzotint/')
     );
   });
   if (folder === undefined) {
@@ -129,9 +132,11 @@ function openConfig<S extends z.ZodType>(path: string, schema: S): { folder: str
   return { folder, config: readConfig(join(folder, 'config.json'), schema) };
 }
 
-function formatOf(file: string): string | undefined {
+/** The format that a config.json says it has; '' when it says none. */
+function formatOf(file: string): string {
   try {
-    return (JSON.parse(readFileSync(file, 'utf8')) as { format?: string }).format;
+    const json = parseJson(readPlainText(file, readingBudget.configBytes)) as { format?: unknown } | null;
+    return typeof json?.format === 'string' ? json.format : '';
   } catch {
     return 'mezzotint/unreadable'; // readConfig says what is wrong with it.
   }

@@ -35,7 +35,7 @@ const problem = async (): Promise<string> => {
 
 test('opens what was saved, also as the model of a run', async () => {
   const { architecture, signature } = await openDiffusionModel(good);
-  expect(architecture.name).toBe('UNet');
+  expect(architecture.name).toBe('ADMUNet');
   expect(signature).toMatchObject({ inChannels: 1, classes: 2, nullLabel: true });
   const run = join(root, 'run');
   await writeTinyModel(join(run, 'model'));
@@ -63,7 +63,7 @@ test('a folder of an older version, whose classes counted the null label', async
 
 test('an architecture, and settings of a network, that there are not', async () => {
   config({ architecture: 'UNot' });
-  expect(await problem()).toMatch(/expected one of UNet, .*DiT.*, got 'UNot'/);
+  expect(await problem()).toMatch(/expected one of ADMUNet, .*DiT.*, got 'UNot'/);
   const { groups: _, ...rest } = tinyConfig.network;
   config({ network: { ...rest, gruops: 4 } });
   expect(await problem()).toMatch(/gruops: unknown setting[\s\S]*groups: missing/);
@@ -71,7 +71,7 @@ test('an architecture, and settings of a network, that there are not', async () 
 
 test('weights of another architecture: all differences', async () => {
   config({ network: { ...tinyConfig.network, channelMult: [1, 3] } });
-  expect(await problem()).toContain('Weights do not fit UNet');
+  expect(await problem()).toContain('Weights do not fit ADMUNet');
 });
 
 test('a classifier is not a diffusion model', async () => {

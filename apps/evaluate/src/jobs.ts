@@ -1,6 +1,5 @@
 // The engine's thread of `evaluate`.
-import { samplingJobs } from '@mezzotint/app';
 import { serveJobs } from '@mezzotint/backend/worker';
-import { readingJobs } from './reading-jobs.js';
+import { evaluationJobs } from './engine-jobs.js';
 
-await serveJobs({ ...samplingJobs(), ...readingJobs() });
+await serveJobs(evaluationJobs());

@@ -1,41 +1,120 @@
+import { existsSync } from 'node:fs';
 import { readConfig } from '@mezzotint/app';
-import { InvalidArgumentError } from '@mezzotint/core';
-import { type SolverName, solvers } from '@mezzotint/schedulers';
+import { InvalidArgumentError, InvalidFileError } from '@mezzotint/core';
+import { featureNetworkNamed, whereToGet } from '@mezzotint/features';
+import { type Metric, metricNamed } from '@mezzotint/metrics';
+import { readText } from '@mezzotint/weights/node';
 import { z } from 'zod';
-import type { EvaluateFlags } from './command.js';
+import { type EvaluateFlags, evaluateCommand } from './command.js';
 
-const fileSchema = z
-  .strictObject({
-    model: z.string(),
-    classifier: z.string(),
-    data: z.string(),
-    count: z.int().min(8),
-    guidance: z.array(z.number().min(0)).min(1).max(100),
-    solver: z.enum(Object.keys(solvers) as [SolverName, ...SolverName[]]),
-    steps: z.int().min(1),
-    seed: z.int().min(0),
-    batch: z.int().min(1),
-    engine: z.string(),
-  })
-  .partial();
+/** A configuration file: settings by the names of the flags in camelCase, a list where a flag takes several. */
+const fileSchema = z.record(
+  z.string(),
+  z.union([z.string(), z.number(), z.boolean(), z.array(z.union([z.string(), z.number()])).min(1)]),
+);
 
-type Settings = EvaluateFlags & {
-  readonly model: string;
-  readonly classifier: string;
-  readonly data: string;
-  readonly count: number;
+/** The settings of a configuration file, through the parsers of the flags. */
+function readSettings(path: string): EvaluateFlags {
+  const command = evaluateCommand()
+    .exitOverride()
+    .configureOutput({ writeErr: () => undefined });
+  const argv = Object.entries(readConfig(path, fileSchema)).flatMap(([name, value]) => {
+    const flag = `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+    if (typeof value === 'boolean') return value ? [flag] : [];
+    const several = ['model', 'featuresWeights'].includes(name) && Array.isArray(value);
+    return several ? value.flatMap((one) => [flag, String(one)]) : [flag, String(value)];
+  });
+  try {
+    return command.parse(argv, { from: 'user' }).opts<EvaluateFlags>();
+  } catch (error) {
+    throw new InvalidFileError(path, (error as Error).message, { cause: error });
+  }
+}
+
+/** What an evaluation does, with everything filled in. */
+export type Settings = Omit<EvaluateFlags, 'metrics' | 'features' | 'featuresWeights' | 'classifier' | 'prompts'> & {
+  readonly features: string;
+  readonly featuresWeights: readonly string[];
+  readonly metrics: readonly Metric[];
+  /** Prompts of the pictures that are scored; empty without. */
+  readonly prompts: readonly string[];
+  readonly batch: number;
 };
 
-/** Flags over the configuration file's settings over the defaults. */
+/** The classifier that comes with the project, seen from its root: it needs no downloaded weights. */
+const SHIPPED = 'models/digits-classifier';
+
+/** Flags over the configuration file's settings over the defaults; all that does not fit together in one error. */
 export function mergeSettings(flags: EvaluateFlags): Settings {
-  const file = flags.config === undefined ? {} : readConfig(flags.config, fileSchema);
-  const merged = { data: 'digits', count: 1000, ...file, ...flags };
-  const problems = (['model', 'classifier'] as const)
-    .filter((name) => merged[name] === undefined)
-    .map(
-      (name) =>
-        `--${name}: expected a folder, for example --${name} models/digits${name === 'model' ? '' : '-classifier'}`,
+  const merged: EvaluateFlags = { ...(flags.config !== undefined && readSettings(flags.config)), ...flags };
+  const { model = [], images, data, reference, classifier } = merged;
+  const problems: string[] = [];
+  if (model.length === 0 && images === undefined && !(data !== undefined && merged.saveStatistics !== undefined)) {
+    problems.push(
+      '--model or --images: expected pictures to score, for example --model models/digits (or --data with --save-statistics)',
     );
+  }
+  if (model.length > 0 && images !== undefined) problems.push('--model, --images: expected one of them, got both');
+  if (data !== undefined && reference !== undefined)
+    problems.push('--data, --reference: expected one of them, got both');
+  if (merged.saveStatistics !== undefined && data === undefined) {
+    problems.push('--save-statistics: writes those of --data, which is missing');
+  }
+  if (merged.shard !== undefined && merged.run === undefined) {
+    problems.push('--shard: expected --run, the folder for its part');
+  }
+  if (merged.resume && merged.run === undefined) problems.push('--resume: expected --run, the folder of checkpoints');
+  const shipped = existsSync(SHIPPED) ? SHIPPED : undefined;
+  const features = merged.features ?? (classifier !== undefined || shipped ? 'classifier' : undefined);
+  if (features === undefined) {
+    problems.push(
+      `--features or --classifier: expected a network that judges, for example --classifier ${SHIPPED}, which needs no downloaded weights`,
+    );
+  }
+  const weights = merged.featuresWeights ?? (features === 'classifier' ? [classifier ?? shipped!] : []);
+  if (features !== undefined) {
+    const record = featureNetworkNamed(features);
+    if (weights.length === 0) problems.push(`--features-weights: none given. ${whereToGet(record)}`);
+  }
+  const prompts = lines(merged.prompts);
+  const wanted = (merged.metrics ?? (problems.length === 0 ? defaultMetrics(features!, merged) : [])).map(metricNamed);
+  for (const { name, needs } of wanted) {
+    const texts = needs.generated.some((need) => need === 'similarity' || need === 'textRows');
+    if (needs.real !== undefined && data === undefined && reference === undefined) {
+      problems.push(`${name}: needs --data or --reference to compare with`);
+    }
+    if (texts && prompts.length === 0) problems.push(`${name}: needs --prompts`);
+    if (needs.real?.includes('textRows') && merged.sourcePrompts === undefined) {
+      problems.push(`${name}: needs --source-prompts, those of the pictures in --data`);
+    }
+    if (needs.generated.includes('labels') && model.length === 0)
+      problems.push(`${name}: needs --model, which is asked for labels`);
+  }
   if (problems.length > 0) throw new InvalidArgumentError('evaluate', problems);
-  return merged as Settings;
+  return {
+    ...merged,
+    ...{ features: features!, featuresWeights: weights, metrics: wanted, prompts },
+    batch: merged.batch ?? (features === 'classifier' ? 100 : 32),
+  };
+}
+
+/** What the field computes with a network. */
+function defaultMetrics(features: string, { model, images, data, reference, prompts }: EvaluateFlags): string[] {
+  const scored = (model?.length ?? 0) > 0 || images !== undefined;
+  const rows = data !== undefined;
+  const compared = rows || reference !== undefined;
+  if (!scored) return [];
+  if (features === 'lpips') return ['lpips-diversity'];
+  if (prompts !== undefined && /clip/.test(features)) return ['clip-score', ...(rows ? ['cmmd'] : [])];
+  if (/clip/.test(features)) return rows ? ['cmmd'] : ['fid'];
+  if (/dinov2/.test(features)) return ['fd-dinov2', ...(rows ? ['prdc'] : [])];
+  const distances = [...(compared ? ['fid'] : []), ...(rows ? ['kid-all', 'prdc'] : [])];
+  if (features === 'classifier') return [...(compared ? distances : []), ...(model ? ['label-accuracy'] : [])];
+  return [...(compared ? ['fid'] : []), ...(rows ? ['kid', 'prdc'] : []), 'is'];
+}
+
+/** Lines of a file of prompts, empty ones at its end left out. */
+export function lines(path: string | undefined): readonly string[] {
+  if (path === undefined) return [];
+  return readText(path).replace(/\s+$/, '').split(/\r?\n/);
 }

@@ -160,7 +160,7 @@ const diffusion = z.strictObject({
   task: z.literal('diffusion').describe('A diffusion or flow model.'),
   architecture: z
     .string()
-    .default('UNet')
+    .default('ADMUNet')
     .describe('The name of a registered architecture of denoisers (`pnpm describe`).'),
   ...common,
   recipe: z

@@ -80,7 +80,7 @@ function learner(
 ): object {
   const from = init?.own ?? init?.foreign;
   if (from === undefined || (flags.architecture !== undefined && flags.architecture !== from.architecture)) {
-    return { architecture: flags.architecture ?? 'UNet', network: preset, recipe: flags.recipe ?? 'v-cosine' };
+    return { architecture: flags.architecture ?? 'ADMUNet', network: preset, recipe: flags.recipe ?? 'v-cosine' };
   }
   const old = from.network as Readonly<Record<string, unknown>>;
   const known = (values: object) => Object.fromEntries(Object.entries(values).filter(([key]) => key in old));

@@ -41,7 +41,7 @@ const renames: Readonly<Record<string, Rename>> = { DiT: dit };
 export async function saveLora(run: string, adapter: LoraAdapter, { architecture }: ModelConfig): Promise<string[]> {
   const folder = join(run, 'lora');
   await mkdir(folder, { recursive: true });
-  const model = architecture.startsWith('UNet') ? 'unet' : 'transformer';
+  const model = architecture.includes('UNet') ? 'unet' : 'transformer';
   const names = diffusersNames(adapter, architecture);
   const files = {
     'adapter_model.safetensors': await loraStateDict(adapter, { layout: 'peft' }),

@@ -74,7 +74,7 @@ test('a folder and a preset are enough: what was read is said, and the run folde
   expect(output).toMatch(/57 pictures in 2 classes: left \d+, right \d+; 3 more are held out/);
   expect(output).toMatch(/Passed over: 1 .db that are no pictures: left\/thumbs.db/);
   expect(output).toMatch(
-    /Model: UNet, [\d.]+ (?:million|thousand) parameters; weights, gradients, moments and averages take \d+ MiB/,
+    /Model: ADMUNet, [\d.]+ (?:million|thousand) parameters; weights, gradients, moments and averages take \d+ MiB/,
   );
   expect(output).toMatch(/Note: 57 pictures are few/);
   const config = JSON.parse(readFileSync(join(run, 'config.json'), 'utf8')) as TrainConfig & { process: object };
@@ -94,7 +94,7 @@ test('a folder and a preset are enough: what was read is said, and the run folde
     /^step,loss,learningRate,gradientNorm,seconds,waited/,
   );
   const opened = await openDiffusionModel(run);
-  expect(opened.architecture.name).toBe('UNet');
+  expect(opened.architecture.name).toBe('ADMUNet');
   expect(opened.config.classes).toEqual(['left', 'right']);
 });
 

@@ -32,7 +32,7 @@ beforeEach(async () => {
 const config = {
   task: 'diffusion',
   data: { kind: 'folder', path: images, size: 8, channels: 1 },
-  network: { ...tinyNetwork, modelChannels: 4, channelMult: [1], attentionFactors: [] },
+  network: { ...tinyNetwork, modelChannels: 4, channelMult: [1], attentionResolutions: [] },
   process: { kind: 'discrete', betas: 'cosine', steps: 100, prediction: 'v' },
   steps: 4,
   batchSize: 4,

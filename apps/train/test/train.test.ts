@@ -165,7 +165,7 @@ test.each<[string, () => string[], RegExp]>([
 
 test.each<[string, object, RegExp]>([
   ['network of another size', { network: { ...tinyNetwork, imageSize: 16 } }, /imageSize is 16, the data needs 8/],
-  ['unknown preset', { network: 'gigantic' }, /expected a preset of UNet.*'gigantic'/],
+  ['unknown preset', { network: 'gigantic' }, /expected a preset of ADMUNet.*'gigantic'/],
   [
     'no such images',
     { data: { kind: 'folder', path: 'nowhere', size: 8, channels: 1 } },

@@ -6,6 +6,7 @@ import { architectures as rin } from '@mezzotint/rin';
 import { architectures as textEncoders } from '@mezzotint/text-encoders';
 import { architectures as unet } from '@mezzotint/unet';
 import { architectures as uvit } from '@mezzotint/uvit';
+import { architectures as zigma } from '@mezzotint/zigma';
 
 /** Every architecture of every package. A package that gets one is added here, and nowhere else. */
 export const architectures: readonly Architecture[] = [
@@ -13,6 +14,7 @@ export const architectures: readonly Architecture[] = [
   ...dit,
   ...uvit,
   ...rin,
+  ...zigma,
   ...mmdit,
   ...autoencoders,
   ...textEncoders,

@@ -1,4 +1,10 @@
-import { foreignConfig, InvalidArgumentError, Module, type RandomStream } from '@mezzotint/core';
+import {
+  type ForeignConfigOptions,
+  foreignConfig,
+  InvalidArgumentError,
+  Module,
+  type RandomStream,
+} from '@mezzotint/core';
 import { Conv2d } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
 import { type CoderConfig, downscale, validateCoder } from './coder/config.js';
@@ -92,8 +98,10 @@ const keys = {
     shift_factor: null,
     use_quant_conv: true,
     use_post_quant_conv: true,
+    latents_mean: null,
+    latents_std: null,
   },
-  fixed: { act_fn: 'silu', latents_mean: null, latents_std: null },
+  fixed: { act_fn: 'silu' },
   ignored: ignoredKey,
 };
 
@@ -101,14 +109,27 @@ const keys = {
  * Our configuration from the config.json of diffusers' `AutoencoderKL` (absent keys take that class's defaults).
  * @throws InvalidArgumentError naming every unknown or unsupported key
  */
-export function autoencoderKLFromDiffusers(json: unknown): AutoencoderKLConfig {
+export function autoencoderKLFromDiffusers(json: unknown, options: ForeignConfigOptions = {}): AutoencoderKLConfig {
   const who = 'autoencoderKLFromDiffusers';
-  const read = foreignConfig(who, json, keys);
+  const read = foreignConfig(who, json, keys, options);
+  const [mean, std] = [read('latents_mean'), read('latents_std')] as (readonly number[] | null)[];
+  const wrong = [mean, std].some((list) => list !== null && !isChannelList(list, read('latent_channels')));
+  if (wrong || (mean === null) !== (std === null)) {
+    throw new InvalidArgumentError(
+      who,
+      'latents_mean, latents_std: expected both or none, a number for each latent channel',
+    );
+  }
   return {
     ...coderFromDiffusers(who, read),
+    ...(mean && std && { channels: { mean, std } }),
     scalingFactor: read('scaling_factor') as number,
     shiftFactor: (read('shift_factor') as number | null) ?? 0,
     quantConv: read('use_quant_conv') as boolean,
     postQuantConv: read('use_post_quant_conv') as boolean,
   };
+}
+
+function isChannelList(list: unknown, channels: unknown): boolean {
+  return Array.isArray(list) && list.length === channels && list.every((value) => Number.isFinite(value));
 }

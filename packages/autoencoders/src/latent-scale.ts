@@ -4,16 +4,26 @@ import * as tf from '@tensorflow/tfjs-core';
 export interface LatentScale {
   readonly scalingFactor: number;
   readonly shiftFactor: number;
+  /** Mean and standard deviation of each latent channel, in the place of the shift (diffusers' `latents_mean`, `latents_std`). */
+  readonly channels?: { readonly mean: readonly number[]; readonly std: readonly number[] } | undefined;
 }
 
-/** What the encoder gives, as the diffusion model takes it: (z - shift) scale. Rombach et al. 2022, appendix G. */
-export function scaleLatents(z: tf.Tensor4D, { scalingFactor, shiftFactor }: LatentScale): tf.Tensor4D {
-  return tf.tidy(() => tf.mul(tf.sub(z, shiftFactor), scalingFactor));
+/** What the encoder gives, as the diffusion model takes it: (z - shift) scale, or (z - mean) scale / std. Rombach et al. 2022, appendix G. */
+export function scaleLatents(z: tf.Tensor4D, { scalingFactor, shiftFactor, channels }: LatentScale): tf.Tensor4D {
+  return tf.tidy(() => {
+    if (channels === undefined) return tf.mul(tf.sub(z, shiftFactor), scalingFactor);
+    const centred = tf.sub(z, tf.tensor1d([...channels.mean]));
+    return tf.div(tf.mul(centred, scalingFactor), tf.tensor1d([...channels.std]));
+  });
 }
 
-/** What the diffusion model gives, as the decoder takes it: z / scale + shift. */
-export function unscaleLatents(z: tf.Tensor4D, { scalingFactor, shiftFactor }: LatentScale): tf.Tensor4D {
-  return tf.tidy(() => tf.add(tf.div(z, scalingFactor), shiftFactor));
+/** What the diffusion model gives, as the decoder takes it: z / scale + shift, or z std / scale + mean. */
+export function unscaleLatents(z: tf.Tensor4D, { scalingFactor, shiftFactor, channels }: LatentScale): tf.Tensor4D {
+  return tf.tidy(() => {
+    if (channels === undefined) return tf.add(tf.div(z, scalingFactor), shiftFactor);
+    const wide = tf.div(tf.mul(z, tf.tensor1d([...channels.std])), scalingFactor);
+    return tf.add(wide, tf.tensor1d([...channels.mean]));
+  });
 }
 
 /** What is wrong with the two numbers. */

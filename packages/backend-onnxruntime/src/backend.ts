@@ -6,13 +6,27 @@ import { isStretched, rowMajor, stretched, transposed } from './graph/layout.js'
 import { Value } from './graph/value.js';
 import { BufferPool, type StoredType } from './memory/buffer-pool.js';
 import { gather, HostBuffer } from './memory/host-buffer.js';
-import { encode16, encodeBlocks, largestMagnitude, type Narrow, type SixteenBit } from './memory/narrow.js';
+import {
+  type Blocks,
+  encode16,
+  encodeBlocks,
+  largestMagnitude,
+  type Narrow,
+  type SixteenBit,
+  storedBlocks,
+} from './memory/narrow.js';
 import { probeBlockSize } from './native/block-size.js';
 import { defaultOptions, type EngineOptions } from './session/engine.js';
 import { Executor } from './session/executor.js';
 import { checkProvider } from './session/provider.js';
 
 type Values = backend_util.BackendValues;
+
+/** True for elements that are kept in a format already. */
+function isOf(narrow: Narrow, format: SixteenBit | Pick<Blocks, 'bits' | 'block' | 'integer'>): boolean {
+  if (narrow.kind !== 'blocks' || typeof format === 'string') return narrow.kind === format;
+  return narrow.bits === format.bits && narrow.block === format.block && narrow.integer === format.integer;
+}
 
 /** What a data id stands for: a lazy value, the strings themselves, or the two parts of complex numbers. */
 type Entry =
@@ -106,19 +120,16 @@ export class OnnxRuntimeBackend extends tf.KernelBackend {
   }
 
   /** Keeps a float32 tensor's elements in fewer bits from now on; everybody who holds its value sees the rounded ones. */
-  narrow(
-    info: TensorInfo,
-    format: SixteenBit | { readonly bits: 4 | 8; readonly block: number; readonly integer: boolean },
-  ): Narrow {
+  narrow(info: TensorInfo, format: SixteenBit | Pick<Blocks, 'bits' | 'block' | 'integer' | 'fed'>): Narrow {
     const value = this.stored(info);
     const buffer = value.buffer!;
-    if (buffer.narrowed?.kind === format) return buffer.narrowed;
+    if (buffer.narrowed !== undefined && isOf(buffer.narrowed, format)) return buffer.narrowed;
     // Blocks are rows of the matrix; the others keep the layout that they have come to have.
     const isBlocks = typeof format === 'object';
     const layout = isBlocks || isStretched(buffer.layout) ? rowMajor(value.shape) : buffer.layout;
     const data = layout === buffer.layout ? buffer.data : gather(buffer.data, value.type, buffer.layout);
     const narrow: Narrow = isBlocks
-      ? encodeBlocks(data as Float32Array, format.bits, format.block, format.integer)
+      ? encodeBlocks(data as Float32Array, format.bits, format.block, format)
       : { kind: format, data: encode16(data as Float32Array, format) };
     value.buffer = HostBuffer.narrow(narrow, layout, this.#pool);
     value.fill = undefined;
@@ -224,7 +235,8 @@ export class OnnxRuntimeBackend extends tf.KernelBackend {
   }
 
   /** A float32 tensor of an array that the caller gives up (`adopt` of core). */
-  adopt({ data, dtype, shape, order }: Adoption): TensorInfo {
+  adopt(given: Adoption): TensorInfo {
+    const { data, dtype, shape, order } = given;
     const value = new Value([...shape], 'float32');
     const asGiven = rowMajor(order.map((axis) => shape[axis]!));
     const layout = transposed(
@@ -234,7 +246,13 @@ export class OnnxRuntimeBackend extends tf.KernelBackend {
     value.buffer =
       data instanceof Float32Array
         ? HostBuffer.of(data, layout, this.#pool)
-        : HostBuffer.narrow({ kind: dtype as SixteenBit, data }, layout, this.#pool);
+        : HostBuffer.narrow(
+            'scales' in given
+              ? storedBlocks(given.data, given.scales, dtype === 'q4_0' ? 4 : 8)
+              : { kind: dtype as SixteenBit, data: data as Uint16Array },
+            layout,
+            this.#pool,
+          );
     return this.tensorOf(value);
   }
 

@@ -1,4 +1,4 @@
-import { InvalidArgumentError, MezzotintError } from '@mezzotint/core';
+import { InvalidArgumentError, MezzotintError, printable } from '@mezzotint/core';
 import type { EngineChoice, EngineFacts, EngineName } from './engine.js';
 import { asChoice, CHOICES, loadEngine } from './engines/load-engine.js';
 import { reasonOf } from './engines/reason.js';
@@ -27,7 +27,8 @@ export interface ChosenEngine extends EngineFacts {
 /**
  * Makes the fastest engine of this machine the active one of TensorFlow.js, with gradients, and says which:
  * `tensorflow` where it sees a GPU, else `onnxruntime`, else `tensorflow` on the CPU, else `wasm`, else `cpu`. When it
- * throws, the engine that was active before is still the active one.
+ * throws, the engine that was active before is still the active one. When nothing but `cpu` loads, Node is given the warning
+ * `MEZZOTINT_SLOW_ENGINE`.
  *
  * @throws InvalidArgumentError for an unknown engine name
  * @throws MezzotintError (`MEZZOTINT_ENGINE_UNAVAILABLE`) when the engine that was asked for does not load
@@ -74,6 +75,18 @@ const PREFERENCE: readonly {
   { engine: 'cpu', label: 'cpu' },
 ];
 
+/**
+ * The engine `cpu` is for tests: 10 to 100 times as slow as the others. Who did not ask for it should know that it runs, and
+ * why: by Node's own channel for warnings, which `--no-warnings` and `process.on('warning')` govern.
+ */
+function warnOfCpu(why: readonly PassedOver[]): void {
+  const reasons = why.map(({ engine, reason }) => `${engine}: ${reason}`).join('; ');
+  const text = `The engine 'cpu' was chosen, which is 10 to 100 times as slow as the others. None of them loads here: ${reasons}`;
+  if (typeof process === 'object' && typeof process.emitWarning === 'function') {
+    process.emitWarning(printable(text), { code: 'MEZZOTINT_SLOW_ENGINE' });
+  }
+}
+
 async function choose(): Promise<ChosenEngine> {
   const why: PassedOver[] = [];
   for (const { engine, label, device, skip } of PREFERENCE) {
@@ -84,7 +97,10 @@ async function choose(): Promise<ChosenEngine> {
         continue;
       }
       const facts = await loadEngine(engine);
-      if (device === undefined || facts.device === device) return { name: engine, ...facts, why };
+      if (device === undefined || facts.device === device) {
+        if (engine === 'cpu') warnOfCpu(why);
+        return { name: engine, ...facts, why };
+      }
       why.push({ engine: label, reason: `TensorFlow sees no GPU, only ${facts.device}` });
     } catch (error) {
       why.push({ engine: label, reason: reasonOf(error) });

@@ -61,7 +61,17 @@ describe('the order of preference', () => {
       { tensorflow: 'no addon', onnxruntime: 'absent', wasm: 'no wasm', cpu: {} },
       'no addon',
     );
+    const warned = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
     const { name, why } = await useBackend();
+    expect(warned.mock.calls).toEqual([
+      [
+        expect.stringMatching(/'cpu' was chosen, .*as slow.*onnxruntime: absent.*wasm: no wasm$/),
+        { code: 'MEZZOTINT_SLOW_ENGINE' },
+      ],
+    ]);
+    expect((await useBackend({ engine: 'cpu' })).name).toBe('cpu'); // Who asks for it is not warned.
+    expect(warned.mock.calls).toHaveLength(1);
+    warned.mockRestore();
     expect(name).toBe('cpu');
     expect(why.map(({ reason }) => reason)).toEqual(['no addon', 'absent', 'no addon', 'no wasm']);
   });

@@ -45,6 +45,22 @@ test('what onReport throws rejects its run, stops the job, and no more', async (
   expect(await worker.run('square', Float32Array.of(3))).toEqual(Float32Array.of(9));
 }, 10_000);
 
+test('a run is told how many are before it, until it is its turn', async () => {
+  const places: Record<string, number[]> = { a: [], b: [], c: [] };
+  const stop = new AbortController();
+  const runs = Object.entries(places).map(([name, seen]) =>
+    worker.run(
+      'steps',
+      { steps: name === 'a' ? 1000 : 1, milliseconds: 10 },
+      { onPlace: (before) => seen.push(before), ...(name === 'a' && { signal: stop.signal }) },
+    ),
+  );
+  stop.abort(new Error('enough'));
+  await expect(runs[0]).rejects.toThrow('enough');
+  await Promise.all(runs.slice(1));
+  expect(places).toEqual({ a: [0], b: [1, 0], c: [2, 1, 0] });
+});
+
 describe('abort', () => {
   test('stops between two steps of a job that never yields', async () => {
     const controller = new AbortController();

@@ -5,5 +5,5 @@ export { claimsOf, type Integrate, type SolverClaims } from './integrator.js';
 export { checkDraws, checkPoint, checkPure, checkResumes, checkSame } from './laws.js';
 export { type MarginalVariance, marginalVariance } from './marginal.js';
 export { type Convergence, type ConvergenceOptions, convergence } from './order.js';
-export { noNoise, smoothTable, tableToClean, waves } from './probes.js';
+export { noNoise, smoothSchedule, tableToClean, waves } from './probes.js';
 export { assertConforms, type Check, formatReport, type Report, report } from './report.js';

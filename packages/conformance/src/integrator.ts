@@ -1,4 +1,4 @@
-import type { HostDenoiser, Kind, NoiseSource, Solver, Table } from '@mezzotint/schedulers';
+import type { HostDenoiser, NoiseSchedule, NoiseSource, ScheduleKind, Solver } from '@mezzotint/schedulers';
 import { traceEnd } from '@mezzotint/schedulers';
 
 /**
@@ -8,7 +8,7 @@ import { traceEnd } from '@mezzotint/schedulers';
 export type Integrate = (
   model: HostDenoiser,
   x: Float64Array,
-  table: Table,
+  table: NoiseSchedule,
   noise: NoiseSource,
 ) => Float64Array | Promise<Float64Array>;
 
@@ -17,7 +17,7 @@ export interface SolverClaims {
   readonly name: string;
   readonly integrate: Integrate;
   /** The kinds of table it works on. */
-  readonly kinds: readonly Kind[];
+  readonly kinds: readonly ScheduleKind[];
   /** Order of convergence to the probability-flow ODE; left out for stochastic solvers and those that have none. */
   readonly order?: number | undefined;
   /** True when it draws noise, and has the marginals of the process for it. */
@@ -32,14 +32,14 @@ export interface SolverClaims {
 }
 
 /** The claims of a `Solver` of @mezzotint/schedulers (yours or ours), run in float64; a stochastic one has no order. */
-export function claimsOf<K extends Kind>(
+export function claimsOf<K extends ScheduleKind>(
   solver: Solver<K, 'estimate'>,
   { order, reachesPoint }: Pick<SolverClaims, 'order' | 'reachesPoint'> = {},
 ): SolverClaims {
   return {
     name: solver.name,
     integrate: (model, x, table, noise) =>
-      traceEnd(solver, model, x, table as Table<NoInfer<K>>, solver.stochastic ? { noise } : {}),
+      traceEnd(solver, model, x, table as NoiseSchedule<NoInfer<K>>, solver.stochastic ? { noise } : {}),
     kinds: solver.kinds,
     stochastic: solver.stochastic,
     reachesPoint,

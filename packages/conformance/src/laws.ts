@@ -1,18 +1,18 @@
 import type { Denoiser } from '@mezzotint/core';
 import {
   type HostDenoiser,
-  type Kind,
   levelAt,
+  type NoiseSchedule,
   run,
   type SavedRun,
+  type ScheduleKind,
   type Solver,
-  type Table,
 } from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
 import { threePeaks } from './distributions.js';
 import type { Integrate } from './integrator.js';
 import { pointsAt } from './order.js';
-import { noNoise, smoothTable, tableToClean, waves } from './probes.js';
+import { noNoise, smoothSchedule, tableToClean, waves } from './probes.js';
 import { atMost, type Check, isTrue } from './report.js';
 
 /**
@@ -27,12 +27,12 @@ export async function checkSame(
   b: Integrate,
   {
     kinds = ['vp', 've'],
-    table: tableOf = smoothTable,
+    table: tableOf = smoothSchedule,
     steps = 12,
     tolerance = 1e-9,
   }: {
-    readonly kinds?: readonly Kind[];
-    readonly table?: (kind: Kind, steps: number) => Table;
+    readonly kinds?: readonly ScheduleKind[];
+    readonly table?: (kind: ScheduleKind, steps: number) => NoiseSchedule;
     readonly steps?: number;
     readonly tolerance?: number;
   } = {},
@@ -49,7 +49,7 @@ export async function checkSame(
 }
 
 /** When the estimate is always the same point c, a run to a clean picture ends on it, whatever the noise was. */
-export async function checkPoint(integrate: Integrate, kind: Kind, tolerance: number): Promise<Check> {
+export async function checkPoint(integrate: Integrate, kind: ScheduleKind, tolerance: number): Promise<Check> {
   const c = 0.7;
   const point: HostDenoiser = (x) => x.map(() => c);
   const table = tableToClean(kind, 12);
@@ -67,7 +67,7 @@ export async function checkPoint(integrate: Integrate, kind: Kind, tolerance: nu
 }
 
 /** The array that a solver is given stays as it was, and the same run gives the same bits. */
-export async function checkPure(integrate: Integrate, kind: Kind): Promise<readonly Check[]> {
+export async function checkPure(integrate: Integrate, kind: ScheduleKind): Promise<readonly Check[]> {
   const table = tableToClean(kind, 12);
   const start = pointsAt(threePeaks, levelAt(table, 0));
   const given = start.slice();
@@ -87,7 +87,7 @@ export async function checkPure(integrate: Integrate, kind: Kind): Promise<reado
 }
 
 /** A deterministic solver asks for no noise, a stochastic one does. */
-export async function checkDraws(integrate: Integrate, kind: Kind, stochastic: boolean): Promise<Check> {
+export async function checkDraws(integrate: Integrate, kind: ScheduleKind, stochastic: boolean): Promise<Check> {
   const table = tableToClean(kind, 12);
   const noise = noNoise();
   await integrate(threePeaks.denoise, pointsAt(threePeaks, levelAt(table, 0)), table, noise);
@@ -101,7 +101,10 @@ export async function checkDraws(integrate: Integrate, kind: Kind, stochastic: b
  *
  * @param create makes the solver anew, as a program that resumes does
  */
-export async function checkResumes<K extends Kind>(create: () => Solver<K, 'estimate'>, kind: K): Promise<Check> {
+export async function checkResumes<K extends ScheduleKind>(
+  create: () => Solver<K, 'estimate'>,
+  kind: K,
+): Promise<Check> {
   const table = tableToClean<NoInfer<K>>(kind, 6);
   const first = levelAt(table, 0);
   const start = tf.tensor4d(Float32Array.from(pointsAt(threePeaks, first)), [1, 3, 3, 1]);

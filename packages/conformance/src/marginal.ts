@@ -1,8 +1,8 @@
 import { TorchGenerator } from '@mezzotint/core';
-import { type Kind, levelAt, type NoiseSource, type Table } from '@mezzotint/schedulers';
+import { levelAt, type NoiseSchedule, type NoiseSource, type ScheduleKind } from '@mezzotint/schedulers';
 import { type Distribution, gaussian } from './distributions.js';
 import type { Integrate } from './integrator.js';
-import { noNoise, oneDrawEach, smoothTable } from './probes.js';
+import { noNoise, oneDrawEach, smoothSchedule } from './probes.js';
 
 /** Variance at the end of a run on normal data. */
 export interface MarginalVariance {
@@ -25,13 +25,13 @@ export interface MarginalVariance {
  */
 export async function marginalVariance(
   integrate: Integrate,
-  kind: Kind,
+  kind: ScheduleKind,
   steps: number,
   {
-    table: tableOf = smoothTable,
+    table: tableOf = smoothSchedule,
     samples = 40_000,
   }: {
-    readonly table?: (kind: Kind, steps: number) => Table;
+    readonly table?: (kind: ScheduleKind, steps: number) => NoiseSchedule;
     readonly samples?: number;
   } = {},
 ): Promise<MarginalVariance> {
@@ -65,7 +65,7 @@ async function isSumOf(
   weights: Float64Array,
   integrate: Integrate,
   { denoise }: Distribution,
-  table: Table,
+  table: NoiseSchedule,
   start: number,
 ): Promise<boolean> {
   const drawn: number[] = [];

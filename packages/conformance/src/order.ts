@@ -1,7 +1,7 @@
-import { type Kind, levelAt, type Table } from '@mezzotint/schedulers';
+import { levelAt, type NoiseSchedule, type ScheduleKind } from '@mezzotint/schedulers';
 import { type Distribution, threePeaks } from './distributions.js';
 import type { Integrate } from './integrator.js';
-import { noNoise, smoothTable } from './probes.js';
+import { noNoise, smoothSchedule } from './probes.js';
 
 /** How the error falls with the steps. */
 export interface Convergence {
@@ -15,7 +15,7 @@ export interface Convergence {
 /** What is solved, and with how many steps. */
 export interface ConvergenceOptions {
   readonly distribution?: Distribution;
-  readonly table?: (kind: Kind, steps: number) => Table;
+  readonly table?: (kind: ScheduleKind, steps: number) => NoiseSchedule;
   /** Rising; 24, 48, 96, 192, 384. */
   readonly steps?: readonly number[];
   /** Errors below this are rounding; 1e-11. */
@@ -28,10 +28,10 @@ export interface ConvergenceOptions {
  */
 export async function convergence(
   integrate: Integrate,
-  kind: Kind,
+  kind: ScheduleKind,
   {
     distribution = threePeaks,
-    table: tableOf = smoothTable,
+    table: tableOf = smoothSchedule,
     steps = [24, 48, 96, 192, 384],
     floor = 1e-11,
   }: ConvergenceOptions = {},

@@ -1,13 +1,13 @@
-import { type Kind, type NoiseSource, ratioTable, type Table } from '@mezzotint/schedulers';
+import { type NoiseSchedule, type NoiseSource, ratioSchedule, type ScheduleKind } from '@mezzotint/schedulers';
 
 /** Rows of a kind from noise ratio 80 to 0.05, evenly in ratio^(1/7), so that doubling the steps halves every step. */
-export function smoothTable<K extends Kind>(kind: K, steps: number): Table<K> {
-  return ratioTable(kind, smoothRatios(steps));
+export function smoothSchedule<K extends ScheduleKind>(kind: K, steps: number): NoiseSchedule<K> {
+  return ratioSchedule(kind, smoothRatios(steps));
 }
 
 /** The same and then down to a clean picture. */
-export function tableToClean<K extends Kind>(kind: K, steps: number): Table<K> {
-  return ratioTable(kind, [...smoothRatios(steps - 1), 0]);
+export function tableToClean<K extends ScheduleKind>(kind: K, steps: number): NoiseSchedule<K> {
+  return ratioSchedule(kind, [...smoothRatios(steps - 1), 0]);
 }
 
 function smoothRatios(steps: number): number[] {

@@ -1,6 +1,6 @@
-import { dpmppSinglestep, ratioTable, traceEnd } from '@mezzotint/schedulers';
+import { dpmppSinglestep, ratioSchedule, traceEnd } from '@mezzotint/schedulers';
 import { expect, test } from 'vitest';
-import { type Distribution, gaussian, mixture, smoothTable, threePeaks } from '../src/index.js';
+import { type Distribution, gaussian, mixture, smoothSchedule, threePeaks } from '../src/index.js';
 import { logNormalCdf } from '../src/normal.js';
 
 const levels = [
@@ -57,7 +57,7 @@ for (const data of [gaussian({ mean: 0.4, deviation: 0.7 }), threePeaks] as Dist
 
   test(`${data.name}: the solution is the ODE's`, () => {
     for (const kind of ['vp', 've', 'flow'] as const) {
-      const table = smoothTable(kind, 1500);
+      const table = smoothSchedule(kind, 1500);
       const [from, to] = [0, 1500].map((i) => ({ alpha: table.alpha[i]!, sigma: table.sigma[i]! }));
       const start = grid.map((v) => v * Math.hypot(from!.sigma, from!.alpha));
       const found = traceEnd(dpmppSinglestep({ order: 3 }), data.denoise, start, table);
@@ -88,7 +88,7 @@ test('a mixture of one normal is that normal', () => {
 });
 
 test('pure noise and clean data are levels too', () => {
-  const table = ratioTable('flow', [Number.POSITIVE_INFINITY, 0]);
+  const table = ratioSchedule('flow', [Number.POSITIVE_INFINITY, 0]);
   for (const data of [gaussian(), threePeaks]) {
     const end = data.solve(grid, { alpha: table.alpha[0]!, sigma: table.sigma[0]! }, { alpha: 1, sigma: 0 });
     expect(end.every(Number.isFinite)).toBe(true);

@@ -17,8 +17,8 @@ import {
   eulerAncestral,
   flowHeun,
   heun,
-  type Kind,
   lms,
+  type ScheduleKind,
   type Solver,
   type State,
   saSolver,
@@ -28,7 +28,12 @@ import {
 import { expect, test } from 'vitest';
 import { assertConforms, checkSame, claimsOf, report, tableToClean, threePeaks } from '../src/index.js';
 
-type Pair = readonly [string, Solver<Kind, 'estimate'>, Solver<Kind, 'estimate'>, (readonly Kind[])?];
+type Pair = readonly [
+  string,
+  Solver<ScheduleKind, 'estimate'>,
+  Solver<ScheduleKind, 'estimate'>,
+  (readonly ScheduleKind[])?,
+];
 const all = ['vp', 've', 'flow'] as const;
 
 const laws: readonly Pair[] = [

@@ -1,6 +1,6 @@
 import '@tensorflow/tfjs-backend-cpu';
 import '@tensorflow/tfjs';
-import { consistency, type Kind, type Solver, type SolverName, solvers, traceEnd } from '@mezzotint/schedulers';
+import { consistency, type ScheduleKind, type Solver, type SolverName, solvers, traceEnd } from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, test } from 'vitest';
 import {
@@ -35,7 +35,7 @@ const exceptions: Partial<Record<SolverName, Partial<SolverClaims>>> = {
 describe('every solver of the registry conforms to what the registry says', () => {
   for (const [name, entry] of Object.entries(solvers)) {
     if (elsewhere.includes(name as SolverName)) continue;
-    const create = entry.create as () => Solver<Kind, 'estimate'>;
+    const create = entry.create as () => Solver<ScheduleKind, 'estimate'>;
     test(name, async () => {
       const claims = { ...claimsOf(create(), { order: entry.order }), ...exceptions[name as SolverName] };
       assertConforms(await certifySolver({ ...claims, name }));

@@ -1,13 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { HalfType } from './host-tensor.js';
+import type { BlockType, HalfType } from './host-tensor.js';
 
 /** Elements for an engine to keep: what they are, and the axes of `shape` in the order of memory, outermost first. */
-export interface Adoption {
-  readonly data: Float32Array | Uint16Array;
-  readonly dtype: 'float32' | HalfType;
-  readonly shape: readonly number[];
-  readonly order: readonly number[];
-}
+export type Adoption = { readonly shape: readonly number[]; readonly order: readonly number[] } & (
+  | { readonly data: Float32Array | Uint16Array; readonly dtype: 'float32' | HalfType }
+  | { readonly data: Uint8Array; readonly scales: Uint16Array; readonly dtype: BlockType }
+);
 
 /** What an engine that computes on the host offers beside TensorFlow.js's own interface. */
 interface AdoptingBackend {

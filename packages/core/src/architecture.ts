@@ -1,6 +1,6 @@
+import type { RandomStream } from '@mezzotint/random';
 import type * as tf from '@tensorflow/tfjs-core';
 import { choiceProblems, countProblems } from './checks.js';
-import type { RandomStream } from './denoiser.js';
 import { InvalidArgumentError } from './errors.js';
 import type { WeightSource } from './host-tensor.js';
 import type { Module } from './module.js';

@@ -1,11 +1,21 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { InvalidArgumentError } from './errors.js';
+import { quoted } from './printable.js';
 
-/** What is wrong with numbers that must be whole and at least 1, by name. */
+/** Largest width, vocabulary or size, and most layers, that are built: far above any published model. */
+const MOST = 2 ** 24;
+const MOST_LAYERS = 1024;
+
+/**
+ * What is wrong with numbers that must be whole and at least 1, by name. They are bounded, since a configuration may come from
+ * a stranger's file: 2^24, and 1,024 for what is built once each (`depth`, `layers` and names that end so).
+ */
 export function countProblems(counts: Readonly<Record<string, unknown>>): string[] {
-  return Object.entries(counts)
-    .filter(([, value]) => !isCount(value))
-    .map(([name, value]) => `${name}: expected a whole number of at least 1, got ${JSON.stringify(value)}`);
+  return Object.entries(counts).flatMap(([name, value]) => {
+    const most = /(?:^|\.)(?:depth|layers)$|(?:Depth|Layers)$/.test(name) ? MOST_LAYERS : MOST;
+    if (!isCount(value)) return [`${name}: expected a whole number of at least 1, got ${quoted(value)}`];
+    return value > most ? [`${name}: expected at most ${most}, got ${value}`] : [];
+  });
 }
 
 /** True for a whole number of at least 1. */
@@ -17,13 +27,13 @@ export function isCount(value: unknown): value is number {
 export function positiveProblems(name: string, value: unknown): string[] {
   return typeof value === 'number' && value > 0 && Number.isFinite(value)
     ? []
-    : [`${name}: expected a positive number, got ${JSON.stringify(value)}`];
+    : [`${name}: expected a positive number, got ${quoted(value)}`];
 }
 
 /** What is wrong with a value that must be one of a few. */
 export function choiceProblems(name: string, value: unknown, choices: readonly unknown[]): string[] {
-  const quoted = choices.map((choice) => (typeof choice === 'string' ? choice : JSON.stringify(choice)));
-  return choices.includes(value) ? [] : [`${name}: expected ${quoted.join(' or ')}, got ${JSON.stringify(value)}`];
+  const known = choices.map((choice) => (typeof choice === 'string' ? choice : JSON.stringify(choice)));
+  return choices.includes(value) ? [] : [`${name}: expected ${known.join(' or ')}, got ${quoted(value)}`];
 }
 
 /** What is wrong with images `[N, H, W, channels]` whose sides `factor` must divide. */

@@ -12,7 +12,7 @@ export interface NoiseLevel {
 }
 
 /** Noise levels from the first (noisiest) to the last, usually the clean one (sigma = 0). Numbers in float64. */
-export interface NoiseTable {
+export interface NoiseLevels {
   readonly alpha: Float64Array;
   readonly sigma: Float64Array;
   /** Network times of the rows that a solver evaluates; absent where the time is a function of (alpha, sigma). */
@@ -29,16 +29,8 @@ export type Denoiser<C = void> = (x: tf.Tensor4D, at: NoiseLevel, cond: C) => tf
 export interface VariancePrediction {
   readonly x0: tf.Tensor4D;
   /** log variance = v log(beta) + (1 - v) log(beta tilde). Improved DDPM, eq. 15. */
-  readonly share: tf.Tensor4D;
+  readonly interpolation: tf.Tensor4D;
 }
 
 /** A denoiser whose network also learned the variance of the reverse step. */
 export type VarianceDenoiser<C = void> = (x: tf.Tensor4D, at: NoiseLevel, cond: C) => VariancePrediction;
-
-/** A stream of random numbers, float32, in the order of row-major NCHW or of whatever the caller makes of them. */
-export interface RandomStream {
-  /** Standard normals. */
-  randn(n: number): Float32Array;
-  /** Uniforms in [0, 1). */
-  rand(n: number): Float32Array;
-}

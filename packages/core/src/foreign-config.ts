@@ -10,26 +10,35 @@ export interface ForeignConfigKeys {
   readonly ignored: (key: string) => boolean;
 }
 
+/** What is done about keys that a class does not know. */
+export interface ForeignConfigOptions {
+  /** Told of each unknown key, in the place of the error; the key is passed over. */
+  readonly report?: ((key: string) => void) | undefined;
+}
+
 /**
  * Reads a configuration of another library strictly: gives the lookup of its keys, absent ones as their defaults, after
  * checking that none is missing, unknown, or set to what we do not build.
  *
  * @param who who reads, for errors
- * @throws InvalidArgumentError naming every unknown, missing or unsupported key
+ * @throws InvalidArgumentError naming every unknown (without `report`), missing or unsupported key
  */
 export function foreignConfig(
   who: string,
   json: unknown,
   { defaults, fixed, ignored }: ForeignConfigKeys,
+  { report }: ForeignConfigOptions = {},
 ): (key: string) => unknown {
   if (typeof json !== 'object' || json === null || Array.isArray(json)) {
     throw new InvalidArgumentError(who, `expected a configuration as a JSON object, got ${JSON.stringify(json)}`);
   }
   const given = new Map(Object.entries(json).filter(([, value]) => value !== undefined));
+  const unknown = [...given.keys()].filter(
+    (key) => !Object.hasOwn(defaults, key) && !Object.hasOwn(fixed, key) && !ignored(key),
+  );
+  for (const key of unknown) report?.(key);
   const problems = [
-    ...[...given.keys()]
-      .filter((key) => !Object.hasOwn(defaults, key) && !Object.hasOwn(fixed, key) && !ignored(key))
-      .map((key) => `${key}: not an argument of this class`),
+    ...(report ? [] : unknown).map((key) => `${key}: not an argument of this class`),
     ...Object.keys(defaults)
       .filter((key) => defaults[key] === undefined && !given.has(key))
       .map((key) => `${key}: missing, and it has no default`),

@@ -1,3 +1,12 @@
+// A program that has core has the streams: `init` takes a seed, and forward passes take a RandomStream.
+export {
+  deriveSeed,
+  NumpyRandomState,
+  type NumpyRandomStateSnapshot,
+  type RandomStream,
+  TorchGenerator,
+  type TorchGeneratorState,
+} from '@mezzotint/random';
 export type { Adoption } from './adopt.js';
 export {
   type Architecture,
@@ -37,13 +46,13 @@ export { describe, type ModelCost, type ModuleCost } from './cost/describe.js';
 export type {
   Denoiser,
   NoiseLevel,
-  NoiseTable,
-  RandomStream,
+  NoiseLevels,
   VarianceDenoiser,
   VariancePrediction,
 } from './denoiser.js';
 export { InvalidArgumentError, InvalidFileError, MezzotintError, WeightsMismatchError } from './errors.js';
-export { type ForeignConfigKeys, foreignConfig } from './foreign-config.js';
+export { notFinite } from './finite.js';
+export { type ForeignConfigKeys, type ForeignConfigOptions, foreignConfig } from './foreign-config.js';
 export {
   type AttentionCall,
   type AttentionInputs,
@@ -54,8 +63,12 @@ export {
 } from './hooks.js';
 export {
   asWeightSource,
+  type BlockTensor,
+  type BlockType,
   type HalfType,
   type HostTensor,
+  isBlockTensor,
+  type KeptType,
   type StateDict,
   type StoredTensor,
   sizeOf,
@@ -79,10 +92,7 @@ export type { ParamLayout } from './param-layout.js';
 export { type PositionTableOptions, positionTable } from './position-table.js';
 export type { InputArgument, InputSpec, Preset } from './preset.js';
 export { listed, named, printable, quoted } from './printable.js';
-export { deriveSeed } from './random/derive-seed.js';
-export { NumpyRandomState, type NumpyRandomStateSnapshot } from './random/numpy-random-state.js';
-export { TorchGenerator, type TorchGeneratorState } from './random/torch-generator.js';
 export { readingBudget } from './reading-budget.js';
 export { renamed } from './renamed.js';
 export { StateShapes } from './state-shapes.js';
-export { stepBoundary } from './step-boundary.js';
+export { blockBoundary, stepBoundary } from './step-boundary.js';

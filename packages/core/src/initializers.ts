@@ -1,6 +1,6 @@
+import type { TorchGenerator } from '@mezzotint/random';
 import { InvalidArgumentError } from './errors.js';
 import { sizeOf } from './host-tensor.js';
-import type { TorchGenerator } from './random/torch-generator.js';
 
 /** Makes the initial values of a parameter of the given memory shape from its own stream. */
 export type Initializer = (shape: readonly number[], rng: TorchGenerator) => Float32Array;

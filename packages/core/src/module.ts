@@ -1,10 +1,11 @@
+import { deriveSeed, TorchGenerator } from '@mezzotint/random';
 import type * as tf from '@tensorflow/tfjs-core';
 import { canAdopt } from './adopt.js';
 import { InvalidArgumentError, InvalidFileError, WeightsMismatchError } from './errors.js';
-import { asWeightSource, type HalfType, type HostTensor, type StateDict, type WeightSource } from './host-tensor.js';
+import { notFinite } from './finite.js';
+import { asWeightSource, type HostTensor, type KeptType, type StateDict, type WeightSource } from './host-tensor.js';
 import { Param, type StagedParam } from './param.js';
-import { deriveSeed } from './random/derive-seed.js';
-import { TorchGenerator } from './random/torch-generator.js';
+import { named } from './printable.js';
 
 /** Keys that weights lack, keys that a module has no place for, and tensors of another shape. */
 export type WeightDifferences = Pick<WeightsMismatchError, 'missing' | 'unexpected' | 'mismatched'>;
@@ -12,10 +13,10 @@ export type WeightDifferences = Pick<WeightsMismatchError, 'missing' | 'unexpect
 /** How weights are loaded. */
 export interface LoadOptions {
   /**
-   * Types of 16-bit floats that stay 16-bit in memory where the file holds them and the engine widens them in its graph
-   * (backend-onnxruntime); none when absent: they are widened as they are read.
+   * Types that stay as the file holds them where the engine computes with them (backend-onnxruntime): 16-bit floats, which it
+   * widens in its graph, and matrices in blocks; none when absent: they are widened as they are read.
    */
-  readonly keep?: readonly HalfType[];
+  readonly keep?: readonly KeptType[];
   /** Called with each tensor when it is on the device and before the next one is read: the place to store it narrower. */
   readonly onTensor?: (name: string, tensor: tf.Tensor, param: Param) => void;
 }
@@ -62,17 +63,17 @@ export abstract class Module {
   }
 
   /**
-   * Loads weights strictly and all or nothing: every key must be there, no other key, every shape equal. Tensors are
-   * read one at a time, and an engine that computes on the host keeps the arrays that were read. When a model that has
+   * Loads weights strictly and all or nothing: every key must be there, no other key, every shape equal. Final: a class whose
+   * files need changing overrides `adaptWeights`, so that options reach every model. Tensors are read one at a time, and an engine that computes on the host keeps the arrays that were read. When a model that has
    * weights is loaded again, both sets exist until the last tensor is read.
    *
    * @throws WeightsMismatchError with all differences; what `weights.read` throws; InvalidFileError when it returns
-   *   another shape than it announced. Nothing was changed then.
+   *   another shape than it announced, or NaN or an infinity. Nothing was changed then.
    */
   async load(weights: StateDict | WeightSource, { keep = [], onTensor }: LoadOptions = {}): Promise<this> {
-    const source = asWeightSource(weights);
+    const source = this.adaptWeights(asWeightSource(weights));
     const params = this.params();
-    const { missing, unexpected, mismatched } = this.compare(source);
+    const { missing, unexpected, mismatched } = differences(params, source.tensors);
     if (missing.length + unexpected.length + mismatched.length > 0) {
       throw new WeightsMismatchError(this.constructor.name, missing, unexpected, mismatched);
     }
@@ -103,20 +104,37 @@ export abstract class Module {
     for (const param of this.params().values()) param.dispose();
   }
 
+  /**
+   * Weights as files have them under this module's own names: a tied copy left out, a prefix added. `load` and `compare` see
+   * what it gives.
+   */
+  adaptWeights(source: WeightSource): WeightSource {
+    return source;
+  }
+
   /** How weights differ from what this module loads, by names and shapes alone. */
   compare({ tensors }: Pick<WeightSource, 'tensors'>): WeightDifferences {
-    const params = this.params();
-    const missing = [...params.keys()].filter((name) => !tensors.has(name));
-    const unexpected = [...tensors.keys()].filter((name) => !params.has(name));
-    const mismatched = [...params].flatMap(([name, param]) => {
-      const got = tensors.get(name)?.shape;
-      const expected = param.fileShape;
-      return got === undefined || String(got) === String(expected)
-        ? []
-        : [{ name, expected: `[${expected.join(', ')}]`, got: `[${got.join(', ')}]` }];
-    });
-    return { missing, unexpected, mismatched };
+    const read = () => {
+      throw new InvalidArgumentError(
+        this.constructor.name,
+        'adaptWeights goes by names and shapes, and reads no tensor',
+      );
+    };
+    return differences(this.params(), this.adaptWeights({ name: 'weights', tensors, read }).tensors);
   }
+}
+
+function differences(params: ReadonlyMap<string, Param>, tensors: WeightSource['tensors']): WeightDifferences {
+  const missing = [...params.keys()].filter((name) => !tensors.has(name));
+  const unexpected = [...tensors.keys()].filter((name) => !params.has(name));
+  const mismatched = [...params].flatMap(([name, param]) => {
+    const got = tensors.get(name)?.shape;
+    const expected = param.fileShape;
+    return got === undefined || String(got) === String(expected)
+      ? []
+      : [{ name, expected: `[${expected.join(', ')}]`, got: `[${got.join(', ')}]` }];
+  });
+  return { missing, unexpected, mismatched };
 }
 
 /** Reads one tensor and puts it on the device: the array itself where source and engine can, else a copy. */
@@ -124,16 +142,26 @@ async function stage(
   param: Param,
   name: string,
   source: WeightSource,
-  keep: readonly HalfType[],
+  keep: readonly KeptType[],
 ): Promise<StagedParam> {
-  const given = await source.take?.(name, canAdopt() ? keep : []);
+  const given = await source.take?.(name, canAdopt() ? keptBy(param, keep) : []);
   const tensor = given ?? (await source.read(name));
+  const problem = notFinite(tensor);
+  if (problem !== undefined) {
+    const why = 'the file is damaged, or was saved from a training that had diverged';
+    throw new InvalidFileError(source.name, `${named(name)}: ${problem}: ${why}`);
+  }
   try {
     return (given && param.adopt(given)) ?? param.stage(tensor as HostTensor);
   } catch (cause) {
     if (!InvalidArgumentError.isInstance(cause)) throw cause;
-    throw new InvalidFileError(source.name, `${name}: ${cause.message}`, { cause });
+    throw new InvalidFileError(source.name, `${named(name)}: ${cause.message}`, { cause });
   }
+}
+
+/** The types that a parameter may be kept in: blocks hold matrices only. */
+function keptBy({ matrix }: Param, keep: readonly KeptType[]): readonly KeptType[] {
+  return matrix ? keep : keep.filter((type) => type === 'float16' || type === 'bfloat16');
 }
 
 /** Visits modules and parameters in the order of the fields. Recognises those of another copy of this package. */

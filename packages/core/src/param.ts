@@ -1,10 +1,10 @@
+import type { TorchGenerator } from '@mezzotint/random';
 import * as tf from '@tensorflow/tfjs-core';
 import { adopt } from './adopt.js';
 import { InvalidArgumentError, MezzotintError } from './errors.js';
-import { type HostTensor, type StoredTensor, sizeOf } from './host-tensor.js';
+import { type HostTensor, isBlockTensor, type StoredTensor, sizeOf } from './host-tensor.js';
 import type { Initializer } from './initializers.js';
 import { fileOrder, fromFile, type ParamLayout, toFile, toFileShape } from './param-layout.js';
-import type { TorchGenerator } from './random/torch-generator.js';
 
 export interface ParamOptions {
   /** Values at `init`. */
@@ -15,6 +15,8 @@ export interface ParamOptions {
   readonly trainable?: boolean;
   /** True for what PyTorch calls a buffer: in checkpoints, not trained, and not counted as a parameter by the papers. */
   readonly buffer?: boolean;
+  /** True for a matrix `[out, in]` that is only ever multiplied with: it may be kept in blocks (`BlockTensor`). */
+  readonly matrix?: boolean;
 }
 
 /** New values of a parameter, on the device and not yet in force. Exactly one of `commit` and `discard` must follow. */
@@ -35,14 +37,19 @@ export class Param {
   readonly layout: ParamLayout;
   readonly trainable: boolean;
   readonly buffer: boolean;
+  readonly matrix: boolean;
   readonly #init: Initializer;
   #value: tf.Variable | undefined;
   #substitute: tf.Tensor | undefined;
 
-  constructor(shape: readonly number[], { init, layout = 'same', buffer = false, trainable = !buffer }: ParamOptions) {
+  constructor(
+    shape: readonly number[],
+    { init, layout = 'same', buffer = false, trainable = !buffer, matrix = false }: ParamOptions,
+  ) {
     this.shape = shape;
     this.layout = layout;
     this.trainable = trainable;
+    this.matrix = matrix;
     this.buffer = buffer;
     this.#init = init;
     Object.defineProperty(this, Param.brand, { value: true });
@@ -108,15 +115,23 @@ export class Param {
   }
 
   /**
-   * `stage` for a tensor that the caller gives up: an engine that can, keeps the array itself, 16-bit floats as they are.
+   * `stage` for a tensor that the caller gives up: an engine that can, keeps the array itself, 16-bit floats and blocks as
+   * they are.
    * Undefined where the engine cannot keep it; then the array is still the caller's.
    *
    * @throws InvalidArgumentError as `fromHost`
    */
-  adopt({ shape, data, dtype }: StoredTensor): StagedParam | undefined {
+  adopt(given: StoredTensor): StagedParam | undefined {
+    const order = fileOrder(this.shape, this.layout);
+    if (isBlockTensor(given)) {
+      const { shape, data, dtype, scales } = given;
+      this.#check(shape, data.length * (dtype === 'q4_0' ? 2 : 1));
+      const tensor = this.matrix ? adopt({ data, scales, dtype, shape: this.shape, order }) : undefined;
+      return tensor && this.#staged(tensor);
+    }
+    const { shape, data, dtype } = given;
     this.#check(shape, data.length);
     if (data instanceof Int32Array || dtype === 'int32') return undefined;
-    const order = fileOrder(this.shape, this.layout);
     const tensor = adopt({ data, dtype, shape: this.shape, order });
     return tensor && this.#staged(tensor);
   }

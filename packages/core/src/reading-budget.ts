@@ -20,6 +20,10 @@ export const readingBudget = {
   pickleBytes: 2 ** 26,
   /** Values on a pickle's stack, in its memo, and in its containers: each of them (Stable Diffusion 1.5 with its optimizer: 90,000). */
   pickleValues: 2 ** 20,
+  /** Instructions of a pickle. */
+  pickleInstructions: 2 ** 24,
+  /** Bytes that one packed entry of a zip or npz archive unpacks to; entries that are stored as they are have no limit. */
+  unpackedBytes: 2 ** 30,
   /** Entries of a zip or npz archive (Stable Diffusion 1.5 as .ckpt: 1,150). */
   zipEntries: 2 ** 18,
   /** Bytes of an image file. */

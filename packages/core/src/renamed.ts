@@ -1,4 +1,4 @@
-import type { HalfType, WeightSource } from './host-tensor.js';
+import type { KeptType, WeightSource } from './host-tensor.js';
 
 /** A source under other names; a tensor whose new name is undefined is not part of it. */
 export function renamed(source: WeightSource, rename: (name: string) => string | undefined): WeightSource {
@@ -12,7 +12,7 @@ export function renamed(source: WeightSource, rename: (name: string) => string |
     tensors: new Map([...original].map(([newName, name]) => [newName, source.tensors.get(name)!])),
     read: (name) => source.read(original.get(name) ?? name),
     ...(source.take && {
-      take: (name: string, keep?: readonly HalfType[]) => source.take!(original.get(name) ?? name, keep),
+      take: (name: string, keep?: readonly KeptType[]) => source.take!(original.get(name) ?? name, keep),
     }),
   };
 }

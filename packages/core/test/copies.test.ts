@@ -23,6 +23,18 @@ test('errors of another copy are recognised, each as what it is', async () => {
   }
 });
 
+test('errors of @mezzotint/random, which stands below, are recognised too', () => {
+  const error = (() => {
+    try {
+      new here.TorchGenerator(1.5);
+    } catch (thrown) {
+      return thrown;
+    }
+  })();
+  expect(here.InvalidArgumentError.isInstance(error)).toBe(true);
+  expect((error as here.InvalidArgumentError).problems).toHaveLength(1);
+});
+
 test('modules and parameters of another copy are part of the tree', async () => {
   const there = await anotherCopy();
   class Layer extends there.Module {

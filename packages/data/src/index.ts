@@ -32,6 +32,7 @@ export {
   latentStream,
   readLatentsIndex,
 } from './latents.js';
+export { pictureFiles } from './picture-files.js';
 export { toBytes, toFloat } from './pixels.js';
 export { type PlotOptions, type PlotSeries, plotLines } from './plot-lines.js';
 export { encodePng, type PngOptions, writePng } from './png.js';

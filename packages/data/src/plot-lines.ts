@@ -15,6 +15,8 @@ export interface PlotSeries {
    * bias. Default 0: the values alone.
    */
   readonly smooth?: number;
+  /** A text for each value: draws dots with these texts beside them, and no line. */
+  readonly marks?: readonly string[];
 }
 
 /** How a plot looks. */
@@ -22,6 +24,8 @@ export interface PlotOptions {
   readonly title?: string;
   readonly xLabel?: string;
   readonly yLabel?: string;
+  /** Default linear. */
+  readonly xScale?: 'linear' | 'log';
   /** Default linear. */
   readonly yScale?: 'linear' | 'log';
   /** Default 960. */
@@ -49,11 +53,12 @@ export function plotLines(series: readonly PlotSeries[], options: PlotOptions = 
 
 /** The plot of {@link plotLines} as SVG text. */
 export function plotSvg(series: readonly PlotSeries[], options: PlotOptions = {}): string {
-  const { title, xLabel, yLabel, yScale = 'linear', width = 960, height = 540 } = options;
+  const { title, xLabel, yLabel, xScale = 'linear', yScale = 'linear', width = 960, height = 540 } = options;
   check(series, width, height);
   const usable = (y: number) => Number.isFinite(y) && (yScale === 'linear' || y > 0);
   const lines = series.map((one) => ({ raw: points(one, one.y), smooth: points(one, smoothed(one, usable)) }));
-  const all = lines.flatMap(({ raw }) => raw).filter((p) => usable(p.y) && Number.isFinite(p.x));
+  const drawn = (p: Point) => usable(p.y) && Number.isFinite(p.x) && (xScale === 'linear' || p.x > 0);
+  const all = lines.flatMap(({ raw }) => raw).filter(drawn);
   if (all.length === 0) {
     throw new InvalidArgumentError(
       'plotLines',
@@ -61,8 +66,8 @@ export function plotSvg(series: readonly PlotSeries[], options: PlotOptions = {}
     );
   }
 
-  const xDomain = widened(extent(all.map((p) => p.x)), 'linear');
-  const x = scaleLinear().domain(xDomain);
+  const xDomain = widened(extent(all.map((p) => p.x)), xScale);
+  const x = xScale === 'log' ? scaleLog().domain([xDomain[0] / 1.2, xDomain[1] * 1.8]) : scaleLinear().domain(xDomain);
   const yDomain = widened(extent(all.map((p) => p.y)), yScale);
   const y =
     yScale === 'log' ? scaleLog().domain([yDomain[0] / 1.1, yDomain[1] * 1.1]) : scaleLinear().domain(yDomain).nice();
@@ -76,16 +81,19 @@ export function plotSvg(series: readonly PlotSeries[], options: PlotOptions = {}
   };
   x.range([box.left, box.right]);
   y.range([box.bottom, box.top]);
-  const xTicks = x.ticks(Math.max(2, Math.floor((box.right - box.left) / 90)));
-  const xText = x.tickFormat(xTicks.length);
+  const linearTicks = x.ticks(Math.max(2, Math.floor((box.right - box.left) / 90)));
+  const linearText = x.tickFormat(linearTicks.length);
+  const xTicks = xScale === 'log' ? ticksOf(x, 'log') : linearTicks.map((at) => ({ at, text: linearText(at) }));
 
-  const place = (p: Point): Point | null => (usable(p.y) && Number.isFinite(p.x) ? { x: x(p.x), y: y(p.y) } : null);
+  const dots = lines.flatMap(({ raw }, i) => (series[i]!.marks ? raw.filter(drawn) : []));
+  const taken: Box[] = dots.map((p) => ({ left: x(p.x) - 5, right: x(p.x) + 5, top: y(p.y) - 5, bottom: y(p.y) + 5 }));
+  const place = (p: Point): Point | null => (drawn(p) ? { x: x(p.x), y: y(p.y) } : null);
   const parts = [
     ...yTicks.map(({ at, text }) => line(box.left, y(at), box.right, y(at), text === '' ? '#f2f2f2' : '#e3e3e3')),
     ...yTicks.map(({ at, text }) => label(text, box.left - 8, y(at) + 4.5, { anchor: 'end' })),
     line(box.left, box.bottom, box.right, box.bottom, '#444'),
-    ...xTicks.map((t) => line(x(t), box.bottom, x(t), box.bottom + 5, '#444')),
-    ...xTicks.map((t) => label(xText(t), x(t), box.bottom + 21, {})),
+    ...xTicks.map(({ at }) => line(x(at), box.bottom, x(at), box.bottom + 5, '#444')),
+    ...xTicks.map(({ at, text }) => label(text, x(at), box.bottom + 21, {})),
     title ? label(title, box.left, 32, { anchor: 'start', size: 18, color: '#111' }) : '',
     xLabel ? label(xLabel, (box.left + box.right) / 2, height - 12, { size: 14 }) : '',
     yLabel
@@ -93,6 +101,8 @@ export function plotSvg(series: readonly PlotSeries[], options: PlotOptions = {}
       : '',
     ...lines.flatMap(({ raw, smooth }, i) => {
       const color = COLORS[i % COLORS.length]!;
+      const { marks } = series[i]!;
+      if (marks) return raw.map(place).flatMap((p, k) => (p ? mark(marks[k] ?? '', p, color, taken) : []));
       if (!series[i]!.smooth) return [path(raw.map(place), color, 2, 1)];
       return [path(raw.map(place), color, 1, 0.3), path(smooth.map(place), color, 2.5, 1)];
     }),
@@ -201,6 +211,33 @@ function legend(series: readonly PlotSeries[], left: number, y: number): string[
 function line(x1: number, y1: number, x2: number, y2: number, color: string, width = 1): string {
   const [a, b, c, d] = [x1, y1, x2, y2].map((v) => v.toFixed(1));
   return `<line x1="${a}" y1="${b}" x2="${c}" y2="${d}" stroke="${color}" stroke-width="${width}"/>`;
+}
+
+interface Box {
+  readonly left: number;
+  readonly right: number;
+  readonly top: number;
+  readonly bottom: number;
+}
+
+/** A dot with a text beside it: where it covers nothing that is `taken`, the first of right, left, above and below. */
+function mark(text: string, { x, y }: Point, color: string, taken: Box[]): string[] {
+  const width = textWidth(text, 13);
+  const places = [
+    { x: x + 8, y: y + 4.5 },
+    { x: x - 8 - width, y: y + 4.5 },
+    { x: x - width / 2, y: y - 9 },
+    { x: x - width / 2, y: y + 19 },
+  ];
+  const boxOf = (p: Point): Box => ({ left: p.x, right: p.x + width, top: p.y - 11, bottom: p.y + 3 });
+  const free = (box: Box) =>
+    !taken.some((t) => t.left < box.right && box.left < t.right && t.top < box.bottom && box.top < t.bottom);
+  const at = places.find((p) => free(boxOf(p))) ?? places[0]!;
+  taken.push(boxOf(at));
+  const dot = `<circle cx="${x.toFixed(1)}" cy="${y.toFixed(1)}" r="4.5" fill="${color}"/>`;
+  // A text on the left ends at the dot, however wide its letters are.
+  const left = at === places[1];
+  return [dot, label(text, left ? x - 8 : at.x, at.y, { anchor: left ? 'end' : 'start' })];
 }
 
 interface LabelStyle {

@@ -64,5 +64,10 @@ test('bytes become [-1, 1] and come back', () => {
   const floats = toFloat(bytes);
   expect([floats[0], floats[255]]).toEqual([-1, 1]);
   expect(toBytes(floats)).toEqual(bytes);
-  expect([...toBytes(Float32Array.of(-7, 7, Number.NaN, 0))]).toEqual([0, 255, 0, 128]);
+  expect([...toBytes(Float32Array.of(-7, 7, 0))]).toEqual([0, 255, 128]);
+  for (const value of [Number.NaN, Infinity, -Infinity]) {
+    expect(() => toBytes(Float32Array.of(0, 0, value, 0))).toThrow(
+      `1 of 4 numbers is not finite; number 2 is ${value}`,
+    );
+  }
 });

@@ -36,7 +36,7 @@ export interface DiTConfig {
   /** Epsilon of the norms before the MLPs (diffusers: 1e-5). */
   readonly mlpEpsilon: number;
   /** 0: frequency i of the time embedding is 10000^(-i / 128) (the original); 1: 10000^(-i / 127) (diffusers). */
-  readonly timeShift: 0 | 1;
+  readonly frequencyShift: 0 | 1;
   /**
    * `shared`: one embedding of time and label for all blocks. `per-block`: one for each, the final layer taking the first
    * block's; what diffusers' class trains.
@@ -59,7 +59,7 @@ export function validateDiTConfig(who: string, config: DiTConfig): void {
     ...positiveProblems('epsilon', config.epsilon),
     ...positiveProblems('mlpEpsilon', config.mlpEpsilon),
     ...choiceProblems('qkvBias', config.qkvBias, [true, false]),
-    ...choiceProblems('timeShift', config.timeShift, [0, 1]),
+    ...choiceProblems('frequencyShift', config.frequencyShift, [0, 1]),
     ...choiceProblems('embedders', config.embedders, ['shared', 'per-block']),
     ...choiceProblems('otherSizes', config.otherSizes, ['refused', 'stretched']),
   ];
@@ -119,7 +119,7 @@ export function ditFromOriginal(json: unknown): DiTConfig {
     qkvBias: true,
     epsilon: 1e-6,
     mlpEpsilon: 1e-6,
-    timeShift: 0,
+    frequencyShift: 0,
     embedders: 'shared',
     otherSizes: 'refused',
   };
@@ -171,7 +171,7 @@ export function ditFromDiffusers(json: unknown): DiTConfig {
     qkvBias: read('attention_bias') as boolean,
     epsilon: 1e-6,
     mlpEpsilon: read('norm_eps') as number,
-    timeShift: 1,
+    frequencyShift: 1,
     embedders: 'shared',
     otherSizes: 'stretched',
   };

@@ -40,7 +40,7 @@ export interface DiTInputs {
 }
 
 /** Numbers in the sinusoidal embedding of a time. */
-const waveWidth = 256;
+const sinusoidalWidth = 256;
 
 /**
  * DiT: a transformer over the patches of a (latent) image, conditioned on time and class by adaLN-Zero. Peebles and Xie
@@ -93,8 +93,8 @@ export class DiT extends Module {
     const p = this.config.patchSize;
     const grid = [x.shape[1] / p, x.shape[2] / p] as const;
     return tf.tidy(() => {
-      const wave = timestepEmbedding(time, waveWidth, { downscaleShift: this.config.timeShift }); // [N, 256]
-      const conditions = this.conditions(wave, labels); //                            depth x [N, D]
+      const sinusoidal = timestepEmbedding(time, sinusoidalWidth, { downscaleShift: this.config.frequencyShift }); // [N, 256]
+      const conditions = this.conditions(sinusoidal, labels); //                            depth x [N, D]
       let h = tf.add(this.x_embedder.forward(x), this.positions(grid)) as tf.Tensor3D; // [N, T, D]
       this.blocks.forEach((block, i) => {
         h = block.forward(h, conditions[i]!); //                                      [N, T, D]
@@ -115,9 +115,9 @@ export class DiT extends Module {
   }
 
   /** What modulates each block: silu(embedded time + embedded label), which every adaLN begins with. Section 3.2. */
-  private conditions(wave: tf.Tensor2D, labels: tf.Tensor1D | undefined): readonly tf.Tensor2D[] {
+  private conditions(sinusoidal: tf.Tensor2D, labels: tf.Tensor1D | undefined): readonly tf.Tensor2D[] {
     const of = ({ t_embedder, y_embedder }: Embedders): tf.Tensor2D => {
-      const time = t_embedder!.forward(wave);
+      const time = t_embedder!.forward(sinusoidal);
       return silu(labels === undefined ? time : tf.add(time, y_embedder!.forward(labels)));
     };
     if (this.config.embedders === 'per-block') return this.blocks.map(of);
@@ -147,11 +147,11 @@ class TimeEmbedder extends Module {
   constructor(width: number) {
     super();
     const options = { init: normal(0.02), biasInit: zeros };
-    this.mlp = { 0: new Linear(waveWidth, width, options), 2: new Linear(width, width, options) };
+    this.mlp = { 0: new Linear(sinusoidalWidth, width, options), 2: new Linear(width, width, options) };
   }
 
-  forward(wave: tf.Tensor2D): tf.Tensor2D {
-    return tf.tidy(() => this.mlp[2].forward(silu(this.mlp[0].forward(wave))));
+  forward(sinusoidal: tf.Tensor2D): tf.Tensor2D {
+    return tf.tidy(() => this.mlp[2].forward(silu(this.mlp[0].forward(sinusoidal))));
   }
 }
 

@@ -24,7 +24,7 @@ describe('configurations of others', () => {
     expect(ditFromDiffusers(json)).toEqual({
       ...ditXl2.build().config,
       mlpEpsilon: 1e-5,
-      timeShift: 1,
+      frequencyShift: 1,
       otherSizes: 'stretched',
     });
   });
@@ -55,7 +55,11 @@ describe('refused before anything is built', () => {
       { classes: null, epsilon: 0 },
       /nullLabel: expected false[\s\S]*epsilon: /,
     ],
-    ['choices', { timeShift: 2 as 1, embedders: 'one' as 'shared' }, /timeShift: expected 0 or 1[\s\S]*embedders: /],
+    [
+      'choices',
+      { frequencyShift: 2 as 1, embedders: 'one' as 'shared' },
+      /frequencyShift: expected 0 or 1[\s\S]*embedders: /,
+    ],
     ['no hidden width', { mlpRatio: 0.1 }, /mlpRatio: 0.1 x 8 leaves no hidden width/],
     ['relations, all at once', { heads: 3, patchSize: 3 }, /patchSize: [\s\S]*heads: /],
   ])('%s', (_, change, message) => {

@@ -55,7 +55,7 @@ test('positions of DiT-XL/2: sum and length as the reference’s', async () => {
 });
 
 test('the same on every engine, for settings that no golden has', async () => {
-  const changes = { embedders: 'per-block', otherSizes: 'stretched', qkvBias: false, timeShift: 1 } as const;
+  const changes = { embedders: 'per-block', otherSizes: 'stretched', qkvBias: false, frequencyShift: 1 } as const;
   const outputs: Float32Array[] = [];
   for (const engine of engines) {
     await switchTo(engine);

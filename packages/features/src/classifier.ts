@@ -1,5 +1,5 @@
-import { InvalidArgumentError } from '@mezzotint/core';
-import { type ClassifierConfig, NoisyClassifier } from '@mezzotint/unet';
+import { type ClassifierNetwork, InvalidArgumentError, readNetworkConfig } from '@mezzotint/core';
+import { noisyClassifier } from '@mezzotint/unet';
 import * as tf from '@tensorflow/tfjs-core';
 import type { FeatureNetwork, FeatureNetworkRecord } from './feature-network.js';
 import { asColour, pillowBicubic, resizeImages } from './resize.js';
@@ -11,9 +11,11 @@ export interface ClassifierInput {
 }
 
 /** A loaded small classifier as a feature network: what its last linear map sees, and its logits, at noise level 0. */
-export function classifierFeatures(network: NoisyClassifier, { size, channels }: ClassifierInput): FeatureNetwork {
-  const { classes } = network.config;
-  const dimension = tf.tidy(() => network.features(tf.zeros([1, size, size, channels]), tf.zeros([1])).shape[1]);
+export function classifierFeatures(network: ClassifierNetwork, { size, channels }: ClassifierInput): FeatureNetwork {
+  const [dimension, classes] = tf.tidy(() => {
+    const features = network.features(tf.zeros([1, size, size, channels]), tf.zeros([1]));
+    return [features.shape[1], network.logits(features).shape[1]] as const;
+  });
   return {
     name: 'classifier',
     dimension,
@@ -30,7 +32,7 @@ export function classifierFeatures(network: NoisyClassifier, { size, channels }:
             ? tf.cast(coloured, 'float32')
             : resizeImages(coloured, [size, size], pillowBicubic, { bytes: true });
         const features = network.features(tf.sub(tf.div(x, 127.5), 1), tf.zeros([images.shape[0]]));
-        return { features, logits: network.out.logits(features) };
+        return { features, logits: network.logits(features) };
       }),
     dispose: () => network.dispose(),
   };
@@ -46,19 +48,30 @@ function asGrey(images: tf.Tensor4D): tf.Tensor4D {
   return tf.floor(tf.add<tf.Tensor4D>(tf.sum(tf.mul(tf.cast(images, 'float32'), luma), 3, true), 0.5));
 }
 
+/** The parts of a classifier's config.json that are needed here. */
+interface ClassifierFile {
+  readonly format: string;
+  readonly architecture: string;
+  readonly network: Readonly<Record<string, unknown>>;
+  readonly image: ClassifierInput;
+}
+
 /** The classifiers that the train app makes, such as `models/digits-classifier`: a folder with config.json. */
 export const classifierRecord: FeatureNetworkRecord = {
   name: 'classifier',
   about: 'a small classifier that `train` made (models/digits-classifier): scores without any downloaded weights',
   weights: [],
   async open({ weights, config }) {
-    const { network, image } = (config ?? {}) as { network?: ClassifierConfig; image?: ClassifierInput };
-    if (weights.length !== 1 || network === undefined || image === undefined) {
+    const { format, architecture, network, image } = (config ?? {}) as Partial<ClassifierFile>;
+    const ours = format === 'mezzotint/classifier@1' && architecture === noisyClassifier.name;
+    const fits = ours && network !== undefined && image !== undefined;
+    if (weights.length !== 1 || !fits) {
       throw new InvalidArgumentError(
         'classifier',
-        "expected the model.safetensors and the config.json of train's classifier folder",
+        "expected the model.safetensors and the config.json of train's classifier folder, of format mezzotint/classifier@1",
       );
     }
-    return classifierFeatures(await new NoisyClassifier(network).load(weights[0]!), image);
+    const classifier = noisyClassifier.build(readNetworkConfig(noisyClassifier, network));
+    return classifierFeatures(await classifier.load(weights[0]!), image);
   },
 };

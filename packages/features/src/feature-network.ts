@@ -94,3 +94,40 @@ export async function readFeatures(
     tf.dispose(output);
   }
 }
+
+/** A picture as bytes, HWC. */
+export interface PictureBytes {
+  readonly data: Uint8Array;
+  readonly height: number;
+  readonly width: number;
+  readonly channels: 1 | 3;
+}
+
+/** Judges pictures of any sizes, in their order; those of one size go through the network together. At least one. */
+export async function readPictures(network: FeatureNetwork, pictures: readonly PictureBytes[]): Promise<FeatureRows> {
+  const groups = new Map<string, number[]>();
+  for (const [i, { height, width, channels }] of pictures.entries()) {
+    const key = `${height} ${width} ${channels}`;
+    groups.set(key, [...(groups.get(key) ?? []), i]);
+  }
+  const read: { readonly places: readonly number[]; readonly rows: FeatureRows }[] = [];
+  for (const places of groups.values()) {
+    const { height, width, channels, data } = pictures[places[0]!]!;
+    const images = new Uint8Array(places.length * data.length);
+    for (const [n, place] of places.entries()) images.set(pictures[place]!.data, n * data.length);
+    read.push({ places, rows: await readFeatures(network, { images, count: places.length, height, width, channels }) });
+  }
+  const inOrder = (of: (rows: FeatureRows) => FeatureRows['features']) => {
+    const { dim } = of(read[0]!.rows);
+    const data = new Float32Array(pictures.length * dim);
+    for (const { places, rows } of read) {
+      const part = of(rows).data;
+      for (const [n, place] of places.entries()) data.set(part.subarray(n * dim, (n + 1) * dim), place * dim);
+    }
+    return { data, count: pictures.length, dim };
+  };
+  return {
+    features: inOrder(({ features }) => features),
+    ...(network.classes !== null && { logits: inOrder(({ logits }) => logits!) }),
+  };
+}

@@ -8,7 +8,6 @@ import {
   ones,
   Param,
   renamed,
-  type StateDict,
   throwIf,
   type WeightSource,
   zeros,
@@ -112,10 +111,9 @@ export class InceptionV3 extends Module {
     return linear(features, this.fc.weight.value, bias ? this.fc.bias!.value : null);
   }
 
-  /** As {@link Module.load}; leaves out the auxiliary classifier and the counters of training steps of torchvision's file. */
-  override load(weights: StateDict | WeightSource): Promise<this> {
-    const rename = (name: string) => (/^AuxLogits\.|\.num_batches_tracked$/.test(name) ? undefined : name);
-    return super.load(renamed(asWeightSource(weights), rename));
+  /** Leaves out the auxiliary classifier and the counters of training steps of torchvision's file. */
+  override adaptWeights(source: WeightSource): WeightSource {
+    return renamed(source, (name) => (/^AuxLogits\.|\.num_batches_tracked$/.test(name) ? undefined : name));
   }
 }
 

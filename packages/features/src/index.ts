@@ -8,8 +8,10 @@ export {
   type FeatureOutput,
   type FeatureRows,
   type ImageBytes,
+  type PictureBytes,
   type PublishedWeights,
   readFeatures,
+  readPictures,
 } from './feature-network.js';
 export { type InceptionConfig, type InceptionFeatureOptions, InceptionV3, inceptionFeatures } from './inception.js';
 export { Lpips, lpipsWeights } from './lpips.js';

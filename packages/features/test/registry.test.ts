@@ -63,7 +63,7 @@ test('files of another network are refused before anything is loaded', async () 
 
 test('a small classifier: features and logits of the model itself, of any size and colour', async () => {
   const config: ClassifierConfig = {
-    ...{ imageSize: 8, inChannels: 1, modelChannels: 8, channelMult: [1, 2], resBlocks: 1, attentionFactors: [2] },
+    ...{ imageSize: 8, inChannels: 1, modelChannels: 8, channelMult: [1, 2], resBlocks: 1, attentionResolutions: [2] },
     ...{ heads: { count: 1 }, attentionOrder: 'new', timeConditioning: 'scale-shift', resampling: 'pool', groups: 4 },
     ...{ dropout: 0, pool: 'attention', classes: 3 },
   };

@@ -1,4 +1,4 @@
-import type { Denoiser, NoiseLevel, NoiseTable } from '@mezzotint/core';
+import type { Denoiser, NoiseLevel, NoiseLevels } from '@mezzotint/core';
 import { InvalidArgumentError } from '@mezzotint/core';
 import type { Scale } from './scale.js';
 import { scaleAt } from './scale.js';
@@ -37,7 +37,7 @@ export function scaleInInterval(scale: Scale, interval: Interval, outside = 1): 
  *
  * @throws InvalidArgumentError when the table has no such steps
  */
-export function intervalOfSteps({ alpha, sigma }: NoiseTable, first: number, last: number): Required<Interval> {
+export function intervalOfSteps({ alpha, sigma }: NoiseLevels, first: number, last: number): Required<Interval> {
   const steps = alpha.length - 1;
   if (!(Number.isInteger(first) && Number.isInteger(last) && 0 <= first && first <= last && last < steps)) {
     throw new InvalidArgumentError(

@@ -28,8 +28,8 @@ export function perpNeg<C>(
       const free = denoiser(x, at, unconditional);
       const wanted = tf.sub<tf.Tensor4D>(conditional, free);
       const direction = negatives.reduce<tf.Tensor4D>((sum, { cond: negative, weight }) => {
-        const unwanted = tf.sub<tf.Tensor4D>(denoiser(x, at, negative), free);
-        return tf.sub(sum, tf.mul(tf.sub(unwanted, along(unwanted, wanted)), scaleAt(weight, at)));
+        const negativeOffset = tf.sub<tf.Tensor4D>(denoiser(x, at, negative), free);
+        return tf.sub(sum, tf.mul(tf.sub(negativeOffset, along(negativeOffset, wanted)), scaleAt(weight, at)));
       }, wanted);
       return tf.add(free, tf.mul(direction, scaleAt(scale, at)));
     });

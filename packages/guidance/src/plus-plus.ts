@@ -1,4 +1,4 @@
-import { type Denoiser, InvalidArgumentError, type NoiseTable } from '@mezzotint/core';
+import { type Denoiser, InvalidArgumentError, type NoiseLevels } from '@mezzotint/core';
 import { classifierFree } from './classifier-free.js';
 import type { Scale } from './scale.js';
 import type { TwoPassOptions } from './two-pass.js';
@@ -8,7 +8,7 @@ export interface PlusPlusOptions<C> extends TwoPassOptions<C> {
   /** The paper's lambda in [0, 1]: the share of the conditional estimate. */
   readonly lambda: number;
   /** The table of the run: what CFG++ does to a step depends on where the step goes. */
-  readonly table: NoiseTable;
+  readonly table: NoiseLevels;
 }
 
 /**
@@ -30,7 +30,7 @@ export function plusPlus<C>(
  * The scale that makes a DDIM step one of CFG++: lambda / (1 - r' / r), r and r' the noise ratios sigma / alpha of the
  * row and of the next. From x' = alpha' (u + lambda (c - u)) + sigma' (x - alpha u) / sigma.
  */
-export function plusPlusScale(lambda: number, { alpha, sigma }: NoiseTable): Scale {
+export function plusPlusScale(lambda: number, { alpha, sigma }: NoiseLevels): Scale {
   return (at) => {
     const row = sigma.findIndex((s, i) => s === at.sigma && alpha[i] === at.alpha);
     if (row < 0 || row === sigma.length - 1) {

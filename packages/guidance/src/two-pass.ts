@@ -22,7 +22,7 @@ export interface TwoPassOptions<C> {
 /** For combinations that are not linear: they say different things on x0, eps, v and velocities. */
 export interface PredictionOption {
   /**
-   * What the combination works on: `epsilon`, `velocity`, `flow`, ... of @mezzotint/schedulers; the x0 estimates when
+   * What the combination works on: `epsilon`, `vPrediction`, `flow`, ... of @mezzotint/schedulers; the x0 estimates when
    * left out.
    */
   readonly prediction?: Parameterisation | undefined;

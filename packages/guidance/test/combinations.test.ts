@@ -1,6 +1,14 @@
 import { switchTo, testEngines } from '@mezzotint/backend/testing';
 import type { Denoiser, NoiseLevel } from '@mezzotint/core';
-import { convertTable, customTable, epsilon, flow, flowTable, levelAt, velocity } from '@mezzotint/schedulers';
+import {
+  convertSchedule,
+  customSchedule,
+  epsilon,
+  flow,
+  flowSchedule,
+  levelAt,
+  vPrediction,
+} from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, test } from 'vitest';
 import {
@@ -46,7 +54,7 @@ describe.each(await testEngines())('on %s', (engine) => {
       const run = (rescale: number, prediction?: typeof epsilon) =>
         values(classifierFree(said, { scale: 3, unconditional: 'u', rescale, prediction })(x, at, 'c'));
       // x0 is affine in each prediction at a fixed x; float32 with factors up to alpha / sigma and back: 1e-5.
-      for (const prediction of [epsilon, velocity, flow]) expectClose(run(0, prediction), run(0), 1e-5);
+      for (const prediction of [epsilon, vPrediction, flow]) expectClose(run(0, prediction), run(0), 1e-5);
       expect(Math.abs(run(0.7, epsilon)[0]! - run(0.7)[0]!)).toBeGreaterThan(1e-2);
     });
 
@@ -118,7 +126,7 @@ describe.each(await testEngines())('on %s', (engine) => {
     });
 
     test('steps of a table become its noise ratios', () => {
-      const table = flowTable([1, 0.75, 0.5, 0.25, 0]);
+      const table = flowSchedule([1, 0.75, 0.5, 0.25, 0]);
       expect(intervalOfSteps(table, 0, 0)).toEqual({ low: 3, high: Number.POSITIVE_INFINITY });
       expect(intervalOfSteps(table, 1, 2)).toEqual({ low: 1 / 3, high: 3 });
       expect(() => intervalOfSteps(table, 1, 4)).toThrow(/last < 4/);
@@ -128,7 +136,7 @@ describe.each(await testEngines())('on %s', (engine) => {
   describe('CFG++', () => {
     test("a DDIM step is the paper's: guided estimate, unconditional noise", () => {
       const sigma = Float64Array.from([0.95, 0.7, 0.3, 0]);
-      const table = customTable('vp', { alpha: sigma.map((s) => Math.sqrt(1 - s * s)), sigma });
+      const table = customSchedule('vp', { alpha: sigma.map((s) => Math.sqrt(1 - s * s)), sigma });
       const lambda = 0.6;
       const x = tf.mul<tf.Tensor4D>(conditional(), 1.3);
       for (let i = 0; i < 3; i++) {
@@ -152,7 +160,7 @@ describe.each(await testEngines())('on %s', (engine) => {
 
   describe('CFG-Zero*', () => {
     test('starts with no velocity: x stays where it is', () => {
-      const table = flowTable([1, 0.8, 0.4, 0]);
+      const table = flowSchedule([1, 0.8, 0.4, 0]);
       const { low } = intervalOfSteps(table, 0, 0);
       const guidance = zeroStar(said, { scale: 4, unconditional: 'u', zeroAbove: low });
       const x = tf.mul<tf.Tensor4D>(conditional(), 1.7);
@@ -280,12 +288,12 @@ describe.each(await testEngines())('on %s', (engine) => {
 
   test('a guided denoiser is the same on every kind of table', () => {
     // Guidance of estimates knows no kinds: the level only counts through its scale functions, by sigma / alpha.
-    const vp = customTable('vp', { alpha: Float64Array.from([0.6, 1]), sigma: Float64Array.from([0.8, 0]) });
+    const vp = customSchedule('vp', { alpha: Float64Array.from([0.6, 1]), sigma: Float64Array.from([0.8, 0]) });
     const cfg = classifierFree(said, {
       scale: scaleInInterval(3, { low: 1 }),
       unconditional: 'u',
     });
-    const answers = [vp, convertTable(vp, 've'), convertTable(vp, 'flow')].map((table) =>
+    const answers = [vp, convertSchedule(vp, 've'), convertSchedule(vp, 'flow')].map((table) =>
       values(cfg(conditional(), levelAt(table, 0), 'c')),
     );
     expect(answers[1]).toEqual(answers[0]);

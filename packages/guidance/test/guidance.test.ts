@@ -100,7 +100,7 @@ describe.each(await testEngines())('on %s', (engine) => {
     const unconditional = tf.tensor1d([0, 0], 'int32');
     const learned = (noisy: tf.Tensor4D, _: NoiseLevel, c: tf.Tensor1D) => ({
       x0: byLabel(noisy, at, c),
-      share: tf.tidy(() => tf.mul(tf.onesLike(noisy), tf.reshape(c, [-1, 1, 1, 1]))) as tf.Tensor4D,
+      interpolation: tf.tidy(() => tf.mul(tf.onesLike(noisy), tf.reshape(c, [-1, 1, 1, 1]))) as tf.Tensor4D,
     });
     const before = tf.memory().numTensors;
     for (const guide of [
@@ -108,10 +108,10 @@ describe.each(await testEngines())('on %s', (engine) => {
       (d: Denoiser<tf.Tensor1D>) =>
         classifierFreeBatched(d, { scale: 2, unconditional, join: (a, b) => tf.concat([a, b]) }),
     ]) {
-      const { x0, share } = guideVariance(learned, guide)(x, at, labels);
-      expect(Array.from(share.dataSync())).toEqual([3, 3, 3, 3, 3, 3, 5, 5, 5, 5, 5, 5]);
+      const { x0, interpolation } = guideVariance(learned, guide)(x, at, labels);
+      expect(Array.from(interpolation.dataSync())).toEqual([3, 3, 3, 3, 3, 3, 5, 5, 5, 5, 5, 5]);
       expect(x0.shape).toEqual(shape);
-      tf.dispose([x0, share]);
+      tf.dispose([x0, interpolation]);
     }
     expect(tf.memory().numTensors).toBe(before);
   });

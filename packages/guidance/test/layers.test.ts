@@ -1,7 +1,7 @@
 import { switchTo, testEngines } from '@mezzotint/backend/testing';
 import { type Denoiser, isSkipped, Module } from '@mezzotint/core';
 import { attention } from '@mezzotint/layers';
-import { UNet } from '@mezzotint/unet';
+import { ADMUNet } from '@mezzotint/unet';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, test } from 'vitest';
 import {
@@ -231,7 +231,7 @@ describe('what cannot work is said', () => {
 
 test('a UNet of @mezzotint/unet lets its attention blocks be changed', async () => {
   await switchTo('cpu');
-  const unet = new UNet({
+  const unet = new ADMUNet({
     inChannels: 3,
     outChannels: 3,
     attentionOrder: 'new',
@@ -242,7 +242,7 @@ test('a UNet of @mezzotint/unet lets its attention blocks be changed', async () 
     modelChannels: 8,
     channelMult: [1, 2],
     resBlocks: 1,
-    attentionFactors: [2],
+    attentionResolutions: [2],
     heads: { count: 2 },
     headsUp: { count: 2 },
     groups: 4,

@@ -1,6 +1,6 @@
 import { switchTo, testEngines } from '@mezzotint/backend/testing';
 import type { Denoiser } from '@mezzotint/core';
-import { euler, flowTable, run, type SavedRun } from '@mezzotint/schedulers';
+import { euler, flowSchedule, run, type SavedRun } from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { adaptiveProjected, classifierFree, type MomentumGuidance, project, projectedMix } from '../src/index.js';
@@ -33,7 +33,7 @@ describe.each(await testEngines())('on %s', (engine) => {
   });
 
   test('a run that is saved and resumed goes on to the bit', async () => {
-    const table = flowTable([1, 0.8, 0.6, 0.4, 0.2, 0]);
+    const table = flowSchedule([1, 0.8, 0.6, 0.4, 0.2, 0]);
     const fresh = () => adaptiveProjected({ scale: 4, momentum: -0.5, norm: 15 });
     const start = conditional();
     const whole = fresh();

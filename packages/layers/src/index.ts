@@ -12,9 +12,10 @@ export { GroupNorm, LayerNorm, type NormOptions, RmsNorm } from './modules/norms
 export { PatchEmbed, type PatchEmbedOptions } from './modules/patch-embed.js';
 export { type ActivationKind, activate, activationKinds } from './ops/activation.js';
 export { type AttentionOptions, attention } from './ops/attention.js';
+export { causalConv1d } from './ops/causal-conv1d.js';
 export { type Conv2dOptions, conv2d, type Padding } from './ops/conv2d.js';
 export { dropout } from './ops/dropout.js';
-export { embeddingLookup } from './ops/embedding-lookup.js';
+export { embeddingLookup, oneHotOrNone } from './ops/embedding-lookup.js';
 export { type GeluKind, gelu } from './ops/gelu.js';
 export { type GroupNormOptions, groupNorm } from './ops/group-norm.js';
 export { joinHeads, splitHeads } from './ops/heads.js';

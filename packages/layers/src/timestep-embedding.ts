@@ -32,11 +32,11 @@ export function timestepEmbedding(
     );
   }
   const frequencies = Float32Array.from({ length: half }, (_, i) => maxPeriod ** (-i / (half - downscaleShift)));
-  return tf.tidy(() => waves(scale === 1 ? t : tf.mul(t, scale), tf.tensor1d(frequencies), order, dim % 2));
+  return tf.tidy(() => sinusoids(scale === 1 ? t : tf.mul(t, scale), tf.tensor1d(frequencies), order, dim % 2));
 }
 
 /** `[cos(t f), sin(t f)]` or the other way round, and `zeros` columns of zeros: `[N, 2 half + zeros]`. */
-export function waves(t: tf.Tensor1D, f: tf.Tensor, order: 'cos-sin' | 'sin-cos', zeros = 0): tf.Tensor2D {
+export function sinusoids(t: tf.Tensor1D, f: tf.Tensor, order: 'cos-sin' | 'sin-cos', zeros = 0): tf.Tensor2D {
   const angle = tf.mul(tf.reshape(tf.cast(t, 'float32'), [-1, 1]), tf.reshape(f, [1, -1])) as tf.Tensor2D; // [N, half]
   const halves = order === 'cos-sin' ? [tf.cos(angle), tf.sin(angle)] : [tf.sin(angle), tf.cos(angle)];
   const both = tf.concat(halves, 1);

@@ -11,12 +11,25 @@ import {
   embeddingLookup,
   groupNorm,
   linear,
+  oneHotOrNone,
 } from '../src/index.js';
 
 const engines = await testEngines();
 
 describe.each(engines)('on %s', (engine) => {
   beforeAll(() => switchTo(engine));
+
+  test('labels outside of the table are an error, never rows of zeros or of somebody else', async () => {
+    const table = tf.tensor2d([1, 2, 3, 4], [2, 2]);
+    for (const wrong of [2, 99, -1]) {
+      const lookup = async () => (embeddingLookup(table, tf.tensor1d([0, wrong], 'int32')) as tf.Tensor).data();
+      await expect(lookup()).rejects.toThrow(new RegExp(`labels or ids in \\[0, 2\\), got ${wrong}`));
+      const oneHot = async () => oneHotOrNone(tf.tensor1d([wrong], 'int32'), wrong === 2 ? 1 : 2).data();
+      await expect(oneHot()).rejects.toThrow(/expected labels or ids in/);
+    }
+    const rows = oneHotOrNone(tf.tensor1d([1, 2, 0], 'int32'), 2);
+    expect([...(await rows.data())]).toEqual([0, 1, 0, 0, 1, 0]); // 2 is "no label" of two classes.
+  });
 
   test('dropout keeps what the stream says, scaled; without a stream it keeps all', () => {
     tf.tidy(() => {

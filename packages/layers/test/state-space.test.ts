@@ -3,7 +3,7 @@ import { type HostTensor, TorchGenerator } from '@mezzotint/core';
 import { fixtures, relativeError } from '@mezzotint/testing';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { type SelectiveScanOptions, selectiveScan, silu, ssd } from '../src/index.js';
+import { causalConv1d, type SelectiveScanOptions, selectiveScan, silu, ssd } from '../src/index.js';
 
 const { readTensors } = fixtures(new URL('./fixtures/', import.meta.url));
 
@@ -142,6 +142,45 @@ describe.each(await testEngines())('on %s', (engine) => {
       const delta = tf.fill([1, 9, 2], 3000) as tf.Tensor3D;
       const { y, state } = selectiveScan(x, delta, a, b, c, { chunk: 3, chunks: 2 });
       expect([...y.dataSync(), ...state.dataSync()].every(Number.isFinite)).toBe(true);
+    });
+  });
+
+  describe('the causal convolution', () => {
+    const rng = new TorchGenerator(4);
+    const x = () => tf.tensor3d(rng.randn(2 * 5 * 3), [2, 5, 3]);
+    const [weight, bias] = [rng.randn(3 * 4), rng.randn(3)];
+
+    test('sums the last taps of each channel', () => {
+      const given = x();
+      const before = tf.memory().numTensors;
+      const y = causalConv1d(given, tf.tensor3d(weight, [3, 1, 4]), tf.tensor1d(bias));
+      expect(tf.memory().numTensors).toBe(before + 3);
+      const xs = given.dataSync();
+      const expected = Array.from({ length: 30 }, (_, i) => {
+        const [e, t, n] = [i % 3, Math.floor(i / 3) % 5, Math.floor(i / 15)];
+        const terms = [0, 1, 2, 3].map((j) =>
+          t - 3 + j < 0 ? 0 : weight[e * 4 + j]! * xs[(n * 5 + t - 3 + j) * 3 + e]!,
+        );
+        return terms.reduce((a, b) => a + b, bias[e]!);
+      });
+      expect(relativeError(y.dataSync(), expected)).toBeLessThan(1e-6);
+    });
+
+    test('gradients are difference quotients of a quadratic, which are exact', () => {
+      const inputs = [x(), tf.tensor3d(weight, [3, 1, 4]), tf.tensor1d(bias)] as const;
+      const loss = (...args: tf.Tensor[]) =>
+        tf.mul(0.5, tf.sum(tf.square(causalConv1d(args[0] as tf.Tensor3D, args[1]!, args[2]!)))) as tf.Scalar;
+      const grads = tf.grads(loss)([...inputs]);
+      for (const [i, gradient] of grads.entries()) {
+        const direction = tf.tensor(rng.randn(gradient.size), gradient.shape);
+        const at = (h: number) => {
+          const moved = inputs.map((t, k) => (k === i ? tf.add(t, tf.mul(direction, h)) : t));
+          return loss(...moved).dataSync()[0]!;
+        };
+        const slope = tf.sum(tf.mul(direction, gradient)).dataSync()[0]!;
+        // Rounding of float32 sums of some hundred, over a step of one.
+        expect((at(0.5) - at(-0.5)) / slope).toBeCloseTo(1, 3);
+      }
     });
   });
 

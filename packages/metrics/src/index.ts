@@ -17,8 +17,8 @@ export { type InceptionScoreOptions, inceptionScore } from './inception-score.js
 export { type InceptionScoreState, InceptionScoreStatistics } from './inception-score-statistics.js';
 export { type Estimate, kernelDistance } from './kernel-distance.js';
 export { kernelDistanceOfSubsets, type Spread, type SubsetOptions } from './kernel-distance-of-subsets.js';
-export { type ManifoldOptions, type ManifoldScores, manifoldScores } from './manifold-scores.js';
 export { type Memorization, memorization } from './memorization.js';
+export { type Prdc, type PrdcOptions, prdc } from './prdc.js';
 export {
   computeMetrics,
   type Metric,

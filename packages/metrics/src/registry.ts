@@ -5,8 +5,8 @@ import { frechetDistance } from './frechet-distance.js';
 import { frechetDistanceAtInfinity } from './frechet-infinity.js';
 import { kernelDistance } from './kernel-distance.js';
 import { kernelDistanceOfSubsets } from './kernel-distance-of-subsets.js';
-import { manifoldScores } from './manifold-scores.js';
 import { memorization } from './memorization.js';
+import { prdc } from './prdc.js';
 import { directionalSimilarity, pairedSimilarity } from './similarity.js';
 
 /** Settings of the metrics; each default is its reference's. */
@@ -144,7 +144,7 @@ export const metrics: readonly Metric[] = [
     network: 'inception',
     needs: rowsOfBoth,
     compute: (generated, real, { k = 3 }) => {
-      const scores = manifoldScores(real.rows, generated.rows, { k });
+      const scores = prdc(real.rows, generated.rows, { k });
       return { value: scores.precision, parts: { ...scores }, notes: sampleNotes({ generated, real }) };
     },
   },

@@ -6,7 +6,7 @@ import {
   inceptionScore,
   kernelDistance,
   kernelDistanceOfSubsets,
-  manifoldScores,
+  prdc,
 } from '../src/index.js';
 import goldens from './fixtures/goldens-metrics.json' with { type: 'json' };
 import numpy from './fixtures/numpy.json' with { type: 'json' };
@@ -63,7 +63,7 @@ describe('the published definitions on formula-made features', () => {
   });
 
   test('precision, recall, density, coverage', () => {
-    const { precision, recall, density, coverage } = manifoldScores(X, Y2, { k: 3 });
+    const { precision, recall, density, coverage } = prdc(X, Y2, { k: 3 });
     expect([precision, recall, density, coverage]).toEqual(goldens.PRDC_XY2_k3); // counts: exact
   });
 });
@@ -104,7 +104,7 @@ describe('numpy on random features', () => {
   });
 
   test.each([1, 3, 5] as const)('precision, recall, density, coverage at k = %i', (k) => {
-    const { precision, recall, density, coverage } = manifoldScores(a, b, { k });
+    const { precision, recall, density, coverage } = prdc(a, b, { k });
     const expected = numpy.prdc[k];
     for (const [i, got] of [precision, recall, density, coverage].entries()) close(got, expected[i]!);
   });

@@ -6,9 +6,9 @@ import {
   inceptionScore,
   kernelDistance,
   kernelDistanceOfSubsets,
-  manifoldScores,
+  prdc,
 } from '../src/index.js';
-import { neighbourDistances } from '../src/manifold-scores.js';
+import { neighbourDistances } from '../src/prdc.js';
 import { randomFeatures, rowsOf } from './random-features.js';
 
 const rows = (...values: readonly (readonly number[])[]): Features => ({
@@ -136,14 +136,14 @@ describe('kernelDistance', () => {
   });
 });
 
-describe('manifoldScores', () => {
+describe('prdc', () => {
   test('a set against itself: all inside', () => {
     const set = randomFeatures(1, 200, 5);
-    expect(manifoldScores(set, set)).toMatchObject({ precision: 1, recall: 1, coverage: 1 });
+    expect(prdc(set, set)).toMatchObject({ precision: 1, recall: 1, coverage: 1 });
   });
 
   test('a set far away: all outside', () => {
-    expect(manifoldScores(randomFeatures(1, 200, 5), randomFeatures(2, 200, 5, 1, 100))).toEqual({
+    expect(prdc(randomFeatures(1, 200, 5), randomFeatures(2, 200, 5, 1, 100))).toEqual({
       precision: 0,
       recall: 0,
       density: 0,
@@ -154,7 +154,7 @@ describe('manifoldScores', () => {
   test('a collapsed generator is precise without recall', () => {
     const real = randomFeatures(1, 300, 4);
     const collapsed = { ...real, data: real.data.map((_, i) => real.data[i % 4]!) };
-    const { precision, recall, coverage } = manifoldScores(real, collapsed);
+    const { precision, recall, coverage } = prdc(real, collapsed);
     expect(precision).toBe(1);
     expect(recall).toBe(1 / 300); // the balls have radius 0: only the sample itself
     expect(coverage).toBeLessThan(0.1);
@@ -164,7 +164,7 @@ describe('manifoldScores', () => {
     const real = rows([0], [1], [10]); // radii 1, 1, 9
     const generated = rows([1.5], [-3], [30]); // radii 4.5, 4.5, 28.5
     // 1.5 is in the balls of 1 and 10; -3 and 30 in none
-    expect(manifoldScores(real, generated, { k: 1 })).toEqual({
+    expect(prdc(real, generated, { k: 1 })).toEqual({
       precision: 1 / 3,
       recall: 1,
       density: 2 / 3,
@@ -185,12 +185,12 @@ describe('manifoldScores', () => {
 
   test('names what is wrong', () => {
     const set = randomFeatures(1, 3, 2);
-    expect(() => manifoldScores(set, set)).toThrow(
+    expect(() => prdc(set, set)).toThrow(
       /real: expected at least 4 rows, got 3\n.*generated: expected at least 4 rows, got 3/,
     );
-    expect(() => manifoldScores(set, set, { k: 0.5 })).toThrow('k to be a positive integer, got 0.5');
+    expect(() => prdc(set, set, { k: 0.5 })).toThrow('k to be a positive integer, got 0.5');
     const bad = { ...set, data: set.data.map((v, i) => (i === 5 ? Number.POSITIVE_INFINITY : v)) };
-    expect(() => manifoldScores(set, bad, { k: 1 })).toThrow(
+    expect(() => prdc(set, bad, { k: 1 })).toThrow(
       'generated: expected finite numbers, got Infinity in row 2, column 1',
     );
   });

@@ -9,8 +9,8 @@ import {
   inceptionScore,
   kernelDistance,
   kernelDistanceOfSubsets,
-  manifoldScores,
   memorization,
+  prdc,
   SimilarityStatistics,
 } from '../src/index.js';
 import references from './fixtures/references.json' with { type: 'json' };
@@ -61,10 +61,10 @@ describe('the values of the reference libraries', () => {
 
   test('precision, recall, density, coverage: prdc for k = 3 and 5, torch-fidelity', () => {
     for (const k of [3, 5] as const) {
-      const { precision, recall, density, coverage } = manifoldScores(X, Y, { k });
+      const { precision, recall, density, coverage } = prdc(X, Y, { k });
       expect([precision, recall, density, coverage]).toEqual(references[`prdc ${k}`].map((v) => expect.closeTo(v, 12)));
     }
-    const { precision, recall } = manifoldScores(X, Y, { k: 3 });
+    const { precision, recall } = prdc(X, Y, { k: 3 });
     close(precision, references['torch-fidelity prc'][0]!, 1e-6);
     close(recall, references['torch-fidelity prc'][1]!, 1e-6);
   });

@@ -162,7 +162,7 @@ export function fluxFromDiffusers(json: unknown): FluxConfig {
 
 /**
  * Our configuration read off the names and shapes of an original checkpoint without its prefix. The shares of the rotary
- * axes are not in a file: they are in the proportion 2 : 7 : 7 of the published models.
+ * axes are not in a file: they are in the proportion 2 : 7 : 7 of the published models, in even numbers.
  *
  * @throws InvalidArgumentError naming what is missing, and the variants that are not built
  */
@@ -182,11 +182,17 @@ export function fluxFromShapes(tensors: WeightSource['tensors']): FluxConfig {
     pooledWidth: shapes.axis('vector_in.in_layer.weight', 1),
     qkvBias: shapes.has('double_blocks.0.img_attn.qkv.bias'),
     guidanceEmbed: shapes.has('guidance_in'),
-    rotaryAxes: [headWidth / 8, (7 * headWidth) / 16, (7 * headWidth) / 16],
+    rotaryAxes: publishedAxes(headWidth),
     rotaryTheta: 10_000,
   };
   shapes.check('fluxFromShapes');
   return { ...packed('fluxFromShapes', inChannels, outChannels), ...config };
+}
+
+/** 16, 56 and 56 of 128 channels. */
+function publishedAxes(headWidth: number): number[] {
+  const [index, row] = [2 * Math.round(headWidth / 16), 2 * Math.round((7 * headWidth) / 32)];
+  return [index, row, headWidth - index - row];
 }
 
 /** Models that are made of FLUX's blocks and are not FLUX.1 dev or schnell, by tensors that only they have. */

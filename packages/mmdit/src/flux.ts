@@ -1,4 +1,5 @@
 import {
+  blockBoundary,
   imageProblems,
   isSkipped,
   Module,
@@ -135,9 +136,17 @@ export class Flux extends Module {
       const rotary = axialRotary(tf.concat([positions.text, positions.image], -2), { axes, theta }); // [S + T, d]
       let c = this.txt_in.forward(context); //                                          [N, S, D]
       let h = this.img_in.forward(tokens); //                                           [N, T, D]
-      for (const block of this.double_blocks) [h, c] = block.forward(h, c, y, rotary);
+      for (const block of this.double_blocks) {
+        const given = [h, c] as const;
+        [h, c] = block.forward(...given, y, rotary);
+        if (blockBoundary(block)) tf.dispose([...given]);
+      }
       let all = tf.concat([c, h], 1); //                                                [N, S + T, D]
-      for (const block of this.single_blocks) all = block.forward(all, y, rotary);
+      for (const block of this.single_blocks) {
+        const given = all;
+        all = block.forward(given, y, rotary);
+        if (blockBoundary(block)) given.dispose();
+      }
       h = tf.slice(all, [0, context.shape[1], 0], [-1, -1, -1]); //                     [N, T, D]
       return this.final_layer.forward(h, y); //                                         [N, T, p p C]
     });

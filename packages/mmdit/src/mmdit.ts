@@ -1,4 +1,5 @@
 import {
+  blockBoundary,
   type Initializer,
   imageProblems,
   isSkipped,
@@ -66,7 +67,7 @@ export class MMDiT extends Module {
     this.config = config;
     const { width, patchSize, inChannels, positionGrid: side, positionBase: base } = config;
     const positions: Initializer = () => positionTable([side, side], width, { base: [base, base] });
-    this.pos_embed = new Param([1, side * side, width], { init: positions, trainable: false });
+    this.pos_embed = new Param([1, side * side, width], { init: positions, buffer: true });
     this.x_embedder = new PatchEmbed(patchSize, inChannels, width, {
       init: xavierUniform(patchSize * patchSize * inChannels, width),
       biasInit: zeros,
@@ -98,7 +99,11 @@ export class MMDiT extends Module {
       const y = silu(tf.add(times, this.y_embedder.forward(pooled)) as tf.Tensor2D); //  [N, D]
       let c: tf.Tensor3D | undefined = this.context_embedder.forward(context); //             [N, S, D]
       let h = tf.add(this.x_embedder.forward(x), this.positions(grid)) as tf.Tensor3D; // [N, T, D]
-      for (const block of this.joint_blocks) [h, c] = block.forward(h, c!, y);
+      for (const block of this.joint_blocks) {
+        const given = [h, c!] as const;
+        [h, c] = block.forward(...given, y);
+        if (blockBoundary(block)) tf.dispose([...given]);
+      }
       return unpatchify(this.final_layer.forward(h, y), p, grid); //                     [N, H, W, outChannels]
     });
   }

@@ -1,4 +1,4 @@
-import { type AutoencoderKL, scaleLatents, unscaleLatents } from '@mezzotint/autoencoders';
+import { type AutoencoderKL, type AutoencoderTiny, scaleLatents, unscaleLatents } from '@mezzotint/autoencoders';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Codec } from './stage.js';
 
@@ -23,6 +23,20 @@ export function klCodec(vae: AutoencoderKL, rgb: LatentRgb | null = null, parts:
       }),
     decode: (latents) => tf.tidy(() => vae.decode(unscaleLatents(latents, vae.config))),
     ...(rgb !== null && rgb.rows.length === latentChannels && { preview: (latents) => linearPreview(latents, rgb) }),
+  };
+}
+
+/** The tiny autoencoder (TAESD, O. Boer Bohan) in the place of a KL one. It has no Gaussian: encoding draws no noise. */
+export function tinyCodec(vae: AutoencoderTiny, parts: readonly string[] = ['vae']): Codec {
+  const { latentChannels } = vae.config;
+  const decode = (latents: tf.Tensor4D) => tf.tidy(() => vae.decode(unscaleLatents(latents, vae.config)));
+  return {
+    parts,
+    downscale: vae.downscale,
+    channels: latentChannels,
+    encode: (pictures) => tf.tidy(() => scaleLatents(vae.encode(pictures), vae.config)),
+    decode,
+    preview: decode,
   };
 }
 

@@ -15,8 +15,12 @@ export interface ModelFiles {
   text(path: string): Promise<string>;
   /** A JSON file; numbers that are not finite are null. Throws as `text`, and when it is not JSON. */
   json(path: string): Promise<unknown>;
+  /** The bytes of a small file, such as a vocabulary. Throws as `text`; absent where files cannot be read so. */
+  bytes?(path: string): Promise<Uint8Array>;
   /** The folder that one file lies in, for a vocabulary beside it; absent where there is none. */
   beside?(): ModelFiles;
+  /** A LoRA in one file, with the settings that a tool wrote beside it; absent where it is `weights('')`. */
+  lora?(): Promise<WeightFile>;
   /** Weights of a subfolder or file, by its path; of one file, or of the folder itself, ''. Reads headers only. */
   weights(path: string, options?: { readonly variant?: string | undefined }): Promise<WeightFile>;
 }
@@ -60,7 +64,7 @@ export interface Family {
 }
 
 /** Looks at a model's files. The caller closes `source`. */
-export async function lookAt(files: ModelFiles): Promise<Candidate> {
+export async function lookAt(files: ModelFiles, report?: (problem: string) => void): Promise<Candidate> {
   const none = { files, index: null, config: null, source: null, single: null, singleError: null };
   if (files.kind === 'folder') {
     const object = async (name: string) => {
@@ -73,7 +77,7 @@ export async function lookAt(files: ModelFiles): Promise<Candidate> {
   }
   const source = await files.weights('');
   try {
-    return { ...none, source, single: openSingleFile(source) };
+    return { ...none, source, single: openSingleFile(source, { report }) };
   } catch (error) {
     return { ...none, source, singleError: (error as Error).message };
   }
@@ -89,7 +93,7 @@ export async function openDefinition(
   families: readonly Family[],
   context: Pick<OpenContext, 'options' | 'files' | 'note'>,
 ): Promise<PipelineDefinition> {
-  const candidate = await lookAt(files);
+  const candidate = await lookAt(files, context.options.strict ? undefined : context.note);
   const opened: PipelineDefinition[] = [];
   const close = () => {
     for (const definition of opened) definition.close();

@@ -1,5 +1,7 @@
 export { klCodec, type LatentRgb, linearPreview } from './codec.js';
 export { families } from './families/index.js';
+export { flux } from './families/mmdit/flux.js';
+export { stableDiffusion3 } from './families/mmdit/sd3.js';
 export { stableDiffusion } from './families/stable-diffusion/family.js';
 export {
   type Candidate,
@@ -21,16 +23,8 @@ export {
   weightFormats,
 } from './options.js';
 export type { LoadPart } from './parts.js';
-export {
-  createPipeline,
-  type GeneratedImage,
-  type Pipeline,
-  type PipelineOptions,
-  type PipelineStep,
-  type Progress,
-  type RunHooks,
-  type SavedPipelineRun,
-} from './pipeline.js';
+export type { GeneratedImage } from './pictures.js';
+export { createPipeline, type Pipeline, type PipelineOptions } from './pipeline.js';
 export {
   checkRequest,
   type Request,
@@ -39,6 +33,7 @@ export {
   type SettingMeta,
   type Settings,
 } from './request.js';
+export type { PipelineStep, Progress, RunHooks, SavedPipelineRun } from './run-pipeline.js';
 export { checkFinite } from './run-stage.js';
 export type {
   Batch,

@@ -1,5 +1,7 @@
 import { families as allFamilies } from './families/index.js';
 import { type Family, type ModelFiles, openDefinition } from './family.js';
+import { fitParts } from './fit.js';
+import { mergeLoras } from './lora.js';
 import { checkOptions, type OpenOptions } from './options.js';
 import { createPipeline, type Pipeline, type PipelineOptions } from './pipeline.js';
 
@@ -24,11 +26,22 @@ export async function openPipelineFiles(
 ): Promise<Pipeline> {
   const checked = checkOptions(options);
   const notes: string[] = [];
-  const definition = await openDefinition(model, families, {
-    options: checked,
-    files,
-    note: (line) => notes.push(line),
-  });
-  const all = [...(definition.notes ?? []), ...notes];
-  return createPipeline({ ...definition, notes: all }, { ...rest, freeText: checked.freeText });
+  const note = (line: string) => notes.push(line);
+  const definition = await openDefinition(model, families, { options: checked, files, note });
+  try {
+    const fitted = fitParts(definition.parts, { strict: checked.strict === true, note });
+    const merged = await mergeLoras(fitted, checked.lora ?? [], files);
+    const close = () => {
+      merged.close();
+      definition.close();
+    };
+    const all = [...(definition.notes ?? []), ...notes];
+    return createPipeline(
+      { ...definition, parts: merged.parts, notes: all, close },
+      { ...rest, freeText: checked.freeText },
+    );
+  } catch (error) {
+    definition.close();
+    throw error;
+  }
 }

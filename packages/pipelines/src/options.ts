@@ -9,8 +9,8 @@ const setting = <S extends z.ZodType>(schema: S, group: SettingMeta['group'], va
 export const predictions = ['epsilon', 'v'] as const;
 export type Prediction = (typeof predictions)[number];
 
-/** How weights may be kept in memory: the names of backend-onnxruntime's `loadFrozen`. */
-export const weightFormats = ['float16', 'bfloat16', 'int8', 'int4'] as const;
+/** How weights may be kept in memory: the names of backend-onnxruntime's `loadQuantized`. */
+export const weightFormats = ['stored', 'float16', 'bfloat16', 'int8', 'int4'] as const;
 export type WeightFormat = (typeof weightFormats)[number];
 
 /** A LoRA file and how strongly it counts. */
@@ -46,6 +46,12 @@ export const openSchema = z
       "the part of the weight files' names that hubs put in, such as fp16",
     ),
     refiner: setting(z.string(), 'model', 'path', 'the model that finishes the picture (SDXL), a folder or one file'),
+    guidingModel: setting(
+      z.string(),
+      'model',
+      'path',
+      'a smaller or less trained model that guides this one (EDM2; autoguidance)',
+    ),
     lora: setting(z.array(loraSchema), 'model', 'file[:scale]', 'merge a LoRA; may be given again'),
     textualInversion: setting(
       z.array(inversionSchema),
@@ -57,7 +63,7 @@ export const openSchema = z
       z.enum(weightFormats),
       'speed',
       'format',
-      'keep weights in fewer bits (engine onnxruntime; default: float32)',
+      'keep weights in fewer bits, or as the file stores them (engine onnxruntime; default: float32)',
     ),
     freeText: setting(
       z.boolean(),

@@ -32,7 +32,12 @@ export const requestSchema = z
   .strictObject({
     prompt: setting(several, 'what', 'text', 'what to see; a list makes one picture of each'),
     negative: setting(several, 'what', 'text', 'what not to see'),
-    secondPrompt: setting(several, 'what', 'text', 'what the second text encoder is given (SDXL; default: the prompt)'),
+    secondPrompt: setting(
+      several,
+      'what',
+      'text',
+      'what the second text encoder is given (SDXL, SD3, FLUX; default: the prompt)',
+    ),
     secondNegative: setting(several, 'what', 'text', 'the negative prompt of the second text encoder'),
     labels: setting(
       z.union([z.string().max(100_000), z.array(z.int().min(0)).max(100_000)]),
@@ -69,13 +74,51 @@ export const requestSchema = z
       'scale',
       'guidance scale; 1 and below is the conditional model alone',
     ),
+    trueGuidance: setting(
+      z.number().min(0).max(1000),
+      'guidance',
+      'scale',
+      'classifier-free guidance beside the scale that the network is told (FLUX); needs a negative prompt (default: 1, none)',
+    ),
+    skipLayers: setting(
+      z.array(z.int().min(0).max(1023)).min(1).max(64),
+      'guidance',
+      'list',
+      'skip-layer guidance away from the network without these blocks (Stable Diffusion 3.5 medium: 7,8,9)',
+    ),
+    skipLayerScale: setting(
+      z.number().min(0).max(100),
+      'guidance',
+      'scale',
+      'scale of skip-layer guidance (default: 2.8)',
+    ),
+    skipLayerInterval: setting(
+      z.tuple([z.number().min(0).max(1), z.number().min(0).max(1)]),
+      'guidance',
+      'from,to',
+      'fractions of the steps between which skip-layer guidance holds (default: 0.01,0.2)',
+    ),
     guidanceRescale: setting(
       z.number().min(0).max(1),
       'guidance',
       'fraction',
       'bring the deviation of the guided prediction back to the conditional one (default: 0)',
     ),
+    guidanceInterval: setting(
+      z
+        .tuple([z.number().min(0), z.number().min(0)])
+        .refine(([low, high]) => low < high, 'expected the lower level first'),
+      'guidance',
+      'low,high',
+      'guide only at noise levels sigma / alpha above low and up to high (default: everywhere)',
+    ),
     clipSkip: setting(z.int().min(0).max(48), 'text', 'n', 'leave out the last n layers of the text encoder'),
+    textLength: setting(
+      z.int().min(2).max(512),
+      'text',
+      'n',
+      "tokens that T5 reads, shorter prompts padded, longer ones cut; pictures depend on it (default: the model's)",
+    ),
     promptSyntax: setting(
       z.enum(['weighted', 'plain']),
       'text',

@@ -1,5 +1,5 @@
 import { type Denoiser, InvalidArgumentError, MezzotintError, type NoiseLevel } from '@mezzotint/core';
-import { classifierFree } from '@mezzotint/guidance';
+import { classifierFree, guidanceInterval } from '@mezzotint/guidance';
 import {
   checkPair,
   type Guide,
@@ -36,7 +36,7 @@ export interface Route {
  * @throws InvalidArgumentError when settings and sampler do not fit
  */
 export function routeOf(stage: Stage, settings: Settings, place: { readonly handsOver: boolean }): Route {
-  const { steps, solver, solverOptions, image, strength = 1, denoisingEnd = 0.8 } = settings;
+  const { steps, solver, solverOptions, strength, denoisingEnd = 0.8 } = settings;
   if (solver === undefined && solverOptions !== undefined) {
     throw new InvalidArgumentError('solverOptions', 'needs a solver that they are for: name one with solver');
   }
@@ -52,8 +52,7 @@ export function routeOf(stage: Stage, settings: Settings, place: { readonly hand
       (level) => (level.time ?? sampler.timeOf(level)) >= cut,
     ).length;
   };
-  const skipped =
-    image === undefined || stage.start === 'previous' ? 0 : steps - Math.min(Math.floor(steps * strength), steps);
+  const skipped = strength === undefined || stage.start === 'previous' ? 0 : skippedSteps(stage, steps, strength);
   const from = stage.start === 'previous' ? above(1 - denoisingEnd) : skipped;
   const to = place.handsOver ? above(1 - denoisingEnd) : all;
   if (to <= from) {
@@ -63,6 +62,12 @@ export function routeOf(stage: Stage, settings: Settings, place: { readonly hand
     );
   }
   return { sampler, schedule, steps: { from, to } };
+}
+
+/** Steps that are left out where a picture is made anew in part. */
+function skippedSteps({ strengthRounds = 'floor' }: Stage, steps: number, strength: number): number {
+  if (strengthRounds === 'floor') return steps - Math.min(Math.floor(steps * strength), steps);
+  return Math.floor(Math.max(steps - Math.min(steps * strength, steps), 0));
 }
 
 /** The start picture as a run uses it; kept for all stages of a batch. */
@@ -146,7 +151,7 @@ export function runStage({
   const { sampler, schedule, steps } = route;
   const sees = stage.seesMask === true;
   const network = stage.network({ batch, inpainting: sees ? (start?.inpainting ?? null) : null });
-  const model = sampler.model<Conditions>(network, guideOf(stage, batch.settings, encoded, sampler));
+  const model = sampler.model<Conditions>(network, guideOf(stage, batch.settings, encoded, route));
   const inside = keepsOutside(stage, start) ? withPicture(model, start!, pure) : model;
   const options = { noise, steps, ...(signal && { signal }) };
   return run<typeof schedule.kind, Need, Conditions>(sampler.solver, inside, from, schedule, encoded.positive, options);
@@ -177,11 +182,29 @@ export function finished({ stage, route, start }: StageRun, x: tf.Tensor4D, hand
   return outsideMask(x, start!.inpainting!, start!.latents!, start!.z, level);
 }
 
-/** Guidance as the settings ask for it. A scale of at most 1 is the conditional prediction alone, as in diffusers. */
+/**
+ * Guidance as the settings ask for it, in the interval of noise levels that they name. A scale of at most 1 is the conditional
+ * prediction alone, as in diffusers.
+ */
 function guideOf(
   stage: Stage,
-  { guidance, guidanceRescale = 0 }: Settings,
+  settings: Settings,
   { negative }: EncodedBatch,
+  { sampler, schedule }: Route,
+): Guide<Conditions> | undefined {
+  const guide = stage.guide
+    ? stage.guide({ settings, negative, sampler, schedule })
+    : ownGuide(stage, settings, negative, sampler);
+  const interval = settings.guidanceInterval;
+  if (guide === undefined || interval === undefined) return guide;
+  return (plain) => guidanceInterval(plain, guide, { low: interval[0], high: interval[1] });
+}
+
+/** Classifier-free guidance by the negative conditions. */
+function ownGuide(
+  stage: Stage,
+  { guidance, guidanceRescale = 0 }: Settings,
+  negative: Conditions | null,
   sampler: Sampler,
 ): Guide<Conditions> | undefined {
   if (negative === null || guidance <= 1) return undefined;

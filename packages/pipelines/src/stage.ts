@@ -1,6 +1,6 @@
 import type { Module, WeightSource } from '@mezzotint/core';
-import type { Network, NoiseSource, Sampler } from '@mezzotint/schedulers';
-import type { LoraTarget } from '@mezzotint/weights';
+import type { Guide, Network, NoiseSource, Sampler } from '@mezzotint/schedulers';
+import type { LoraModelName } from '@mezzotint/weights';
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Request, RequestKey, Settings } from './request.js';
 
@@ -49,6 +49,15 @@ export interface NetworkContext {
   readonly inpainting: Inpainting | null;
 }
 
+/** What guidance may use. */
+export interface GuideContext<C extends Conditions = Conditions> {
+  readonly settings: Settings;
+  /** Conditions of the negative prompt; null where there are none. */
+  readonly negative: C | null;
+  readonly sampler: Sampler;
+  readonly schedule: ReturnType<Sampler['schedule']>;
+}
+
 /** What a mask asks of a network and of the estimates. */
 export interface Inpainting {
   /** 1 where the picture is made anew, `[N, h, w, 1]`. */
@@ -95,6 +104,10 @@ export interface Stage<C extends Conditions = any> {
   network(context: NetworkContext): Network<C>;
   /** The network is made for inpainting: it sees the mask and the masked picture. */
   readonly seesMask?: boolean;
+  /** Guidance of a run, where it is not classifier-free guidance by the setting `guidance`; undefined for none. */
+  guide?(context: GuideContext<C>): Guide<C> | undefined;
+  /** Pictures start from `ceil`(steps strength) steps, not `floor`: what diffusers' pipelines of SD3 and FLUX do. */
+  readonly strengthRounds?: 'floor' | 'ceil';
   /** Both passes of guidance are one, over a batch of twice the size: faster for small networks, more memory. */
   readonly batchesGuidance?: boolean;
 }
@@ -107,7 +120,7 @@ export interface Part {
   /** Its tensors under the module's own keys; only their headers are read until it is loaded. */
   readonly weights: WeightSource;
   /** What LoRA files call it, where they can change it. */
-  readonly lora?: LoraTarget;
+  readonly lora?: LoraModelName;
 }
 
 /** A model as a family opens it: nothing is read but headers and configurations. */
@@ -122,6 +135,12 @@ export interface PipelineDefinition {
   readonly takes: readonly RequestKey[];
   /** What the model's makers say: size, steps, guidance and whatever else. */
   readonly defaults: Request & { readonly height: number; readonly width: number; readonly steps: number };
+  /** What `image` is to this model: the picture that a run starts from (when absent), or one that it is conditioned on. */
+  readonly imageIs?: 'start' | 'condition';
+  /** Pixels of the result for one of the image, along a side; 1 when absent. */
+  readonly enlarges?: number;
+  /** What height and width are multiples of, in pixels; the codec's downscale when absent. */
+  readonly sizeUnit?: number;
   /** Names of the classes, where `labels` are taken. */
   readonly classes?: readonly string[];
   /** What is wrong with settings that the schema cannot know; each a line. */

@@ -1,5 +1,5 @@
 import { InvalidArgumentError } from '@mezzotint/core';
-import { type Bitmap, resize, toFloat } from '@mezzotint/data/pixels';
+import { type Bitmap, type ResizeFilter, resize, toFloat } from '@mezzotint/data/pixels';
 import { mixed, type NoiseSource } from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Codec, Inpainting } from './stage.js';
@@ -27,8 +27,18 @@ export function startPicture(image: Bitmap, mask: Bitmap | undefined, size: Pict
   };
 }
 
-function fitted(picture: Bitmap, size: PictureSize): Bitmap {
-  return picture.height === size.height && picture.width === size.width ? picture : resize(picture, size, 'lanczos');
+/** A picture at a size, `[1, H, W, 3]` in [-1, 1]. */
+export function pictureAt(picture: Bitmap, size: PictureSize, filter: ResizeFilter = 'lanczos'): tf.Tensor4D {
+  return pixels(fitted(picture, size, filter), 3);
+}
+
+/** The size of a picture, cut down to multiples of a unit. */
+export function sizeInUnits({ height, width }: PictureSize, unit: number): PictureSize {
+  return { height: height - (height % unit), width: width - (width % unit) };
+}
+
+function fitted(picture: Bitmap, size: PictureSize, filter: ResizeFilter = 'lanczos'): Bitmap {
+  return picture.height === size.height && picture.width === size.width ? picture : resize(picture, size, filter);
 }
 
 /** Grey repeated, or the luminance of colours (ITU-R 601-2, as Pillow's `L`), `[1, H, W, C]` in [-1, 1]. */

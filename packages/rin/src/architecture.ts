@@ -1,7 +1,27 @@
-import { type DenoiserArchitecture, labelCondition } from '@mezzotint/core';
-import { presets } from './presets.js';
+import { type DenoiserArchitecture, labelCondition, throwIf } from '@mezzotint/core';
+import { presets, rinCifar10, rinImageNet64 } from './presets.js';
 import { RIN } from './rin.js';
-import { rinFromOriginal } from './rin-config.js';
+import { type RINConfig, rinFromOriginal } from './rin-config.js';
+
+const { blocks, latentWidth, tokenWidth, readWriteHeads, tokenMlpRatio } = rinImageNet64.config;
+
+/** What `small`, `medium` and `large` are; the latter two are the original's for CIFAR-10 and for ImageNet 64x64. */
+const sizes = {
+  small: {
+    blocks: [2, 2],
+    latents: 64,
+    latentWidth: 256,
+    latentHeads: 4,
+    tokenWidth: 128,
+    readWriteHeads: 4,
+    dropPath: 0,
+  },
+  medium: {},
+  large: { blocks, latentWidth, tokenWidth, readWriteHeads, tokenMlpRatio },
+} as const;
+
+/** Most patches a side of a sized network. */
+const mostPatches = 16;
 
 /** RIN as the apps and tools see it; `warmStarted` adds its latent self-conditioning to sampling. */
 export const rin: DenoiserArchitecture<RIN> = {
@@ -20,7 +40,22 @@ export const rin: DenoiserArchitecture<RIN> = {
       conditions: labelCondition(labels),
     };
   },
-  references: [{ library: 'pix2seq', className: 'TapeDenoiser', config: rinFromOriginal }],
+  sized(size, { imageSize, channels, classes, contextWidth, learnedVariance }): RINConfig {
+    const problems = [
+      ...(learnedVariance ? ['has no channels for a learned variance'] : []),
+      ...(contextWidth === undefined ? [] : ['takes no text']),
+    ];
+    throwIf('RIN', problems);
+    const patchSize = Array.from({ length: imageSize }, (_, i) => i + 1).find(
+      (p) => imageSize % p === 0 && imageSize / p <= mostPatches,
+    );
+    return {
+      ...rinCifar10.config,
+      ...sizes[size],
+      ...{ imageHeight: imageSize, imageWidth: imageSize, patchSize: patchSize!, inChannels: channels, classes },
+    };
+  },
+  references: [{ library: 'pix2seq', className: 'ImageTapeDenoiser', config: rinFromOriginal }],
 };
 
 /** Every architecture of this package. */

@@ -19,6 +19,7 @@ import {
   gelu,
   joinHeads,
   layerNorm,
+  oneHotOrNone,
   patchify,
   silu,
   splitHeads,
@@ -213,9 +214,7 @@ export class RIN extends Module {
 
   /** The one-hot label through a dense layer; "no label" is a row of zeros, so its token is the bias. `[N] -> [N, 1, d]`. */
   private labelToken(labels: tf.Tensor1D): tf.Tensor3D {
-    // Cast after: wasm's one-hot rows of floats are wrong.
-    const oneHot = tf.cast(tf.oneHot(labels, this.config.classes!), 'float32') as tf.Tensor2D;
-    return tf.expandDims(this.cond_proj!.forward(oneHot), 1);
+    return tf.expandDims(this.cond_proj!.forward(oneHotOrNone(labels, this.config.classes!)), 1);
   }
 
   /** The tokens of conditions that are not among the latents. */

@@ -23,7 +23,7 @@ test.each(Object.entries(counted))('%s', (name, [parameters, gmacs]) => {
 });
 
 test('presets have one name each, and all are listed', () => {
-  const exported = Object.values(rin).filter((value) => typeof value === 'object' && 'build' in value);
+  const exported = Object.values(rin).filter((value) => typeof value === 'object' && 'inputs' in value);
   expect(new Set(rin.presets)).toEqual(new Set(exported));
   expect(rin.presets.map(({ name }) => name)).toEqual(Object.keys(counted));
 });

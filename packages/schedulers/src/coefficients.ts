@@ -26,7 +26,7 @@ export function renoised(from: NoiseLevel, to: NoiseLevel, fresh: number): StepW
   return { p, q: to.alpha - from.alpha * p, noise: fresh };
 }
 
-/** The reverse step of the forward chain, given x0. */
+/** The reverse step of the forward process, given x0. */
 export interface Posterior {
   /** Mean = p x + q D. */
   readonly p: number;
@@ -38,7 +38,7 @@ export interface Posterior {
 }
 
 /**
- * q(x' | x, x0) of a chain with these two levels. With a = alpha / alpha' and b = sigma^2 - a^2 sigma'^2 (the beta of
+ * q(x' | x, x0) of a forward process with these two levels. With a = alpha / alpha' and b = sigma^2 - a^2 sigma'^2 (the beta of
  * the step): mean = (a sigma'^2 x + alpha' b D) / sigma^2, variance = b sigma'^2 / sigma^2. DDPM, eq. 7, in the form
  * of Kingma et al. 2021, eq. 25-27, that needs no chain of single steps.
  */

@@ -1,6 +1,6 @@
 import type { NoiseLevel } from '@mezzotint/core';
 import { productOfRoots } from './polynomial.js';
-import { halfLogSnr } from './tables/table.js';
+import { halfLogSnr } from './schedules/schedule.js';
 
 /**
  * Exponential integrators in lambda = log(alpha / sigma), in two forms that share their numbers.

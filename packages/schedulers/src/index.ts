@@ -1,7 +1,8 @@
+export { type Clipping, withClipping } from './clipping.js';
 export { type BoundaryOptions, consistencyBoundary } from './consistency-boundary.js';
+export { type FlowMatchOptions, flowMatchSampler } from './diffusers/flow-match.js';
 export { type DiffusersSamplerOptions, samplerFromDiffusers } from './diffusers/sampler.js';
 export { type Likelihood, type LikelihoodOptions, logLikelihood } from './likelihood.js';
-export { type Limit, withLimit } from './limit.js';
 export { type BrownianOptions, brownianNoise } from './noise/brownian-noise.js';
 export { nchwToNhwc } from './noise/layout.js';
 export type { Json, NoiseSource } from './noise/noise-source.js';
@@ -13,7 +14,7 @@ export {
   flow,
   type Parameterisation,
   type Readout,
-  velocity,
+  vPrediction,
   x0,
 } from './parameterisation.js';
 export {
@@ -55,7 +56,77 @@ export {
   type ScheduleRequest,
   sampler,
 } from './sampler.js';
-export type { Advance, Means, Need, Solver, State } from './solver.js';
+export { type AlignedSteps, alignYourSteps, interpolateSigmas } from './schedules/align-your-steps.js';
+export {
+  type BetaRange,
+  cosineBetas,
+  curveBetas,
+  laplaceBetas,
+  linearBetas,
+  scaledLinearBetas,
+  sigmoidBetas,
+  zeroTerminalSnr,
+} from './schedules/betas.js';
+export { consistencyTimesteps } from './schedules/consistency.js';
+export {
+  type FluxMuOptions,
+  fluxMu,
+  type GridFlowOptions,
+  gridFlowSigmas,
+  insetFlowSigmas,
+  openFlowSigmas,
+  resolutionShift,
+  shiftFlow,
+  shiftFlowByMu,
+  shiftFlowLinearly,
+  stretchFlow,
+  uniformFlowSigmas,
+} from './schedules/flow.js';
+export {
+  cosineLogSnr,
+  interpolatedCosineLogSnr,
+  type LogSnr,
+  type LogSnrRange,
+  logSnrSchedule,
+  logSnrTime,
+  shiftedCosineLogSnr,
+} from './schedules/log-snr.js';
+export { type DiscreteProcess, discreteProcess, noiseRatioAt, type ProcessOptions } from './schedules/process.js';
+export {
+  convertSchedule,
+  customSchedule,
+  describeSchedule,
+  flowSchedule,
+  halfLogSnr,
+  levelAt,
+  levelOf,
+  type NoiseSchedule,
+  noiseRatio,
+  ratioSchedule,
+  type ScheduleKind,
+  scheduleRows,
+  sigmaSchedule,
+  timestepSchedule,
+} from './schedules/schedule.js';
+export {
+  betaSigmas,
+  exponentialSigmas,
+  karrasSigmas,
+  luSigmas,
+  polyexponentialSigmas,
+  type SigmaRange,
+  type VpOptions,
+  vpSigmas,
+} from './schedules/sigmas.js';
+export { type DiscreteTimeOptions, discreteTime, edmTime, flowTime, type TimeOf } from './schedules/time-of.js';
+export {
+  type LinspaceOptions,
+  leadingTimesteps,
+  linspaceTimesteps,
+  respacedTimesteps,
+  trailingTimesteps,
+} from './schedules/timesteps.js';
+export type { Need, Solver, SolverContext, State, StepResult } from './solver.js';
 export { type SolverOption, type SolverOptions, scheduleOptions, solverOptionProblems } from './solver-options.js';
 export { type Algorithm2Options, algorithm2, ddpmInterpolated } from './solvers/algorithm-2.js';
 export { eulerAncestral } from './solvers/ancestral.js';
@@ -80,7 +151,7 @@ export { type DdimOptions, ddim, ddpm, ddpmLarge, ddpmLearned, euler } from './s
 export { flowHeun, heun } from './solvers/heun.js';
 export { ddimInverse, type EdictOptions, edict, edictInverse, edictStart } from './solvers/inversion.js';
 export { type LmsOptions, lms } from './solvers/lms.js';
-export { ipndm, type PlmsOptions, plms, plmsOfChain, pndm } from './solvers/pndm.js';
+export { type IpndmOptions, ipndm, type PlmsOptions, plms, plmsDiscrete, pndm } from './solvers/pndm.js';
 export { type CorrectorOptions, pcVe, pcVp } from './solvers/predictor-corrector.js';
 export { type RepaintOptions, repaint } from './solvers/repaint.js';
 export { type RestartInterval, restart } from './solvers/restart.js';
@@ -88,74 +159,4 @@ export { type SaOptions, saSolver } from './solvers/sa-solver.js';
 export { type UniPcOptions, unipc } from './solvers/unipc.js';
 export type { Space, Term } from './spaces/space.js';
 export { initialNoise, mixed, noised, standardNoise } from './start.js';
-export { type AlignedSteps, alignYourSteps, interpolateSigmas } from './tables/align-your-steps.js';
-export {
-  type BetaRange,
-  cosineBetas,
-  curveBetas,
-  laplaceBetas,
-  linearBetas,
-  scaledLinearBetas,
-  sigmoidBetas,
-  zeroTerminalSnr,
-} from './tables/betas.js';
-export { type Clock, type DiscreteClockOptions, discreteClock, edmClock, flowClock } from './tables/clock.js';
-export { consistencyTimesteps } from './tables/consistency.js';
-export {
-  type FluxMuOptions,
-  fluxMu,
-  type GridFlowOptions,
-  gridFlowSigmas,
-  insetFlowSigmas,
-  openFlowSigmas,
-  resolutionShift,
-  shiftFlow,
-  shiftFlowByMu,
-  shiftFlowLinearly,
-  stretchFlow,
-  uniformFlowSigmas,
-} from './tables/flow.js';
-export {
-  cosineLogSnr,
-  interpolatedCosineLogSnr,
-  type LogSnr,
-  type LogSnrRange,
-  logSnrClock,
-  logSnrTable,
-  shiftedCosineLogSnr,
-} from './tables/log-snr.js';
-export { type DiscreteProcess, discreteProcess, noiseRatioAt, type ProcessOptions } from './tables/process.js';
-export {
-  betaSigmas,
-  exponentialSigmas,
-  karrasSigmas,
-  luSigmas,
-  polyexponentialSigmas,
-  type SigmaRange,
-  type VpOptions,
-  vpSigmas,
-} from './tables/sigmas.js';
-export {
-  convertTable,
-  customTable,
-  describeTable,
-  flowTable,
-  halfLogSnr,
-  type Kind,
-  levelAt,
-  levelOf,
-  noiseRatio,
-  ratioTable,
-  sigmaTable,
-  type Table,
-  tableRows,
-  timestepTable,
-} from './tables/table.js';
-export {
-  type LinspaceOptions,
-  leadingTimesteps,
-  linspaceTimesteps,
-  respacedTimesteps,
-  trailingTimesteps,
-} from './tables/timesteps.js';
 export { type HostDenoiser, trace, traceEnd } from './trace.js';

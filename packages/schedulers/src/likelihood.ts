@@ -2,8 +2,8 @@ import type { Denoiser, NoiseLevel } from '@mezzotint/core';
 import { InvalidArgumentError, stepBoundary } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { NoiseSource } from './noise/noise-source.js';
+import { convertSchedule, levelAt, type NoiseSchedule } from './schedules/schedule.js';
 import { lastNoisyRow } from './solvers/dpm-fast.js';
-import { convertTable, levelAt, type Table } from './tables/table.js';
 
 /** What a likelihood run may be given. */
 export interface LikelihoodOptions {
@@ -37,7 +37,7 @@ export interface Likelihood {
 export async function logLikelihood<C = void>(
   model: Denoiser<C>,
   images: tf.Tensor4D,
-  table: Table<'vp' | 've'>,
+  table: NoiseSchedule<'vp' | 've'>,
   cond: C,
   { noise, probes = 1, signal }: LikelihoodOptions,
 ): Promise<Likelihood> {
@@ -47,7 +47,7 @@ export async function logLikelihood<C = void>(
   if (table.alpha[0] === 0) {
     throw new InvalidArgumentError('logLikelihood', 'the first row is pure noise (alpha 0): start the table lower');
   }
-  const rows = convertTable(table, 've');
+  const rows = convertSchedule(table, 've');
   const [n, h, w, c] = images.shape;
   const size = h * w * c;
   const signs = Array.from({ length: probes }, () =>

@@ -28,7 +28,7 @@ export const x0: Parameterisation = ({ alpha, sigma }) => ({ input: 1 / Math.hyp
  * F is v = alpha eps - sigma x0 of the variance-preserving form: D = alpha x - sigma F there. Salimans & Ho 2022,
  * appendix D.
  */
-export const velocity: Parameterisation = ({ alpha, sigma }) => {
+export const vPrediction: Parameterisation = ({ alpha, sigma }) => {
   const norm = Math.hypot(alpha, sigma);
   return { input: 1 / norm, skip: alpha / norm ** 2, output: -sigma / norm };
 };

@@ -1,9 +1,9 @@
 import type { Denoiser, NoiseLevel, VarianceDenoiser } from '@mezzotint/core';
 import { InvalidArgumentError } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
-import { withLimit } from './limit.js';
+import { withClipping } from './clipping.js';
 import type { Parameterisation } from './parameterisation.js';
-import type { Clock } from './tables/clock.js';
+import type { TimeOf } from './schedules/time-of.js';
 
 /**
  * A network as the solvers see it: images `[N, H, W, C]` scaled as it was trained, times `[N]` float32 (all equal), and
@@ -14,7 +14,7 @@ export type Network<C = void> = (x: tf.Tensor4D, time: tf.Tensor1D, cond: C) => 
 /** How the network's time is found. */
 export interface DenoiserOptions {
   /** Time of a level; by default the table's own, where it has one. Needed by solvers that look between rows. */
-  readonly clock?: Clock;
+  readonly clock?: TimeOf;
 }
 
 /**
@@ -37,7 +37,7 @@ export function denoiser<C = void>(
 }
 
 /**
- * The same for a network with a learned variance: `[N, H, W, 2C]`, first the prediction, then v in [-1, 1], whose share
+ * The same for a network with a learned variance: `[N, H, W, 2C]`, first the prediction, then v in [-1, 1], whose interpolation
  * is (v + 1) / 2. Improved DDPM, eq. 15; ADM, DiT.
  */
 export function varianceDenoiser<C = void>(
@@ -59,7 +59,7 @@ export function varianceDenoiser<C = void>(
       const [prediction, v] = tf.split(f, 2, 3) as [tf.Tensor4D, tf.Tensor4D];
       return {
         x0: tf.add<tf.Tensor4D>(tf.mul(x, skip), tf.mul(prediction, output)),
-        share: tf.div<tf.Tensor4D>(tf.add(v, 1), 2),
+        interpolation: tf.div<tf.Tensor4D>(tf.add(v, 1), 2),
       };
     });
 }
@@ -71,15 +71,15 @@ export function withoutVariance<C>(model: VarianceDenoiser<C>): Denoiser<C> {
 
 /** Keeps every estimate in [-limit, limit]: for pixels, where x0 is known to lie there. ADM's clip_denoised. */
 export function clamped<C>(model: Denoiser<C>, limit = 1): Denoiser<C> {
-  return withLimit(model, { kind: 'clip', range: limit });
+  return withClipping(model, { kind: 'clip', range: limit });
 }
 
 /** `clamped` for a network with learned variance. */
 export function clampedWithVariance<C>(model: VarianceDenoiser<C>, limit = 1): VarianceDenoiser<C> {
   return (x, at, cond) =>
     tf.tidy(() => {
-      const { x0, share } = model(x, at, cond);
-      return { x0: tf.clipByValue(x0, -limit, limit), share };
+      const { x0, interpolation } = model(x, at, cond);
+      return { x0: tf.clipByValue(x0, -limit, limit), interpolation };
     });
 }
 
@@ -94,7 +94,7 @@ export function thresholded<C>(
   model: Denoiser<C>,
   { quantile = 0.995, max = Number.POSITIVE_INFINITY }: { readonly quantile?: number; readonly max?: number } = {},
 ): Denoiser<C> {
-  return withLimit(model, { kind: 'threshold', quantile, max });
+  return withClipping(model, { kind: 'threshold', quantile, max });
 }
 
 function weightsOf(parameterisation: Parameterisation, at: NoiseLevel) {
@@ -108,12 +108,12 @@ function weightsOf(parameterisation: Parameterisation, at: NoiseLevel) {
   return weights;
 }
 
-function times(x: tf.Tensor4D, at: NoiseLevel, clock: Clock | undefined): tf.Tensor1D {
+function times(x: tf.Tensor4D, at: NoiseLevel, clock: TimeOf | undefined): tf.Tensor1D {
   const time = at.time ?? clock?.(at);
   if (time === undefined) {
     throw new InvalidArgumentError(
       'denoiser',
-      `no time is known for alpha ${at.alpha}, sigma ${at.sigma}: this solver looks between the rows of the table (or the table has no times); give the denoiser a clock, for example discreteClock(process)`,
+      `no time is known for alpha ${at.alpha}, sigma ${at.sigma}: this solver looks between the rows of the table (or the table has no times); give the denoiser a clock, for example discreteTime(process)`,
     );
   }
   return tf.tensor1d(new Float32Array(x.shape[0]).fill(time));

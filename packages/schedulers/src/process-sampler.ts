@@ -1,16 +1,23 @@
-import type { Limit } from './limit.js';
-import { edm, epsilon, flow, type Parameterisation, velocity, x0 } from './parameterisation.js';
+import type { Clipping } from './clipping.js';
+import { edm, epsilon, flow, type Parameterisation, vPrediction, x0 } from './parameterisation.js';
 import { createSolver, type SolverName } from './registry.js';
 import { type Sampler, sampler } from './sampler.js';
+import { cosineBetas, linearBetas, scaledLinearBetas } from './schedules/betas.js';
+import { shiftFlow, uniformFlowSigmas } from './schedules/flow.js';
+import { cosineLogSnr, type LogSnr, logSnrSchedule, logSnrTime } from './schedules/log-snr.js';
+import { type DiscreteProcess, discreteProcess, noiseRatioAt, processLevel } from './schedules/process.js';
+import {
+  flowSchedule,
+  levelAt,
+  type NoiseSchedule,
+  ratioSchedule,
+  sigmaSchedule,
+  timestepSchedule,
+} from './schedules/schedule.js';
+import { karrasSigmas } from './schedules/sigmas.js';
+import { discreteTime, edmTime, flowTime, type TimeOf } from './schedules/time-of.js';
+import { trailingTimesteps } from './schedules/timesteps.js';
 import type { SolverOptions } from './solver-options.js';
-import { cosineBetas, linearBetas, scaledLinearBetas } from './tables/betas.js';
-import { type Clock, discreteClock, edmClock, flowClock } from './tables/clock.js';
-import { shiftFlow, uniformFlowSigmas } from './tables/flow.js';
-import { cosineLogSnr, type LogSnr, logSnrClock, logSnrTable } from './tables/log-snr.js';
-import { type DiscreteProcess, discreteProcess, noiseRatioAt } from './tables/process.js';
-import { karrasSigmas } from './tables/sigmas.js';
-import { flowTable, ratioTable, sigmaTable, timestepTable } from './tables/table.js';
-import { trailingTimesteps } from './tables/timesteps.js';
 
 /** The forward process of a model and what its network predicts, as a configuration writes it. */
 export type ProcessConfig =
@@ -80,9 +87,9 @@ export interface ProcessSamplerOptions {
   readonly solver: SolverName;
   readonly solverOptions?: SolverOptions;
   /** The range of estimates: [-1, 1] for pixels, null for latents. */
-  readonly limit: Limit | null;
+  readonly limit: Clipping | null;
   /** The network's time of a level in the place of the process's own. */
-  readonly timeOf?: Clock;
+  readonly timeOf?: TimeOf;
 }
 
 const curves = {
@@ -91,7 +98,7 @@ const curves = {
   cosine: cosineBetas,
 } as const;
 
-const predictions: Readonly<Record<'eps' | 'x0' | 'v', Parameterisation>> = { eps: epsilon, x0, v: velocity };
+const predictions: Readonly<Record<'eps' | 'x0' | 'v', Parameterisation>> = { eps: epsilon, x0, v: vPrediction };
 
 /** The most noise, as sigma / alpha, that a solver which steps in it starts from. Karras et al. 2022, table 1. */
 const MOST_RATIO = 80;
@@ -121,15 +128,15 @@ export function samplerFromProcess(process: ProcessConfig, options: ProcessSampl
 }
 
 /** sigma itself, which EDM's and EDM2's classes take. */
-const sigmaClock: Clock = ({ alpha, sigma }) => sigma / alpha;
+const sigmaTime: TimeOf = ({ alpha, sigma }) => sigma / alpha;
 
 /** What a network of a process by log SNR is told. */
-function logSnrTime({ curve, time, timeScale }: Extract<ProcessConfig, { kind: 'log-snr' }>): Clock {
-  if (time === 'log-snr') return logSnrClock;
+function timeOfLogSnr({ curve, time, timeScale }: Extract<ProcessConfig, { kind: 'log-snr' }>): TimeOf {
+  if (time === 'log-snr') return logSnrTime;
   if (time === 'gamma') return ({ alpha, sigma }) => (timeScale * alpha ** 2) / (alpha ** 2 + sigma ** 2);
   const at = logSnrOf(curve);
   return (level) => {
-    const wanted = logSnrClock(level);
+    const wanted = logSnrTime(level);
     let [low, high] = [0, 1]; // the curve falls
     for (let i = 0; i < 50; i++) {
       const middle = (low + high) / 2;
@@ -144,7 +151,7 @@ function partsOf(process: ProcessConfig, { timeOf }: ProcessSamplerOptions) {
   switch (process.kind) {
     case 'discrete': {
       const chain = processOf(process);
-      const own = timeOf ?? discreteClock(chain);
+      const own = timeOf ?? discreteTime(chain);
       const [min, max] = [noiseRatioAt(chain, 0), noiseRatioAt(chain, process.steps - 1)];
       return {
         parameterisation: predictions[process.prediction],
@@ -153,35 +160,36 @@ function partsOf(process: ProcessConfig, { timeOf }: ProcessSamplerOptions) {
         ratios: { min, max: Math.min(max, MOST_RATIO) },
         levels: ({ steps }: { readonly steps: number }, inSigma: boolean) =>
           inSigma
-            ? ratioTable('vp', karrasSigmas({ steps, min, max: Math.min(max, MOST_RATIO) }), own)
-            : timestepTable(chain, trailingTimesteps(process.steps, steps)),
+            ? ratioSchedule('vp', karrasSigmas({ steps, min, max: Math.min(max, MOST_RATIO) }), own)
+            : timed(timestepSchedule(chain, trailingTimesteps(process.steps, steps)), timeOf),
+        levelAt: (time: number) => processLevel(chain, time),
         timeAt: (fraction: number) => Math.round(process.steps * fraction),
       };
     }
     case 'edm': {
       const [min, max] = [process.sigmaMin, process.sigmaMax];
-      const own = timeOf ?? (process.denoises ? sigmaClock : edmClock);
+      const own = timeOf ?? (process.denoises ? sigmaTime : edmTime);
       return {
         parameterisation: process.denoises ? x0 : edm(process),
         timeOf: own,
         ratios: { min, max },
-        levels: ({ steps }: { readonly steps: number }) => sigmaTable(karrasSigmas({ steps, min, max }), own),
+        levels: ({ steps }: { readonly steps: number }) => sigmaSchedule(karrasSigmas({ steps, min, max }), own),
       };
     }
     case 'flow': {
-      const own = timeOf ?? flowClock(process.timeScale);
+      const own = timeOf ?? flowTime(process.timeScale);
       return {
         parameterisation: flow,
         timeOf: own,
         ratios: { min: 1e-3, max: MOST_RATIO },
         levels: ({ steps }: { readonly steps: number }) =>
-          flowTable(shiftFlow(uniformFlowSigmas(steps), process.shift), own),
+          flowSchedule(shiftFlow(uniformFlowSigmas(steps), process.shift), own),
         timeAt: (fraction: number) => process.timeScale * fraction,
       };
     }
     case 'log-snr': {
       const curve = logSnrOf(process.curve);
-      const own = timeOf ?? logSnrTime(process);
+      const own = timeOf ?? timeOfLogSnr(process);
       const ratio = (u: number) => Math.exp(-curve(u) / 2);
       return {
         parameterisation: predictions[process.prediction],
@@ -189,9 +197,15 @@ function partsOf(process: ProcessConfig, { timeOf }: ProcessSamplerOptions) {
         ratios: { min: ratio(0), max: Math.min(ratio(1), MOST_RATIO) },
         levels: ({ steps }: { readonly steps: number }, inSigma: boolean) =>
           inSigma
-            ? ratioTable('vp', karrasSigmas({ steps, min: ratio(0), max: Math.min(ratio(1), MOST_RATIO) }), own)
-            : logSnrTable(curve, steps, { clock: own }),
+            ? ratioSchedule('vp', karrasSigmas({ steps, min: ratio(0), max: Math.min(ratio(1), MOST_RATIO) }), own)
+            : logSnrSchedule(curve, steps, { clock: own }),
       };
     }
   }
+}
+
+/** The same levels with the times that a network is told in the place of the process's own. */
+function timed(schedule: NoiseSchedule<'vp'>, timeOf: TimeOf | undefined): NoiseSchedule<'vp'> {
+  if (timeOf === undefined) return schedule;
+  return { ...schedule, time: schedule.sigma.map((_, row) => timeOf(levelAt(schedule, row))) };
 }

@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from '@mezzotint/core';
+import type { ScheduleKind } from './schedules/schedule.js';
 import type { Need, Solver } from './solver.js';
 import { checkSolverOptions, type SolverOption, type SolverOptions, scheduleOptions } from './solver-options.js';
 import { ddpmInterpolated } from './solvers/algorithm-2.js';
@@ -20,7 +21,6 @@ import { ipndm, plms } from './solvers/pndm.js';
 import { pcVe, pcVp } from './solvers/predictor-corrector.js';
 import { saSolver } from './solvers/sa-solver.js';
 import { unipc } from './solvers/unipc.js';
-import type { Kind } from './tables/table.js';
 
 /** What an app needs to offer a solver by name. */
 export interface SolverEntry<S extends Solver = Solver> {
@@ -36,7 +36,7 @@ export interface SolverEntry<S extends Solver = Solver> {
   readonly evaluations: number;
   readonly stochastic: boolean;
   /** The kinds of table that it works on. */
-  readonly kinds: readonly Kind[];
+  readonly kinds: readonly ScheduleKind[];
   /** Whether it takes a Denoiser or one with learned variance. */
   readonly needs: Need;
   /** True where it evaluates between the table's rows, so that the denoiser needs a clock. */

@@ -2,9 +2,9 @@ import type { Denoiser, HostTensor, NoiseLevel, VarianceDenoiser } from '@mezzot
 import { InvalidArgumentError, stepBoundary } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Json, NoiseSource } from './noise/noise-source.js';
-import { type Advance, type Means, type Need, rowSteps, type Solver, type State } from './solver.js';
+import { levelAt, type NoiseSchedule, noiseRatio, type ScheduleKind, scheduleRows } from './schedules/schedule.js';
+import { type Need, rowSteps, type Solver, type SolverContext, type State, type StepResult } from './solver.js';
 import { tensorSpace } from './spaces/tensor.js';
-import { type Kind, levelAt, noiseRatio, type Table, tableRows } from './tables/table.js';
 
 /** The model that a solver takes: a Denoiser, or one that also learned the variance. */
 export type ModelFor<N extends Need, C> = N extends 'variance' ? VarianceDenoiser<C> : Denoiser<C>;
@@ -71,11 +71,11 @@ export interface SavedRun {
  * @param from x at the table's first level, `[N, H, W, C]` (not disposed), or a saved run
  * @throws InvalidArgumentError when solver and table, or the saved run, do not fit; the signal's reason when aborted
  */
-export async function* run<K extends Kind, N extends Need, C = void>(
+export async function* run<K extends ScheduleKind, N extends Need, C = void>(
   solver: Solver<K, N>,
   model: NoInfer<ModelFor<N, C>>,
   from: tf.Tensor4D | SavedRun,
-  whole: Table<NoInfer<K>>,
+  whole: NoiseSchedule<NoInfer<K>>,
   cond: C,
   { noise, signal, steps }: RunOptions = {},
 ): AsyncGenerator<Step, void, undefined> {
@@ -97,18 +97,18 @@ export async function* run<K extends Kind, N extends Need, C = void>(
     stepBoundary(); // each evaluation compiles to the same graph, however many a step has
     return result;
   };
-  const means: Means<tf.Tensor4D> = {
+  const means: SolverContext<tf.Tensor4D> = {
     space,
     table,
     estimate: (x, at) => {
       const x0 = tf.tidy(() => (model as Denoiser<C>)(x, at, cond));
-      if ('share' in x0) throw wrongModel(solver, 'a Denoiser; withoutVariance(model) makes one');
+      if ('interpolation' in x0) throw wrongModel(solver, 'a Denoiser; withoutVariance(model) makes one');
       return evaluated(x0);
     },
     estimateWithVariance: (x, at) => {
-      const { x0, share } = tf.tidy(() => ({ ...(model as VarianceDenoiser<C>)(x, at, cond) }));
-      if (!x0 || !share) throw wrongModel(solver, 'a VarianceDenoiser, made by varianceDenoiser(network, ...)');
-      return evaluated({ x0, share });
+      const { x0, interpolation } = tf.tidy(() => ({ ...(model as VarianceDenoiser<C>)(x, at, cond) }));
+      if (!x0 || !interpolation) throw wrongModel(solver, 'a VarianceDenoiser, made by varianceDenoiser(network, ...)');
+      return evaluated({ x0, interpolation });
     },
     noise: (a, b) => space.fromHost(noise!.draw(shape, noiseRatio(a), noiseRatio(b))),
   };
@@ -116,10 +116,10 @@ export async function* run<K extends Kind, N extends Need, C = void>(
   try {
     for (let index = start?.index ?? first; index < end; index++) {
       signal?.throwIfAborted();
-      const advance: Advance<tf.Tensor4D> = tf.tidy(() => {
+      const advance: StepResult<tf.Tensor4D> = tf.tidy(() => {
         const { x, memory, x0, ...rest } = solver.step(index, state, means);
         return { ...rest, x, x0, memory: [...memory] } as unknown as tf.TensorContainer;
-      }) as unknown as Advance<tf.Tensor4D>;
+      }) as unknown as StepResult<tf.Tensor4D>;
       stepBoundary();
       const kept = new Set<tf.Tensor>([advance.x, advance.x0, ...advance.memory]);
       for (const old of held) if (!kept.has(old)) old.dispose();
@@ -163,11 +163,11 @@ export async function* run<K extends Kind, N extends Need, C = void>(
  *
  * @param onStep called after each step; its tensors live until it returns
  */
-export async function sample<K extends Kind, N extends Need, C = void>(
+export async function sample<K extends ScheduleKind, N extends Need, C = void>(
   solver: Solver<K, N>,
   model: NoInfer<ModelFor<N, C>>,
   from: tf.Tensor4D | SavedRun,
-  table: Table<NoInfer<K>>,
+  table: NoiseSchedule<NoInfer<K>>,
   cond: C,
   { onStep, ...options }: RunOptions & { readonly onStep?: (step: Step) => void } = {},
 ): Promise<tf.Tensor4D> {
@@ -186,7 +186,7 @@ export async function sample<K extends Kind, N extends Need, C = void>(
  *
  * @throws InvalidArgumentError with everything that is wrong
  */
-export function checkPair(solver: Solver, table: Table, noise?: NoiseSource): void {
+export function checkPair(solver: Solver, table: NoiseSchedule, noise?: NoiseSource): void {
   const problems: string[] = [];
   if (!solver.kinds.includes(table.kind)) {
     problems.push(`works on ${solver.kinds.join(' and ')} tables, got a ${table.kind} table`);
@@ -197,28 +197,28 @@ export function checkPair(solver: Solver, table: Table, noise?: NoiseSource): vo
 }
 
 /** The level of the x that a solver's step takes: where a run with `steps: { from: step }` starts. */
-export function startLevel(solver: Solver, table: Table, step: number): NoiseLevel {
+export function startLevel(solver: Solver, table: NoiseSchedule, step: number): NoiseLevel {
   return solver.level?.(step, table) ?? levelAt(table, step);
 }
 
 /** The number of steps of which a run may make a part: those of the solver, or the table's rows where they are not the same. */
-export function stepsOf(solver: Solver, table: Table): number {
+export function stepsOf(solver: Solver, table: NoiseSchedule): number {
   return solver.level ? solver.steps(table) : rowSteps(table);
 }
 
 /** The table that a solver sees and the steps of it that a run makes. Throws an InvalidArgumentError when there are none. */
-function partOf<K extends Kind>(
+function partOf<K extends ScheduleKind>(
   solver: Solver,
-  table: Table<K>,
+  table: NoiseSchedule<K>,
   { from = 0, to = Number.POSITIVE_INFINITY }: StepRange = {},
-): { readonly table: Table<K>; readonly first: number; readonly end: number } {
+): { readonly table: NoiseSchedule<K>; readonly first: number; readonly end: number } {
   const all = stepsOf(solver, table);
   const end = Math.min(to, all);
   if (!(Number.isInteger(from) && from >= 0 && from < end && Number.isInteger(end))) {
     throw new InvalidArgumentError(solver.name, `expected some of the ${all} steps, got those from ${from} to ${to}`);
   }
   if (solver.level) return { table, first: from, end };
-  const rows = from === 0 && end === all ? table : tableRows(table, from, end);
+  const rows = from === 0 && end === all ? table : scheduleRows(table, from, end);
   return { table: rows, first: 0, end: solver.steps(rows) };
 }
 

@@ -1,15 +1,21 @@
 import { type Denoiser, InvalidArgumentError, type NoiseLevel, type VarianceDenoiser } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
-import { type Limit, limited, withLimit } from './limit.js';
+import { type Clipping, clipped, withClipping } from './clipping.js';
 import type { Parameterisation } from './parameterisation.js';
 import { denoiser, type Network, varianceDenoiser, withoutVariance } from './precondition.js';
 import { createSolver, type SolverName, solvers } from './registry.js';
 import type { ModelFor } from './run.js';
+import {
+  convertSchedule,
+  levelAt,
+  type NoiseSchedule,
+  ratioSchedule,
+  type ScheduleKind,
+} from './schedules/schedule.js';
+import { betaSigmas, exponentialSigmas, karrasSigmas } from './schedules/sigmas.js';
+import type { TimeOf } from './schedules/time-of.js';
 import type { Need, Solver } from './solver.js';
 import type { SolverOptions } from './solver-options.js';
-import type { Clock } from './tables/clock.js';
-import { betaSigmas, exponentialSigmas, karrasSigmas } from './tables/sigmas.js';
-import { convertTable, type Kind, levelAt, ratioTable, type Table } from './tables/table.js';
 
 /** What a schedule depends on. */
 export interface ScheduleRequest {
@@ -30,21 +36,23 @@ export interface Sampler {
   /** What the network predicts. */
   readonly parameterisation: Parameterisation;
   /** The time that the network is given for a noise level; k-diffusion's `sigma_to_t`. */
-  readonly timeOf: Clock;
-  readonly solver: Solver<Kind, Need>;
+  readonly timeOf: TimeOf;
+  readonly solver: Solver<ScheduleKind, Need>;
   /** The range that estimates of x0 are brought into; null where they are not, as in most latent models. */
-  readonly limit: Limit | null;
+  readonly limit: Clipping | null;
   /** The network's second half of channels interpolates the variance (Improved DDPM). */
   readonly learnedVariance: boolean;
   /** The noise levels of a run, in a form that the solver takes. Throws an InvalidArgumentError for a number of steps that cannot be. */
-  schedule(request: ScheduleRequest): Table;
+  schedule(request: ScheduleRequest): NoiseSchedule;
   /** The standard deviation of the noise that a run on this schedule starts from; diffusers' `init_noise_sigma`. */
-  initNoiseSigma(schedule: Table): number;
+  initNoiseSigma(schedule: NoiseSchedule): number;
   /**
    * The network's time at which this fraction of the forward process lies below: where one model hands over to another
    * (diffusers' `denoising_end` is 1 - fraction). Throws an InvalidArgumentError where the process has no such time.
    */
   timeAt(fraction: number): number;
+  /** The noise level at a time of a discrete process. Throws an InvalidArgumentError where the process has no such times. */
+  levelAt(time: number): NoiseLevel;
   /** The network's estimates of x0, by `parameterisation` and `timeOf`. */
   denoiser<C = void>(network: Network<C>): Denoiser<C>;
   /** What is done to guided estimates: clipping or thresholding (unless the solver does it, as DDIM of diffusers), LCM's boundary. */
@@ -58,21 +66,22 @@ export interface Sampler {
 /** What a sampler is made of. */
 export interface SamplerParts {
   readonly parameterisation: Parameterisation;
-  readonly timeOf: Clock;
-  readonly solver: Solver<Kind, Need>;
-  readonly limit?: Limit | null;
+  readonly timeOf: TimeOf;
+  readonly solver: Solver<ScheduleKind, Need>;
+  readonly limit?: Clipping | null;
   readonly learnedVariance?: boolean;
   /**
    * The levels that the model's makers take.
    *
    * @param inSigma true for a solver that steps in sigma / alpha itself (`SolverEntry.stepsInSigma`)
    */
-  levels(request: ScheduleRequest, inSigma: boolean): Table;
+  levels(request: ScheduleRequest, inSigma: boolean): NoiseSchedule;
   /** The smallest and largest sigma / alpha of the process, for spacings that are asked for by name. */
   readonly ratios: { readonly min: number; readonly max: number };
   /** The first row's sigma when absent. */
-  initNoiseSigma?(schedule: Table): number;
+  initNoiseSigma?(schedule: NoiseSchedule): number;
   timeAt?(fraction: number): number;
+  levelAt?(time: number): NoiseLevel | undefined;
   /** What the own solver wants in the place of the limit. */
   readonly finishEstimate?: <C>(guided: Denoiser<C>) => Denoiser<C>;
 }
@@ -94,7 +103,7 @@ function build(parts: SamplerParts, { sigmas, rho }: SolverOptions, inSigma: boo
     learnedVariance
       ? withoutVariance(varianceDenoiser(network, parameterisation, { clock: timeOf }))
       : denoiser(network, parameterisation, { clock: timeOf });
-  const finish: Sampler['finishEstimate'] = parts.finishEstimate ?? ((guided) => withLimit(guided, limit));
+  const finish: Sampler['finishEstimate'] = parts.finishEstimate ?? ((guided) => withClipping(guided, limit));
   return {
     parameterisation,
     timeOf,
@@ -105,7 +114,7 @@ function build(parts: SamplerParts, { sigmas, rho }: SolverOptions, inSigma: boo
       if (sigmas === undefined || sigmas === 'model') return fitted(parts.levels(request, inSigma), solver);
       const space = spacings[sigmas as keyof typeof spacings];
       const options = { ...ratios, steps: request.steps, ...(typeof rho === 'number' && { rho }) };
-      return ratioTable(solver.kinds[0]!, space(options), timeOf);
+      return ratioSchedule(solver.kinds[0]!, space(options), timeOf);
     },
     initNoiseSigma: (schedule) => parts.initNoiseSigma?.(schedule) ?? levelAt(schedule, 0).sigma,
     timeAt(fraction) {
@@ -114,6 +123,11 @@ function build(parts: SamplerParts, { sigmas, rho }: SolverOptions, inSigma: boo
         'sampler',
         'this model cannot hand over to another: its noise levels are not timed',
       );
+    },
+    levelAt(time) {
+      const level = parts.levelAt?.(time);
+      if (level !== undefined) return level;
+      throw new InvalidArgumentError('sampler', `expected a time of a discrete process, got ${time}`);
     },
     denoiser: estimates,
     finishEstimate: finish,
@@ -130,16 +144,16 @@ function build(parts: SamplerParts, { sigmas, rho }: SolverOptions, inSigma: boo
 }
 
 /** The same levels in a form that the solver takes. */
-function fitted(schedule: Table, { kinds }: Solver): Table {
+function fitted(schedule: NoiseSchedule, { kinds }: Solver): NoiseSchedule {
   const kind = kinds.find((kind) => kind === schedule.kind) ?? kinds[0]!;
-  return kind === schedule.kind ? schedule : convertTable(schedule, kind);
+  return kind === schedule.kind ? schedule : convertSchedule(schedule, kind);
 }
 
-function withVarianceLimit<C>(model: VarianceDenoiser<C>, limit: Limit | null): VarianceDenoiser<C> {
+function withVarianceLimit<C>(model: VarianceDenoiser<C>, limit: Clipping | null): VarianceDenoiser<C> {
   if (limit === null) return model;
   return (x, at, cond) => {
-    const { x0, share } = model(x, at, cond);
-    return { x0: tf.tidy(() => limited(x0, limit)), share };
+    const { x0, interpolation } = model(x, at, cond);
+    return { x0: tf.tidy(() => clipped(x0, limit)), interpolation };
   };
 }
 
@@ -154,11 +168,11 @@ export function guideVariance<C>(denoiser: VarianceDenoiser<C>, guide: Guide<C>)
     try {
       const x0 = guide((noisy, level, c) => {
         const said = denoiser(noisy, level, c);
-        shares ??= tf.keep(tf.clone(said.share));
-        tf.dispose(said.share);
+        shares ??= tf.keep(tf.clone(said.interpolation));
+        tf.dispose(said.interpolation);
         return said.x0;
       })(x, at, cond);
-      return { x0, share: tf.slice(shares!, 0, x.shape[0]) };
+      return { x0, interpolation: tf.slice(shares!, 0, x.shape[0]) };
     } finally {
       tf.dispose(shares);
     }

@@ -1,7 +1,7 @@
 import type { NoiseLevel } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { NoiseSource } from './noise/noise-source.js';
-import { levelAt, noiseRatio, type Table } from './tables/table.js';
+import { levelAt, type NoiseSchedule, noiseRatio } from './schedules/schedule.js';
 
 /**
  * Where sampling starts: noise of the schedule's first level, `[N, H, W, C]`, from the noise source's first draw.
@@ -10,7 +10,7 @@ import { levelAt, noiseRatio, type Table } from './tables/table.js';
  *   when absent
  */
 export function initialNoise(
-  schedule: Table,
+  schedule: NoiseSchedule,
   shape: readonly [number, number, number, number],
   noise: NoiseSource,
   { initNoiseSigma = levelAt(schedule, 0).sigma }: { readonly initNoiseSigma?: number } = {},

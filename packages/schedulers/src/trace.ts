@@ -1,9 +1,9 @@
 import type { NoiseLevel } from '@mezzotint/core';
 import type { NoiseSource } from './noise/noise-source.js';
 import { checkPair } from './run.js';
-import type { Advance, Means, Solver, State } from './solver.js';
+import { type NoiseSchedule, noiseRatio, type ScheduleKind } from './schedules/schedule.js';
+import type { Solver, SolverContext, State, StepResult } from './solver.js';
 import { float64Space } from './spaces/float64.js';
-import { type Kind, noiseRatio, type Table } from './tables/table.js';
 
 /** An estimate of x0 on plain arrays; it returns a new array. */
 export type HostDenoiser = (x: Float64Array, at: NoiseLevel) => Float64Array;
@@ -14,20 +14,20 @@ export type HostDenoiser = (x: Float64Array, at: NoiseLevel) => Float64Array;
  * @param from x at the table's first level, or a state that a step of another trace ended in
  * @throws InvalidArgumentError when solver and table do not fit
  */
-export function* trace<K extends Kind>(
+export function* trace<K extends ScheduleKind>(
   solver: Solver<K, 'estimate'>,
   model: HostDenoiser,
   from: Float64Array | State<Float64Array>,
-  table: Table<NoInfer<K>>,
+  table: NoiseSchedule<NoInfer<K>>,
   { noise }: { readonly noise?: NoiseSource } = {},
-): Generator<Advance<Float64Array>, void, undefined> {
+): Generator<StepResult<Float64Array>, void, undefined> {
   checkPair(solver, table, noise);
   let state: State<Float64Array> = from instanceof Float64Array ? { x: from, memory: [], numbers: [] } : from;
-  const means: Means<Float64Array> = {
+  const means: SolverContext<Float64Array> = {
     space: float64Space,
     table,
     estimate: model,
-    estimateWithVariance: (y, at) => ({ x0: model(y, at), share: new Float64Array(y.length) }),
+    estimateWithVariance: (y, at) => ({ x0: model(y, at), interpolation: new Float64Array(y.length) }),
     noise: (a, b) => float64Space.fromHost(noise!.draw([state.x.length], noiseRatio(a), noiseRatio(b))),
   };
   const count = solver.steps(table);
@@ -40,11 +40,11 @@ export function* trace<K extends Kind>(
 }
 
 /** The end point of `trace`. */
-export function traceEnd<K extends Kind>(
+export function traceEnd<K extends ScheduleKind>(
   solver: Solver<K, 'estimate'>,
   model: HostDenoiser,
   x: Float64Array,
-  table: Table<NoInfer<K>>,
+  table: NoiseSchedule<NoInfer<K>>,
   options: { readonly noise?: NoiseSource } = {},
 ): Float64Array {
   let end = x;

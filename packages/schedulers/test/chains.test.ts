@@ -3,14 +3,14 @@ import { describe, expect, test } from 'vitest';
 import {
   alignYourSteps,
   betaSigmas,
-  convertTable,
+  convertSchedule,
   cosineBetas,
   cosineLogSnr,
-  customTable,
-  describeTable,
-  discreteClock,
+  customSchedule,
+  describeSchedule,
   discreteProcess,
-  flowTable,
+  discreteTime,
+  flowSchedule,
   fluxMu,
   gridFlowSigmas,
   interpolatedCosineLogSnr,
@@ -20,17 +20,17 @@ import {
   levelAt,
   linearBetas,
   linspaceTimesteps,
-  logSnrTable,
+  logSnrSchedule,
   resolutionShift,
   respacedTimesteps,
   scaledLinearBetas,
+  scheduleRows,
   shiftedCosineLogSnr,
   shiftFlow,
   shiftFlowByMu,
-  sigmaTable,
+  sigmaSchedule,
   stretchFlow,
-  tableRows,
-  timestepTable,
+  timestepSchedule,
   trailingTimesteps,
   uniformFlowSigmas,
   zeroTerminalSnr,
@@ -82,7 +82,7 @@ describe('respacing of ADM', () => {
 
 describe('clocks of a chain', () => {
   const chain = discreteProcess(scaledLinearBetas());
-  const clock = discreteClock(chain);
+  const clock = discreteTime(chain);
   test('is the index at every row, and grows between', () => {
     for (const t of [0, 1, 17, 500, 998, 999]) {
       expect(clock({ alpha: chain.alpha[t]!, sigma: chain.sigma[t]! })).toBeCloseTo(t, 6);
@@ -94,11 +94,11 @@ describe('clocks of a chain', () => {
       sigma: Math.sqrt((chain.sigma[10]! / chain.alpha[10]!) * (chain.sigma[11]! / chain.alpha[11]!)),
     });
     expect(between).toBeCloseTo(10.5, 6);
-    expect(discreteClock(chain, { whole: true })({ alpha: 1, sigma: 0.5 }) % 1).toBe(0);
+    expect(discreteTime(chain, { whole: true })({ alpha: 1, sigma: 0.5 }) % 1).toBe(0);
   });
 
   test('with zero terminal SNR pure noise is the last index', () => {
-    const zero = discreteClock(discreteProcess(zeroTerminalSnr(scaledLinearBetas())));
+    const zero = discreteTime(discreteProcess(zeroTerminalSnr(scaledLinearBetas())));
     expect(zero({ alpha: 0, sigma: 1 })).toBe(999);
     expect(zero({ alpha: 1e-4, sigma: 1 })).toBeLessThan(999);
   });
@@ -139,10 +139,13 @@ describe('log-SNR schedules of simple diffusion', () => {
   });
 
   test('rows of a table', () => {
-    const table = logSnrTable(cosineLogSnr(), 4);
+    const table = logSnrSchedule(cosineLogSnr(), 4);
     expect(table.alpha[0]! ** 2).toBeCloseTo(1 / (1 + Math.exp(20)), 14);
     expect(table.sigma[4]).toBe(0);
-    expect(logSnrTable(cosineLogSnr(), 4, { final: 'curve' }).sigma[4]! ** 2).toBeCloseTo(1 / (1 + Math.exp(20)), 14);
+    expect(logSnrSchedule(cosineLogSnr(), 4, { final: 'curve' }).sigma[4]! ** 2).toBeCloseTo(
+      1 / (1 + Math.exp(20)),
+      14,
+    );
   });
 });
 
@@ -171,16 +174,16 @@ describe('Align Your Steps', () => {
 describe('tables', () => {
   const chain = discreteProcess(linearBetas());
   test('say everything that is wrong', () => {
-    expect(() => customTable('vp', { alpha: Float64Array.of(0.5, 1, 1), sigma: Float64Array.of(0.5, -1, 0) })).toThrow(
-      /row 0: alpha\^2 \+ sigma\^2 = 1 does not hold.*\n.*row 1: alpha and sigma must be finite/,
-    );
-    expect(() => customTable('ve', { alpha: Float64Array.of(1), sigma: Float64Array.of(1) })).toThrow(
+    expect(() =>
+      customSchedule('vp', { alpha: Float64Array.of(0.5, 1, 1), sigma: Float64Array.of(0.5, -1, 0) }),
+    ).toThrow(/row 0: alpha\^2 \+ sigma\^2 = 1 does not hold.*\n.*row 1: alpha and sigma must be finite/);
+    expect(() => customSchedule('ve', { alpha: Float64Array.of(1), sigma: Float64Array.of(1) })).toThrow(
       /at least 2 rows/,
     );
     expect(() =>
-      customTable('ve', { alpha: Float64Array.of(1, 1), sigma: Float64Array.of(1, 0), time: Float64Array.of(1) }),
+      customSchedule('ve', { alpha: Float64Array.of(1, 1), sigma: Float64Array.of(1, 0), time: Float64Array.of(1) }),
     ).toThrow(/time has one for each row/);
-    expect(() => flowTable([1, 1.5, 0])).toThrow(/row 1/);
+    expect(() => flowSchedule([1, 1.5, 0])).toThrow(/row 1/);
     expect(() => karrasSigmas({ steps: 0, min: 1, max: 0.5 })).toThrow(/steps must be.*\n.*expected 0 < min < max/);
     expect(() => linearBetas({ start: 0.5, end: 0.1 })).toThrow(/expected 0 < start <= end < 1/);
     expect(() => leadingTimesteps(1000, 10, { offset: 200 })).toThrow(/offset 200/);
@@ -188,26 +191,26 @@ describe('tables', () => {
   });
 
   test('rows, levels and descriptions', () => {
-    const table = timestepTable(chain, trailingTimesteps(1000, 4));
+    const table = timestepSchedule(chain, trailingTimesteps(1000, 4));
     expect([...table.time!]).toEqual([999, 749, 499, 249, -1]);
     expect(levelAt(table, 4)).toEqual({ alpha: 1, sigma: 0, time: -1 });
-    expect(describeTable(table)).toMatchObject({ kind: 'vp', steps: 4, last: { alpha: 1, sigma: 0 }, timed: true });
-    expect([...tableRows(table, 2).time!]).toEqual([499, 249, -1]);
-    expect(timestepTable(chain, [500, 250], { final: 'first' }).sigma[2]).toBe(chain.sigma[0]);
+    expect(describeSchedule(table)).toMatchObject({ kind: 'vp', steps: 4, last: { alpha: 1, sigma: 0 }, timed: true });
+    expect([...scheduleRows(table, 2).time!]).toEqual([499, 249, -1]);
+    expect(timestepSchedule(chain, [500, 250], { final: 'first' }).sigma[2]).toBe(chain.sigma[0]);
   });
 
   test('turning a table into another kind keeps sigma / alpha', () => {
-    const vp = timestepTable(chain, trailingTimesteps(1000, 6));
+    const vp = timestepSchedule(chain, trailingTimesteps(1000, 6));
     for (const kind of ['ve', 'flow'] as const) {
-      const other = convertTable(vp, kind);
+      const other = convertSchedule(vp, kind);
       other.sigma.forEach((s, i) => {
         expect(s / other.alpha[i]!).toBeCloseTo(vp.sigma[i]! / vp.alpha[i]!, 10);
       });
-      const back = convertTable(other, 'vp');
+      const back = convertSchedule(other, 'vp');
       back.alpha.forEach((a, i) => {
         expect(a).toBeCloseTo(vp.alpha[i]!, 12);
       });
     }
-    expect(sigmaTable([2, 0]).kind).toBe('ve');
+    expect(sigmaSchedule([2, 0]).kind).toBe('ve');
   });
 });

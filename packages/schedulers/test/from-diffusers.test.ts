@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { noiseRatio, samplerFromDiffusers, velocity } from '../src/index.js';
-import { levelAt } from '../src/tables/table.js';
+import { noiseRatio, samplerFromDiffusers, vPrediction } from '../src/index.js';
+import { levelAt } from '../src/schedules/schedule.js';
 import golden from './fixtures/diffusers.json' with { type: 'json' };
 
 interface GoldenTable {
@@ -75,7 +75,7 @@ describe('tables of diffusers, by scheduler_config.json', () => {
 test('v-prediction on a chain that ends in pure noise: the first row has no signal, or as little as ve can say', () => {
   const zero = { ...sd, prediction_type: 'v_prediction', rescale_betas_zero_snr: true, timestep_spacing: 'trailing' };
   const ddim = samplerFromDiffusers({ ...zero, _class_name: 'DDIMScheduler' });
-  expect(ddim.parameterisation).toBe(velocity);
+  expect(ddim.parameterisation).toBe(vPrediction);
   expect(levelAt(ddim.schedule({ steps: 10 }), 0)).toEqual({ alpha: 0, sigma: 1, time: 999 });
   const euler = samplerFromDiffusers({ ...zero, _class_name: 'EulerDiscreteScheduler' }).schedule({ steps: 10 });
   expect(euler.sigma[0]! / 2 ** 12).toBeCloseTo(1, 6);

@@ -12,13 +12,13 @@ import {
   eulerAncestral,
   exponentialSigmas,
   heun,
-  type Kind,
   karrasSigmas,
   lms,
   type NoiseSource,
   polyexponentialSigmas,
+  type ScheduleKind,
   type Solver,
-  sigmaTable,
+  sigmaSchedule,
   traceEnd,
   vpSigmas,
 } from '../src/index.js';
@@ -43,7 +43,7 @@ describe('sigmas of k-diffusion, float64', () => {
 
 const zero: NoiseSource = { draw: (shape) => new Float32Array(shape[0]!), save: () => null, restore: () => {} };
 
-const solvers: Readonly<Record<string, Solver<Kind, 'estimate'>>> = {
+const solvers: Readonly<Record<string, Solver<ScheduleKind, 'estimate'>>> = {
   euler: euler(),
   heun: heun(),
   dpm_2: dpm2(),
@@ -67,7 +67,7 @@ const solvers: Readonly<Record<string, Solver<Kind, 'estimate'>>> = {
 
 describe('solvers that choose their own levels', () => {
   const results = golden.results as unknown as Record<string, number[]>;
-  const ends = sigmaTable([80, 0.002]);
+  const ends = sigmaSchedule([80, 0.002]);
   test('dpm_fast, 20 evaluations', () => {
     close(traceEnd(dpmFast({ evaluations: 20 }), gaussian, x0, ends), results['dpm_fast n=20']!);
   });
@@ -85,7 +85,10 @@ describe('Gaussian data, 80 to 0, float64', () => {
         const expected = (golden.results as unknown as Record<string, Record<string, number[]>>)[name]![
           `karras n=${steps} to 0`
         ]!;
-        close(traceEnd(solver, gaussian, x0, sigmaTable(karrasSigmas({ steps, ...range })), { noise: zero }), expected);
+        close(
+          traceEnd(solver, gaussian, x0, sigmaSchedule(karrasSigmas({ steps, ...range })), { noise: zero }),
+          expected,
+        );
       });
     }
   }
@@ -98,7 +101,7 @@ describe('observed order, 80 to 0.5, exponential sigmas', () => {
       const expected = (golden.convergence as Record<string, { errs: number[] }>)[name]!;
       const errors = [20, 40, 80, 160].map((steps) => {
         const sigmas = exponentialSigmas({ steps: steps + 1, min: 0.5, max: 80 }).slice(0, -1);
-        const end = traceEnd(solver, gaussian, x0, sigmaTable(sigmas));
+        const end = traceEnd(solver, gaussian, x0, sigmaSchedule(sigmas));
         return Math.max(...end.map((x, i) => Math.abs(x - exact(x0[i]!, 80, 0.5))));
       });
       // Errors down to 3e-5 of numbers near 1 in float64: 1e-9 of each is far above their rounding.

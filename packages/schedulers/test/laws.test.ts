@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import {
-  customTable,
+  customSchedule,
   ddim,
   ddimInverse,
   ddpm,
@@ -19,25 +19,25 @@ import {
   euler,
   eulerAncestral,
   flowHeun,
-  flowTable,
+  flowSchedule,
   type HostDenoiser,
   heun,
   ipndm,
-  type Kind,
   karrasSigmas,
   leadingTimesteps,
   linearBetas,
   lms,
+  type NoiseSchedule,
   type NoiseSource,
   plms,
-  ratioTable,
+  ratioSchedule,
   restart,
+  type ScheduleKind,
   type Solver,
   saSolver,
-  sigmaTable,
-  type Table,
+  sigmaSchedule,
   tcd,
-  timestepTable,
+  timestepSchedule,
   trace,
   traceEnd,
   uniformFlowSigmas,
@@ -46,7 +46,7 @@ import {
 } from '../src/index.js';
 import { gaussian } from './gaussian.js';
 
-type Plain = Solver<Kind, 'estimate'>;
+type Plain = Solver<ScheduleKind, 'estimate'>;
 
 /** A curved estimate, so that a law that held for linear ones alone would fail. */
 const curved: HostDenoiser = (x, { alpha, sigma }) =>
@@ -54,10 +54,13 @@ const curved: HostDenoiser = (x, { alpha, sigma }) =>
 
 const start = Float64Array.of(1.1, -0.4, 0.3, 2.2);
 const chain = discreteProcess(linearBetas());
-const vp = timestepTable(chain, leadingTimesteps(1000, 12));
-const ve = sigmaTable(karrasSigmas({ steps: 12, min: 0.01, max: 20 }));
-const flow = flowTable(uniformFlowSigmas(12));
-const silent = timestepTable(discreteProcess(zeroTerminalSnr(linearBetas())), [999, 800, 600, 400, 200, 100, 50, 20]);
+const vp = timestepSchedule(chain, leadingTimesteps(1000, 12));
+const ve = sigmaSchedule(karrasSigmas({ steps: 12, min: 0.01, max: 20 }));
+const flow = flowSchedule(uniformFlowSigmas(12));
+const silent = timestepSchedule(
+  discreteProcess(zeroTerminalSnr(linearBetas())),
+  [999, 800, 600, 400, 200, 100, 50, 20],
+);
 
 /** The same numbers each run: draw k is sin(k + j). */
 function noise(): NoiseSource {
@@ -69,7 +72,7 @@ function noise(): NoiseSource {
   };
 }
 
-function sameRun(a: Plain, b: Plain, table: Table, scale = 1): void {
+function sameRun(a: Plain, b: Plain, table: NoiseSchedule, scale = 1): void {
   const x = start.map((v) => v * scale);
   const left = traceEnd(a, curved, x, table, { noise: noise() });
   const right = traceEnd(b, curved, x, table, { noise: noise() });
@@ -80,7 +83,7 @@ function sameRun(a: Plain, b: Plain, table: Table, scale = 1): void {
 }
 
 describe('laws between solvers', () => {
-  const laws: readonly (readonly [string, Plain, Plain, readonly Table[]])[] = [
+  const laws: readonly (readonly [string, Plain, Plain, readonly NoiseSchedule[]])[] = [
     ['DDIM(0) = Euler', ddim(), euler(), [vp, ve, flow, silent]],
     ['ancestral Euler with eta 0 = Euler', eulerAncestral({ eta: 0 }), euler(), [vp, ve]],
     ['ancestral Euler = DDIM with the same eta', eulerAncestral({ eta: 0.7 }), ddim({ eta: 0.7 }), [vp, ve]],
@@ -107,7 +110,7 @@ describe('laws between solvers', () => {
     ['interpolated variance, v 0 = DDPM', ddpmInterpolated({ v: 0 }), ddpm(), [vp, ve]],
     ['interpolated variance, v 1 = DDPM large', ddpmInterpolated({ v: 1 }), ddpmLarge(), [vp, ve]],
     ['restart never reached = Heun', restart([{ min: 1e-9, max: 1, repeats: 1, steps: 2 }]), heun(), [ve]],
-    ['PLMS and iPNDM agree on one step', plms(), ipndm(), [ratioTable('ve', [3, 0])]],
+    ['PLMS and iPNDM agree on one step', plms(), ipndm(), [ratioSchedule('ve', [3, 0])]],
   ];
   for (const [name, a, b, tables] of laws) {
     test(name, () => {
@@ -133,11 +136,11 @@ function sa3(): Plain {
 
 describe('inversion', () => {
   const sigmas = karrasSigmas({ steps: 20, min: 0.05, max: 20 });
-  const table = sigmaTable(sigmas);
+  const table = sigmaSchedule(sigmas);
 
   test('DDIM inverse with iterations is undone by DDIM', () => {
     const picture = Float64Array.of(0.9, -0.6, 0.1, 0.4);
-    const steps = sigmaTable(karrasSigmas({ steps: 60, min: 0.05, max: 20 }).slice(0, -1));
+    const steps = sigmaSchedule(karrasSigmas({ steps: 60, min: 0.05, max: 20 }).slice(0, -1));
     const error = (iterations: number) => {
       const latent = traceEnd(ddimInverse({ iterations }), curved, picture, steps);
       return Math.max(...traceEnd(ddim(), curved, latent, steps).map((v, i) => Math.abs(v - picture[i]!)));
@@ -175,14 +178,14 @@ describe('published numbers of one run', () => {
       heun(),
       counted,
       Float64Array.of(80),
-      sigmaTable(karrasSigmas({ steps, min: 0.002, max: 80 })),
+      sigmaSchedule(karrasSigmas({ steps, min: 0.002, max: 80 })),
     );
     expect(count).toBe(evaluations);
     expect(Math.abs(end[0]! - expected)).toBeLessThan(1e-9);
   });
 
   test('a custom table is taken as it is', () => {
-    const table = customTable('ve', { alpha: Float64Array.of(1, 1), sigma: Float64Array.of(2, 0) });
+    const table = customSchedule('ve', { alpha: Float64Array.of(1, 1), sigma: Float64Array.of(2, 0) });
     expect(traceEnd(euler(), gaussian, Float64Array.of(2), table)[0]).toBeCloseTo((2 * 0.25) / 4.25, 12);
   });
 });

@@ -2,7 +2,7 @@ import { switchTo, testEngines } from '@mezzotint/backend/testing';
 import type { Denoiser } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { convertTable, karrasSigmas, logLikelihood, sigmaTable, torchNoise } from '../src/index.js';
+import { convertSchedule, karrasSigmas, logLikelihood, sigmaSchedule, torchNoise } from '../src/index.js';
 
 const DATA = 0.25;
 const MIN = 0.02;
@@ -28,7 +28,7 @@ describe.each(await testEngines())('on %s, likelihood of Gaussian data', (engine
     const before = tf.memory().numTensors;
     const errors: number[] = [];
     for (const steps of [80, 160]) {
-      const table = sigmaTable(karrasSigmas({ steps, min: MIN, max: 100 }));
+      const table = sigmaSchedule(karrasSigmas({ steps, min: MIN, max: 100 }));
       const {
         logLikelihood: got,
         bitsPerDimension,
@@ -49,9 +49,9 @@ describe.each(await testEngines())('on %s, likelihood of Gaussian data', (engine
 
   test('a VP table gives the density of the VP picture', async () => {
     const x = images();
-    const ve = sigmaTable(karrasSigmas({ steps: 60, min: MIN, max: 100 }));
+    const ve = sigmaSchedule(karrasSigmas({ steps: 60, min: MIN, max: 100 }));
     const a = await logLikelihood(gaussian, x, ve, undefined, { noise: torchNoise(1) });
-    const table = convertTable(ve, 'vp');
+    const table = convertSchedule(ve, 'vp');
     const alpha = table.alpha[59]!;
     const scaled = tf.mul<tf.Tensor4D>(x, alpha);
     const b = await logLikelihood(gaussian, scaled, table, undefined, { noise: torchNoise(1), probes: 2 });
@@ -64,7 +64,7 @@ describe.each(await testEngines())('on %s, likelihood of Gaussian data', (engine
 
   test('stops when aborted', async () => {
     const x = images();
-    const table = sigmaTable(karrasSigmas({ steps: 4, min: MIN, max: 100 }));
+    const table = sigmaSchedule(karrasSigmas({ steps: 4, min: MIN, max: 100 }));
     const going = logLikelihood(gaussian, x, table, undefined, {
       noise: torchNoise(1),
       signal: AbortSignal.abort(new Error('enough')),

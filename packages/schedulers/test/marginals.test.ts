@@ -15,22 +15,22 @@ import {
   edmStochastic,
   eulerAncestral,
   exponentialSigmas,
-  type Kind,
   levelOf,
-  logSnrTable,
+  logSnrSchedule,
+  type NoiseSchedule,
   type NoiseSource,
   pcVe,
   pcVp,
-  ratioTable,
+  ratioSchedule,
   restart,
+  type ScheduleKind,
   type Solver,
   saSolver,
-  type Table,
   traceEnd,
 } from '../src/index.js';
 import { gaussian } from './gaussian.js';
 
-type Plain = Solver<Kind, 'estimate'>;
+type Plain = Solver<ScheduleKind, 'estimate'>;
 const DATA = 0.25;
 
 /** Element 0 gets no noise; element k only draw k, which is 1. */
@@ -54,7 +54,7 @@ function impulses(): NoiseSource & { count: number } {
  * Variance where a run arrives that starts from x with the first level's marginal variance. Data and estimates are linear, so
  * each noise adds the square of what it alone leads to.
  */
-function finalVariance(solver: Plain, table: Table): number {
+function finalVariance(solver: Plain, table: NoiseSchedule): number {
   const first = { alpha: table.alpha[0]!, sigma: table.sigma[0]! };
   const draws = 3 * table.alpha.length;
   const x = new Float64Array(draws);
@@ -65,8 +65,8 @@ function finalVariance(solver: Plain, table: Table): number {
   return end.reduce((sum, v) => sum + v * v, 0);
 }
 
-function between(steps: number, kind: Kind): Table {
-  return ratioTable(kind, exponentialSigmas({ steps: steps + 1, min: 0.1, max: 80 }).slice(0, -1));
+function between(steps: number, kind: ScheduleKind): NoiseSchedule {
+  return ratioSchedule(kind, exponentialSigmas({ steps: steps + 1, min: 0.1, max: 80 }).slice(0, -1));
 }
 
 describe('stochastic solvers keep the marginal variance', () => {
@@ -107,7 +107,7 @@ describe('stochastic solvers keep the marginal variance', () => {
   }
 
   test('consistency: the estimate noised anew has the variance of the estimate plus sigma^2', () => {
-    const table = ratioTable('ve', [80, 1]);
+    const table = ratioSchedule('ve', [80, 1]);
     const share = DATA / (80 ** 2 + DATA);
     expect(finalVariance(consistency(), table)).toBeCloseTo(share ** 2 * (80 ** 2 + DATA) + 1, 10);
   });
@@ -118,7 +118,7 @@ describe('algorithm 2 as printed', () => {
   test('one step', () => {
     const T = 8;
     const v = 0.3;
-    const table = logSnrTable(cosineLogSnr({ min: -20, max: 20 }), T, { final: 'added' });
+    const table = logSnrSchedule(cosineLogSnr({ min: -20, max: 20 }), T, { final: 'added' });
     const b = Math.atan(Math.exp(-20 / 2));
     const a = Math.atan(Math.exp(20 / 2)) - b;
     const lambda = Array.from({ length: T }, (_, t) => -2 * Math.log(Math.tan(a * (1 - t / (T - 1)) + b)));

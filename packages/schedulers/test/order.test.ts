@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import {
-  convertTable,
+  convertSchedule,
   deis,
   dpm2Ancestral,
   dpmpp,
@@ -12,30 +12,30 @@ import {
   eulerAncestral,
   exponentialSigmas,
   flowHeun,
-  type Kind,
   lms,
+  type NoiseSchedule,
   type NoiseSource,
-  ratioTable,
+  ratioSchedule,
+  type ScheduleKind,
   type Solver,
   saSolver,
   solvers,
-  type Table,
   traceEnd,
   unipc,
 } from '../src/index.js';
 import { exact, gaussian } from './gaussian.js';
 
-type Plain = Solver<Kind, 'estimate'>;
+type Plain = Solver<ScheduleKind, 'estimate'>;
 
 const silence: NoiseSource = { draw: () => new Float32Array(1), save: () => null, restore: () => {} };
 
 /** From ratio 80 to 0.5, so that every step is a regular one. */
-function between(steps: number, kind: Kind): Table {
-  return ratioTable(kind, exponentialSigmas({ steps: steps + 1, min: 0.5, max: 80 }).slice(0, -1));
+function between(steps: number, kind: ScheduleKind): NoiseSchedule {
+  return ratioSchedule(kind, exponentialSigmas({ steps: steps + 1, min: 0.5, max: 80 }).slice(0, -1));
 }
 
 /** Orders between 120, 240 and 480 steps, from the error at the exactly known end. */
-function observed(solver: Plain, kind: Kind): number {
+function observed(solver: Plain, kind: ScheduleKind): number {
   const errors = [120, 480].map((steps) => {
     const table = between(steps, kind);
     const end =
@@ -109,7 +109,7 @@ describe('the form of the table does not change the solution', () => {
       const ve = between(12, 've');
       const end = traceEnd(solver, gaussian, Float64Array.of(80), ve)[0]!;
       for (const kind of solver.kinds) {
-        const table = convertTable(ve, kind);
+        const table = convertSchedule(ve, kind);
         const other = traceEnd(solver, gaussian, Float64Array.of(80 * table.alpha[0]!), table)[0]! / table.alpha[12]!;
         // float64 rounding of a dozen steps.
         expect(Math.abs(other - end)).toBeLessThan(1e-11 * Math.abs(end));

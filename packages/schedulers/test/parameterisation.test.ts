@@ -2,29 +2,29 @@ import { describe, expect, test } from 'vitest';
 import {
   convertPrediction,
   edm,
-  edmClock,
+  edmTime,
   epsilon,
   flow,
-  flowClock,
-  type Kind,
+  flowTime,
   levelOf,
-  logSnrClock,
+  logSnrTime,
   type Parameterisation,
-  velocity,
+  type ScheduleKind,
+  vPrediction,
   x0,
 } from '../src/index.js';
 import misc from './fixtures/misc.json' with { type: 'json' };
 
 const clean = 0.7;
 const noise = -1.3;
-const kinds: readonly Kind[] = ['vp', 've', 'flow'];
+const kinds: readonly ScheduleKind[] = ['vp', 've', 'flow'];
 const levels = kinds.flatMap((kind) => [0.01, 0.3, 1, 4, 60].map((ratio) => levelOf(kind, ratio)));
 
 /** What each kind of network is trained to give, from its paper, on its own scale of x. */
 const targets: Readonly<Record<string, readonly [Parameterisation, (alpha: number, sigma: number) => number]>> = {
   epsilon: [epsilon, () => noise],
   x0: [x0, () => clean],
-  velocity: [velocity, (alpha, sigma) => (alpha * noise - sigma * clean) / Math.hypot(alpha, sigma)],
+  velocity: [vPrediction, (alpha, sigma) => (alpha * noise - sigma * clean) / Math.hypot(alpha, sigma)],
   flow: [flow, () => noise - clean],
   // F = (x0 - c_skip y) / c_out, y = x0 + r eps; Karras et al. 2022, eq. 8.
   edm: [
@@ -78,15 +78,15 @@ describe('EDM', () => {
       expect(Math.abs(weights.skip / skip! - 1)).toBeLessThan(1e-12);
       expect(Math.abs(weights.output / output! - 1)).toBeLessThan(1e-12);
       expect(Math.abs(weights.input / input! - 1)).toBeLessThan(1e-12);
-      expect(Math.abs(edmClock(at) - time!)).toBeLessThan(1e-12);
+      expect(Math.abs(edmTime(at) - time!)).toBeLessThan(1e-12);
     }
   });
 });
 
 describe('clocks', () => {
   test('flow and log SNR', () => {
-    expect(flowClock()({ alpha: 0.25, sigma: 0.75 })).toBe(750);
-    expect(flowClock(1)({ alpha: 1, sigma: 3 })).toBe(0.75);
-    expect(logSnrClock({ alpha: Math.E, sigma: 1 })).toBeCloseTo(2, 12);
+    expect(flowTime()({ alpha: 0.25, sigma: 0.75 })).toBe(750);
+    expect(flowTime(1)({ alpha: 1, sigma: 3 })).toBe(0.75);
+    expect(logSnrTime({ alpha: Math.E, sigma: 1 })).toBeCloseTo(2, 12);
   });
 });

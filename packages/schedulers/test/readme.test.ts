@@ -34,7 +34,7 @@ test('the table of the README says what the registry says', () => {
 test('what the README names exists', () => {
   const pieces = readme.slice(readme.indexOf('## How it fits'), readme.indexOf('## Solvers'));
   const names = [...pieces.matchAll(/`([a-zA-Z0-9]+)(\(\))?`/g)].map((match) => match[1]!);
-  const types = ['Table', 'Parameterisation', 'Clock', 'Denoiser', 'NoiseSource', 'Solver', 'Sampler'];
+  const types = ['NoiseSchedule', 'Parameterisation', 'TimeOf', 'Denoiser', 'NoiseSource', 'Solver', 'Sampler'];
   const words = ['vp', 've', 'flow', 'kind', 'AbortSignal', 'save', 'Float64Array', 'x', 'endShift', 'clock'];
   for (const name of names.filter((n) => !types.includes(n) && !words.includes(n))) {
     expect(schedulers, name).toHaveProperty(name);

@@ -10,42 +10,42 @@ import {
   ddpm,
   ddpmLearned,
   denoiser,
-  discreteClock,
   discreteProcess,
+  discreteTime,
   dpmpp2m,
   edict,
   edictInverse,
   edictStart,
-  edmClock,
+  edmTime,
   epsilon,
   euler,
   eulerAncestral,
   flow,
   flowHeun,
-  flowTable,
+  flowSchedule,
   heun,
   initialNoise,
-  type Kind,
   karrasSigmas,
   levelAt,
   type Need,
   type Network,
+  type NoiseSchedule,
   type NoiseSource,
   noised,
   perImageNoise,
   repaint,
   run,
   type SavedRun,
+  type ScheduleKind,
   type Solver,
   type SolverName,
   type Step,
   sample,
   scaledLinearBetas,
-  sigmaTable,
+  sigmaSchedule,
   solvers,
-  type Table,
   thresholded,
-  timestepTable,
+  timestepSchedule,
   torchNoise,
   trailingTimesteps,
   uniformFlowSigmas,
@@ -54,10 +54,10 @@ import {
 } from '../src/index.js';
 
 const chain = discreteProcess(scaledLinearBetas());
-const clock = discreteClock(chain);
-const vp = timestepTable(chain, trailingTimesteps(1000, 7));
-const ve = sigmaTable(karrasSigmas({ steps: 7, min: 0.02, max: 10 }), edmClock);
-const rectified = flowTable(uniformFlowSigmas(7));
+const clock = discreteTime(chain);
+const vp = timestepSchedule(chain, trailingTimesteps(1000, 7));
+const ve = sigmaSchedule(karrasSigmas({ steps: 7, min: 0.02, max: 10 }), edmTime);
+const rectified = flowSchedule(uniformFlowSigmas(7));
 const shape: [number, number, number, number] = [2, 3, 4, 2];
 
 /** A network that depends on x and on time. */
@@ -65,12 +65,12 @@ const network: Network = (x, time) =>
   tf.tidy(() => tf.sin(tf.add<tf.Tensor4D>(x, tf.div(tf.reshape(time, [-1, 1, 1, 1]), 300))));
 const learned: Network = (x, time) => tf.tidy(() => tf.concat4d([network(x, time), tf.cos(x)], 3));
 
-function tableFor(kinds: readonly Kind[]): Table {
+function tableFor(kinds: readonly ScheduleKind[]): NoiseSchedule {
   if (kinds.includes('vp')) return vp;
   return kinds.includes('ve') ? ve : rectified;
 }
 
-function modelFor(solver: Solver, table: Table): Denoiser {
+function modelFor(solver: Solver, table: NoiseSchedule): Denoiser {
   const parameterisation = table.kind === 'flow' ? flow : epsilon;
   if (solver.needs === 'variance') return varianceDenoiser(learned, parameterisation, { clock }) as unknown as Denoiser;
   return denoiser(network, parameterisation, { clock });
@@ -83,7 +83,7 @@ describe.each(engines)('on %s, every solver of the registry', (engine) => {
 
   for (const name of Object.keys(solvers) as SolverName[]) {
     test(`${name}: a saved run goes on to the same bits, nothing leaks, what is given stays`, async () => {
-      const solver: Solver<Kind, Need> = solvers[name].create();
+      const solver: Solver<ScheduleKind, Need> = solvers[name].create();
       const table = tableFor(solver.kinds);
       const model = modelFor(solver, table);
       const x = initialNoise(table, shape, torchNoise(1));
@@ -164,9 +164,9 @@ describe.each(engines)('on %s, run', (engine) => {
   test('refuses what does not fit, at the door', async () => {
     const x = initialNoise(vp, shape, torchNoise(1));
     let late: Step | undefined;
-    const flowTyped: Table = rectified;
+    const flowTyped: NoiseSchedule = rectified;
     // The kind is only known when it runs.
-    await expect(sample(ddpm() as Solver<Kind, 'estimate'>, model, x, flowTyped, undefined)).rejects.toThrow(
+    await expect(sample(ddpm() as Solver<ScheduleKind, 'estimate'>, model, x, flowTyped, undefined)).rejects.toThrow(
       /ddpm:\n {2}works on vp and ve tables, got a flow table\n {2}draws noise/,
     );
     const wrong = model as unknown as ReturnType<typeof varianceDenoiser>;
@@ -179,7 +179,7 @@ describe.each(engines)('on %s, run', (engine) => {
       const saved = await step.save();
       await expect(sample(heun(), model, saved, vp, undefined)).rejects.toThrow(/made by ddim/);
       if (step.last) {
-        const short = timestepTable(chain, [500]);
+        const short = timestepSchedule(chain, [500]);
         await expect(sample(ddim(), model, saved, short, undefined)).rejects.toThrow(/has done 7 steps.*table has 1/);
       }
       late = step;
@@ -213,16 +213,16 @@ describe.each(engines)('on %s, run', (engine) => {
       void sample(euler(), model, x, rectified, undefined);
     };
     expectTypeOf(never).toBeFunction();
-    expectTypeOf(vp).toEqualTypeOf<Table<'vp'>>();
+    expectTypeOf(vp).toEqualTypeOf<NoiseSchedule<'vp'>>();
   });
 
   test('every error is of the common family', () => {
     try {
-      sigmaTable([1, 2, 0]);
+      sigmaSchedule([1, 2, 0]);
     } catch (error) {
       expect(MezzotintError.isInstance(error)).toBe(true);
     }
-    expect(() => sigmaTable([1, 2, 0])).toThrow(/row 1: noise must fall, got sigma \/ alpha 2 after 1/);
+    expect(() => sigmaSchedule([1, 2, 0])).toThrow(/row 1: noise must fall, got sigma \/ alpha 2 after 1/);
   });
 });
 
@@ -284,11 +284,11 @@ describe.each(engines)('on %s, denoisers', (engine) => {
   test('learned variance is the second half of the channels, from [-1, 1] to [0, 1]', () => {
     const x = tf.zeros<tf.Rank.R4>([1, 1, 1, 1]);
     const model = varianceDenoiser(() => tf.tensor4d([0.3, -0.5], [1, 1, 1, 2]), epsilon);
-    const { x0, share } = model(x, at, undefined);
+    const { x0, interpolation } = model(x, at, undefined);
     expect(x0.dataSync()[0]).toBeCloseTo((-0.8 * 0.3) / 0.6, 6);
-    expect(share.dataSync()[0]).toBeCloseTo(0.25, 6);
+    expect(interpolation.dataSync()[0]).toBeCloseTo(0.25, 6);
     expect(() => varianceDenoiser((y) => tf.clone(y), epsilon)(x, at, undefined)).toThrow(/expected 2 channels/);
-    tf.dispose([x, x0, share]);
+    tf.dispose([x, x0, interpolation]);
   });
 
   test('eps says nothing where there is no signal', () => {
@@ -305,7 +305,7 @@ describe.each(engines)('on %s, inversion and painting on tensors', (engine) => {
   beforeAll(() => switchTo(engine));
 
   test('EDICT there and back through saved runs', async () => {
-    const table = sigmaTable(karrasSigmas({ steps: 8, min: 0.05, max: 5 }));
+    const table = sigmaSchedule(karrasSigmas({ steps: 8, min: 0.05, max: 5 }));
     const model: Denoiser = (x, { sigma }) => tf.tidy(() => tf.mul<tf.Tensor4D>(x, 0.25 / (sigma ** 2 + 0.25)));
     const picture = tf.randomUniform<tf.Rank.R4>(shape, -1, 1, 'float32', 4);
     let saved: SavedRun | undefined;
@@ -319,7 +319,7 @@ describe.each(engines)('on %s, inversion and painting on tensors', (engine) => {
   });
 
   test('RePaint keeps the known part to the bit and paints the rest', async () => {
-    const table = timestepTable(chain, trailingTimesteps(1000, 12));
+    const table = timestepSchedule(chain, trailingTimesteps(1000, 12));
     const known = Float32Array.from({ length: 48 }, (_, i) => Math.sin(i));
     const mask = known.map((_, i) => (i % 2 === 0 ? 1 : 0));
     const solver = repaint({ known, mask, jump: 3, resample: 2 });

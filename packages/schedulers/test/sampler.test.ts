@@ -14,7 +14,7 @@ import {
   solvers,
   torchNoise,
 } from '../src/index.js';
-import { levelAt } from '../src/tables/table.js';
+import { levelAt } from '../src/schedules/schedule.js';
 
 const discrete: ProcessConfig = {
   kind: 'discrete',
@@ -122,4 +122,20 @@ test('where a model hands over is a time of its process; EDM has none', () => {
   expect(samplerFromDiffusers(chain).timeAt(0.2)).toBe(200);
   expect(samplerFromProcess(flow, { solver: 'euler', limit: null }).timeAt(0.2)).toBe(200);
   expect(() => samplerFromProcess(edm, { solver: 'heun', limit: null }).timeAt(0.2)).toThrowError(/cannot hand over/);
+});
+
+test('a network that counts a discrete process in its own way is told its own times, at every row', () => {
+  const process = {
+    kind: 'discrete',
+    betas: 'linear',
+    steps: 1000,
+    prediction: 'eps',
+    learnedVariance: false,
+  } as const;
+  const plain = samplerFromProcess(process, { solver: 'ddim', limit: null });
+  const counted = samplerFromProcess(process, { solver: 'ddim', limit: null, timeOf: (at) => plain.timeOf(at) + 1 });
+  const times = (sampler: typeof plain) => [...sampler.schedule({ steps: 4 }).time!].slice(0, 4);
+  expect(times(plain)).toEqual([999, 749, 499, 249]);
+  // Found by a logarithm in float64.
+  for (const [i, time] of times(counted).entries()) expect(time).toBeCloseTo([1000, 750, 500, 250][i]!, 9);
 });

@@ -7,26 +7,25 @@ import {
   consistencyBoundary,
   consistencyTimesteps,
   cosineBetas,
-  customTable,
+  customSchedule,
   ddim,
   ddimInverse,
   ddpm,
   ddpmLarge,
   ddpmLearned,
   denoiser,
-  discreteClock,
   discreteProcess,
+  discreteTime,
   dpm2Ancestral,
   dpmpp,
   dpmppSde,
   dpmSolverSde,
   edm,
-  edmClock,
+  edmTime,
   epsilon,
   eulerAncestral,
   gridFlowSigmas,
   ipndm,
-  type Kind,
   karrasSigmas,
   laplaceBetas,
   leadingTimesteps,
@@ -34,24 +33,25 @@ import {
   linearBetas,
   linspaceTimesteps,
   type Need,
+  type NoiseSchedule,
   noiseRatioAt,
   type Parameterisation,
   pcVe,
   pndm,
   run,
+  type ScheduleKind,
   type Solver,
   saSolver,
   scaledLinearBetas,
   shiftFlow,
   shiftFlowLinearly,
-  sigmaTable,
+  sigmaSchedule,
   sigmoidBetas,
   stretchFlow,
-  type Table,
   tcd,
-  timestepTable,
+  timestepSchedule,
   varianceDenoiser,
-  velocity,
+  vPrediction,
   zeroTerminalSnr,
 } from '../src/index.js';
 import { repaintRows } from '../src/solvers/repaint.js';
@@ -59,8 +59,8 @@ import { compareStep, dummyNetwork, dummyNoise, dummySample } from './dummy.js';
 import golden from './fixtures/stochastic.json' with { type: 'json' };
 
 interface Setup {
-  readonly solver: Solver<Kind, Need>;
-  readonly table: Table;
+  readonly solver: Solver<ScheduleKind, Need>;
+  readonly table: NoiseSchedule;
   readonly start?: number;
   readonly entry?: (k: number) => number;
   readonly predicts?: Parameterisation;
@@ -70,16 +70,16 @@ interface Setup {
 const precision = 'float32';
 const linear = discreteProcess(linearBetas(), { precision });
 const sd = discreteProcess(scaledLinearBetas(), { precision });
-const leading = timestepTable(linear, leadingTimesteps(1000, 10));
+const leading = timestepSchedule(linear, leadingTimesteps(1000, 10));
 const dropLast = (final: 'clean' | 'first') =>
-  timestepTable(sd, linspaceTimesteps(1000, 10, { dropLast: true }), { final });
+  timestepSchedule(sd, linspaceTimesteps(1000, 10, { dropLast: true }), { final });
 const linspace = linspaceTimesteps(1000, 10);
-const exploding = (): Table<'ve'> => {
+const exploding = (): NoiseSchedule<'ve'> => {
   const sigma = Float64Array.from([...linspace.map((t) => noiseRatioAt(sd, t)), 0]);
-  return customTable('ve', { alpha: sigma.map(() => 1), sigma, time: Float64Array.from([...linspace, 0]) });
+  return customSchedule('ve', { alpha: sigma.map(() => 1), sigma, time: Float64Array.from([...linspace, 0]) });
 };
-const few = (final: 'clean' | 'first') => timestepTable(sd, consistencyTimesteps(4), { final });
-const edmTable = sigmaTable(karrasSigmas({ steps: 10, min: 0.002, max: 80 }), edmClock);
+const few = (final: 'clean' | 'first') => timestepSchedule(sd, consistencyTimesteps(4), { final });
+const edmTable = sigmaSchedule(karrasSigmas({ steps: 10, min: 0.002, max: 80 }), edmTime);
 
 const setups: Readonly<Record<string, () => Setup>> = {
   'DDPM small': () => ({ solver: ddpm(), table: leading }),
@@ -99,7 +99,7 @@ const setups: Readonly<Record<string, () => Setup>> = {
   }),
   'DDIM eta 1': () => ({ solver: ddim({ eta: 1 }), table: leading }),
   'DDIM eta 0.5': () => ({ solver: ddim({ eta: 0.5 }), table: leading }),
-  'DDIM inverse': () => ({ solver: ddimInverse(), table: timestepTable(sd, leadingTimesteps(1000, 10)) }),
+  'DDIM inverse': () => ({ solver: ddimInverse(), table: timestepSchedule(sd, leadingTimesteps(1000, 10)) }),
   'Euler ancestral': () => ({ solver: eulerAncestral(), table: exploding(), start: noiseRatioAt(sd, 999) }),
   'KDPM2 ancestral': () => ({
     solver: dpm2Ancestral(),
@@ -132,18 +132,18 @@ const setups: Readonly<Record<string, () => Setup>> = {
     const sigma = Float64Array.from({ length: 10 }, (_, i) => Math.sin(((0.9 - i / 10) * Math.PI) / 2) ** 2);
     const alpha = sigma.map((s) => Math.sqrt(1 - s * s));
     const time = sigma.map((s, i) => (Math.atan2(s, alpha[i]!) / Math.PI) * 2);
-    return { solver: ipndm(), table: customTable('vp', { alpha, sigma, time }), predicts: velocity };
+    return { solver: ipndm(), table: customSchedule('vp', { alpha, sigma, time }), predicts: vPrediction };
   },
   'PNDM with Runge-Kutta': () => ({
     solver: pndm({ process: linear }),
-    table: timestepTable(linear, leadingTimesteps(1000, 10).slice(0, -1), { final: 'first' }),
+    table: timestepSchedule(linear, leadingTimesteps(1000, 10).slice(0, -1), { final: 'first' }),
     entry: (k) => (k < 3 ? 4 * k + 3 : 9 + k),
   }),
   'EDM DPM++2M': () => ({ solver: dpmpp(), table: edmTable, start: Math.hypot(80, 1), predicts: edm() }),
   'EDM DPM++3M': () => ({ solver: dpmpp({ order: 3 }), table: edmTable, start: Math.hypot(80, 1), predicts: edm() }),
   'Score SDE VE': () => ({
     solver: pcVe({ snr: 0.15 }),
-    table: sigmaTable([...(golden.trajectories['Score SDE VE'].sigmas as number[]), 0]),
+    table: sigmaSchedule([...(golden.trajectories['Score SDE VE'].sigmas as number[]), 0]),
     start: 50,
     model: (x, { sigma }) => tf.tidy(() => tf.mul<tf.Tensor4D>(x, 0.25 / (sigma ** 2 + 0.25))),
   }),
@@ -155,7 +155,7 @@ describe.each(await testEngines())('on %s, samplers of diffusers on the same noi
   for (const [name, expected] of Object.entries(golden.trajectories)) {
     test(name, async () => {
       const setup = setups[name]!();
-      const model = setup.model ?? denoiser(dummyNetwork, setup.predicts ?? epsilon, { clock: discreteClock(sd) });
+      const model = setup.model ?? denoiser(dummyNetwork, setup.predicts ?? epsilon, { clock: discreteTime(sd) });
       const x = dummySample(setup.start);
       let compared = 0;
       for await (const step of run(setup.solver, model, x, setup.table, undefined, { noise: dummyNoise() })) {

@@ -3,11 +3,11 @@ import {
   betaSigmas,
   consistencyTimesteps,
   type DiscreteProcess,
-  discreteClock,
   discreteProcess,
-  edmClock,
+  discreteTime,
+  edmTime,
   exponentialSigmas,
-  flowTable,
+  flowSchedule,
   fluxMu,
   gridFlowSigmas,
   karrasSigmas,
@@ -18,7 +18,7 @@ import {
   scaledLinearBetas,
   shiftFlow,
   shiftFlowByMu,
-  sigmaTable,
+  sigmaSchedule,
   trailingTimesteps,
   uniformFlowSigmas,
 } from '../src/index.js';
@@ -32,7 +32,7 @@ interface Golden {
 
 // diffusers multiplies 1 - beta in float32; with float64 the smallest sigma differs by 1.3e-5.
 const sd = discreteProcess(scaledLinearBetas(), { precision: 'float32' });
-const clock = discreteClock(sd);
+const clock = discreteTime(sd);
 
 const ratios = (process: DiscreteProcess, times: Float64Array) =>
   Float64Array.from([...times.map((t) => noiseRatioAt(process, t)), 0]);
@@ -47,7 +47,7 @@ const between = (timesteps: Float64Array) => ({
 });
 const whole = { min: noiseRatioAt(sd, 0), max: noiseRatioAt(sd, 999) };
 const flow = (sigmas: Float64Array) => {
-  const table = flowTable(sigmas);
+  const table = flowSchedule(sigmas);
   return { timesteps: table.time!.slice(0, -1), sigmas };
 };
 const twice = (values: Float64Array, tail: readonly number[]) =>
@@ -105,8 +105,8 @@ function kdpm2Table(t: Float64Array): Made {
 }
 
 function edmTable(sigmas: Float64Array): Made {
-  const table = sigmaTable(sigmas);
-  return { timesteps: sigmas.slice(0, -1).map((sigma) => edmClock({ alpha: 1, sigma })), sigmas: table.sigma };
+  const table = sigmaSchedule(sigmas);
+  return { timesteps: sigmas.slice(0, -1).map((sigma) => edmTime({ alpha: 1, sigma })), sigmas: table.sigma };
 }
 
 describe('tables of diffusers', () => {

@@ -1,48 +1,48 @@
 import { switchTo, testEngines } from '@mezzotint/backend/testing';
 import { beforeAll, describe, expect, test } from 'vitest';
 import {
-  type Clock,
-  customTable,
+  customSchedule,
   ddim,
   deis,
   denoiser,
-  discreteClock,
   discreteProcess,
+  discreteTime,
   dpm2,
   dpmpp,
   dpmppSinglestep,
   dpmSolver,
   edm,
-  edmClock,
+  edmTime,
   epsilon,
   euler,
   flow,
   flowHeun,
-  flowTable,
+  flowSchedule,
   gridFlowSigmas,
   heun,
   insetFlowSigmas,
-  type Kind,
   karrasSigmas,
   leadingTimesteps,
   linearBetas,
   linspaceTimesteps,
   lms,
+  type NoiseSchedule,
   noiseRatioAt,
   openFlowSigmas,
   type Parameterisation,
   plms,
-  ratioTable,
+  ratioSchedule,
   run,
+  type ScheduleKind,
   type Solver,
   scaledLinearBetas,
   shiftFlow,
-  sigmaTable,
-  type Table,
-  timestepTable,
+  sigmaSchedule,
+  type TimeOf,
+  timestepSchedule,
   trailingTimesteps,
   unipc,
-  velocity,
+  vPrediction,
   zeroTerminalSnr,
 } from '../src/index.js';
 import { compareStep, dummyNetwork, dummySample } from './dummy.js';
@@ -56,8 +56,8 @@ interface Golden {
 
 /** How one trajectory of the golden file is made. */
 interface Setup {
-  readonly solver: Solver<Kind, 'estimate'>;
-  readonly table: Table;
+  readonly solver: Solver<ScheduleKind, 'estimate'>;
+  readonly table: NoiseSchedule;
   /** Factor of the start: init_noise_sigma. */
   readonly start?: number;
   /** Which golden entry our step k ends at; theirs has one for each evaluation. */
@@ -77,9 +77,9 @@ const zeroSnr = {
 type ChainName = keyof typeof chains;
 
 /** A VE table at times of the chain, with the chain's own interpolation of sigma. */
-function veAt(chain: ChainName, times: Float64Array): Table<'ve'> {
+function veAt(chain: ChainName, times: Float64Array): NoiseSchedule<'ve'> {
   const sigma = Float64Array.from([...times.map((t) => noiseRatioAt(chains[chain], t)), 0]);
-  return customTable('ve', { alpha: sigma.map(() => 1), sigma, time: Float64Array.from([...times, 0]) });
+  return customSchedule('ve', { alpha: sigma.map(() => 1), sigma, time: Float64Array.from([...times, 0]) });
 }
 
 function range(chain: ChainName) {
@@ -90,37 +90,40 @@ const linspace = linspaceTimesteps(1000, N, { whole: false });
 const dropLast = linspaceTimesteps(1000, N, { dropLast: true });
 const leading = leadingTimesteps(1000, N);
 const ve =
-  (solver: Solver<Kind, 'estimate'>) =>
+  (solver: Solver<ScheduleKind, 'estimate'>) =>
   (chain: ChainName): Setup => {
     const table = veAt(chain, linspace);
     return { solver, table, start: table.sigma[0]! };
   };
 const vp =
-  (solver: Solver<Kind, 'estimate'>, final: 'clean' | 'first' = 'clean') =>
+  (solver: Solver<ScheduleKind, 'estimate'>, final: 'clean' | 'first' = 'clean') =>
   (chain: ChainName): Setup => ({
     solver,
-    table: timestepTable(chains[chain], dropLast, { final }),
+    table: timestepSchedule(chains[chain], dropLast, { final }),
   });
-const cutOff: Clock = ({ sigma }) => Math.trunc(1000 * sigma);
+const cutOff: TimeOf = ({ sigma }) => Math.trunc(1000 * sigma);
 const belowOne = (sigmas: Float64Array) => sigmas.map((sigma) => Math.min(sigma, 1 - 1e-6));
 const everySecond = (k: number) => Math.min(2 * k + 1, 18);
 
 const setups: readonly (readonly [RegExp, (chain: ChainName, name: string) => Setup])[] = [
-  [/^DDIM zero-snr/, (chain) => ({ solver: ddim(), table: timestepTable(zeroSnr[chain], trailingTimesteps(1000, N)) })],
-  [/^DDIM/, (chain) => ({ solver: ddim(), table: timestepTable(chains[chain], leading) })],
+  [
+    /^DDIM zero-snr/,
+    (chain) => ({ solver: ddim(), table: timestepSchedule(zeroSnr[chain], trailingTimesteps(1000, N)) }),
+  ],
+  [/^DDIM/, (chain) => ({ solver: ddim(), table: timestepSchedule(chains[chain], leading) })],
   [
     /^PNDM/,
     (chain, name) => ({
-      solver: plms({ average: name.includes('v_pred') ? 'velocity' : 'noise' }),
+      solver: plms({ average: name.includes('v_pred') ? 'v' : 'noise' }),
       // Their last step goes from t = 0 to t = 0 and changes nothing; this table ends at t = 0.
-      table: timestepTable(chains[chain], leading.slice(0, -1), { final: 'first' }),
+      table: timestepSchedule(chains[chain], leading.slice(0, -1), { final: 'first' }),
       entry: (k) => k + 1,
     }),
   ],
   [
     /^Euler karras/,
     (chain) => {
-      const table = sigmaTable(karrasSigmas(range(chain)), discreteClock(chains[chain]));
+      const table = sigmaSchedule(karrasSigmas(range(chain)), discreteTime(chains[chain]));
       return { solver: euler(), table, start: table.sigma[0]! };
     },
   ],
@@ -132,7 +135,7 @@ const setups: readonly (readonly [RegExp, (chain: ChainName, name: string) => Se
     /^DPM\+\+2M karras/,
     (chain) => ({
       solver: dpmpp(),
-      table: ratioTable('vp', karrasSigmas(range(chain)), discreteClock(chains[chain], { whole: true })),
+      table: ratioSchedule('vp', karrasSigmas(range(chain)), discreteTime(chains[chain], { whole: true })),
     }),
   ],
   [/^DPM\+\+2M heun/, vp(dpmpp({ type: 'heun' }))],
@@ -147,22 +150,25 @@ const setups: readonly (readonly [RegExp, (chain: ChainName, name: string) => Se
   [
     /^EDMEuler/,
     () => {
-      const table = sigmaTable(karrasSigmas({ steps: N, min: 0.002, max: 80 }), edmClock);
+      const table = sigmaSchedule(karrasSigmas({ steps: N, min: 0.002, max: 80 }), edmTime);
       return { solver: euler(), table, start: Math.hypot(80, 1) };
     },
   ],
-  [/^FlowMatchEuler/, () => ({ solver: euler(), table: flowTable(shiftFlow(gridFlowSigmas(N, { endShift: 3 }), 3)) })],
+  [
+    /^FlowMatchEuler/,
+    () => ({ solver: euler(), table: flowSchedule(shiftFlow(gridFlowSigmas(N, { endShift: 3 }), 3)) }),
+  ],
   [
     /^FlowMatchHeun/,
     () => ({
       solver: flowHeun(),
-      table: flowTable(shiftFlow(gridFlowSigmas(N, { endShift: 3 }), 3)),
+      table: flowSchedule(shiftFlow(gridFlowSigmas(N, { endShift: 3 }), 3)),
       entry: everySecond,
     }),
   ],
   // These two tell the network whole times, cut off; UniPC's table starts 1e-6 below pure noise.
-  [/^DPM\+\+2M flow/, () => ({ solver: dpmpp(), table: flowTable(shiftFlow(insetFlowSigmas(N), 3), cutOff) })],
-  [/^UniPC flow/, () => ({ solver: unipc(), table: flowTable(belowOne(shiftFlow(openFlowSigmas(N), 3)), cutOff) })],
+  [/^DPM\+\+2M flow/, () => ({ solver: dpmpp(), table: flowSchedule(shiftFlow(insetFlowSigmas(N), 3), cutOff) })],
+  [/^UniPC flow/, () => ({ solver: unipc(), table: flowSchedule(belowOne(shiftFlow(openFlowSigmas(N), 3)), cutOff) })],
 ];
 
 function digit(name: string, at: number): 1 | 2 | 3 {
@@ -172,8 +178,8 @@ function digit(name: string, at: number): 1 | 2 | 3 {
 function parameterisationOf(name: string): Parameterisation {
   if (name.startsWith('EDM')) return edm();
   if (name.includes('lin epsilon') || name.includes('sd epsilon'))
-    return name.includes('zero-snr') ? velocity : epsilon;
-  return name.includes('v_prediction') ? velocity : flow;
+    return name.includes('zero-snr') ? vPrediction : epsilon;
+  return name.includes('v_prediction') ? vPrediction : flow;
 }
 
 describe.each(await testEngines())('on %s, trajectories of diffusers, float32 tensors', (engine) => {
@@ -183,7 +189,7 @@ describe.each(await testEngines())('on %s, trajectories of diffusers, float32 te
     test(name, async () => {
       const chain: ChainName = name.includes(' sd ') || name.endsWith(' sd') ? 'sd' : 'lin';
       const setup = setups.find(([pattern]) => pattern.test(name))![1](chain, name);
-      const clock = discreteClock(chains[chain]);
+      const clock = discreteTime(chains[chain]);
       const model = denoiser(dummyNetwork, parameterisationOf(name), { clock });
       const x = dummySample(setup.start);
       // Both sides are float32 with other orders of operations: 1e-5 relative is about 100 roundings. DEIS of order 3

@@ -54,9 +54,19 @@ export {
   type SdxlTextEncoders,
   type TextEncoder,
 } from './prompts/encode.js';
+export {
+  encodeFluxPrompts,
+  encodeSd3Prompts,
+  type FluxTextEncoders,
+  type Sd3PromptOptions,
+  type Sd3TextEncoders,
+  type T5Prompt,
+  type T5PromptOptions,
+} from './prompts/encode-t5.js';
 export { parseWeights, type WeightedText } from './prompts/weights.js';
 export type { T5EncoderConfig } from './t5/config.js';
 export { T5EncoderModel, type T5Inputs } from './t5/encoder.js';
+export { t5FromShapes } from './t5/from-shapes.js';
 export { t5FromTransformers } from './t5/from-transformers.js';
 export type { AddedToken } from './tokenizers/added-tokens.js';
 export { type ClipTokenizerFiles, type ClipTokenizerOptions, clipTokenizer } from './tokenizers/clip-tokenizer.js';

@@ -24,6 +24,7 @@ import {
   GroupNorm,
   joinHeads,
   Linear,
+  oneHotOrNone,
   silu,
   timestepEmbedding,
   upsample2x,
@@ -525,11 +526,6 @@ class Conv extends Module {
         : tf.conv2dTranspose(planes, tf.mul(kernel, 4) as tf.Tensor4D, [n * c, 2 * height, 2 * width, 1], 2, 'same');
     return tf.transpose(tf.reshape(y, [n, c, y.shape[1], y.shape[2]]), [0, 2, 3, 1]) as tf.Tensor4D;
   }
-}
-
-/** Rows of the identity for labels in [0, classes), zeros for the label `classes`: int32 `[N]` -> `[N, classes]`. */
-export function oneHotOrNone(labels: tf.Tensor1D, classes: number): tf.Tensor2D {
-  return tf.slice(tf.cast(tf.oneHot(labels, classes + 1), 'float32'), [0, 0], [-1, classes]) as tf.Tensor2D;
 }
 
 /** `[a, b]` of `[N, C]` as `[b, a]`. */

@@ -23,6 +23,7 @@ import {
   mpConv,
   mpSilu,
   mpSum,
+  oneHotOrNone,
   pixelNorm,
   silu,
   timestepEmbedding,
@@ -30,7 +31,7 @@ import {
   upsample2x,
 } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
-import { inputProblems, interleavedHeads, oneHotOrNone, sizeName } from './edm.js';
+import { inputProblems, interleavedHeads, sizeName } from './edm.js';
 import { groupsOf, hasAttention, levelProblems, levelWidths, rateProblems } from './edm-config.js';
 import type { EDM2Inputs, EDM2UNetConfig } from './edm2.js';
 

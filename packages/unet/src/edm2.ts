@@ -20,11 +20,12 @@ import {
   mpCat,
   mpSilu,
   mpSum,
+  oneHotOrNone,
   pixelNorm,
   upsample2x,
 } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
-import { edmPreconditioning, inputProblems, interleavedHeads, oneHotOrNone, sizeName } from './edm.js';
+import { edmPreconditioning, inputProblems, interleavedHeads, sizeName } from './edm.js';
 import { hasAttention, levelProblems, levelWidths, rateProblems } from './edm-config.js';
 
 /** Configuration of {@link EDM2UNet}. A plain JSON value. */

@@ -1,9 +1,9 @@
 export { adm, admUpsampler, noisyClassifier } from './adm/architecture.js';
-export type { ClassifierConfig, ClassifierPool, EncoderConfig, HeadRule, UNetConfig } from './adm/config.js';
+export type { ADMUNetConfig, ClassifierConfig, ClassifierPool, EncoderConfig, HeadRule } from './adm/config.js';
 export { classifierFromGuidedDiffusion, fromGuidedDiffusion } from './adm/from-guided-diffusion.js';
 export { type ClassifierInputs, NoisyClassifier } from './adm/noisy-classifier.js';
 export { type SuperResolutionInputs, SuperResolutionUNet } from './adm/super-resolution-unet.js';
-export { UNet, type UNetInputs } from './adm/unet.js';
+export { ADMUNet, type ADMUNetInputs } from './adm/unet.js';
 export { architectures, presets } from './architectures.js';
 export { unet2d, unet2dCondition } from './diffusers/architecture.js';
 export { UNet2D, type UNet2DInputs } from './diffusers/unet-2d.js';
@@ -85,5 +85,13 @@ export {
   edmFfhqVp,
   edmImagenet64,
 } from './presets/edm.js';
+export {
+  simpleDiffusionUViT128,
+  simpleDiffusionUViT256,
+  simpleDiffusionUViT512,
+} from './presets/simple-diffusion.js';
 export { benchUnet, digits, digitsClassifier } from './presets/small.js';
 export { sd15, sd21, sdxlBase, sdxlRefiner } from './presets/stable-diffusion.js';
+export { SimpleDiffusionUViT, type SimpleDiffusionUViTInputs } from './simple-diffusion.js';
+export { simpleDiffusionUViT } from './simple-diffusion-architecture.js';
+export type { SimpleDiffusionLevel, SimpleDiffusionUViTConfig } from './simple-diffusion-config.js';

@@ -1,16 +1,16 @@
 import { InvalidArgumentError } from '@mezzotint/core';
 import { describe, expect, test } from 'vitest';
 import {
+  ADMUNet,
+  type ADMUNetConfig,
   adm64,
   classifierFromGuidedDiffusion,
   ddpmCifar10,
   fromGuidedDiffusion,
   NoisyClassifier,
   SuperResolutionUNet,
-  UNet,
   UNet2D,
   type UNet2DConfig,
-  type UNetConfig,
   unet2dFromDiffusers,
 } from '../src/index.js';
 import { readJson } from './support/golden.js';
@@ -39,8 +39,8 @@ describe('a configuration is checked as a whole before anything is built', () =>
     ['groups', { groups: 3 }, 'groups: 3 groups do not divide the 8 channels of level 0'],
     [
       'an attention level that is not there',
-      { attentionFactors: [4] },
-      'attentionFactors: 4 is not the factor of any level; the levels have 1, 2',
+      { attentionResolutions: [4] },
+      'attentionResolutions: 4 is not the factor of any level; the levels have 1, 2',
     ],
     ['an image that does not halve', { imageSize: 9 }, 'imageSize: expected a multiple of 2 (2 levels), got 9'],
     ['half a channel', { channelMult: [1, 1.3] }, 'channelMult[1]: 1.3 x 8 channels is not a whole number'],
@@ -52,14 +52,14 @@ describe('a configuration is checked as a whole before anything is built', () =>
     ['more blocks than memory', { resBlocks: 1e9 }, 'resBlocks: expected at most 64, got 1000000000'],
     ['endless levels', { channelMult: Array(40).fill(1) }, 'channelMult: expected at most 12 levels, got 40'],
   ])('%s', (_, change, problem) => {
-    const problems = problemsOf(() => new UNet({ ...tinyUNet, ...change } as UNetConfig));
+    const problems = problemsOf(() => new ADMUNet({ ...tinyUNet, ...change } as ADMUNetConfig));
     expect(problems.some((line) => line.startsWith(problem))).toBe(true);
   });
 
   test('all problems at once, each with both numbers, and who complains', () => {
-    const wrong = { ...tinyUNet, imageSize: 9, groups: 3, attentionFactors: [1, 8], heads: { count: 3 } };
+    const wrong = { ...tinyUNet, imageSize: 9, groups: 3, attentionResolutions: [1, 8], heads: { count: 3 } };
     // One for the size, two for the levels that 3 does not divide, one for the factor 8; two for 3 heads and two for 5.
-    expect(problemsOf(() => new UNet({ ...wrong, headsUp: { count: 5 } })).length).toBe(8);
+    expect(problemsOf(() => new ADMUNet({ ...wrong, headsUp: { count: 5 } })).length).toBe(8);
     expect(() => new SuperResolutionUNet({ ...tinyUNet, dropout: -1 })).toThrow(/^SuperResolutionUNet: dropout/);
     expect(() => new NoisyClassifier({ ...tinyClassifier, pool: 'mean' as 'adaptive' })).toThrow(
       /pool: expected attention or/,
@@ -78,7 +78,7 @@ describe('a configuration is checked as a whole before anything is built', () =>
 });
 
 test('a model’s configuration builds it again, and cannot be mistaken for the network’s inner one', () => {
-  for (const model of [new UNet(tinyUNet), new SuperResolutionUNet(tinyUNet), new UNet2D(tinyUNet2D)]) {
+  for (const model of [new ADMUNet(tinyUNet), new SuperResolutionUNet(tinyUNet), new UNet2D(tinyUNet2D)]) {
     const again = new (model.constructor as new (config: unknown) => typeof model)(
       JSON.parse(JSON.stringify(model.config)),
     );
@@ -97,7 +97,7 @@ describe('guided-diffusion’s configurations', () => {
       modelChannels: 32,
       channelMult: [1, 2],
       resBlocks: 1,
-      attentionFactors: [2],
+      attentionResolutions: [2],
       heads: { channels: 16 },
       headsUp: { channels: 16 },
       attentionOrder: 'legacy',

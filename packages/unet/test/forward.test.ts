@@ -3,7 +3,13 @@ import { TorchGenerator } from '@mezzotint/core';
 import { brokenNoise } from '@mezzotint/testing';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { type ClassifierPool, NoisyClassifier, SuperResolutionUNet, UNet, type UNetConfig } from '../src/index.js';
+import {
+  ADMUNet,
+  type ADMUNetConfig,
+  type ClassifierPool,
+  NoisyClassifier,
+  SuperResolutionUNet,
+} from '../src/index.js';
 import { relativeError } from './support/golden.js';
 import { randomise, tinyClassifier, tinyUNet } from './support/tiny.js';
 
@@ -16,8 +22,8 @@ describe.each(await testEngines())('on %s', (engine) => {
   beforeAll(() => switchTo(engine));
 
   describe('what a forward pass refuses', () => {
-    const conditional = new UNet(tinyUNet);
-    const plain = new UNet({ ...tinyUNet, classes: null });
+    const conditional = new ADMUNet(tinyUNet);
+    const plain = new ADMUNet({ ...tinyUNet, classes: null });
     const upsampler = new SuperResolutionUNet({ ...tinyUNet, classes: null });
     const classifier = new NoisyClassifier(tinyClassifier);
     const x = noise(0, 2, 8, 8, 2);
@@ -55,7 +61,7 @@ describe.each(await testEngines())('on %s', (engine) => {
   });
 
   test('a fresh UNet answers zero: its last convolution starts there; a loaded one does not', async () => {
-    const model = new UNet(tinyUNet).init(0);
+    const model = new ADMUNet(tinyUNet).init(0);
     const run = () => model.forward(noise(1, 1, 8, 8, 2), times(3), { labels: classes(1) });
     expect(Math.max(...run().dataSync().map(Math.abs))).toBe(0);
     await randomise(model);
@@ -65,7 +71,7 @@ describe.each(await testEngines())('on %s', (engine) => {
   });
 
   test('labels, times and the low-resolution image reach the output', async () => {
-    const model = new UNet(tinyUNet);
+    const model = new ADMUNet(tinyUNet);
     await randomise(model);
     const x = noise(1, 1, 8, 8, 2);
     const run = (time: number, label: number) => model.forward(x, times(time), { labels: classes(label) }).dataSync();
@@ -79,7 +85,7 @@ describe.each(await testEngines())('on %s', (engine) => {
   });
 
   test('images of a batch do not see each other', async () => {
-    const model = new UNet(tinyUNet);
+    const model = new ADMUNet(tinyUNet);
     await randomise(model);
     const x = noise(1, 2, 8, 8, 2);
     const both = model.forward(x, times(5, 500), { labels: classes(0, 2) });
@@ -89,8 +95,8 @@ describe.each(await testEngines())('on %s', (engine) => {
   });
 
   describe('dropout', () => {
-    const build = async (config: UNetConfig) => {
-      const model = new UNet(config);
+    const build = async (config: ADMUNetConfig) => {
+      const model = new ADMUNet(config);
       await randomise(model);
       const x = noise(1, 1, 8, 8, 2);
       const labels = classes(1);
@@ -147,7 +153,7 @@ describe.each(await testEngines())('on %s', (engine) => {
   });
 
   test('nothing is left behind, with and without an error in the middle', async () => {
-    const model = new UNet({ ...tinyUNet, dropout: 0.1 });
+    const model = new ADMUNet({ ...tinyUNet, dropout: 0.1 });
     await randomise(model);
     const classifier = new NoisyClassifier(tinyClassifier);
     await randomise(classifier);

@@ -3,11 +3,11 @@ import { TorchGenerator } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import {
+  ADMUNet,
   classifierFromGuidedDiffusion,
   fromGuidedDiffusion,
   NoisyClassifier,
   SuperResolutionUNet,
-  UNet,
   UNet2D,
   unet2dFromDiffusers,
 } from '../src/index.js';
@@ -39,7 +39,7 @@ describe.each(engines)('on %s, the outputs of the references', (engine) => {
   // The two models share their weights: only the order of q, k and v differs.
   test.each(['adm-legacy-attention', 'adm-new-attention'])('%s', async (folder) => {
     const io = readTensors(`${folder}/io.safetensors`);
-    const model = await new UNet(fromGuidedDiffusion(readJson(`${folder}/config.json`))).load(
+    const model = await new ADMUNet(fromGuidedDiffusion(readJson(`${folder}/config.json`))).load(
       readTensors('adm-legacy-attention/model.safetensors'),
     );
     const { x, time, labels } = inputsOf(io);
@@ -99,7 +99,7 @@ test('the goldens tell the two orders of q, k and v apart', async () => {
   await switchTo('cpu');
   const io = readTensors('adm-new-attention/io.safetensors');
   const legacy = fromGuidedDiffusion(readJson('adm-legacy-attention/config.json'));
-  const model = await new UNet(legacy).load(readTensors('adm-legacy-attention/model.safetensors'));
+  const model = await new ADMUNet(legacy).load(readTensors('adm-legacy-attention/model.safetensors'));
   const { x, time, labels } = inputsOf(io);
   const out = model.forward(x, time, { labels: labels! });
   expect(relativeError(out.dataSync(), toTensor(io['out.out']!).dataSync())).toBeGreaterThan(100 * tolerance);
@@ -110,7 +110,7 @@ test('the same on every engine, for settings that no golden has', async () => {
     const outputs: Float32Array[] = [];
     for (const engine of engines) {
       await switchTo(engine);
-      const model = new UNet({ ...tinyUNet, resampling, timeConditioning: 'additive', heads: { count: 2 } });
+      const model = new ADMUNet({ ...tinyUNet, resampling, timeConditioning: 'additive', heads: { count: 2 } });
       await randomise(model);
       const x = tf.tensor4d(new TorchGenerator(3).randn(2 * 8 * 4 * 2), [2, 8, 4, 2]);
       const out = model.forward(x, tf.tensor1d([10, 500]), { labels: tf.tensor1d([0, 2], 'int32') });

@@ -4,13 +4,13 @@ import { checkGradients } from '@mezzotint/testing';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, test } from 'vitest';
 import {
+  ADMUNet,
+  type ADMUNetConfig,
   type ClassifierPool,
   NoisyClassifier,
   SuperResolutionUNet,
-  UNet,
   UNet2D,
   UNet2DCondition,
-  type UNetConfig,
 } from '../src/index.js';
 import { randomise, tinyClassifier, tinyUNet, tinyUNet2D, tinyUNet2DCondition } from './support/tiny.js';
 
@@ -27,13 +27,13 @@ async function check(model: Module, forward: () => tf.Tensor) {
 describe.each(await testEngines())('on %s, gradients reach every parameter, and are right', (engine) => {
   beforeAll(() => switchTo(engine));
 
-  const variants: [string, Partial<UNetConfig>][] = [
+  const variants: [string, Partial<ADMUNetConfig>][] = [
     ['residual, scale-shift, new order', {}],
     ['conv, additive, legacy order', { resampling: 'conv', timeConditioning: 'additive', attentionOrder: 'legacy' }],
     ['pool, one head', { resampling: 'pool', heads: { count: 1 }, headsUp: { count: 2 } }],
   ];
   test.each(variants)('UNet: %s', async (_, change) => {
-    const model = new UNet({ ...tinyUNet, ...change });
+    const model = new ADMUNet({ ...tinyUNet, ...change });
     const [images, time, labels] = [x(), tf.tensor1d([5, 300]), tf.tensor1d([0, 2], 'int32')];
     await check(model, () => model.forward(images, time, { labels }));
   });

@@ -204,7 +204,7 @@ describe('configurations', () => {
     ['heads that do not divide', { heads: [3, 4] }, /3 heads do not divide the 8 channels of level 0/],
     ['groups that do not divide', { groups: 3 }, /3 groups do not divide the 8 channels of level 0/],
     ['a table of nothing', { classes: { table: 0 } }, /classes.table: expected a whole number/],
-    ['no room for pooled text', { textAndNumbers: { numberWidth: 4, width: 4 } }, /more than one number's 4, got 4/],
+    ['no room for pooled text', { textTime: { numberWidth: 4, width: 4 } }, /more than one number's 4, got 4/],
     [
       'a depth missing for a transformer',
       { depth: [[], 2] },

@@ -1,7 +1,7 @@
 import { type DenoiserArchitecture, InvalidArgumentError, labelCondition } from '@mezzotint/core';
 import { presets } from './presets.js';
 import { UViT } from './uvit.js';
-import { type UViTConfig, uvitFromOriginal } from './uvit-config.js';
+import { type UViTConfig, uvitFromOriginal, uvitFromShapes } from './uvit-config.js';
 
 /** What `small`, `medium` and `large` are; the latter two are U-ViT-S and U-ViT-M. Bao et al. 2022, table 1. */
 const sizes = {
@@ -33,8 +33,10 @@ export const uvit: DenoiserArchitecture<UViT> = {
       conditions: { ...labelCondition({ classes, nullLabel }), ...text },
     };
   },
-  sized(size, { imageSize, channels, classes, contextWidth, learnedVariance }): UViTConfig {
+  sized(size, { imageSize, channels, classes: labels, contextWidth, learnedVariance }): UViTConfig {
     if (learnedVariance) throw new InvalidArgumentError('UViT', 'has no channels for a learned variance');
+    // A U-ViT has labels or text, and text says more.
+    const classes = contextWidth === undefined ? labels : null;
     const patchSize = Array.from({ length: imageSize }, (_, i) => i + 1).find(
       (p) => imageSize % p === 0 && imageSize / p <= mostPatches,
     );
@@ -45,6 +47,7 @@ export const uvit: DenoiserArchitecture<UViT> = {
       context: contextWidth === undefined ? null : { tokens: textTokens, width: contextWidth },
     };
   },
+  fromShapes: uvitFromShapes,
   references: [{ library: 'U-ViT', className: 'UViT', config: uvitFromOriginal }],
 };
 

@@ -13,4 +13,4 @@ export {
   uvitS4CelebA,
 } from './presets.js';
 export { UViT, type UViTInputs } from './uvit.js';
-export { type UViTConfig, uvitFromOriginal, uvitTextToImageFromOriginal } from './uvit-config.js';
+export { type UViTConfig, uvitFromOriginal, uvitFromShapes, uvitTextToImageFromOriginal } from './uvit-config.js';

@@ -1,4 +1,13 @@
-import { choiceProblems, countProblems, foreignConfig, positiveProblems, throwIf } from '@mezzotint/core';
+import {
+  choiceProblems,
+  classProblems,
+  countProblems,
+  foreignConfig,
+  InvalidArgumentError,
+  positiveProblems,
+  throwIf,
+  type WeightSource,
+} from '@mezzotint/core';
 
 /** Configuration of {@link UViT}. A plain JSON value. */
 export interface UViTConfig {
@@ -37,13 +46,13 @@ const maxDepth = 1024;
 
 /** Throws an InvalidArgumentError with everything that is wrong with the configuration. */
 export function validateUViTConfig(who: string, config: UViTConfig): void {
-  const { imageSize, patchSize, inChannels, width, depth, heads, mlpRatio, classes, nullLabel, context } = config;
+  const { imageSize, patchSize, inChannels, width, depth, heads, mlpRatio, classes, context } = config;
   const problems = [
     ...countProblems({ imageSize, patchSize, inChannels, width, depth, heads }),
-    ...(classes === null ? [] : countProblems({ classes })),
+    ...classProblems(config),
     ...(context === null ? [] : countProblems({ 'context.tokens': context?.tokens, 'context.width': context?.width })),
     ...positiveProblems('mlpRatio', mlpRatio),
-    ...['qkvBias', 'timeMlp', 'nullLabel', 'longSkips', 'finalConv'].flatMap((name) =>
+    ...['qkvBias', 'timeMlp', 'longSkips', 'finalConv'].flatMap((name) =>
       choiceProblems(name, config[name as keyof UViTConfig], [true, false]),
     ),
   ];
@@ -61,18 +70,12 @@ export function validateUViTConfig(who: string, config: UViTConfig): void {
   if (classes !== null && context !== null) {
     problems.push('classes and context: a model has labels or text, not both; set one of them to null');
   }
-  if (classes === null && nullLabel) problems.push('nullLabel: expected false in a model without classes, got true');
   throwIf(who, problems);
 }
 
 /** Hidden width of the MLPs, whole. */
 export function mlpWidth({ width, mlpRatio }: UViTConfig): number {
   return Math.trunc(width * mlpRatio);
-}
-
-/** Rows of the label table; null without labels. */
-export function labelRows({ classes, nullLabel }: UViTConfig): number | null {
-  return classes === null ? null : classes + Number(nullLabel);
 }
 
 /** Tokens before the patches: the time, and the label or the text. */
@@ -141,5 +144,58 @@ function common(read: (key: string) => unknown): Omit<UViTConfig, 'classes' | 'n
     timeMlp: read('mlp_time_embed') as boolean,
     longSkips: read('skip') as boolean,
     finalConv: read('conv') as boolean,
+  };
+}
+
+/** Heads of the published widths; elsewhere heads of 64 channels. */
+const headsOf = new Map([
+  [512, 8],
+  [768, 12],
+  [1024, 16],
+  [1152, 16],
+]);
+
+/** Tokens of CLIP, which all published models of text have. */
+const textTokens = 77;
+
+/**
+ * The configuration of a published file, read off names and shapes. Heads are those of the published widths; a table of 1001 labels
+ * is taken for 1000 classes and the null label, any other for classes alone; text has 77 tokens.
+ *
+ * @throws InvalidArgumentError when a tensor that it must see is not there, or the positions are not those of a square
+ */
+export function uvitFromShapes(tensors: WeightSource['tensors']): UViTConfig {
+  const shape = (name: string): readonly number[] => {
+    const found = tensors.get(name)?.shape;
+    if (found === undefined) throw new InvalidArgumentError('uvitFromShapes', `expected a tensor ${name}`);
+    return found;
+  };
+  const [, tokens = 0, width = 0] = shape('pos_embed');
+  const [, inChannels = 0, patchSize = 0] = shape('patch_embed.proj.weight');
+  const [hidden = 0] = shape('mid_block.mlp.fc1.weight');
+  const rows = tensors.get('label_emb.weight')?.shape[0];
+  const textWidth = tensors.get('context_embed.weight')?.shape[1];
+  const side = Math.sqrt(tokens - 1 - Number(rows !== undefined) - (textWidth === undefined ? 0 : textTokens));
+  if (!Number.isInteger(side) || side < 1) {
+    throw new InvalidArgumentError('uvitFromShapes', `expected positions of a square of patches, got ${tokens} tokens`);
+  }
+  const depth =
+    Array.from({ length: maxDepth }, (_, i) => i).find((i) => !tensors.has(`in_blocks.${i}.norm1.weight`)) ?? maxDepth;
+  const nullLabel = rows === 1001;
+  return {
+    imageSize: side * patchSize,
+    patchSize,
+    inChannels,
+    width,
+    depth: 2 * depth,
+    heads: headsOf.get(width) ?? Math.max(1, Math.trunc(width / 64)),
+    mlpRatio: hidden / width,
+    qkvBias: tensors.has('mid_block.attn.qkv.bias'),
+    timeMlp: tensors.has('time_embed.0.weight'),
+    classes: rows === undefined ? null : rows - Number(nullLabel),
+    nullLabel,
+    context: textWidth === undefined ? null : { tokens: textTokens, width: textWidth },
+    longSkips: tensors.has('out_blocks.0.skip_linear.weight'),
+    finalConv: tensors.has('final_layer.weight'),
   };
 }

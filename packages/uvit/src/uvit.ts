@@ -3,6 +3,7 @@ import {
   imageProblems,
   isSkipped,
   labelProblems,
+  labelRows,
   Module,
   normal,
   Param,
@@ -25,7 +26,7 @@ import {
   unpatchify,
 } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
-import { extraTokens, labelRows, mlpWidth, type UViTConfig, validateUViTConfig } from './uvit-config.js';
+import { extraTokens, mlpWidth, type UViTConfig, validateUViTConfig } from './uvit-config.js';
 
 /** What a U-ViT takes beside the noisy image and the time. */
 export interface UViTInputs {

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import {
   UViT,
   type UViTConfig,
+  uvit,
   uvitFromOriginal,
   uvitL2,
   uvitS2Coco,
@@ -58,10 +59,18 @@ describe('refused before anything is built', () => {
     ['choices', { finalConv: 1 as unknown as boolean }, /finalConv: expected true or false, got 1/],
     ['no hidden width', { mlpRatio: 0.1 }, /mlpRatio: 0.1 x 8 leaves no hidden width/],
     ['labels and text', { context: tinyTextUViT.context }, /a model has labels or text, not both/],
-    ['a null label of no labels', { classes: null }, /nullLabel: expected false in a model without classes/],
+    ['a null label of no labels', { classes: null }, /nullLabel: expected false, as there are no classes/],
     ['text without tokens', { classes: null, context: { tokens: 0, width: 4 } }, /context.tokens: expected a whole/],
     ['relations, all at once', { heads: 3, patchSize: 3 }, /patchSize: [\s\S]*heads: /],
   ])('%s', (_, change, message) => {
     expect(() => new UViT({ ...tinyUViT, ...change })).toThrow(message);
   });
+});
+
+test('sizes for data of one’s own have labels or text', () => {
+  const data = { imageSize: 32, channels: 3, classes: 10 };
+  expect(uvit.sized!('small', data)).toMatchObject({ classes: 10, nullLabel: true, context: null, patchSize: 2 });
+  const text = uvit.sized!('small', { ...data, contextWidth: 768 });
+  expect(text).toMatchObject({ classes: null, nullLabel: false, context: { tokens: 77, width: 768 } });
+  expect(new UViT(text).config).toEqual(text);
 });

@@ -14,7 +14,10 @@ export function formatOf(head: Uint8Array): WeightFormat | undefined {
   if (text.startsWith('PK\x05\x06')) return 'npz';
   if (text.startsWith('\x93NUMPY')) return 'npy';
   if (text.startsWith('GGUF')) return 'gguf';
+  // A header of 128, 384, ... 1408 bytes begins as a pickle does, but no pickle goes on with zeros: the lengths of all headers
+  // that are read have four of them.
+  const isLength = head.subarray(4, 8).every((byte) => byte === 0);
+  if (text[8] === '{' && (isLength || head[0] !== 0x80)) return 'safetensors';
   if (head[0] === 0x80 && head[1]! <= 5) return 'torch';
-  if (text[8] === '{') return 'safetensors';
   return undefined;
 }

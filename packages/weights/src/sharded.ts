@@ -1,4 +1,4 @@
-import { type HalfType, InvalidFileError, type WeightSource } from '@mezzotint/core';
+import { InvalidFileError, type KeptType, listed, named, quoted, type WeightSource } from '@mezzotint/core';
 import { parseStrictJson } from './json/strict-json.js';
 import type { WeightFile } from './weight-file.js';
 
@@ -9,8 +9,8 @@ export interface ShardIndex {
   readonly shards: ReadonlyMap<string, readonly string[]>;
 }
 
-/** A shard index is at most this long. */
-export const MAX_INDEX_BYTES = 64 * 2 ** 20;
+/** Most files of one model; each stays open. DeepSeek-V3 has 163. */
+const MAX_SHARDS = 1024;
 
 /**
  * Parses a shard index. Throws an InvalidFileError when it is not one, or names a file outside its own folder.
@@ -31,13 +31,15 @@ export function parseShardIndex(file: string, text: string): ShardIndex {
     if (typeof shard !== 'string' || !/^[^/\\:\0]+$/.test(shard) || shard === '.' || shard === '..') {
       throw new InvalidFileError(
         file,
-        `the shard of ${name} is not the name of a file beside the index: ${JSON.stringify(shard)}`,
+        `the shard of ${named(name)} is not the name of a file beside the index: ${quoted(shard)}`,
       );
     }
     const names = shards.get(shard);
     if (names === undefined) shards.set(shard, [name]);
     else names.push(name);
   }
+  if (shards.size > MAX_SHARDS)
+    throw new InvalidFileError(file, `names ${shards.size} files; at most ${MAX_SHARDS} are read`);
   return { name: file, shards };
 }
 
@@ -53,8 +55,8 @@ export function joinShards(index: ShardIndex, open: ReadonlyMap<string, WeightFi
     const expected = new Set(names);
     const missing = names.filter((name) => !source.tensors.has(name));
     const unexpected = [...source.tensors.keys()].filter((name) => !expected.has(name));
-    if (missing.length > 0) problems.push(`${shard} lacks ${list(missing)}`);
-    if (unexpected.length > 0) problems.push(`${shard} holds ${list(unexpected)}, which the index does not name`);
+    if (missing.length > 0) problems.push(`${shard} lacks ${listed(missing, 10)}`);
+    if (unexpected.length > 0) problems.push(`${shard} holds ${listed(unexpected, 10)}, which the index does not name`);
     for (const name of names) {
       const tensor = source.tensors.get(name);
       if (tensor === undefined) continue;
@@ -65,7 +67,7 @@ export function joinShards(index: ShardIndex, open: ReadonlyMap<string, WeightFi
   if (problems.length > 0) throw new InvalidFileError(index.name, `its shards do not fit: ${problems.join('; ')}`);
   const homeOf = (name: string): WeightSource => {
     const home = homes.get(name);
-    if (home === undefined) throw new InvalidFileError(index.name, `holds no tensor named ${JSON.stringify(name)}`);
+    if (home === undefined) throw new InvalidFileError(index.name, `holds no tensor named ${quoted(name)}`);
     return home;
   };
   return {
@@ -74,14 +76,10 @@ export function joinShards(index: ShardIndex, open: ReadonlyMap<string, WeightFi
     metadata: new Map(),
     read: (name) => homeOf(name).read(name),
     ...([...open.values()].every(({ take }) => take !== undefined) && {
-      take: (name: string, keep?: readonly HalfType[]) => homeOf(name).take!(name, keep),
+      take: (name: string, keep?: readonly KeptType[]) => homeOf(name).take!(name, keep),
     }),
     close: () => {
       for (const source of open.values()) source.close();
     },
   };
-}
-
-function list(names: readonly string[]): string {
-  return names.length <= 10 ? names.join(', ') : `${names.slice(0, 10).join(', ')} and ${names.length - 10} more`;
 }

@@ -2,6 +2,7 @@ import { fork } from 'node:child_process';
 import * as fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { MezzotintError } from '@mezzotint/core';
 import { readSafetensors, writeFileAtomically, writeSafetensors } from '@mezzotint/weights/node';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
@@ -66,7 +67,7 @@ test('a name that is taken while the file is written is not replaced', async () 
 test('killed at any moment (kill -9), the file is one whole version', async () => {
   const path = join(folder, 'm.safetensors');
   await writeSafetensors(path, {});
-  const script = new URL('overwrite-forever.ts', import.meta.url).pathname;
+  const script = fileURLToPath(new URL('overwrite-forever.ts', import.meta.url));
   let last = 0;
   for (let kill = 0; kill < 4; kill++) {
     const child = fork(script, [path], { execArgv: ['--import', 'tsx', '--conditions=@mezzotint/source'] });

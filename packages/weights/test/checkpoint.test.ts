@@ -1,6 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { Module, type WeightSource } from '@mezzotint/core';
 import {
   clipKeyMap,
@@ -250,7 +251,7 @@ describe('folders and shards', () => {
   });
 
   test('formats are told by their bytes, whatever the name', async () => {
-    const fixture = (name: string) => new URL(`fixtures/${name}`, import.meta.url).pathname;
+    const fixture = (name: string) => fileURLToPath(new URL(`fixtures/${name}`, import.meta.url));
     expect((await readWeights(fixture('torch/dtypes-legacy.pt'))).tensors.size).toBe(10);
     expect((await readWeights(fixture('torch/hostile.ckpt'))).tensors.size).toBe(2);
     expect((await readWeights(fixture('numpy/packed.npz'))).tensors.size).toBe(2);

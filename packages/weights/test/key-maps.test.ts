@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import type { WeightSource } from '@mezzotint/core';
 import {
   clipKeyMap,
@@ -27,7 +28,7 @@ const there = (source: WeightSource, map: MapMaker, from: Side) =>
   translate(source, map(source.tensors.keys(), from), from);
 const sorted = (shapes: Readonly<Record<string, readonly number[]>>) => shapesOf(numbered(shapes));
 const golden = (name: string) =>
-  readSafetensors(new URL(`fixtures/golden/${name}.safetensors`, import.meta.url).pathname);
+  readSafetensors(fileURLToPath(new URL(`fixtures/golden/${name}.safetensors`, import.meta.url)));
 
 describe('bijections on the published models: from diffusers or transformers and back, every number', () => {
   test.each<[string, MapMaker, number, number]>([

@@ -1,11 +1,12 @@
 import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { InvalidFileError } from '@mezzotint/core';
 import { bytesSource, encodeNpy, encodeNpz, openNpy, openNpz } from '@mezzotint/weights';
 import { readNpy, readNpz } from '@mezzotint/weights/node';
 import { describe, expect, test } from 'vitest';
 
 // Files written by NumPy 2.4 (fixtures/make.py); every value is exact in every type, so equality is exact.
-const fixture = (name: string) => new URL(`fixtures/numpy/${name}`, import.meta.url).pathname;
+const fixture = (name: string) => fileURLToPath(new URL(`fixtures/numpy/${name}`, import.meta.url));
 const a = Array.from({ length: 6 }, (_, k) => (k - 3) / 4);
 
 test('statistics of a Fréchet distance keep double precision', async () => {

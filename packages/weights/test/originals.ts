@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url';
 import { translate, unetKeyMap, vaeKeyMap } from '@mezzotint/weights';
 import { clipKeyMap } from '../src/key-maps/clip.js';
 import { manifest } from './manifests.js';
@@ -70,4 +71,4 @@ export function singleFiles(): Record<string, Shapes> {
 }
 
 /** Where each file is run as a program: what make-conversions.py reads. */
-if (process.argv[1] === new URL(import.meta.url).pathname) console.log(JSON.stringify(singleFiles()));
+if (process.argv[1] === fileURLToPath(import.meta.url)) console.log(JSON.stringify(singleFiles()));

@@ -93,8 +93,27 @@ const bombs: readonly (readonly [string, RegExp, Uint8Array])[] = [
   ],
   [
     'ten million dicts',
-    /makes more than 1000000 objects/,
+    /makes more than 1048576 objects|puts more than 1048576 values on its stack/,
     pickle(MARK, new Array<number>(10_000_000).fill(0x7d), TUPLE),
+  ],
+  [
+    'ten million values',
+    /puts more than 1048576 values on its stack/,
+    pickle(new Array<number>(10_000_000).fill(0x4e)),
+  ],
+  [
+    'two million values that are kept',
+    /keeps more than 1048576 values in its memo/,
+    pickle(NONE, repeat(2_000_000, put)),
+  ],
+  ['two million marks', /marks its stack over and over/, pickle(NONE, new Array<number>(2_000_000).fill(0x28))],
+  [
+    'twenty million instructions that do nothing',
+    /more than 16777216 instructions/,
+    pickle(
+      NONE,
+      new Array<number>(20_000_000).fill(0).map((_, i) => (i % 2 === 0 ? 0x4e : 0x30)),
+    ),
   ],
   ['an integer of 100 MB', /an integer has 100000000 bytes/, pickle([...LONG4, ...u32(100_000_000)])],
 ];

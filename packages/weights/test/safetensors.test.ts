@@ -185,7 +185,7 @@ describe('damaged files', () => {
 
   test('missing files, folders and files cut while open', () => {
     expect(() => readSafetensors(join(folder, 'none'))).toThrow('no such file');
-    expect(() => readSafetensors(folder)).toThrow('is not a plain file');
+    expect(() => readSafetensors(folder)).toThrow('is a folder; expected a plain file');
     const path = join(folder, 'cut.safetensors');
     writeFileSync(path, file(entry([64], [0, 256]), new Uint8Array(256)));
     const source = readSafetensors(path);

@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { crc32 } from 'node:zlib';
 import { type HostTensor, InvalidFileError } from '@mezzotint/core';
 import { bytesSource, openTorch } from '@mezzotint/weights';
@@ -7,7 +8,7 @@ import { describe, expect, test } from 'vitest';
 
 // Files written by torch 2.13 (fixtures/make.py). Every value is a multiple of 1/4 that all float types but float8 hold
 // exactly, and float8 does too up to 1.75: equality is exact.
-const fixture = (name: string) => new URL(`fixtures/torch/${name}`, import.meta.url).pathname;
+const fixture = (name: string) => fileURLToPath(new URL(`fixtures/torch/${name}`, import.meta.url));
 const value = (k: number) => (k - 3) / 4;
 const floats = (...ks: number[]) => Float32Array.from(ks, value);
 const range = (n: number) => Array.from({ length: n }, (_, k) => k);
@@ -54,7 +55,7 @@ describe.each(['views.pt', 'views-legacy.pt'])('%s', (name) => {
 });
 
 test("the published DiT's file format: every tensor has the bytes of its safetensors twin", async () => {
-  const golden = (name: string) => new URL(`fixtures/golden/${name}`, import.meta.url).pathname;
+  const golden = (name: string) => fileURLToPath(new URL(`fixtures/golden/${name}`, import.meta.url));
   const twin = JSON.parse(readFileSync(golden('dit-original.json'), 'utf8')) as {
     tensors: Record<string, { shape: number[]; crc32: number }>;
   };

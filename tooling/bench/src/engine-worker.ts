@@ -60,11 +60,11 @@ function matmul(): () => Promise<void> {
 
 /** Keeps the weights in fewer bits; their bytes before and after, and the relative error of the output in the 2-norm. */
 async function narrow(network: BuiltNetwork, format: string) {
-  const { freeze } = await import('@mezzotint/backend-onnxruntime');
+  const { quantize } = await import('@mezzotint/backend-onnxruntime');
   randomiseZeros(network);
   const exact = await answer(network);
-  const { bytesBefore, bytesAfter } = freeze(network.model, {
-    weights: format as Parameters<typeof freeze>[1]['weights'],
+  const { bytesBefore, bytesAfter } = quantize(network.model, {
+    weights: format as Parameters<typeof quantize>[1]['weights'],
   });
   const rounded = await answer(network);
   return { bytesBefore, bytesAfter, error: relativeError(rounded, exact) };

@@ -35,7 +35,7 @@ const command = new Command('bench')
   .option('--engines <list>', 'engines, separated by commas (default: those that are not too slow for the network)')
   .option(
     '--weights <list>',
-    'forward passes of onnxruntime with frozen weights as well: float16, bfloat16, int8, int4, separated by commas',
+    'forward passes of onnxruntime with quantized weights as well: float16, bfloat16, int8, int4, separated by commas',
   )
   .option('--python <program>', 'a Python with PyTorch (and diffusers) to compare with', 'python3')
   .option('--write <file>', 'write the tables as Markdown, for example docs/performance.md');

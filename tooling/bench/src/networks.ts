@@ -1,7 +1,7 @@
 import { AutoencoderKL, presets as autoencoders } from '@mezzotint/autoencoders';
 import { describe, type InputSpec, type ModelCost, type Module } from '@mezzotint/core';
 import { DiT, presets as dits } from '@mezzotint/dit';
-import { UNet, UNet2DCondition, presets as unets } from '@mezzotint/unet';
+import { ADMUNet, UNet2DCondition, presets as unets } from '@mezzotint/unet';
 import * as tf from '@tensorflow/tfjs-core';
 
 /** A network with seeded weights on the current engine, and inputs of a fixed batch. */
@@ -73,7 +73,7 @@ function network<M extends Module>({ build, inputs, run, ...facts }: Definition<
 }
 
 function admUNet(preset: string, about: string, batch: number, engines: readonly string[]): BenchNetwork {
-  const build = () => buildPreset(unets, preset, UNet);
+  const build = () => buildPreset(unets, preset, ADMUNet);
   const { imageSize, inChannels, classes } = build().config;
   const labels: InputSpec[] = classes === null ? [] : [{ shape: [batch], dtype: 'int32' }];
   return network({

@@ -8,7 +8,7 @@ import {
   type Solver,
   type SolverName,
   solvers,
-  timestepTable,
+  timestepSchedule,
   torchNoise,
   trailingTimesteps,
 } from '@mezzotint/schedulers';
@@ -38,7 +38,7 @@ const command = new Command('sampler-overhead')
 
 await runCommand<{ steps: number; engine?: string }>(command, async ({ steps, engine: asked }, { say, result }) => {
   const engine = await useBackend({ engine: asked });
-  const table = timestepTable(discreteProcess(cosineBetas()), trailingTimesteps(1000, steps));
+  const table = timestepSchedule(discreteProcess(cosineBetas()), trailingTimesteps(1000, steps));
   const network = networks.unet.build();
   const forwards: number[] = [];
   for (let i = 0; i < 8; i++) {

@@ -4,7 +4,7 @@ import { oneOf, runCommand, startProgress, wholeNumber } from '@mezzotint/app';
 import { useBackend } from '@mezzotint/backend';
 import { stepBoundary, TorchGenerator } from '@mezzotint/core';
 import { adamW, valueAndGradients } from '@mezzotint/training';
-import { presets, UNet } from '@mezzotint/unet';
+import { ADMUNet, presets } from '@mezzotint/unet';
 import * as tf from '@tensorflow/tfjs-core';
 import { Command } from 'commander';
 import { criterion, judge, type MemorySample, type SoakVerdict } from './soak-verdict.js';
@@ -49,7 +49,7 @@ await runCommand<Flags>(
   async ({ network, engine: asked, steps, forwards, batch }, { say, result, signal }) => {
     const engine = await useBackend({ engine: asked });
     const model = presets.find((preset) => preset.name === network)!.build();
-    if (!(model instanceof UNet)) throw new TypeError(`'${network}' is not a UNet`);
+    if (!(model instanceof ADMUNet)) throw new TypeError(`'${network}' is not a UNet`);
     model.init(0);
     say(`${network} on ${engine.name} ${engine.version}; ${criterion}`);
     const parts: Part[] = [];
@@ -107,7 +107,7 @@ async function watch(
 }
 
 /** A training step with a new batch, new times, and a learning rate and a loss weight that change each time. */
-function trainer(model: UNet, batch: number): (index: number) => Promise<void> {
+function trainer(model: ADMUNet, batch: number): (index: number) => Promise<void> {
   const params = model.params();
   const optimizer = adamW(model, { weightDecay: 0.01 });
   const rng = new TorchGenerator(0);
@@ -127,7 +127,7 @@ function trainer(model: UNet, batch: number): (index: number) => Promise<void> {
 }
 
 /** A forward pass of 1 to `batch` images with new times, scaled by a number that changes each time. */
-function forwarder(model: UNet, batch: number): (index: number) => Promise<void> {
+function forwarder(model: ADMUNet, batch: number): (index: number) => Promise<void> {
   const rng = new TorchGenerator(1);
   return async (index) => {
     const inputs = draw(model, 1 + (index % batch), rng);
@@ -138,7 +138,7 @@ function forwarder(model: UNet, batch: number): (index: number) => Promise<void>
 }
 
 /** Inputs of a pass: normals, times in [0, 1000), labels. */
-function draw(model: UNet, count: number, rng: TorchGenerator): { tensors: tf.Tensor[]; forward(): tf.Tensor4D } {
+function draw(model: ADMUNet, count: number, rng: TorchGenerator): { tensors: tf.Tensor[]; forward(): tf.Tensor4D } {
   const { imageSize, inChannels, classes } = model.config;
   const shape: [number, number, number, number] = [count, imageSize, imageSize, inChannels];
   const x = tf.tensor4d(rng.randn(count * imageSize * imageSize * inChannels), shape);

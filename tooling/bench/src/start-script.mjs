@@ -20,10 +20,10 @@ mark('engine');
 const model = await digits.build().load(readSafetensors(`${folder}/model.safetensors`));
 mark('weights');
 
-const { cosineBetas, denoiser, discreteProcess, dpmpp2m, initialNoise, run, timestepTable, torchNoise } = schedulers;
-const table = timestepTable(discreteProcess(cosineBetas()), schedulers.trailingTimesteps(1000, 20));
+const { cosineBetas, denoiser, discreteProcess, dpmpp2m, initialNoise, run, timestepSchedule, torchNoise } = schedulers;
+const table = timestepSchedule(discreteProcess(cosineBetas()), schedulers.trailingTimesteps(1000, 20));
 const noise = torchNoise(0);
-const plain = denoiser((x, time, labels) => model.forward(x, time, { labels }), schedulers.velocity);
+const plain = denoiser((x, time, labels) => model.forward(x, time, { labels }), schedulers.vPrediction);
 const guided = classifierFreeBatched(plain, {
   scale: 1.5,
   unconditional: tf.fill([1], 10, 'int32'),

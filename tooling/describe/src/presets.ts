@@ -6,6 +6,7 @@ import { presets as rin } from '@mezzotint/rin';
 import { presets as textEncoders } from '@mezzotint/text-encoders';
 import { presets as unet } from '@mezzotint/unet';
 import { presets as uvit } from '@mezzotint/uvit';
+import { presets as zigma } from '@mezzotint/zigma';
 import { nearest } from './nearest.js';
 
 /** A preset and the package that it is from. */
@@ -21,6 +22,7 @@ const packages: Readonly<Record<string, readonly Preset[]>> = {
   '@mezzotint/mmdit': mmdit,
   '@mezzotint/uvit': uvit,
   '@mezzotint/rin': rin,
+  '@mezzotint/zigma': zigma,
   '@mezzotint/text-encoders': textEncoders,
 };
 

@@ -11,7 +11,8 @@ import {
 } from '@mezzotint/app';
 import { useBackend } from '@mezzotint/backend';
 import { imageGrid, splitImages, writePng } from '@mezzotint/data';
-import { frechet, readImages } from '@mezzotint/evaluate-app';
+import { classifierFeatures, type ImageBytes, readFeatures } from '@mezzotint/features';
+import { FeatureStatistics, frechetDistance } from '@mezzotint/metrics';
 import { type SolverName, solvers } from '@mezzotint/schedulers';
 import { Command } from 'commander';
 import { stepsFor, usable } from './budget.js';
@@ -46,10 +47,19 @@ await runCommand<Flags>(command, async (flags, { signal, say, result }) => {
   const engine = await useBackend({ engine: flags.engine });
   const opened = await openDiffusionModel(flags.model);
   const classifier = await openClassifier(flags.classifier);
-  const read = (images: Parameters<typeof readImages>[1]) =>
-    readImages(classifier.model, images, { batchSize: 100, signal, onImages: () => undefined });
+  const network = classifierFeatures(classifier.model, classifier.config.image);
+  const read = async ({ images, count, ...size }: ImageBytes) => {
+    const pixels = images.length / count;
+    const statistics = new FeatureStatistics(network.dimension);
+    for (let first = 0; first < count; first += 100) {
+      const part = Math.min(100, count - first);
+      const batch = images.subarray(first * pixels, (first + part) * pixels);
+      statistics.add((await readFeatures(network, { images: batch, count: part, ...size })).features);
+    }
+    return statistics;
+  };
   const [real] = splitImages(await openImages({ kind: 'digits', part: 'all' }), [5000], 1);
-  const truth = (await read(real)).features;
+  const truth = await read(real);
 
   const all = Object.keys(solvers) as SolverName[];
   const names =
@@ -72,7 +82,7 @@ await runCommand<Flags>(command, async (flags, { signal, say, result }) => {
         cells.push({
           solver,
           evaluations,
-          frechetDistance: sampled === undefined ? null : frechet(truth, (await read(sampled)).features),
+          frechetDistance: sampled === undefined ? null : frechetDistance(truth, await read(sampled)),
           pictures: cellPicture(sampled),
         });
         progress.update(cells.length, undefined, `${solver} ${evaluations}`);

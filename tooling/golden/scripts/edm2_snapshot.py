@@ -3,6 +3,7 @@ torch_utils.persistence, in half precision. The classes here are empty shells of
 record of the reference holds the source code of its module, this one holds a placeholder.
 
     python edm2_snapshot.py packages/weights/test/fixtures/torch/edm2-img8-tiny-0000020-0.100.pkl
+    python edm2_snapshot.py packages/pipelines/test/fixtures/edm2-img8-tiny-uncond-0000020-0.100.pkl --uncond
 """
 
 import pickle
@@ -73,16 +74,17 @@ def block(inputs, outputs, embedding, flavor, attention=False):
     return layer
 
 
-torch.manual_seed(18)
+classes = 0 if "--uncond" in sys.argv else 3
+torch.manual_seed(18 + len(sys.argv) - 2)
 kwargs = dict(
-    img_resolution=8, img_channels=4, label_dim=3, use_fp16=True, sigma_data=0.5, logvar_channels=8,
+    img_resolution=8, img_channels=4, label_dim=classes, use_fp16=True, sigma_data=0.5, logvar_channels=8,
     model_channels=4, channel_mult=[1, 2], num_blocks=1, attn_resolutions=[4], channels_per_head=4,
 )
-unet = UNet(img_resolution=8, img_channels=4, label_dim=3, model_channels=4)
+unet = UNet(img_resolution=8, img_channels=4, label_dim=classes, model_channels=4)
 unet.out_gain = torch.nn.Parameter(torch.tensor(0.7))
 unet.emb_fourier = fourier(4)
 unet.emb_noise = conv(4, 8, [])
-unet.emb_label = conv(3, 8, [])
+unet.emb_label = conv(classes, 8, []) if classes else None
 unet.enc = torch.nn.ModuleDict({
     "8x8_conv": conv(5, 4, [3, 3]),
     "8x8_block0": block(4, 4, 8, "enc"),

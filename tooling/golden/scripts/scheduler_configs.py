@@ -37,7 +37,7 @@ def case(name, steps, strength=None, end=None, eta=None, chain=SD, **config):
     generator = torch.Generator().manual_seed(len(cases))
     times = scheduler.timesteps
     if strength is None:
-        x = torch.randn(SHAPE, generator=generator) * scheduler.init_noise_sigma
+        x = torch.randn(SHAPE, generator=generator) * getattr(scheduler, "init_noise_sigma", 1.0)
     else:
         start = max(steps - min(int(steps * strength), steps), 0) * scheduler.order
         times = times[start:]
@@ -51,8 +51,9 @@ def case(name, steps, strength=None, end=None, eta=None, chain=SD, **config):
     if "eta" in takes:
         extra["eta"] = eta or 0.0
     x = x.float()
+    scale = getattr(scheduler, "scale_model_input", lambda x, t: x)
     for t in times:
-        x = scheduler.step(network(scheduler.scale_model_input(x, t), float(t)), t, x, **extra).prev_sample
+        x = scheduler.step(network(scale(x, t), float(t)), t, x, **extra).prev_sample
     assert torch.isfinite(x).all(), config
     asked = {k: v for k, v in dict(strength=strength, end=end, eta=eta).items() if v is not None}
     x = [float(f"{v:.7g}") for v in x.permute(0, 2, 3, 1).flatten().tolist()]
@@ -122,6 +123,30 @@ def main(target):
         for final in ("zero", "sigma_min"):
             case("EulerDiscrete", 6, interpolation_type=interpolation, final_sigmas_type=final)
         case("EulerDiscrete", 6, interpolation_type=interpolation, timestep_type="continuous", prediction_type="v_prediction")
+    for name in ("KDPM2Discrete", "KDPM2AncestralDiscrete"):
+        for spacing in SPACINGS:
+            case(name, 7, timestep_spacing=spacing, steps_offset=1)
+        for way in ("karras", "exponential", "beta"):
+            case(name, 9, **{f"use_{way}_sigmas": True})
+        case(name, 5, prediction_type="v_prediction")
+        case(name, 7, chain={})  # the betas of the class
+        case(name, 10, 0.55)
+    for steps in (1, 3, 8):
+        case("IPNDM", steps, chain={})
+    for schedule in ("karras", "exponential"):
+        for final in ("zero", "sigma_min"):
+            edm = dict(chain={}, sigma_schedule=schedule, final_sigmas_type=final, sigma_max=20.0)
+            case("EDMEuler", 6, **edm)
+            for algorithm in ("dpmsolver++", "sde-dpmsolver++"):
+                for order in (1, 2, 3):
+                    if (algorithm, order) != ("sde-dpmsolver++", 3):
+                        case("EDMDPMSolverMultistep", 8, algorithm_type=algorithm, solver_order=order, **edm)
+    case("EDMEuler", 6, chain={}, prediction_type="v_prediction", sigma_data=1.0, rho=5.0)
+    case("EDMDPMSolverMultistep", 18, chain={}, solver_type="heun", thresholding=True, sample_max_value=2.0)
+    for name in ("FlowMatchEulerDiscrete", "FlowMatchHeunDiscrete"):
+        for shift in (1.0, 3.0):
+            case(name, 6, chain={}, shift=shift)
+    case("FlowMatchEulerDiscrete", 6, chain={}, shift=2.0, shift_terminal=0.1)
     origin = {
         "origin": f"schedulers of diffusers {diffusers.__version__}, torch {torch.__version__}",
         "script": "tooling/golden/scripts/scheduler_configs.py",

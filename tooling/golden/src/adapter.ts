@@ -11,6 +11,10 @@ export type NamedTensors = Readonly<Record<string, tf.Tensor>>;
 export interface Adapter<M extends Module = Module> {
   /** The classes of origin.json that it knows. */
   readonly classes: readonly string[];
+  /** Tells classes of one name apart by their configuration; absent where the name is enough. */
+  readonly accepts?: (config: unknown) => boolean;
+  /** The folder holds no weights: it is of an operation. */
+  readonly weightless?: boolean;
   /** Our model for the reference's own configuration (config.json, parsed), without weights. */
   build(config: unknown, className: string): M;
   /** The folder's weights under our names, where the reference has others. */
@@ -20,4 +24,6 @@ export interface Adapter<M extends Module = Module> {
    * call in a tidy and compares each output that the folder holds.
    */
   run(model: M, inputs: NamedTensors): NamedTensors;
+  /** Runs of a sampler that the folder has outputs of. The inputs stay the caller's. */
+  sample?(model: M, inputs: NamedTensors): Promise<NamedTensors>;
 }

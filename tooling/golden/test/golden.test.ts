@@ -97,6 +97,17 @@ describe('pnpm golden', () => {
     expect(output).toMatch(/out .* FAIL/);
   });
 
+  test('origin.json may set a wider bar for an output, but not any', async () => {
+    const folder = copyOf('adm-super-resolution');
+    const origin = JSON.parse(readFileSync(join(folder, 'origin.json'), 'utf8'));
+    const set = (out: unknown) =>
+      writeFileSync(join(folder, 'origin.json'), JSON.stringify({ ...origin, tolerance: { out } }));
+    set(1e-9);
+    expect((await run(folder)).output).toMatch(/out .* FAIL/);
+    set(0.5);
+    expect((await run(folder)).errors).toMatch(/expected a tolerance in \(0, 0.01\] for out, got 0.5/);
+  });
+
   test('weights that do not fit fail with the strict report', async () => {
     const folder = copyOf('adm-super-resolution');
     const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8'));
@@ -182,7 +193,7 @@ describe('U-ViT', () => {
     const source = await readTorch(fileURLToPath(new URL('./fixtures/uvit-uncond.pth', import.meta.url)));
     const model = await new UViT(uvitFromOriginal(folder.config)).load(source);
     source.close();
-    const result = adapterOf('UViT')!.run(model, {
+    const result = adapterOf('UViT', folder.config)!.run(model, {
       x: tf.tensor(folder.inputs.x!.data, [...folder.inputs.x!.shape]),
       timesteps: tf.tensor(folder.inputs.timesteps!.data, [2]),
     });

@@ -1,15 +1,15 @@
-import { UNet, type UNetConfig } from '@mezzotint/unet';
+import { ADMUNet, type ADMUNetConfig } from '@mezzotint/unet';
 import { type DiffusionConfig, saveModel } from '../index.js';
 
 /** The smallest network of the family: 8x8 grey, two classes and the null label. */
-export const tinyNetwork: UNetConfig = {
+export const tinyNetwork: ADMUNetConfig = {
   imageSize: 8,
   inChannels: 1,
   outChannels: 1,
   modelChannels: 8,
   channelMult: [1, 2],
   resBlocks: 1,
-  attentionFactors: [2],
+  attentionResolutions: [2],
   heads: { count: 1 },
   headsUp: { count: 1 },
   attentionOrder: 'new',
@@ -23,7 +23,7 @@ export const tinyNetwork: UNetConfig = {
 
 export const tinyConfig: DiffusionConfig = {
   format: 'mezzotint/diffusion@1',
-  architecture: 'UNet',
+  architecture: 'ADMUNet',
   network: tinyNetwork as unknown as Record<string, unknown>,
   image: { size: 8, channels: 1 },
   classes: ['a', 'b'],
@@ -33,7 +33,7 @@ export const tinyConfig: DiffusionConfig = {
 
 /** Writes a model folder with seeded weights, none of them zero, so that every input matters. */
 export async function writeTinyModel(folder: string): Promise<void> {
-  const model = new UNet(tinyNetwork).init(0);
+  const model = new ADMUNet(tinyNetwork).init(0);
   let seed = 1;
   for (const param of model.params().values()) {
     const data = Float32Array.from({ length: param.size }, () => {

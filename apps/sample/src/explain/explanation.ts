@@ -1,9 +1,9 @@
 import type { Module, WeightDifferences } from '@mezzotint/core';
 import {
   type Dropped,
-  findLoraHomes,
-  type LoraHome,
+  findLoraTargets,
   type LoraModels,
+  type LoraTarget,
   type Move,
   type Translation,
 } from '@mezzotint/weights';
@@ -19,7 +19,7 @@ export interface PartExplanation extends WeightDifferences {
 /** Where the layers of a LoRA file go. */
 export interface LoraExplanation {
   readonly file: string;
-  readonly layers: readonly LoraHome[];
+  readonly layers: readonly LoraTarget[];
   /** Tensors that are no layer of a plain LoRA. */
   readonly problems: readonly string[];
 }
@@ -49,7 +49,7 @@ export async function explainLora(path: string, models: LoraModels | undefined):
   const file = await readLora(path);
   try {
     const problems: string[] = [];
-    const layers = findLoraHomes(models ?? {}, file, { report: (problem) => problems.push(problem) });
+    const layers = findLoraTargets(models ?? {}, file, { report: (problem) => problems.push(problem) });
     return {
       file: path,
       layers: models ? layers : layers.map((layer) => ({ ...layer, problem: undefined })),

@@ -22,7 +22,7 @@ export interface LatentParts {
   /** SDXL's second encoder: absent in Stable Diffusion 1 and 2. */
   readonly second?: TextEncoder<ClipTextModelWithProjection>;
   /** No negative prompt means zeros, not the empty prompt (SDXL's base). */
-  readonly zerosForNothing: boolean;
+  readonly forceZerosForEmptyPrompt: boolean;
   /** The size of the pictures that it was trained with. */
   readonly nativeSize: PictureSize;
 }
@@ -41,11 +41,11 @@ const SCORES = [6, 2.5] as const;
 
 /**
  * @param origin names the model in errors
- * @throws InvalidFileError when UNet, VAE and text encoders do not belong together
+ * @throws InvalidFileError when ADMUNet, VAE and text encoders do not belong together
  */
 export function latentModel(parts: LatentParts, origin: string): LatentModel {
   const { unet, vae, first, second } = parts;
-  const { textAndNumbers, classes, timeConditionWidth } = unet.config;
+  const { textTime, classes, timeCondProjDim } = unet.config;
   const contextWidth = unet.config.textWidth ?? unet.config.contextWidth;
   const width = (first?.encoder.config.width ?? 0) + (second?.encoder.config.width ?? 0);
   const problems: string[] = [];
@@ -54,17 +54,17 @@ export function latentModel(parts: LatentParts, origin: string): LatentModel {
     problems.push(
       'the UNet asks for classes beside the prompt (as the x4 upscaler and unCLIP do), which a prompt has not',
     );
-  if (timeConditionWidth !== null) {
+  if (timeCondProjDim !== null) {
     problems.push('the UNet takes the guidance scale as an input (as LCM does), which is not given here yet');
   }
   if (unet.config.outChannels !== vae.config.latentChannels) {
     problems.push(`the VAE has ${vae.config.latentChannels} channels, the UNet ${unet.config.outChannels}`);
   }
-  if ((second === undefined) !== (textAndNumbers === null)) {
+  if ((second === undefined) !== (textTime === null)) {
     problems.push('a UNet with pooled text needs text_encoder_2, another has no place for it');
   }
   const projection = second?.encoder.text_projection.weight.shape[0] ?? 0;
-  const numbers = textAndNumbers === null ? 0 : (textAndNumbers.width - projection) / textAndNumbers.numberWidth;
+  const numbers = textTime === null ? 0 : (textTime.width - projection) / textTime.numberWidth;
   if (numbers !== 0 && numbers !== 5 && numbers !== 6) {
     problems.push(`the UNet takes ${numbers} numbers beside the pooled text; known are 6 (SDXL) and 5 (its refiner)`);
   }
@@ -101,13 +101,13 @@ function encodeSd({ first }: LatentParts, { prompts, negative }: Prompts): Promp
 }
 
 function encodeXl(
-  { first, zerosForNothing }: LatentParts,
+  { first, forceZerosForEmptyPrompt }: LatentParts,
   bigG: TextEncoder<ClipTextModelWithProjection>,
   { prompts, negative }: Prompts,
   { height, width }: PictureSize,
   numbers: number,
 ): PromptPair {
-  const nothing = negative ?? (zerosForNothing ? null : '');
+  const nothing = negative ?? (forceZerosForEmptyPrompt ? null : '');
   const all = [...prompts, ...prompts.map(() => nothing)];
   const encoded = encodeSdxlPrompts({ ...(first && { clipL: first }), bigG }, all);
   const [wanted, unwanted] = halves(encoded).map((half, i) => {

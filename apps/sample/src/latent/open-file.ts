@@ -37,7 +37,7 @@ export async function openFile(
     const family = await familyOf({ file, source }, prediction);
     const component = (name: 'unet' | 'vae' | 'text_encoder' | 'text_encoder_2') => file.components.get(name);
     const unet = new UNet2DCondition(unet2dConditionFromShapes(component('unet')!.weights.tensors));
-    const xl = unet.config.textAndNumbers !== null;
+    const xl = unet.config.textTime !== null;
     const scale = { scalingFactor: xl ? 0.13025 : 0.18215, shiftFactor: 0 };
     const vae = new AutoencoderKL(autoencoderKLFromShapes(component('vae')!.weights.tensors, scale));
     const [one, two] = [component('text_encoder'), component('text_encoder_2')];
@@ -55,7 +55,7 @@ export async function openFile(
         ...(first && { first: { encoder: first, tokenizer: padded(one) } }),
         ...(second && { second: { encoder: second, tokenizer: padded(two) } }),
         nativeSize: { height: side, width: side },
-        zerosForNothing: family.name === 'SDXL',
+        forceZerosForEmptyPrompt: family.name === 'SDXL',
       },
       path,
     );

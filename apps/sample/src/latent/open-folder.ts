@@ -53,7 +53,7 @@ export async function openFolder(path: string, options: FolderOptions = {}): Pro
         second: text(second, 'tokenizer_2') as { encoder: ClipTextModelWithProjection; tokenizer: Tokenizer },
       }),
       nativeSize: nativeSize(unetJson, vae.downscale),
-      zerosForNothing: settingOf(path, 'force_zeros_for_empty_prompt'),
+      forceZerosForEmptyPrompt: settingOf(path, 'force_zeros_for_empty_prompt'),
     },
     path,
   );

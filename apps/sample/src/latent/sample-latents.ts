@@ -3,6 +3,7 @@ import { classifierFree } from '@mezzotint/guidance';
 import {
   initialNoise,
   mixed,
+  type NoiseSchedule,
   type NoiseSource,
   type Sampler,
   type SolverName,
@@ -12,7 +13,6 @@ import {
   standardNoise,
   startLevel,
   stepsOf,
-  type Table,
 } from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Condition, PictureSize, PromptPair } from './condition.js';
@@ -190,7 +190,7 @@ function withinMask(x: tf.Tensor4D, known: tf.Tensor4D, { mask }: Inpainting): t
 /** A solver, its table, and the steps of it that a model makes. */
 interface Route {
   readonly sampler: Sampler;
-  readonly table: Table;
+  readonly table: NoiseSchedule;
   readonly steps: { readonly from: number; readonly to: number };
 }
 

@@ -1,5 +1,5 @@
 import { InvalidArgumentError, type Module, type WeightSource } from '@mezzotint/core';
-import { type Dropped, type LoraTarget, mergeLora, type Translation } from '@mezzotint/weights';
+import { type Dropped, type LoraModelName, mergeLora, type Translation } from '@mezzotint/weights';
 import { readLora } from '@mezzotint/weights/node';
 import type { LatentModel } from './latent-model.js';
 import { silent, type Tell } from './stages.js';
@@ -33,7 +33,7 @@ export interface LoraFile {
   readonly scale: number;
 }
 
-/** How weights may be kept in memory; the names of backend-onnxruntime's `freeze`. */
+/** How weights may be kept in memory; the names of backend-onnxruntime's `quantize`. */
 export const weightFormats = ['float16', 'bfloat16', 'int8', 'int4'] as const;
 
 export type WeightFormat = (typeof weightFormats)[number];
@@ -46,7 +46,7 @@ export interface LoadHow {
 }
 
 /** What LoRA files call the parts. */
-export const loraNames: Readonly<Record<PartName, LoraTarget | null>> = {
+export const loraNames: Readonly<Record<PartName, LoraModelName | null>> = {
   unet: 'denoiser',
   vae: null,
   text_encoder: 'text_encoder',
@@ -93,8 +93,8 @@ async function loader(
   format: WeightFormat | undefined,
 ): Promise<(part: Module, source: WeightSource) => Promise<unknown>> {
   if (format === undefined) return (part, source) => part.load(source);
-  const { loadFrozen } = await import('@mezzotint/backend-onnxruntime');
-  return (part, source) => loadFrozen(part, source, { weights: format });
+  const { loadQuantized } = await import('@mezzotint/backend-onnxruntime');
+  return (part, source) => loadQuantized(part, source, { weights: format });
 }
 
 async function merged(

@@ -1,4 +1,4 @@
-import { countProblems, foreignConfig, InvalidArgumentError, Module } from '@mezzotint/core';
+import { countProblems, type ForeignConfigOptions, foreignConfig, InvalidArgumentError, Module } from '@mezzotint/core';
 import { Conv2d, upsample2x } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
 import { levelProblems } from '../coder/config.js';
@@ -226,9 +226,9 @@ const keys = {
  * Our configuration from the config.json of diffusers' `AutoencoderTiny` (absent keys take that class's defaults).
  * @throws InvalidArgumentError naming every unknown or unsupported key
  */
-export function autoencoderTinyFromDiffusers(json: unknown): AutoencoderTinyConfig {
+export function autoencoderTinyFromDiffusers(json: unknown, options: ForeignConfigOptions = {}): AutoencoderTinyConfig {
   const who = 'autoencoderTinyFromDiffusers';
-  const read = foreignConfig(who, json, keys);
+  const read = foreignConfig(who, json, keys, options);
   const width = (key: string) => oneWidth(who, key, read(key));
   return {
     inChannels: read('in_channels') as number,

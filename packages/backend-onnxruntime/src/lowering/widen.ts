@@ -24,7 +24,12 @@ export function feedsOf(name: string, type: ElementType, layout: Layout, narrow:
   const { codes, scales } = blockDims(layout, narrow);
   return [
     { name, type: 'uint8', dims: codes, part: 'elements' },
-    { name: scalesOf(name), type: 'float32', dims: scales, part: 'scales' },
+    {
+      name: scalesOf(name),
+      type: narrow.scales instanceof Uint16Array ? 'float16' : 'float32',
+      dims: scales,
+      part: 'scales',
+    },
   ];
 }
 
@@ -49,11 +54,13 @@ export function widened(b: GraphBuilder, name: string, narrow: Narrow, layout: L
   }
   const { bits, block, packed, scales } = narrow;
   const { rows, columns, ...shapes } = blockDims(layout, narrow);
-  const [codes, factors] = [name, scalesOf(name)];
+  const codes = name;
   if (isConstant(narrow)) {
     b.bytes('uint8', shapes.codes, packed, codes);
-    b.bytes('float32', shapes.scales, new Uint8Array(scales.buffer), factors);
+    b.bytes('float32', shapes.scales, new Uint8Array(scales.buffer), scalesOf(name));
   }
+  const isHalf = scales instanceof Uint16Array;
+  const factors = isHalf ? b.one('Cast', [scalesOf(name)], { to: 1 }) : scalesOf(name);
   const bytes = b.one('Reshape', [codes, b.ints([-1, 1])]);
   const nibbles = (): string => {
     const low = b.one('BitwiseAnd', [bytes, b.bytes('uint8', [1], Uint8Array.of(15))]);

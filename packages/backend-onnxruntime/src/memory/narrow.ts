@@ -10,11 +10,14 @@ export interface Blocks {
   readonly bits: 4 | 8;
   readonly block: number;
   readonly packed: Uint8Array;
-  readonly scales: Float32Array;
+  /** Numbers, or the bits of float16. */
+  readonly scales: Float32Array | Uint16Array;
   /** Stands for these numbers in the cache keys of programs that have them as constants. */
   readonly id: number;
   /** True: the other operand is rounded to 8 bits too, and the products are integer ones. */
   readonly integer: boolean;
+  /** Codes are fed to programs, whatever `isConstant` says of others: one program for all layers that are alike. */
+  readonly fed: boolean;
 }
 
 const word = new Float32Array(1);
@@ -57,7 +60,12 @@ export function brainTable(): Float32Array {
 }
 
 /** Symmetric rounding of rows `[N, K]` in blocks along K, each to its own largest magnitude. K is whole blocks. */
-export function encodeBlocks(data: Float32Array, width: 4 | 8, block: number, integer: boolean): Blocks {
+export function encodeBlocks(
+  data: Float32Array,
+  width: 4 | 8,
+  block: number,
+  { integer = false, fed = false }: Partial<Pick<Blocks, 'integer' | 'fed'>> = {},
+): Blocks {
   const count = data.length / block;
   const scales = new Float32Array(count);
   const zero = 2 ** (width - 1);
@@ -74,13 +82,19 @@ export function encodeBlocks(data: Float32Array, width: 4 | 8, block: number, in
       else packed[at >> 1]! |= (at & 1) === 0 ? q : q << 4;
     }
   }
-  return { kind: 'blocks', bits: width, block, packed, scales, id: blocksMade++, integer };
+  return { kind: 'blocks', bits: width, block, packed, scales, id: blocksMade++, integer, fed };
+}
+
+/** Blocks of 32 that a file holds: codes, and the bits of float16 scales. They are fed. */
+export function storedBlocks(packed: Uint8Array, scales: Uint16Array, width: 4 | 8): Blocks {
+  return { kind: 'blocks', bits: width, block: 32, packed, scales, id: blocksMade++, integer: false, fed: true };
 }
 
 /** The elements as float32, in the order in which they are stored. */
 export function widen(narrow: Narrow): Float32Array {
   if (narrow.kind !== 'blocks') return decode16(narrow.data, narrow.kind);
-  const { bits: width, block, packed, scales } = narrow;
+  const { bits: width, block, packed } = narrow;
+  const scales = narrow.scales instanceof Uint16Array ? decode16(narrow.scales, 'float16') : narrow.scales;
   const zero = 2 ** (width - 1);
   const out = new Float32Array((packed.length * 8) / width);
   for (let i = 0; i < out.length; i++) {
@@ -95,8 +109,8 @@ export function widen(narrow: Narrow): Float32Array {
  * and for integer products arrange constant codes for themselves, and are up to 20 times as fast then. For 8 bits
  * and float32 products it has no such kernel, and a constant would be a second copy for nothing.
  */
-export function isConstant({ bits, integer }: Blocks): boolean {
-  return bits === 4 || integer;
+export function isConstant({ bits, integer, fed }: Blocks): boolean {
+  return !fed && (bits === 4 || integer);
 }
 
 /** Bytes that it takes. */

@@ -130,7 +130,9 @@ function tensor(type: ElementType, dims: readonly number[], data: ArrayBufferVie
 
 function keyOfNarrow(narrow: Narrow): string {
   if (narrow.kind !== 'blocks') return narrow.kind;
-  return isConstant(narrow) ? `blocks${narrow.id}` : `blocks of ${narrow.block} in ${narrow.bits} bits`;
+  if (isConstant(narrow)) return `blocks${narrow.id}`;
+  const { block, bits, scales, integer } = narrow;
+  return `blocks of ${block} in ${bits} bits, ${scales instanceof Uint16Array ? 'half' : 'whole'} scales${integer ? ', integer' : ''}`;
 }
 
 /** Operations, attributes, shapes, wiring, layouts and types of what is read, and what is kept. */

@@ -15,12 +15,16 @@ export interface RunOptions<R> {
   readonly signal?: AbortSignal | undefined;
   /** Milliseconds after an abort until the whole thread is ended, if the job has not stopped by then. Never when absent. */
   readonly terminateAfter?: number | undefined;
+  /** Told how many runs are before this one when that number changes; 0 when it is this one's turn. */
+  readonly onPlace?: ((before: number) => void) | undefined;
   /** Called in this thread with each thing that the job reports; what it throws ends the run. */
   readonly onReport?: ((value: R) => void) | undefined;
 }
 
 /** A run that has not ended. */
 interface Pending {
+  /** Tells the run how many are before it. */
+  place(before: number): void;
   report(value: unknown): void;
   resolve(value: unknown): void;
   reject(error: unknown): void;
@@ -78,7 +82,7 @@ export class EngineWorker<J extends Jobs> {
   run<N extends keyof J & string>(
     job: N,
     input: Input<J[N]>,
-    { signal, terminateAfter, onReport }: RunOptions<Report<J[N]>> = {},
+    { signal, terminateAfter, onPlace, onReport }: RunOptions<Report<J[N]>> = {},
   ): Promise<Output<J[N]>> {
     if (signal?.aborted) return Promise.reject(signal.reason);
     if (this.#ended !== undefined) return Promise.reject(this.#ended);
@@ -93,27 +97,33 @@ export class EngineWorker<J extends Jobs> {
       }, terminateAfter);
     };
     const settled = new Promise<Output<J[N]>>((resolve, reject) => {
+      /** Calls back. The caller's own fault is the run's fault; thrown from here it would end the process. */
+      const tell = (callback: () => void) => {
+        try {
+          callback();
+        } catch (error) {
+          reject(error);
+          this.#send({ kind: 'abort', run });
+        }
+      };
       this.#pending.set(run, {
-        report: (value) => {
-          try {
-            onReport?.(value as Report<J[N]>);
-          } catch (error) {
-            // The caller's own fault is the run's fault; thrown from here it would end the process.
-            reject(error);
-            this.#send({ kind: 'abort', run });
-          }
-        },
+        place: (before) => tell(() => onPlace?.(before)),
+        report: (value) => tell(() => onReport?.(value as Report<J[N]>)),
         resolve: (value) => resolve(value as Output<J[N]>),
         reject: (error) => reject(signal?.aborted && isAbort(error) ? signal.reason : error),
       });
       this.#worker.ref();
       signal?.addEventListener('abort', abort, { once: true });
       this.#send({ kind: 'run', run, job, input });
+      this.#pending.get(run)!.place(this.#pending.size - 1);
     });
     return settled.finally(() => {
       clearTimeout(patience);
       signal?.removeEventListener('abort', abort);
+      const behind = [...this.#pending.keys()].indexOf(run);
       this.#pending.delete(run);
+      // Runs are in order, so those behind it are one nearer to their turn.
+      for (const [before, other] of [...this.#pending.values()].entries()) if (before >= behind) other.place(before);
       if (this.#pending.size === 0) this.#worker.unref();
     });
   }

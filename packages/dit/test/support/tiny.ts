@@ -16,7 +16,7 @@ export const tinyDiT: DiTConfig = {
   qkvBias: true,
   epsilon: 1e-6,
   mlpEpsilon: 1e-5,
-  timeShift: 0,
+  frequencyShift: 0,
   embedders: 'shared',
   otherSizes: 'refused',
 };

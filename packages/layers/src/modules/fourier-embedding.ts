@@ -1,6 +1,6 @@
 import { InvalidArgumentError, Module, normal, Param, type ParamOptions } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
-import { waves } from '../timestep-embedding.js';
+import { sinusoids } from '../timestep-embedding.js';
 
 export interface FourierEmbeddingOptions {
   /** Standard deviation of the frequencies; 16 when absent. */
@@ -22,7 +22,7 @@ export class FourierEmbedding extends Module {
 
   /** t `[N]` -> `[N, width]`. */
   forward(t: tf.Tensor1D): tf.Tensor2D {
-    return tf.tidy(() => waves(t, tf.mul(this.freqs.value, 2 * Math.PI), 'cos-sin'));
+    return tf.tidy(() => sinusoids(t, tf.mul(this.freqs.value, 2 * Math.PI), 'cos-sin'));
   }
 }
 
@@ -41,7 +41,7 @@ export class GaussianFourierProjection extends Module {
 
   /** t `[N]` -> `[N, width]`. */
   forward(t: tf.Tensor1D): tf.Tensor2D {
-    return tf.tidy(() => waves(t, tf.mul(this.W.value, 2 * Math.PI), 'sin-cos'));
+    return tf.tidy(() => sinusoids(t, tf.mul(this.W.value, 2 * Math.PI), 'sin-cos'));
   }
 }
 

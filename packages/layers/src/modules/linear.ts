@@ -22,7 +22,7 @@ export class Linear extends Module {
     { bias = true, init = uniform(1 / Math.sqrt(inputs)), biasInit = init }: LinearOptions = {},
   ) {
     super();
-    this.weight = new Param([outputs, inputs], { init });
+    this.weight = new Param([outputs, inputs], { init, matrix: true });
     this.bias = bias ? new Param([outputs], { init: biasInit }) : null;
   }
 

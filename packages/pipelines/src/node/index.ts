@@ -34,8 +34,14 @@ export async function openPipeline(
   });
 }
 
+/** Parameters from which on a second copy of the codes, and a program for each layer, cost more than they save. */
+const LARGE = 2 ** 30;
+
 /** Reads weights and keeps them in fewer bits; the engine's package is needed only then. */
 async function loaderOf(weights: NonNullable<OpenOptions['weights']>): Promise<LoadPart> {
-  const { loadFrozen } = await import('@mezzotint/backend-onnxruntime');
-  return (module, source) => loadFrozen(module, source, { weights });
+  const { loadQuantized } = await import('@mezzotint/backend-onnxruntime');
+  return (module, source) => {
+    const size = [...module.params().values()].reduce((sum, param) => sum + param.size, 0);
+    return loadQuantized(module, source, { weights, fed: size > LARGE });
+  };
 }

@@ -1,37 +1,38 @@
 import type { Denoiser } from '@mezzotint/core';
+import type { Clipping } from '../clipping.js';
 import { consistencyBoundary } from '../consistency-boundary.js';
-import type { Limit } from '../limit.js';
+import type { DiscreteProcess } from '../schedules/process.js';
+import type { NoiseSchedule, ScheduleKind } from '../schedules/schedule.js';
 import type { Solver } from '../solver.js';
 import { eulerAncestral } from '../solvers/ancestral.js';
 import { consistency, tcd } from '../solvers/consistency.js';
 import { deis } from '../solvers/deis.js';
 import { dpmpp, dpmppSde, dpmSolver, dpmSolverSde } from '../solvers/dpm-multistep.js';
 import { dpmppSinglestep, dpmSolverSinglestep } from '../solvers/dpm-singlestep.js';
+import { dpm2, dpm2Ancestral } from '../solvers/dpm2.js';
 import { ddim, ddpm, ddpmLarge, euler } from '../solvers/first-order.js';
 import { heun } from '../solvers/heun.js';
 import { lms } from '../solvers/lms.js';
-import { plmsOfChain } from '../solvers/pndm.js';
+import { plmsDiscrete } from '../solvers/pndm.js';
 import { unipc } from '../solvers/unipc.js';
-import type { DiscreteProcess } from '../tables/process.js';
-import type { Kind, Table } from '../tables/table.js';
-import { CURVES } from './chain.js';
+import { CURVES } from './forward-process.js';
+import { discreteSchedule, distilledSchedule, multistepSchedule, ratioScheduleOf } from './schedules.js';
 import type { Defaults, Settings } from './settings.js';
-import { chainTable, distilledTable, multistepTable, ratioTableOf } from './tables.js';
 
 /** What a class makes of its settings. */
 export interface Made {
-  readonly solver: Solver<Kind, 'estimate'>;
+  readonly solver: Solver<ScheduleKind, 'estimate'>;
   readonly start: 'sigma' | 'total';
-  readonly table: (steps: number) => Table;
+  readonly table: (steps: number) => NoiseSchedule;
   /** What is done to estimates beside the limit. */
-  readonly refine?: <C>(model: Denoiser<C>) => Denoiser<C>;
+  readonly finishEstimate?: <C>(model: Denoiser<C>) => Denoiser<C>;
 }
 
 /** What is known when a class is asked for its sampler. */
 export interface Given {
   readonly settings: Settings;
   readonly process: DiscreteProcess;
-  readonly limit: Limit | null;
+  readonly limit: Clipping | null;
   /** The argument eta of diffusers' pipelines. */
   readonly eta: number;
 }
@@ -120,9 +121,9 @@ export const families: Readonly<Record<string, Family>> = {
     defaults: { ...chain, ...leading, ...zeroSnr, ...threshold, ...clip, clip_sample: true, set_alpha_to_one: true },
     limits: true,
     make: ({ settings, process, limit, eta }) => ({
-      solver: ddim({ eta, limit, process }) as Solver<Kind, 'estimate'>,
+      solver: ddim({ eta, limit, process }) as Solver<ScheduleKind, 'estimate'>,
       start: 'total',
-      table: chainTable(settings, process, settings.read('set_alpha_to_one', true)),
+      table: discreteSchedule(settings, process, settings.read('set_alpha_to_one', true)),
     }),
   },
   DDPMScheduler: {
@@ -142,7 +143,7 @@ export const families: Readonly<Record<string, Family>> = {
       return {
         solver: variance === 'fixed_large' ? ddpmLarge({ noiseAtEnd: true }) : ddpm(),
         start: 'total',
-        table: chainTable(settings, process, true),
+        table: discreteSchedule(settings, process, true),
       };
     },
   },
@@ -151,11 +152,11 @@ export const families: Readonly<Record<string, Family>> = {
     predictions: ['epsilon', 'v_prediction'],
     make({ settings, process }) {
       settings.read('skip_prk_steps', false, [true]);
-      const average = settings.read<string>('prediction_type', 'epsilon') === 'v_prediction' ? 'velocity' : 'noise';
+      const average = settings.read<string>('prediction_type', 'epsilon') === 'v_prediction' ? 'v' : 'noise';
       return {
-        solver: plmsOfChain({ process, average }) as Solver<Kind, 'estimate'>,
+        solver: plmsDiscrete({ process, average }) as Solver<ScheduleKind, 'estimate'>,
         start: 'total',
-        table: chainTable(settings, process, settings.read('set_alpha_to_one', false)),
+        table: discreteSchedule(settings, process, settings.read('set_alpha_to_one', false)),
       };
     },
   },
@@ -169,23 +170,39 @@ export const families: Readonly<Record<string, Family>> = {
       interpolation_type: 'linear',
       timestep_type: 'discrete',
     },
-    make: ({ settings, process }) => ({ solver: euler(), ...ratioTableOf(settings, process) }),
+    make: ({ settings, process }) => ({ solver: euler(), ...ratioScheduleOf(settings, process) }),
   },
   EulerAncestralDiscreteScheduler: {
     defaults: { ...chain, ...linspace, ...zeroSnr },
     predictions: ['epsilon', 'v_prediction'],
-    make: ({ settings, process }) => ({ solver: eulerAncestral(), ...ratioTableOf(settings, process) }),
+    make: ({ settings, process }) => ({ solver: eulerAncestral(), ...ratioScheduleOf(settings, process) }),
   },
   HeunDiscreteScheduler: {
     defaults: { ...latent, ...linspace, ...spread, ...clip },
     curves: [...CURVES, 'exp'],
-    make: ({ settings, process }) => ({ solver: heun(), ...ratioTableOf(settings, process) }),
+    make: ({ settings, process }) => ({ solver: heun(), ...ratioScheduleOf(settings, process) }),
+  },
+  KDPM2DiscreteScheduler: {
+    defaults: { ...latent, ...linspace, ...spread },
+    predictions: ['epsilon', 'v_prediction'],
+    make: ({ settings, process }) => ({
+      solver: dpm2() as Solver<ScheduleKind, 'estimate'>,
+      ...ratioScheduleOf(settings, process, { karrasTimesRounded: true }),
+    }),
+  },
+  KDPM2AncestralDiscreteScheduler: {
+    defaults: { ...latent, ...linspace, ...spread },
+    predictions: ['epsilon', 'v_prediction'],
+    make: ({ settings, process }) => ({
+      solver: dpm2Ancestral() as Solver<ScheduleKind, 'estimate'>,
+      ...ratioScheduleOf(settings, process, { karrasTimesRounded: true }),
+    }),
   },
   LMSDiscreteScheduler: {
     defaults: { ...chain, ...linspace, ...spread },
     make: ({ settings, process }) => ({
       solver: lms({ assumePast: true }),
-      ...ratioTableOf(settings, process, { karrasTakesRange: false }),
+      ...ratioScheduleOf(settings, process, { karrasTakesRange: false }),
     }),
   },
   DPMSolverMultistepScheduler: {
@@ -206,15 +223,16 @@ export const families: Readonly<Record<string, Family>> = {
       if (!algorithm.endsWith('++') && algorithm !== 'deis') noiseFormEnds(settings, 'algorithm_type');
       if (algorithm === 'sde-dpmsolver' && order === 3)
         settings.problems.push('solver_order: expected 1 or 2 with algorithm_type "sde-dpmsolver", got 3');
-      const solver: Solver<Kind, 'estimate'> = {
+      const solver: Solver<ScheduleKind, 'estimate'> = {
         'dpmsolver++': () => dpmpp(options),
         deis: () => dpmpp(options),
-        dpmsolver: () => dpmSolver(options) as Solver<Kind, 'estimate'>,
+        dpmsolver: () => dpmSolver(options) as Solver<ScheduleKind, 'estimate'>,
         'sde-dpmsolver++': () => dpmppSde({ ...options, curvature: 'diffusers' }),
-        'sde-dpmsolver': () => dpmSolverSde({ ...options, order: order === 3 ? 2 : order }) as Solver<Kind, 'estimate'>,
+        'sde-dpmsolver': () =>
+          dpmSolverSde({ ...options, order: order === 3 ? 2 : order }) as Solver<ScheduleKind, 'estimate'>,
       }[algorithm]();
       const rules = { final: finalOf(settings), roundsCosine: false } as const;
-      return { solver, start: 'total', table: multistepTable(settings, process, rules) };
+      return { solver, start: 'total', table: multistepSchedule(settings, process, rules) };
     },
   },
   DPMSolverSinglestepScheduler: {
@@ -232,9 +250,9 @@ export const families: Readonly<Record<string, Family>> = {
       const solver = algorithm === 'dpmsolver' ? dpmSolverSinglestep(options) : dpmppSinglestep(options);
       const rules = { final: finalOf(settings), roundsCosine: true } as const;
       return {
-        solver: solver as Solver<Kind, 'estimate'>,
+        solver: solver as Solver<ScheduleKind, 'estimate'>,
         start: 'total',
-        table: multistepTable(settings, process, rules),
+        table: multistepSchedule(settings, process, rules),
       };
     },
   },
@@ -244,8 +262,8 @@ export const families: Readonly<Record<string, Family>> = {
       settings.refuse('use_flow_sigmas');
       const order = settings.read<1 | 2 | 3>('solver_order', 2, orders);
       const rules = { final: 'repeated', roundsCosine: true } as const;
-      const solver = deis({ order, ...lowering(settings) }) as Solver<Kind, 'estimate'>;
-      return { solver, start: 'total', table: multistepTable(settings, process, rules) };
+      const solver = deis({ order, ...lowering(settings) }) as Solver<ScheduleKind, 'estimate'>;
+      return { solver, start: 'total', table: multistepSchedule(settings, process, rules) };
     },
   },
   UniPCMultistepScheduler: {
@@ -277,9 +295,9 @@ export const families: Readonly<Record<string, Family>> = {
       }
       const corrector = { except: settings.numbers('disable_corrector') ?? [] };
       const lowerOrderFinal = settings.read('lower_order_final', true);
-      const solver = unipc({ order, type, predicts, corrector, lowerOrderFinal }) as Solver<Kind, 'estimate'>;
+      const solver = unipc({ order, type, predicts, corrector, lowerOrderFinal }) as Solver<ScheduleKind, 'estimate'>;
       const final = finalOf(settings) === 'clean' ? 'clean' : 'repeated';
-      return { solver, start: 'total', table: multistepTable(settings, process, { final, roundsCosine: true }) };
+      return { solver, start: 'total', table: multistepSchedule(settings, process, { final, roundsCosine: true }) };
     },
   },
   LCMScheduler: {
@@ -297,17 +315,17 @@ export const families: Readonly<Record<string, Family>> = {
       return {
         solver: consistency(),
         start: 'total',
-        table: distilledTable(settings, process, 'clean'),
-        refine: (model) => consistencyBoundary(model, { timeScale }),
+        table: distilledSchedule(settings, process, 'clean'),
+        finishEstimate: (model) => consistencyBoundary(model, { timeScale }),
       };
     },
   },
   TCDScheduler: {
     defaults: { ...latent, ...zeroSnr, beta_schedule: 'scaled_linear', original_inference_steps: 50 },
     make: ({ settings, process, eta }) => ({
-      solver: tcd({ process, gamma: eta }) as Solver<Kind, 'estimate'>,
+      solver: tcd({ process, gamma: eta }) as Solver<ScheduleKind, 'estimate'>,
       start: 'total',
-      table: distilledTable(settings, process, 'first'),
+      table: distilledSchedule(settings, process, 'first'),
     }),
   },
 };

@@ -1,47 +1,62 @@
 import { InvalidArgumentError } from '@mezzotint/core';
-import { type Limit, withLimit } from '../limit.js';
-import { epsilon, type Parameterisation, velocity, x0 } from '../parameterisation.js';
+import { withClipping } from '../clipping.js';
+import { epsilon, type Parameterisation, vPrediction, x0 } from '../parameterisation.js';
 import { type Sampler, sampler } from '../sampler.js';
-import { discreteClock } from '../tables/clock.js';
-import { type DiscreteProcess, noiseRatioAt } from '../tables/process.js';
-import { levelAt } from '../tables/table.js';
-import { chainOf, endingFinite } from './chain.js';
+import { type DiscreteProcess, noiseRatioAt, processLevel } from '../schedules/process.js';
+import { levelAt } from '../schedules/schedule.js';
+import { discreteTime } from '../schedules/time-of.js';
+import { continuousFamilies } from './continuous.js';
 import { families } from './families.js';
+import { type FlowMatchOptions, flowMatchClasses, flowMatchSampler } from './flow-match.js';
+import { endingFinite, forwardProcessOf } from './forward-process.js';
+import { limitOf } from './limit.js';
 import { Settings } from './settings.js';
 
 /** What a file does not say. */
 export interface DiffusersSamplerOptions {
   /** The argument `eta` of diffusers' pipelines, for DDIM and TCD (its gamma); 0, as there. */
   readonly eta?: number;
+  /** What a pipeline asks a flow matching scheduler for; StableDiffusion3Pipeline's levels, times and shift when absent. */
+  readonly flow?: FlowMatchOptions;
 }
 
-const predictions: Readonly<Record<string, Parameterisation>> = { epsilon, v_prediction: velocity, sample: x0 };
+const predictions: Readonly<Record<string, Parameterisation>> = { epsilon, v_prediction: vPrediction, sample: x0 };
 
 /**
  * Solver, noise levels and prediction from the scheduler_config.json of a checkpoint of diffusers: DDIM, DDPM, PNDM, Euler,
- * Euler ancestral, Heun, LMS, DPM-Solver multistep and singlestep, DEIS, UniPC, LCM and TCD. Settings of other classes in the
+ * Euler ancestral, Heun, LMS, KDPM2 and its ancestral form, DPM-Solver multistep and singlestep, DEIS, UniPC, LCM, TCD, IPNDM,
+ * EDM's Euler and DPM-Solver, and flow matching by Euler and Heun. Settings of other classes in the
  * file are left out, as diffusers does; absent ones take the class's defaults. The numbers are those of float32 chains, as there.
  *
  * @param json the file, parsed
  * @throws InvalidArgumentError naming the class, or every setting, that we do not build
  */
-export function samplerFromDiffusers(json: unknown, { eta = 0 }: DiffusersSamplerOptions = {}): Sampler {
+export function samplerFromDiffusers(json: unknown, { eta = 0, flow = {} }: DiffusersSamplerOptions = {}): Sampler {
   const who = 'samplerFromDiffusers';
   if (typeof json !== 'object' || json === null || Array.isArray(json)) {
     throw new InvalidArgumentError(who, `expected a configuration as a JSON object, got ${JSON.stringify(json)}`);
   }
   const given = json as Readonly<Record<string, unknown>>;
   const name = given._class_name;
+  if (flowMatchClasses.some((known) => known === name)) return flowMatchSampler(given, flow);
+  const continuous = typeof name === 'string' && Object.hasOwn(continuousFamilies, name) ? name : undefined;
+  if (continuous !== undefined) {
+    const { defaults, make } = continuousFamilies[continuous]!;
+    const settings = new Settings(given, defaults);
+    const made = make(settings);
+    settings.check(who);
+    return made;
+  }
   const family = typeof name === 'string' && Object.hasOwn(families, name) ? families[name] : undefined;
   if (family === undefined) {
-    const known = Object.keys(families).join(', ');
+    const known = [...Object.keys(families), ...Object.keys(continuousFamilies), ...flowMatchClasses].join(', ');
     throw new InvalidArgumentError(who, `_class_name: expected one of ${known}, got ${JSON.stringify(name)}`);
   }
   const settings = new Settings(given, family.defaults);
   if (!(eta >= 0 && eta <= 1)) settings.problems.push(`eta: expected a number in [0, 1], got ${eta}`);
   const prediction = settings.read('prediction_type', 'epsilon', family.predictions ?? Object.keys(predictions));
   const limit = limitOf(settings);
-  const process = chainOf(settings, family.curves);
+  const process = forwardProcessOf(settings, family.curves);
   // Where the chain is wrong, the rest is read all the same, so that everything that is wrong is said.
   const made = family.make({ settings, process: process ?? ANY_CHAIN, limit, eta });
   settings.check(who);
@@ -51,7 +66,7 @@ export function samplerFromDiffusers(json: unknown, { eta = 0 }: DiffusersSample
   const limited = family.limits ? null : limit;
   return sampler({
     parameterisation: predictions[prediction]!,
-    timeOf: discreteClock(chain),
+    timeOf: discreteTime(chain),
     solver: made.solver,
     limit,
     levels: ({ steps }) => made.table(steps),
@@ -60,32 +75,13 @@ export function samplerFromDiffusers(json: unknown, { eta = 0 }: DiffusersSample
       const { alpha, sigma } = levelAt(schedule, 0);
       return made.start === 'sigma' ? sigma : Math.hypot(alpha, sigma);
     },
+    levelAt: (time) => processLevel(chain, time),
     timeAt: (fraction) => Math.round(total * fraction),
     finishEstimate: (guided) => {
-      const inRange = withLimit(guided, limited);
-      return made.refine ? made.refine(inRange) : inRange;
+      const inRange = withClipping(guided, limited);
+      return made.finishEstimate ? made.finishEstimate(inRange) : inRange;
     },
   });
 }
 
 const ANY_CHAIN: DiscreteProcess = { alpha: Float64Array.of(0.8, 0.6), sigma: Float64Array.of(0.6, 0.8) };
-
-/** Thresholding comes before clipping, as there. */
-function limitOf(settings: Settings): Limit | null {
-  const threshold = {
-    kind: 'threshold',
-    quantile: settings.read('dynamic_thresholding_ratio', 0.995),
-    max: settings.read('sample_max_value', 1),
-  } as const;
-  const clip = { kind: 'clip', range: settings.read('clip_sample_range', 1) } as const;
-  if (!(threshold.quantile >= 0 && threshold.quantile <= 1))
-    settings.problems.push(`dynamic_thresholding_ratio: expected a number in [0, 1], got ${threshold.quantile}`);
-  for (const [key, value] of [
-    ['sample_max_value', threshold.max],
-    ['clip_sample_range', clip.range],
-  ] as const) {
-    if (!(value > 0)) settings.problems.push(`${key}: expected a positive number, got ${value}`);
-  }
-  if (settings.read('thresholding', false)) return threshold;
-  return settings.read('clip_sample', false) ? clip : null;
-}

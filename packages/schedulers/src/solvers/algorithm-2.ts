@@ -1,9 +1,9 @@
 import type { Denoiser } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { posterior } from '../coefficients.js';
+import { cosineLogSnr, logSnrSchedule } from '../schedules/log-snr.js';
+import type { NoiseSchedule } from '../schedules/schedule.js';
 import { DIFFUSION, type Solver, solver } from '../solver.js';
-import { cosineLogSnr, logSnrTable } from '../tables/log-snr.js';
-import type { Table } from '../tables/table.js';
 import { oneEstimate } from './first-order.js';
 
 /**
@@ -50,12 +50,16 @@ export function algorithm2<C>(
   model: Denoiser<C>,
   nothing: C,
   { steps, w, v = 0.3, minLogSnr = -20, maxLogSnr = 20 }: Algorithm2Options,
-): { readonly solver: Solver<'vp' | 've', 'estimate'>; readonly model: Denoiser<C>; readonly table: Table<'vp'> } {
+): {
+  readonly solver: Solver<'vp' | 've', 'estimate'>;
+  readonly model: Denoiser<C>;
+  readonly table: NoiseSchedule<'vp'>;
+} {
   const guided: Denoiser<C> = (x, at, cond) =>
     tf.tidy(() => tf.sub(tf.mul(model(x, at, cond), 1 + w), tf.mul(model(x, at, nothing), w)));
   return {
     solver: ddpmInterpolated({ v }),
     model: guided,
-    table: logSnrTable(cosineLogSnr({ min: minLogSnr, max: maxLogSnr }), steps, { final: 'added' }),
+    table: logSnrSchedule(cosineLogSnr({ min: minLogSnr, max: maxLogSnr }), steps, { final: 'added' }),
   };
 }

@@ -1,7 +1,7 @@
 import { firstOrder, renoised } from '../coefficients.js';
+import type { DiscreteProcess } from '../schedules/process.js';
+import { levelAt, timestepSchedule } from '../schedules/schedule.js';
 import { ANY, type Solver, solver } from '../solver.js';
-import type { DiscreteProcess } from '../tables/process.js';
-import { levelAt, timestepTable } from '../tables/table.js';
 import { oneEstimate } from './first-order.js';
 import { addNoise } from './parts.js';
 
@@ -27,10 +27,10 @@ export function consistency({ floor = 0 }: { readonly floor?: number } = {}): So
 }
 
 /**
- * TCD: DDIM's step to the time s = floor((1 - gamma) t'), then the forward chain from s to t'. Trajectory consistency
+ * TCD: DDIM's step to the time s = floor((1 - gamma) t'), then the forward process from s to t'. Trajectory consistency
  * distillation (Zheng et al. 2024, arXiv 2402.19159), algorithm 4.
  *
- * @param options process, the chain of the network; gamma, the share of stochasticity, 0.3
+ * @param options process, the forward process of the network; gamma, the share of stochasticity, 0.3
  */
 export function tcd({
   process,
@@ -49,7 +49,9 @@ export function tcd({
       const to = levelAt(table, i + 1);
       const x0 = estimate(x, level);
       const between =
-        to.sigma === 0 || gamma === 0 ? to : levelAt(timestepTable(process, [Math.floor((1 - gamma) * to.time!)]), 0);
+        to.sigma === 0 || gamma === 0
+          ? to
+          : levelAt(timestepSchedule(process, [Math.floor((1 - gamma) * to.time!)]), 0);
       const { p, q } = firstOrder(level, between);
       const a = to.alpha / between.alpha;
       const there = space.combine([a * p, x], [a * q, x0]);

@@ -1,7 +1,7 @@
 import { firstOrder } from '../coefficients.js';
 import { exchanged, lagrangeWeights } from '../exponential.js';
+import { levelAt } from '../schedules/schedule.js';
 import { DIFFUSION, rowSteps, type Solver, solver } from '../solver.js';
-import { levelAt } from '../tables/table.js';
 import { levelsBack, needsSignal, noiseOf, orderAt, weighted } from './parts.js';
 
 /**

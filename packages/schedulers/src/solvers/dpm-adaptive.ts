@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from '@mezzotint/core';
-import { type Advance, DIFFUSION, type Means, type Solver, type State, solver } from '../solver.js';
-import { levelAt, levelOf, noiseRatio } from '../tables/table.js';
+import { levelAt, levelOf, noiseRatio } from '../schedules/schedule.js';
+import { DIFFUSION, type Solver, type SolverContext, type State, type StepResult, solver } from '../solver.js';
 import { type DpmStep, dpmSolver1, dpmSolver2, dpmSolver3, firstStage, lastNoisyRow } from './dpm-fast.js';
 import { needsSignal, noiseOf } from './parts.js';
 
@@ -43,7 +43,7 @@ export function dpmAdaptive(options: DpmAdaptiveOptions = {}): Solver<'vp' | 've
     problems: needsSignal,
     steps: () => Number.POSITIVE_INFINITY,
     // Memory: the lower-order solution of the last step. Numbers: t, h and the last inverse errors.
-    step<V>(_i: number, { x, memory, numbers }: State<V>, { space, table, estimate }: Means<V>): Advance<V> {
+    step<V>(_i: number, { x, memory, numbers }: State<V>, { space, table, estimate }: SolverContext<V>): StepResult<V> {
       const start = levelAt(table, 0);
       const final = levelAt(table, lastNoisyRow(table));
       const end = -Math.log(noiseRatio(final));

@@ -1,9 +1,9 @@
 import type { NoiseLevel } from '@mezzotint/core';
 import { InvalidArgumentError } from '@mezzotint/core';
-import type { Advance, Means, Solver, State } from '../solver.js';
+import { levelAt, levelOf, type NoiseSchedule, noiseRatio, type ScheduleKind } from '../schedules/schedule.js';
+import type { Solver, SolverContext, State, StepResult } from '../solver.js';
 import { DIFFUSION, solver } from '../solver.js';
 import type { Space } from '../spaces/space.js';
-import { type Kind, levelAt, levelOf, noiseRatio, type Table } from '../tables/table.js';
 import { needsSignal, noiseOf } from './parts.js';
 
 /**
@@ -12,7 +12,7 @@ import { needsSignal, noiseOf } from './parts.js';
  */
 export interface DpmStep<V> {
   readonly space: Space<V>;
-  readonly kind: Kind;
+  readonly kind: ScheduleKind;
   /** eps of the network at a point. */
   noiseAt(x: V, at: NoiseLevel): V;
 }
@@ -60,7 +60,7 @@ export function firstStage<V>(step: DpmStep<V>, x: V, eps: V, from: NoiseLevel, 
   return step.noiseAt(dpmSolver1(step, x, eps, from, there), there);
 }
 
-function part(kind: Kind, from: NoiseLevel, h: number, share: number): NoiseLevel {
+function part(kind: ScheduleKind, from: NoiseLevel, h: number, share: number): NoiseLevel {
   return levelOf(kind, noiseRatio(from) * Math.exp(-share * h));
 }
 
@@ -69,7 +69,7 @@ function stepSize(from: NoiseLevel, to: NoiseLevel): number {
 }
 
 /** The last row with noise: these solvers work in log sigma and end there, or take one last step to the clean row. */
-export function lastNoisyRow({ sigma }: Table): number {
+export function lastNoisyRow({ sigma }: NoiseSchedule): number {
   let row = sigma.length - 1;
   while (row > 0 && sigma[row] === 0) row--;
   return row;
@@ -85,13 +85,13 @@ export function dpmFast({ evaluations }: { readonly evaluations?: number } = {})
   if (evaluations !== undefined && !(Number.isInteger(evaluations) && evaluations > 0)) {
     throw new InvalidArgumentError('dpm-fast', `evaluations must be a positive integer, got ${evaluations}`);
   }
-  const orders = (table: Table) => fastOrders(evaluations ?? table.alpha.length - 1);
+  const orders = (table: NoiseSchedule) => fastOrders(evaluations ?? table.alpha.length - 1);
   return solver({
     name: 'dpm-fast',
     kinds: DIFFUSION,
     problems: needsSignal,
     steps: (table) => orders(table).length,
-    step<V>(i: number, { x }: State<V>, { space, table, estimate }: Means<V>): Advance<V> {
+    step<V>(i: number, { x }: State<V>, { space, table, estimate }: SolverContext<V>): StepResult<V> {
       const list = orders(table);
       const [start, end] = [levelAt(table, 0), levelAt(table, lastNoisyRow(table))];
       const [a, b] = [Math.log(noiseRatio(start)), Math.log(noiseRatio(end))];

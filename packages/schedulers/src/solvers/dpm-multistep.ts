@@ -1,7 +1,16 @@
 import type { NoiseLevel } from '@mezzotint/core';
 import { dpmWeights, exchanged, type MultistepWeights, type SecondOrder } from '../exponential.js';
-import { type Advance, ANY, DIFFUSION, type Means, rowSteps, type Solver, type State, solver } from '../solver.js';
-import { halfLogSnr, levelAt } from '../tables/table.js';
+import { halfLogSnr, levelAt } from '../schedules/schedule.js';
+import {
+  ANY,
+  DIFFUSION,
+  rowSteps,
+  type Solver,
+  type SolverContext,
+  type State,
+  type StepResult,
+  solver,
+} from '../solver.js';
 import { addNoise, levelsBack, needsSignal, noiseOf, orderAt, weighted } from './parts.js';
 
 /** Options that the multistep DPM-Solvers share. */
@@ -102,13 +111,25 @@ export function dpmSolverSde(
 
 type Weigh = (to: NoiseLevel, nodes: readonly NoiseLevel[]) => MultistepWeights;
 
-function dataStep<V>(i: number, state: State<V>, means: Means<V>, options: DpmOptions, weigh: Weigh): Advance<V> {
+function dataStep<V>(
+  i: number,
+  state: State<V>,
+  means: SolverContext<V>,
+  options: DpmOptions,
+  weigh: Weigh,
+): StepResult<V> {
   const level = levelAt(means.table, i);
   const x0 = means.estimate(state.x, level);
   return multistep(i, state, means, options, weigh, x0, x0);
 }
 
-function noiseStep<V>(i: number, state: State<V>, means: Means<V>, options: DpmOptions, weigh: Weigh): Advance<V> {
+function noiseStep<V>(
+  i: number,
+  state: State<V>,
+  means: SolverContext<V>,
+  options: DpmOptions,
+  weigh: Weigh,
+): StepResult<V> {
   const level = levelAt(means.table, i);
   const x0 = means.estimate(state.x, level);
   return multistep(i, state, means, options, weigh, x0, noiseOf(means.space, state.x, x0, level));
@@ -117,12 +138,12 @@ function noiseStep<V>(i: number, state: State<V>, means: Means<V>, options: DpmO
 function multistep<V>(
   i: number,
   { x, memory }: State<V>,
-  { space, table, noise }: Means<V>,
+  { space, table, noise }: SolverContext<V>,
   { order = 2, lowerOrderFinal, eulerAtFinal = false }: DpmOptions,
   weigh: Weigh,
   x0: V,
   prediction: V,
-): Advance<V> {
+): StepResult<V> {
   const steps = rowSteps(table);
   const level = levelAt(table, i);
   const to = levelAt(table, i + 1);

@@ -7,8 +7,17 @@ import {
   phi2,
   type SecondOrder,
 } from '../exponential.js';
-import { type Advance, ANY, DIFFUSION, type Means, rowSteps, type Solver, type State, solver } from '../solver.js';
-import { halfLogSnr, levelAt } from '../tables/table.js';
+import { halfLogSnr, levelAt } from '../schedules/schedule.js';
+import {
+  ANY,
+  DIFFUSION,
+  rowSteps,
+  type Solver,
+  type SolverContext,
+  type State,
+  type StepResult,
+  solver,
+} from '../solver.js';
 import type { DpmOptions } from './dpm-multistep.js';
 import { levelsBack, needsSignal, noiseOf, weighted } from './parts.js';
 
@@ -77,11 +86,11 @@ function blockWeights(to: NoiseLevel, nodes: readonly NoiseLevel[], type: Second
 function singlestep<V>(
   i: number,
   { x, memory }: State<V>,
-  { space, table, estimate }: Means<V>,
+  { space, table, estimate }: SolverContext<V>,
   { order = 2, type = 'midpoint', lowerOrderFinal = false }: DpmOptions,
   predictionOf: (x: V, x0: V) => V,
   weigh: (to: NoiseLevel, nodes: readonly NoiseLevel[], type: SecondOrder) => MultistepWeights,
-): Advance<V> {
+): StepResult<V> {
   const steps = rowSteps(table);
   const level = levelAt(table, i);
   const to = levelAt(table, i + 1);

@@ -1,7 +1,7 @@
 import type { NoiseLevel } from '@mezzotint/core';
 import { firstOrder } from '../coefficients.js';
-import { type Advance, DIFFUSION, type Means, type Solver, type State, solver } from '../solver.js';
-import { type Kind, levelAt, levelOf, noiseRatio } from '../tables/table.js';
+import { levelAt, levelOf, noiseRatio, type ScheduleKind } from '../schedules/schedule.js';
+import { DIFFUSION, type Solver, type SolverContext, type State, type StepResult, solver } from '../solver.js';
 import { ancestralSplit } from './ancestral.js';
 import { addNoise } from './parts.js';
 
@@ -30,9 +30,9 @@ export function dpm2Ancestral({ eta = 1 }: { readonly eta?: number } = {}): Solv
 function midpointStep<V>(
   i: number,
   { x }: State<V>,
-  { space, table, estimate, noise }: Means<V>,
+  { space, table, estimate, noise }: SolverContext<V>,
   eta: number,
-): Advance<V> {
+): StepResult<V> {
   const level = levelAt(table, i);
   const to = levelAt(table, i + 1);
   const { down, up } = ancestralSplit(level, to, eta);
@@ -53,6 +53,6 @@ function midpointStep<V>(
 }
 
 /** The level halfway in log(sigma / alpha). */
-export function between(kind: Kind, from: NoiseLevel, to: NoiseLevel): NoiseLevel {
+export function between(kind: ScheduleKind, from: NoiseLevel, to: NoiseLevel): NoiseLevel {
   return levelOf(kind, Math.sqrt(noiseRatio(from) * noiseRatio(to)));
 }

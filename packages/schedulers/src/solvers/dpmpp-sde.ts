@@ -1,7 +1,7 @@
 import type { NoiseLevel } from '@mezzotint/core';
 import { firstOrder } from '../coefficients.js';
-import { type Advance, DIFFUSION, type Means, type Solver, type State, solver } from '../solver.js';
-import { levelAt } from '../tables/table.js';
+import { levelAt } from '../schedules/schedule.js';
+import { DIFFUSION, type Solver, type SolverContext, type State, type StepResult, solver } from '../solver.js';
 import { ancestralSplit } from './ancestral.js';
 import { between } from './dpm2.js';
 import { addNoise } from './parts.js';
@@ -47,7 +47,7 @@ export function dpmppSdeSinglestep({ eta = 1 }: EtaOptions = {}): Solver<'vp' | 
     name: 'dpmpp-sde',
     kinds: DIFFUSION,
     stochastic: eta !== 0,
-    step<V>(i: number, { x }: State<V>, { space, table, estimate, noise }: Means<V>): Advance<V> {
+    step<V>(i: number, { x }: State<V>, { space, table, estimate, noise }: SolverContext<V>): StepResult<V> {
       const level = levelAt(table, i);
       const to = levelAt(table, i + 1);
       const x0 = estimate(x, level);

@@ -1,5 +1,5 @@
+import { levelAt, noiseRatio } from '../schedules/schedule.js';
 import { DIFFUSION, rowSteps, type Solver, solver } from '../solver.js';
-import { levelAt, noiseRatio } from '../tables/table.js';
 import { heunStep } from './heun.js';
 import { needsSignal } from './parts.js';
 

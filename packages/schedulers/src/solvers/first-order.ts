@@ -1,21 +1,21 @@
 import type { NoiseLevel } from '@mezzotint/core';
+import type { Clipping } from '../clipping.js';
 import { firstOrder, posterior, renoised, type StepWeights } from '../coefficients.js';
-import type { Limit } from '../limit.js';
+import type { DiscreteProcess } from '../schedules/process.js';
+import { levelAt, type ScheduleKind } from '../schedules/schedule.js';
 import {
-  type Advance,
   ANY,
   DIFFUSION,
-  type Means,
   rowLevel,
   rowSteps,
   type Solver,
+  type SolverContext,
   type State,
+  type StepResult,
   solver,
 } from '../solver.js';
-import type { DiscreteProcess } from '../tables/process.js';
-import { type Kind, levelAt } from '../tables/table.js';
 import { addNoise } from './parts.js';
-import { needsChainTimes, strideOf } from './stride.js';
+import { needsWholeTimes, strideOf } from './stride.js';
 
 /**
  * Euler's method of the probability-flow ODE. EDM (Karras et al. 2022), eq. 4; on flow tables the Euler step of
@@ -33,20 +33,20 @@ export interface DdimOptions {
    * Brings the estimates into a range and keeps the noise that they implied before: what diffusers does with clip_sample and
    * thresholding. With `clamped` or `thresholded` around the model the noise follows from the limited estimate instead.
    */
-  readonly limit?: Limit | null;
-  /** Steps by the constant stride of this chain, as diffusers does, instead of to the next row (`Stride`). */
+  readonly limit?: Clipping | null;
+  /** Steps by the constant stride of this forward process, as diffusers does, instead of to the next row (`Stride`). */
   readonly process?: DiscreteProcess;
 }
 
 /** DDIM. eta = 0 is deterministic; eta = 1 has the variance of DDPM's small. Song et al. 2021, eq. 12 and 16. */
 export function ddim(options?: Omit<DdimOptions, 'process'>): Solver<'vp' | 've' | 'flow', 'estimate'>;
 export function ddim(options: DdimOptions): Solver<'vp', 'estimate'>;
-export function ddim({ eta = 0, limit = null, process }: DdimOptions = {}): Solver<Kind, 'estimate'> {
-  return solver<Kind>({
+export function ddim({ eta = 0, limit = null, process }: DdimOptions = {}): Solver<ScheduleKind, 'estimate'> {
+  return solver<ScheduleKind>({
     name: 'ddim',
     kinds: process ? ['vp'] : ANY,
     stochastic: eta !== 0,
-    problems: (table) => (process ? needsChainTimes(process, table) : []),
+    problems: (table) => (process ? needsWholeTimes(process, table) : []),
     step(i, { x }, { space, table, estimate, noise }) {
       const level = levelAt(table, i);
       const to = process ? strideOf(process, table).below(level.time!) : levelAt(table, i + 1);
@@ -84,7 +84,7 @@ export function ddpmLarge({
 }
 
 /**
- * Ancestral sampling with a learned variance: log variance = v log beta + (1 - v) log beta tilde, v the network's share.
+ * Ancestral sampling with a learned variance: log variance = v log beta + (1 - v) log beta tilde, v the network's interpolation.
  * Improved DDPM (Nichol & Dhariwal 2021), eq. 15; ADM, DiT.
  */
 export function ddpmLearned(): Solver<'vp' | 've', 'variance'> {
@@ -96,18 +96,18 @@ export function ddpmLearned(): Solver<'vp' | 've', 'variance'> {
     steps: rowSteps,
     level: rowLevel,
     problems: () => [],
-    step<V>(i: number, { x }: State<V>, means: Means<V>): Advance<V> {
+    step<V>(i: number, { x }: State<V>, means: SolverContext<V>): StepResult<V> {
       const { space, table } = means;
       const level = levelAt(table, i);
       const to = levelAt(table, i + 1);
-      const { x0, share } = means.estimateWithVariance(x, level);
+      const { x0, interpolation } = means.estimateWithVariance(x, level);
       const { p, q, small, large } = posterior(level, to);
       const mean = space.combine([p, x], [q, x0]);
       if (to.sigma === 0) return { x: mean, x0, level, memory: [], numbers: [] };
-      // Half the log variance is low + share (high - low), so its exponential is the standard deviation.
+      // Half the log variance is low + interpolation (high - low), so its exponential is the standard deviation.
       const low = Math.log(small) / 2;
       const high = Math.log(large) / 2;
-      const widen = space.exp(space.combine([high - low, share]));
+      const widen = space.exp(space.combine([high - low, interpolation]));
       const next = space.combine([1, mean], [Math.exp(low), space.multiply(widen, means.noise(level, to))]);
       return { x: next, x0, level, memory: [], numbers: [] };
     },
@@ -134,9 +134,9 @@ function ancestral(
 export function oneEstimate<V>(
   i: number,
   { x }: State<V>,
-  means: Means<V>,
+  means: SolverContext<V>,
   weights: (from: NoiseLevel, to: NoiseLevel) => StepWeights,
-): Advance<V> {
+): StepResult<V> {
   const level = levelAt(means.table, i);
   const to = levelAt(means.table, i + 1);
   const { p, q, noise } = weights(level, to);

@@ -1,7 +1,7 @@
 import type { NoiseLevel } from '@mezzotint/core';
 import { firstOrder } from '../coefficients.js';
-import { DIFFUSION, type Means, type Solver, solver } from '../solver.js';
-import { levelAt } from '../tables/table.js';
+import { levelAt } from '../schedules/schedule.js';
+import { DIFFUSION, type Solver, type SolverContext, solver } from '../solver.js';
 import { needsSignal } from './parts.js';
 
 /**
@@ -45,7 +45,7 @@ export function heunStep<V>(
   x: V,
   from: NoiseLevel,
   to: NoiseLevel,
-  { space, estimate }: Means<V>,
+  { space, estimate }: SolverContext<V>,
   gauge: (level: NoiseLevel) => number,
 ): { readonly x: V; readonly x0: V } {
   const x0 = estimate(x, from);

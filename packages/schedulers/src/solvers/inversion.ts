@@ -2,8 +2,8 @@ import { InvalidArgumentError } from '@mezzotint/core';
 import { firstOrder } from '../coefficients.js';
 import { exchanged } from '../exponential.js';
 import type { SavedRun } from '../run.js';
+import { levelAt } from '../schedules/schedule.js';
 import { DIFFUSION, rowSteps, type Solver, solver } from '../solver.js';
-import { levelAt } from '../tables/table.js';
 import { needsSignal, noiseOf } from './parts.js';
 
 /**

@@ -1,6 +1,6 @@
 import { productOfRoots } from '../polynomial.js';
+import { levelAt, noiseRatio } from '../schedules/schedule.js';
 import { DIFFUSION, type Solver, solver } from '../solver.js';
-import { levelAt, noiseRatio } from '../tables/table.js';
 import { needsSignal, noiseOf, weighted } from './parts.js';
 
 /**

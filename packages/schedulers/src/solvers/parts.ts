@@ -1,6 +1,6 @@
-import type { NoiseLevel, NoiseTable } from '@mezzotint/core';
+import type { NoiseLevel, NoiseLevels } from '@mezzotint/core';
+import { levelAt } from '../schedules/schedule.js';
 import type { Space, Term } from '../spaces/space.js';
-import { levelAt } from '../tables/table.js';
 
 /** The noise that an estimate implies: eps = (x - alpha D) / sigma. */
 export function noiseOf<V>(space: Space<V>, x: V, x0: V, { alpha, sigma }: NoiseLevel): V {
@@ -18,7 +18,7 @@ export function addNoise<V>(space: Space<V>, x: V, weight: number, noise: () => 
 }
 
 /** Levels of rows i, i - 1, ..., `count` of them: where a multistep method's predictions were made, newest first. */
-export function levelsBack(table: NoiseTable, i: number, count: number): NoiseLevel[] {
+export function levelsBack(table: NoiseLevels, i: number, count: number): NoiseLevel[] {
   return Array.from({ length: count }, (_, k) => levelAt(table, i - k));
 }
 
@@ -34,7 +34,7 @@ export function orderAt(order: number, past: number, left: number, lowerAtEnd: b
 }
 
 /** Complaints about rows without signal, for solvers that work on eps or on x / alpha. */
-export function needsSignal({ alpha }: NoiseTable): string[] {
+export function needsSignal({ alpha }: NoiseLevels): string[] {
   if (alpha[0]! > 0) return [];
   return [
     'divides by alpha, and the first row is pure noise (alpha 0): use euler, ddim or a data-prediction solver (dpmpp-*, unipc), or start lower',

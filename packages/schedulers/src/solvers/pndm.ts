@@ -1,12 +1,20 @@
 import { InvalidArgumentError, type NoiseLevel } from '@mezzotint/core';
 import { firstOrder } from '../coefficients.js';
 import { exchanged } from '../exponential.js';
-import { type Advance, DIFFUSION, type Means, rowSteps, type Solver, type State, solver } from '../solver.js';
+import type { DiscreteProcess } from '../schedules/process.js';
+import { levelAt, timestepSchedule } from '../schedules/schedule.js';
+import {
+  DIFFUSION,
+  rowSteps,
+  type Solver,
+  type SolverContext,
+  type State,
+  type StepResult,
+  solver,
+} from '../solver.js';
 import type { Space } from '../spaces/space.js';
-import type { DiscreteProcess } from '../tables/process.js';
-import { levelAt, timestepTable } from '../tables/table.js';
 import { needsSignal, noiseOf } from './parts.js';
-import { needsChainTimes, strideOf } from './stride.js';
+import { needsWholeTimes, strideOf } from './stride.js';
 
 /** Adams-Bashforth weights for evenly spaced steps, newest first, by order. */
 const ADAMS_BASHFORTH: readonly (readonly number[])[] = [
@@ -19,10 +27,10 @@ const ADAMS_BASHFORTH: readonly (readonly number[])[] = [
 /** What PLMS averages over the last steps. */
 export interface PlmsOptions {
   /**
-   * `noise` averages noise predictions, as the paper does. `velocity` averages v = alpha eps - sigma x0 and turns the
+   * `noise` averages noise predictions, as the paper does. `v` averages v = alpha eps - sigma x0 and turns the
    * average into noise at the step's own x and level: what diffusers does with networks that predict v.
    */
-  readonly average?: 'noise' | 'velocity';
+  readonly average?: 'noise' | 'v';
 }
 
 /**
@@ -31,7 +39,7 @@ export interface PlmsOptions {
  * 2202.09778), eq. 12.
  */
 export function plms({ average = 'noise' }: PlmsOptions = {}): Solver<'vp' | 've', 'estimate'> {
-  const quantity = average === 'noise' ? noiseAverage : velocityAverage;
+  const quantity = average === 'noise' ? noiseAverage : vAverage;
   return solver({
     name: 'plms',
     kinds: DIFFUSION,
@@ -55,22 +63,22 @@ export function plms({ average = 'noise' }: PlmsOptions = {}): Solver<'vp' | 've
 
 /**
  * PLMS as PNDM of diffusers runs it (skip_prk_steps): one evaluation a step, of which a table of n rows has n + 1, because its
- * second row is evaluated twice. A step goes back one stride of the chain (`Stride`), and the first two together from one
+ * second row is evaluated twice. A step goes back one stride of the forward process (`Stride`), and the first two together from one
  * stride above the second row to it. A run that starts in the middle does not evaluate its own second row twice, so that from
  * then on the network is told the time of the row after: what diffusers does in image to image.
  *
- * @param options process, the chain; average as in `plms`
+ * @param options process, the forward process; average as in `plms`
  */
-export function plmsOfChain({
+export function plmsDiscrete({
   process,
   average = 'noise',
 }: PlmsOptions & { readonly process: DiscreteProcess }): Solver<'vp', 'estimate'> {
-  const quantity = average === 'noise' ? noiseAverage : velocityAverage;
+  const quantity = average === 'noise' ? noiseAverage : vAverage;
   const rowOf = (i: number) => (i < 2 ? i : i - 1);
   return solver({
-    name: 'plms-of-chain',
+    name: 'plms-discrete',
     kinds: ['vp'],
-    problems: (table) => [...needsSignal(table), ...needsChainTimes(process, table)],
+    problems: (table) => [...needsSignal(table), ...needsWholeTimes(process, table)],
     steps: (table) => rowSteps(table) + Number(rowSteps(table) > 1),
     level: (i, table) => levelAt(table, rowOf(i)),
     // Memory: the quantities, newest first; between the first two evaluations also the x of the first. Numbers: steps made.
@@ -114,7 +122,7 @@ interface Averaged {
 const noiseAverage: Averaged = { of: noiseOf, noise: (_space, _x, average) => average };
 
 /** In the variance-preserving form x / n, n^2 = alpha^2 + sigma^2: v = (alpha x / n - n D) / sigma, eps = (alpha v + sigma x / n) / n. */
-const velocityAverage: Averaged = {
+const vAverage: Averaged = {
   of(space, x, x0, { alpha, sigma }) {
     const n = Math.hypot(alpha, sigma);
     return space.combine([alpha / (n * sigma), x], [-n / sigma, x0]);
@@ -125,15 +133,30 @@ const velocityAverage: Averaged = {
   },
 };
 
+/** Options of iPNDM. */
+export interface IpndmOptions {
+  /**
+   * What a first row of pure noise (alpha = 0) does: `refuse` it, since the step divides by alpha, or take its estimate of x0
+   * as `zero`, as IPNDMScheduler of diffusers does. `refuse`.
+   */
+  readonly pureNoise?: 'refuse' | 'zero';
+}
+
 /**
  * iPNDM: PLMS that starts with lower orders instead of an extra evaluation. Zhang & Chen 2023 (arXiv 2204.13902), eq. 17.
  */
-export function ipndm(): Solver<'vp' | 've', 'estimate'> {
+export function ipndm({ pureNoise = 'refuse' }: IpndmOptions = {}): Solver<'vp' | 've', 'estimate'> {
   return solver({
     name: 'ipndm',
     kinds: DIFFUSION,
-    problems: needsSignal,
-    step: (i, state, means) => adamsStep(i, state, means, noiseAverage),
+    problems: (table) => (pureNoise === 'refuse' ? needsSignal(table) : []),
+    step<V>(i: number, state: State<V>, means: SolverContext<V>): StepResult<V> {
+      const level = levelAt(means.table, i);
+      if (level.alpha > 0) return adamsStep(i, state, means, noiseAverage);
+      const noise = means.space.combine([1 / level.sigma, state.x]);
+      const x = means.space.combine([levelAt(means.table, i + 1).sigma, noise]);
+      return { x, x0: means.estimate(state.x, level), level, memory: [noise], numbers: [] };
+    },
   });
 }
 
@@ -141,7 +164,7 @@ export function ipndm(): Solver<'vp' | 've', 'estimate'> {
  * PNDM: three pseudo Runge-Kutta steps (four evaluations each, at times halfway between rows), then PLMS. Liu et al. 2022,
  * algorithm 2.
  *
- * @param options process, the chain whose whole times lie halfway between the table's
+ * @param options process, the forward process whose whole times lie halfway between the table's
  */
 export function pndm({ process }: { readonly process: DiscreteProcess }): Solver<'vp', 'estimate'> {
   return solver({
@@ -151,7 +174,7 @@ export function pndm({ process }: { readonly process: DiscreteProcess }): Solver
       ...needsSignal(table),
       ...(table.time ? [] : ['needs a table with times, to find the times halfway between its rows']),
     ],
-    step<V>(i: number, state: State<V>, means: Means<V>): Advance<V> {
+    step<V>(i: number, state: State<V>, means: SolverContext<V>): StepResult<V> {
       const { space, table, estimate } = means;
       const to = levelAt(table, i + 1);
       if (state.memory.length > 2 || to.sigma === 0) return adamsStep(i, state, means, noiseAverage);
@@ -182,17 +205,20 @@ export function pndm({ process }: { readonly process: DiscreteProcess }): Solver
 function halfway(process: DiscreteProcess, from: NoiseLevel, to: NoiseLevel): NoiseLevel {
   const time = Math.floor((from.time! + Math.max(to.time!, 0)) / 2);
   if (!(time >= 0 && time < process.alpha.length)) {
-    throw new InvalidArgumentError('pndm', `time ${time} is not of the chain of ${process.alpha.length} steps`);
+    throw new InvalidArgumentError(
+      'pndm',
+      `time ${time} is not of the forward process of ${process.alpha.length} steps`,
+    );
   }
-  return levelAt(timestepTable(process, [time]), 0);
+  return levelAt(timestepSchedule(process, [time]), 0);
 }
 
 function adamsStep<V>(
   i: number,
   { x, memory }: State<V>,
-  { space, table, estimate }: Means<V>,
+  { space, table, estimate }: SolverContext<V>,
   quantity: Averaged,
-): Advance<V> {
+): StepResult<V> {
   const level = levelAt(table, i);
   const x0 = estimate(x, level);
   const past = [quantity.of(space, x, x0, level), ...memory].slice(0, 4);

@@ -1,6 +1,6 @@
 import type { NoiseLevel } from '@mezzotint/core';
-import { type Advance, type Means, rowSteps, type Solver, type State, solver } from '../solver.js';
-import { levelAt } from '../tables/table.js';
+import { levelAt } from '../schedules/schedule.js';
+import { rowSteps, type Solver, type SolverContext, type State, type StepResult, solver } from '../solver.js';
 
 /** How the Langevin corrector is set up. */
 export interface CorrectorOptions {
@@ -57,10 +57,10 @@ export function pcVp(options: CorrectorOptions = {}): Solver<'vp', 'estimate'> {
 function pcStep<V>(
   i: number,
   { x: start }: State<V>,
-  { space, table, estimate, noise }: Means<V>,
+  { space, table, estimate, noise }: SolverContext<V>,
   { snr = 0.16, correctorSteps = 1 }: CorrectorOptions,
   predictor: (from: NoiseLevel, to: NoiseLevel) => Predictor,
-): Advance<V> {
+): StepResult<V> {
   const level = levelAt(table, i);
   const to = levelAt(table, i + 1);
   const { p, q, spread, scale } = predictor(level, to);

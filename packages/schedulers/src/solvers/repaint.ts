@@ -1,7 +1,7 @@
 import { InvalidArgumentError } from '@mezzotint/core';
 import { posterior } from '../coefficients.js';
-import { type Advance, type Means, rowSteps, type Solver, type State, solver } from '../solver.js';
-import { levelAt } from '../tables/table.js';
+import { levelAt } from '../schedules/schedule.js';
+import { rowSteps, type Solver, type SolverContext, type State, type StepResult, solver } from '../solver.js';
 
 /** What stays, and how often the rest is painted again. */
 export interface RepaintOptions {
@@ -30,7 +30,7 @@ export function repaint({ known, mask, jump = 10, resample = 10 }: RepaintOption
     stochastic: true,
     steps: (table) => repaintRows(rowSteps(table), jump, resample).length - 1,
     // Memory: the last estimate, to report it in moves that make none.
-    step<V>(i: number, { x, memory }: State<V>, { space, table, estimate, noise }: Means<V>): Advance<V> {
+    step<V>(i: number, { x, memory }: State<V>, { space, table, estimate, noise }: SolverContext<V>): StepResult<V> {
       const rows = repaintRows(rowSteps(table), jump, resample);
       const level = levelAt(table, rows[i]!);
       const to = levelAt(table, rows[i + 1]!);

@@ -1,8 +1,16 @@
 import type { NoiseLevel } from '@mezzotint/core';
 import { InvalidArgumentError } from '@mezzotint/core';
-import { type Advance, DIFFUSION, type Means, rowSteps, type Solver, type State, solver } from '../solver.js';
-import { karrasSigmas } from '../tables/sigmas.js';
-import { levelAt, levelOf, noiseRatio, type Table } from '../tables/table.js';
+import { levelAt, levelOf, type NoiseSchedule, noiseRatio } from '../schedules/schedule.js';
+import { karrasSigmas } from '../schedules/sigmas.js';
+import {
+  DIFFUSION,
+  rowSteps,
+  type Solver,
+  type SolverContext,
+  type State,
+  type StepResult,
+  solver,
+} from '../solver.js';
 import { heunStep } from './heun.js';
 import { needsSignal } from './parts.js';
 
@@ -36,7 +44,7 @@ export function restart(intervals: readonly RestartInterval[]): Solver<'vp' | 'v
     stochastic: true,
     problems: needsSignal,
     steps: (table) => restartLevels(table, intervals).length - 1,
-    step<V>(i: number, { x, memory }: State<V>, means: Means<V>): Advance<V> {
+    step<V>(i: number, { x, memory }: State<V>, means: SolverContext<V>): StepResult<V> {
       const { space, table, noise } = means;
       const levels = restartLevels(table, intervals);
       const [level, to] = [levels[i]!, levels[i + 1]!];
@@ -52,7 +60,7 @@ export function restart(intervals: readonly RestartInterval[]): Solver<'vp' | 'v
 }
 
 /** Every level of the run in order; it rises where noise is added. */
-export function restartLevels(table: Table, intervals: readonly RestartInterval[]): NoiseLevel[] {
+export function restartLevels(table: NoiseSchedule, intervals: readonly RestartInterval[]): NoiseLevel[] {
   const levels: NoiseLevel[] = [];
   const waiting = new Set(intervals);
   for (let row = 0; row <= rowSteps(table); row++) {

@@ -1,7 +1,7 @@
 import type { NoiseLevel } from '@mezzotint/core';
 import { lagrangeWeights, type MultistepWeights } from '../exponential.js';
+import { halfLogSnr, levelAt } from '../schedules/schedule.js';
 import { ANY, rowSteps, type Solver, solver } from '../solver.js';
-import { halfLogSnr, levelAt } from '../tables/table.js';
 import { addNoise, levelsBack, orderAt, weighted } from './parts.js';
 
 /** How SA-Solver is set up. */

@@ -1,8 +1,8 @@
 import type { NoiseLevel } from '@mezzotint/core';
 import { firstOrder } from '../coefficients.js';
 import { exchanged, lagrangeWeights } from '../exponential.js';
+import { halfLogSnr, levelAt, type ScheduleKind } from '../schedules/schedule.js';
 import { ANY, DIFFUSION, rowSteps, type Solver, solver } from '../solver.js';
-import { halfLogSnr, type Kind, levelAt } from '../tables/table.js';
 import { levelsBack, needsSignal, noiseOf, orderAt, weighted } from './parts.js';
 
 /** How UniPC is set up. */
@@ -34,12 +34,12 @@ export function unipc({
   corrector = true,
   predicts = 'x0',
   lowerOrderFinal = true,
-}: UniPcOptions = {}): Solver<Kind, 'estimate'> {
+}: UniPcOptions = {}): Solver<ScheduleKind, 'estimate'> {
   const skipped = typeof corrector === 'object' ? corrector.except : [];
   const noisy = predicts === 'noise';
   // The noise form is the data form with alpha and sigma exchanged.
   const seen = (level: NoiseLevel) => (noisy ? exchanged(level) : level);
-  return solver<Kind>({
+  return solver<ScheduleKind>({
     name: noisy ? `unipc-${order}-noise` : `unipc-${order}`,
     kinds: noisy ? DIFFUSION : ANY,
     problems: (table) => (noisy ? needsSignal(table) : []),

@@ -1,4 +1,4 @@
-import { clampTo, limitsOf } from '../limit.js';
+import { clampTo, limitsOf } from '../clipping.js';
 import type { Space } from './space.js';
 
 /** Plain float64 arrays; one picture each. For proofs, toy data and coefficients without TensorFlow.js. */

@@ -1,4 +1,4 @@
-import type { Limit } from '../limit.js';
+import type { Clipping } from '../clipping.js';
 
 /** One term c v of a sum. */
 export type Term<V> = readonly [coefficient: number, vector: V];
@@ -17,7 +17,7 @@ export interface Space<V> {
   /** A vector from numbers in row-major order. */
   fromHost(values: Float32Array | Float64Array): V;
   /** The estimates brought into the range of a limit. */
-  limit(v: V, limit: Limit): V;
+  limit(v: V, limit: Clipping): V;
   /** Mean over the batch of each picture's L2 norm. */
   meanNorm(v: V): number;
   /** Root mean square of v / max(absolute, relative max(|a|, |b|)): the error norm of adaptive step sizes. */

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { limited } from '../limit.js';
+import { clipped } from '../clipping.js';
 import type { Space } from './space.js';
 
 type Shape = [number, number, number, number];
@@ -16,7 +16,7 @@ export function tensorSpace(shape: Shape): Space<tf.Tensor4D> {
     multiply: (a, b) => tf.mul<tf.Tensor4D>(a, b),
     exp: (v) => tf.exp(v),
     fromHost: (values) => tf.tensor4d(Float32Array.from(values), shape),
-    limit: limited,
+    limit: clipped,
     meanNorm: (v) => tf.tidy(() => tf.mean(tf.sqrt(tf.sum(tf.square(v), [1, 2, 3]))).dataSync()[0]!),
     scaledError: (v, a, b, absolute, relative) =>
       tf.tidy(() => {

@@ -1,4 +1,4 @@
-import { asWeightSource, constant, Module, Param, type StateDict, type WeightSource } from '@mezzotint/core';
+import { constant, Module, Param, type WeightSource } from '@mezzotint/core';
 import { Linear } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
 import { type ClipConfig, validateClipConfig } from './config.js';
@@ -71,9 +71,9 @@ export class ClipModel extends Module {
     });
   }
 
-  /** As {@link Module.load}; leaves out `position_ids`. */
-  override load(weights: StateDict | WeightSource): Promise<this> {
-    return super.load(towerAtHome(asWeightSource(weights), ''));
+  /** Leaves out `position_ids`. */
+  override adaptWeights(source: WeightSource): WeightSource {
+    return towerAtHome(source, '');
   }
 }
 

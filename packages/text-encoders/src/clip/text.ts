@@ -1,4 +1,4 @@
-import { asWeightSource, Module, type StateDict, type WeightSource } from '@mezzotint/core';
+import { Module, type WeightSource } from '@mezzotint/core';
 import { Embedding, embeddingLookup, LayerNorm, Linear } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
 import { checkIds } from '../ids.js';
@@ -95,9 +95,9 @@ export class ClipTextModel extends Module {
     return this.text_model.forward(ids, options);
   }
 
-  /** As {@link Module.load}; takes the names of transformers 5 (without `text_model.`) and leaves out `position_ids`. */
-  override load(weights: StateDict | WeightSource): Promise<this> {
-    return super.load(towerAtHome(asWeightSource(weights), 'text_model.'));
+  /** Takes the names of transformers 5 (without `text_model.`) and leaves out `position_ids`. */
+  override adaptWeights(source: WeightSource): WeightSource {
+    return towerAtHome(source, 'text_model.');
   }
 }
 
@@ -131,8 +131,8 @@ export class ClipTextModelWithProjection extends Module {
     });
   }
 
-  /** As {@link Module.load}; leaves out `position_ids`. */
-  override load(weights: StateDict | WeightSource): Promise<this> {
-    return super.load(towerAtHome(asWeightSource(weights), 'text_model.'));
+  /** Leaves out `position_ids`. */
+  override adaptWeights(source: WeightSource): WeightSource {
+    return towerAtHome(source, 'text_model.');
   }
 }

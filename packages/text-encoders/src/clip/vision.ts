@@ -1,4 +1,4 @@
-import { asWeightSource, Module, Param, type StateDict, uniform, type WeightSource } from '@mezzotint/core';
+import { Module, Param, uniform, type WeightSource } from '@mezzotint/core';
 import { Embedding, LayerNorm, Linear } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
 import { throwIf } from '../checks.js';
@@ -128,9 +128,9 @@ export class ClipVisionModel extends Module {
     return this.vision_model.forward(pixels, options);
   }
 
-  /** As {@link Module.load}; takes the names of transformers 5 (without `vision_model.`) and leaves out `position_ids`. */
-  override load(weights: StateDict | WeightSource): Promise<this> {
-    return super.load(towerAtHome(asWeightSource(weights), 'vision_model.'));
+  /** Takes the names of transformers 5 (without `vision_model.`) and leaves out `position_ids`. */
+  override adaptWeights(source: WeightSource): WeightSource {
+    return towerAtHome(source, 'vision_model.');
   }
 }
 
@@ -164,9 +164,9 @@ export class ClipVisionModelWithProjection extends Module {
     });
   }
 
-  /** As {@link Module.load}; leaves out `position_ids`. */
-  override load(weights: StateDict | WeightSource): Promise<this> {
-    return super.load(towerAtHome(asWeightSource(weights), 'vision_model.'));
+  /** Leaves out `position_ids`. */
+  override adaptWeights(source: WeightSource): WeightSource {
+    return towerAtHome(source, 'vision_model.');
   }
 }
 

@@ -112,7 +112,7 @@ export function encodeSdxlPrompts(
 }
 
 /** One forward pass over the chunks of all prompts, `[N chunks, T]`. */
-function runChunks<O extends ClipTextOutput>(
+export function runChunks<O extends ClipTextOutput>(
   encoder: { forward(ids: tf.Tensor2D, options: HiddenStateOptions): O },
   prompts: readonly (readonly PromptChunk[])[],
   options: HiddenStateOptions,
@@ -123,19 +123,19 @@ function runChunks<O extends ClipTextOutput>(
 }
 
 /** `[N chunks, T, D] -> [N, chunks T, D]`. */
-function joined(states: tf.Tensor3D, prompts: readonly (readonly PromptChunk[])[]): tf.Tensor3D {
+export function joined(states: tf.Tensor3D, prompts: readonly (readonly PromptChunk[])[]): tf.Tensor3D {
   return tf.reshape(states, [prompts.length, -1, states.shape[2]]) as tf.Tensor3D;
 }
 
 /** `[N chunks, P] -> [N, P]`. */
-function firstOfEach(x: tf.Tensor2D, chunks: number): tf.Tensor2D {
+export function firstOfEach(x: tf.Tensor2D, chunks: number): tf.Tensor2D {
   const width = x.shape[1];
   const grouped = tf.reshape(x, [-1, chunks, width]) as tf.Tensor3D;
   return tf.reshape(tf.slice(grouped, [0, 0, 0], [-1, 1, -1]), [-1, width]);
 }
 
 /** States `[N, T, D]` times the weights of their tokens. */
-function emphasised(
+export function emphasised(
   states: tf.Tensor3D,
   prompts: readonly (readonly PromptChunk[])[],
   { emphasis = 'restore-mean' }: PromptOptions,
@@ -147,6 +147,6 @@ function emphasised(
   return tf.mul(weighted, tf.div(tf.mean(states, [1, 2], true), tf.mean(weighted, [1, 2], true)));
 }
 
-function checkPrompts(who: string, prompts: readonly (string | null)[]): void {
+export function checkPrompts(who: string, prompts: readonly (string | null)[]): void {
   throwIf(who, prompts.length > 0 ? [] : ['prompts: expected at least one, got none']);
 }

@@ -1,4 +1,4 @@
-import { asWeightSource, Module, normal, renamed, type StateDict, type WeightSource } from '@mezzotint/core';
+import { blockBoundary, Module, normal, renamed, type WeightSource } from '@mezzotint/core';
 import {
   type ActivationKind,
   activate,
@@ -166,17 +166,21 @@ export class T5EncoderModel extends Module {
       const positions = this.positionBias(ids.shape[1]); //     [1, h, T, T]
       const bias = mask === undefined ? positions : tf.add<tf.Tensor4D>(positions, paddingMask(mask));
       let x = this.shared.forward(ids); //                      [N, T, D]
-      for (const block of this.encoder.block) x = block.forward(x, bias);
+      for (const block of this.encoder.block) {
+        const given = x;
+        x = block.forward(given, bias);
+        if (blockBoundary(block)) given.dispose();
+      }
       return this.encoder.final_layer_norm.forward(x);
     });
   }
 
   /**
-   * As {@link Module.load}; a tied second copy of the table, `encoder.embed_tokens.weight`, may be there or be the only one,
+   * A tied second copy of the table, `encoder.embed_tokens.weight`, may be there or be the only one,
    * and the decoder of a whole T5 is left out.
    */
-  override load(weights: StateDict | WeightSource): Promise<this> {
-    return super.load(untied(encoderOf(asWeightSource(weights))));
+  override adaptWeights(source: WeightSource): WeightSource {
+    return untied(encoderOf(source));
   }
 
   /** What is added to the scores by relative position, `[1, h, T, T]`. */

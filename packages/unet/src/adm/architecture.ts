@@ -21,21 +21,22 @@ import {
 } from '../presets/adm.js';
 import { iddpm64, iddpmCifar10 } from '../presets/ddpm.js';
 import { benchUnet, digits, digitsClassifier } from '../presets/small.js';
-import { type EncoderConfig, totalDownsampling, type UNetConfig } from './config.js';
+import { type ADMUNetConfig, type EncoderConfig, totalDownsampling } from './config.js';
 import { classifierFromGuidedDiffusion, fromGuidedDiffusion } from './from-guided-diffusion.js';
 import { NoisyClassifier } from './noisy-classifier.js';
 import { SuperResolutionUNet } from './super-resolution-unet.js';
-import { UNet } from './unet.js';
+import { ADMUNet } from './unet.js';
 
 /** ADM, and by other settings DDPM and Improved DDPM. */
-export const adm: DenoiserArchitecture<UNet> = {
+export const adm: DenoiserArchitecture<ADMUNet> = {
   kind: 'denoiser',
-  name: 'UNet',
+  name: 'ADMUNet',
+  formerNames: ['UNet'],
   package: '@mezzotint/unet',
   about: 'UNet of ADM (Dhariwal and Nichol 2021), Improved DDPM and DDPM',
   time: 'timestep',
   presets: [digits, benchUnet, iddpmCifar10, iddpm64, adm64, adm128, adm256, adm256Uncond, adm512],
-  build: (config) => new UNet(config),
+  build: (config) => new ADMUNet(config),
   upgrade,
   signature,
   sized: sizedUNet,
@@ -87,6 +88,7 @@ export const noisyClassifier: ClassifierArchitecture<NoisyClassifier> = {
   time: 'timestep',
   presets: [digitsClassifier, admClassifier64, admClassifier128, admClassifier256, admClassifier512],
   build: (config) => new NoisyClassifier(config),
+  upgrade: renamed,
   signature: (config) => ({
     imageSize: config.imageSize,
     sizeMultiple: config.pool === 'attention' ? null : totalDownsampling(config),
@@ -110,16 +112,22 @@ export const noisyClassifier: ClassifierArchitecture<NoisyClassifier> = {
   ],
 };
 
-/** Until version 1 of the format, `classes` counted the null label, which every model of ours had. */
-function upgrade(config: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
-  if ('nullLabel' in config) return config;
-  const { classes } = config;
-  return typeof classes === 'number'
-    ? { ...config, classes: classes - 1, nullLabel: true }
-    : { ...config, nullLabel: false };
+/** Settings by the names that they have today. */
+function renamed(config: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const { attentionFactors, ...rest } = config;
+  return attentionFactors === undefined ? config : { attentionResolutions: attentionFactors, ...rest };
 }
 
-function signature(config: UNetConfig): NetworkSignature {
+/** Until version 1 of the format, `classes` counted the null label, which every model of ours had. */
+function upgrade(config: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const { classes } = config;
+  if ('nullLabel' in config) return renamed(config);
+  return typeof classes === 'number'
+    ? { ...renamed(config), classes: classes - 1, nullLabel: true }
+    : { ...renamed(config), nullLabel: false };
+}
+
+function signature(config: ADMUNetConfig): NetworkSignature {
   const { imageSize, inChannels, outChannels, classes, nullLabel } = config;
   const labels = { classes, nullLabel };
   return {
@@ -158,7 +166,7 @@ function sizedEncoder(size: ModelSize, { imageSize, channels }: DataShape): Enco
     imageSize,
     inChannels: channels,
     channelMult: multiples[factors.length - 1]!,
-    attentionFactors: factors.filter((factor) => imageSize / factor <= 16),
+    attentionResolutions: factors.filter((factor) => imageSize / factor <= 16),
     attentionOrder: 'new',
     timeConditioning: 'scale-shift',
     resampling: 'residual',
@@ -166,7 +174,7 @@ function sizedEncoder(size: ModelSize, { imageSize, channels }: DataShape): Enco
   };
 }
 
-function sizedUNet(size: ModelSize, data: DataShape): UNetConfig {
+function sizedUNet(size: ModelSize, data: DataShape): ADMUNetConfig {
   const { channels, classes, learnedVariance = false } = data;
   const encoder = sizedEncoder(size, data);
   return {

@@ -17,7 +17,7 @@ export interface EncoderConfig {
   /** Residual blocks a level in the encoder; the decoder has one more. */
   readonly resBlocks: number;
   /** Levels with attention, by downsampling factor (1 = full resolution, 2, 4, ...). The middle always has it. */
-  readonly attentionFactors: readonly number[];
+  readonly attentionResolutions: readonly number[];
   /** Heads of the attention of encoder and middle. */
   readonly heads: HeadRule;
   /** How the 3C channels of `qkv` are laid out: `new` q|k|v and then heads, `legacy` heads and then q|k|v. */
@@ -33,7 +33,7 @@ export interface EncoderConfig {
 }
 
 /** Configuration of {@link UNet}. */
-export interface UNetConfig extends EncoderConfig {
+export interface ADMUNetConfig extends EncoderConfig {
   /** Channels out; twice the image's when the variance is learned (the second half is the variance share). */
   readonly outChannels: number;
   /** Heads of the attention of the decoder. */

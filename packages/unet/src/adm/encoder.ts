@@ -20,7 +20,7 @@ export function buildEncoder(config: EncoderConfig): Encoder {
   const stages: Stage[] = [[new Conv2d(config.inChannels, width, 3)]];
   const widths = [width];
   levels.forEach((channels, level) => {
-    const attends = config.attentionFactors.includes(2 ** level);
+    const attends = config.attentionResolutions.includes(2 ** level);
     for (let i = 0; i < config.resBlocks; i++) {
       const block = new ResBlock(width, channels, config);
       const heads = headCount(config.heads, channels);

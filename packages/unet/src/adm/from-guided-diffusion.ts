@@ -1,5 +1,5 @@
 import { foreignConfig } from '@mezzotint/core';
-import type { ClassifierConfig, ClassifierPool, EncoderConfig, HeadRule, UNetConfig } from './config.js';
+import type { ADMUNetConfig, ClassifierConfig, ClassifierPool, EncoderConfig, HeadRule } from './config.js';
 
 /** Arguments that change how the reference computes (checkpointing, half precision), not what. */
 const ignored = (key: string) => key === 'use_checkpoint' || key === 'use_fp16';
@@ -30,7 +30,7 @@ const encoderKeys = {
  * The configuration of a `SuperResModel` counts the channels of the image only, as ours does.
  * @throws InvalidArgumentError naming every unknown, missing or unusable key
  */
-export function fromGuidedDiffusion(json: unknown): UNetConfig {
+export function fromGuidedDiffusion(json: unknown): ADMUNetConfig {
   const read = foreignConfig('fromGuidedDiffusion', json, {
     defaults: { ...encoderKeys, num_classes: null },
     fixed,
@@ -77,7 +77,7 @@ function encoderConfig(read: Read): EncoderConfig {
     modelChannels: read('model_channels') as number,
     channelMult: read('channel_mult') as number[],
     resBlocks: read('num_res_blocks') as number,
-    attentionFactors: read('attention_resolutions') as number[],
+    attentionResolutions: read('attention_resolutions') as number[],
     heads,
     attentionOrder: read('use_new_attention_order') ? 'new' : 'legacy',
     timeConditioning: read('use_scale_shift_norm') ? 'scale-shift' : 'additive',

@@ -68,8 +68,8 @@ export class NoisyClassifier extends Module {
     }
     throwIf(this.constructor.name, problems);
     return tf.tidy(() => {
-      const wave = timestepEmbedding(time, modelChannels); //                         [N, C]
-      const emb = silu(this.time_embed[2].forward(silu(this.time_embed[0].forward(wave))));
+      const sinusoidal = timestepEmbedding(time, modelChannels); //                         [N, C]
+      const emb = silu(this.time_embed[2].forward(silu(this.time_embed[0].forward(sinusoidal))));
       const maps: tf.Tensor4D[] = [];
       let h = x;
       for (const stage of [...this.input_blocks, this.middle_block]) {

@@ -1,11 +1,11 @@
 import { throwIf } from '@mezzotint/core';
 import { resizeBilinear } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
-import type { UNetConfig } from './config.js';
-import { UNet, type UNetInputs } from './unet.js';
+import type { ADMUNetConfig } from './config.js';
+import { ADMUNet, type ADMUNetInputs } from './unet.js';
 
 /** What an upsampler takes beside the noisy image and the time. */
-export interface SuperResolutionInputs extends UNetInputs {
+export interface SuperResolutionInputs extends ADMUNetInputs {
   /** The image to enlarge, `[N, h, w, C]`, of any size; it has as many channels as the noisy image. */
   readonly lowRes: tf.Tensor4D;
 }
@@ -15,15 +15,15 @@ export interface SuperResolutionInputs extends UNetInputs {
  * bilinearly to the same size (Dhariwal and Nichol 2021, section 7; Nichol and Dhariwal 2021). State-dict keys are those
  * of guided-diffusion's `SuperResModel`.
  */
-export class SuperResolutionUNet extends UNet {
+export class SuperResolutionUNet extends ADMUNet {
   /** The configuration as given: `inChannels` counts the image only. */
-  override readonly config: UNetConfig;
+  override readonly config: ADMUNetConfig;
 
   /**
    * @param config `inChannels` counts the image only; the network has twice as many
    * @throws InvalidArgumentError with everything that is wrong with the configuration
    */
-  constructor(config: UNetConfig) {
+  constructor(config: ADMUNetConfig) {
     super({ ...config, inChannels: 2 * config.inChannels });
     this.config = config;
   }

@@ -10,12 +10,12 @@ import {
 import { type Conv2d, Embedding, GroupNorm, Linear, silu, timestepEmbedding } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
 import { AttentionBlock, embeddingWidth, ResBlock, Upsample, zeroConv } from './blocks.js';
-import { headCount, levelChannels, totalDownsampling, type UNetConfig } from './config.js';
+import { type ADMUNetConfig, headCount, levelChannels, totalDownsampling } from './config.js';
 import { buildEncoder, buildMiddle, runStage, type Stage } from './encoder.js';
 import { validateUNetConfig } from './validate.js';
 
-/** What a UNet takes beside the noisy image and the time. */
-export interface UNetInputs {
+/** What a ADMUNet takes beside the noisy image and the time. */
+export interface ADMUNetInputs {
   /**
    * Class of each image, int32 `[N]` in [0, classes), or `classes` for "no label" where there is a null label; given if and
    * only if the model is class-conditional.
@@ -26,11 +26,11 @@ export interface UNetInputs {
 }
 
 /**
- * The UNet of ADM (Dhariwal and Nichol 2021), and with other settings that of DDPM (Ho et al. 2020) and Improved DDPM
+ * The ADMUNet of ADM (Dhariwal and Nichol 2021), and with other settings that of DDPM (Ho et al. 2020) and Improved DDPM
  * (Nichol and Dhariwal 2021). State-dict keys are those of guided-diffusion's `UNetModel`.
  */
-export class UNet extends Module {
-  readonly config: UNetConfig;
+export class ADMUNet extends Module {
+  readonly config: ADMUNetConfig;
   readonly time_embed: { readonly 0: Linear; readonly 2: Linear };
   readonly label_emb?: Embedding;
   readonly input_blocks: readonly Stage[];
@@ -39,7 +39,7 @@ export class UNet extends Module {
   readonly out: { readonly 0: GroupNorm; readonly 2: Conv2d };
 
   /** @throws InvalidArgumentError with everything that is wrong with the configuration */
-  constructor(config: UNetConfig) {
+  constructor(config: ADMUNetConfig) {
     super();
     validateUNetConfig(new.target.name, config);
     this.config = config;
@@ -63,13 +63,13 @@ export class UNet extends Module {
    * @returns `[N, H, W, outChannels]`, a new tensor
    * @throws InvalidArgumentError when a shape does not fit, or labels are missing or not expected
    */
-  forward(x: tf.Tensor4D, time: tf.Tensor1D, inputs: UNetInputs = {}): tf.Tensor4D {
+  forward(x: tf.Tensor4D, time: tf.Tensor1D, inputs: ADMUNetInputs = {}): tf.Tensor4D {
     throwIf(this.constructor.name, this.problems(x, time, inputs));
     return this.predict(x, time, inputs);
   }
 
   /** What is wrong with the arguments of a forward pass. */
-  protected problems(x: tf.Tensor4D, time: tf.Tensor1D, { labels }: UNetInputs): string[] {
+  protected problems(x: tf.Tensor4D, time: tf.Tensor1D, { labels }: ADMUNetInputs): string[] {
     return [
       ...imageProblems('x', x, this.config.inChannels, totalDownsampling(this.config)),
       ...timeProblems(time, x),
@@ -78,7 +78,7 @@ export class UNet extends Module {
   }
 
   /** The network, top to bottom; `x` has all the channels that it sees. */
-  protected predict(x: tf.Tensor4D, time: tf.Tensor1D, { labels, rng }: UNetInputs): tf.Tensor4D {
+  protected predict(x: tf.Tensor4D, time: tf.Tensor1D, { labels, rng }: ADMUNetInputs): tf.Tensor4D {
     return tf.tidy(() => {
       const emb = this.embed(time, labels); //                                        [N, 4C]
       const skips: tf.Tensor4D[] = [];
@@ -97,14 +97,14 @@ export class UNet extends Module {
 
   /** silu(embedding), which every block begins with. DDPM, appendix B; labels added as in ADM. */
   private embed(time: tf.Tensor1D, labels: tf.Tensor1D | undefined): tf.Tensor2D {
-    const wave = timestepEmbedding(time, this.config.modelChannels); //               [N, C]
-    const emb = this.time_embed[2].forward(silu(this.time_embed[0].forward(wave))); // [N, 4C]
+    const sinusoidal = timestepEmbedding(time, this.config.modelChannels); //               [N, C]
+    const emb = this.time_embed[2].forward(silu(this.time_embed[0].forward(sinusoidal))); // [N, 4C]
     return silu(labels === undefined ? emb : tf.add(emb, this.label_emb!.forward(labels)));
   }
 }
 
 /** The decoder: per level, lowest first, one residual block more than the encoder's, each on its skip, and a step up. */
-function buildDecoder(config: UNetConfig, skipWidths: readonly number[]): Stage[] {
+function buildDecoder(config: ADMUNetConfig, skipWidths: readonly number[]): Stage[] {
   const levels = levelChannels(config);
   const skips = [...skipWidths];
   const stages: Stage[] = [];
@@ -114,7 +114,7 @@ function buildDecoder(config: UNetConfig, skipWidths: readonly number[]): Stage[
     for (let i = 0; i <= config.resBlocks; i++) {
       const stage: Stage[number][] = [new ResBlock(width + skips.pop()!, channels, config)];
       width = channels;
-      if (config.attentionFactors.includes(2 ** level)) {
+      if (config.attentionResolutions.includes(2 ** level)) {
         stage.push(new AttentionBlock(width, headCount(config.headsUp, width), config));
       }
       if (level > 0 && i === config.resBlocks) {

@@ -1,19 +1,19 @@
 import { choiceProblems, classProblems, countProblems, InvalidArgumentError } from '@mezzotint/core';
 import {
+  type ADMUNetConfig,
   type ClassifierConfig,
   type EncoderConfig,
   type HeadRule,
   levelChannels,
   spatialWidth,
-  type UNetConfig,
 } from './config.js';
 
 /** Deepest hierarchy and longest level that are built: far above any published model, far below what a hostile file asks for. */
 const maxLevels = 12;
 const maxResBlocks = 64;
 
-/** Throws an InvalidArgumentError with everything that is wrong with a UNet's configuration. */
-export function validateUNetConfig(who: string, config: UNetConfig): void {
+/** Throws an InvalidArgumentError with everything that is wrong with a ADMUNet's configuration. */
+export function validateUNetConfig(who: string, config: ADMUNetConfig): void {
   const { heads, headsUp, outChannels } = config;
   const problems = [
     ...countProblems({ outChannels }),
@@ -40,7 +40,8 @@ export function validateClassifierConfig(who: string, config: ClassifierConfig):
 type Heads = Readonly<Record<string, HeadRule>>;
 
 function encoderProblems(config: EncoderConfig, heads: Heads): string[] {
-  const { imageSize, inChannels, modelChannels, channelMult, resBlocks, attentionFactors, groups, dropout } = config;
+  const { imageSize, inChannels, modelChannels, channelMult, resBlocks, attentionResolutions, groups, dropout } =
+    config;
   const problems = [
     ...countProblems({ imageSize, inChannels, modelChannels, resBlocks, groups }),
     ...choiceProblems('attentionOrder', config.attentionOrder, ['new', 'legacy']),
@@ -56,15 +57,17 @@ function encoderProblems(config: EncoderConfig, heads: Heads): string[] {
   } else if (channelMult.length > maxLevels) {
     problems.push(`channelMult: expected at most ${maxLevels} levels, got ${channelMult.length}`);
   }
-  if (!Array.isArray(attentionFactors)) {
-    problems.push(`attentionFactors: expected a list of downsampling factors, got ${JSON.stringify(attentionFactors)}`);
+  if (!Array.isArray(attentionResolutions)) {
+    problems.push(
+      `attentionResolutions: expected a list of downsampling factors, got ${JSON.stringify(attentionResolutions)}`,
+    );
   }
   // What follows divides by these numbers, so it is looked at only once they are numbers.
   return problems.length > 0 ? problems : relationProblems(config, heads);
 }
 
 function relationProblems(config: EncoderConfig, heads: Heads): string[] {
-  const { imageSize, modelChannels, channelMult, attentionFactors, groups } = config;
+  const { imageSize, modelChannels, channelMult, attentionResolutions, groups } = config;
   const problems: string[] = [];
   const factors = channelMult.map((_, level) => 2 ** level);
   const deepest = factors.at(-1)!;
@@ -74,10 +77,10 @@ function relationProblems(config: EncoderConfig, heads: Heads): string[] {
   if (modelChannels % 2 !== 0) {
     problems.push(`modelChannels: expected an even number (half cosines, half sines), got ${modelChannels}`);
   }
-  for (const factor of attentionFactors) {
+  for (const factor of attentionResolutions) {
     if (!factors.includes(factor)) {
       problems.push(
-        `attentionFactors: ${factor} is not the factor of any level; the levels have ${factors.join(', ')}`,
+        `attentionResolutions: ${factor} is not the factor of any level; the levels have ${factors.join(', ')}`,
       );
     }
   }
@@ -101,7 +104,7 @@ function headProblems(name: string, rule: HeadRule, config: EncoderConfig): stri
   }
   const last = config.channelMult.length - 1;
   return levelChannels(config).flatMap((channels, level) => {
-    const attends = level === last || config.attentionFactors.includes(2 ** level);
+    const attends = level === last || config.attentionResolutions.includes(2 ** level);
     if (!attends || channels % (size as number) === 0) return [];
     const what = kind === 'count' ? `${size} heads do` : `${size} channels a head does`;
     return [`${name}: ${what} not divide the ${channels} channels of level ${level}`];

@@ -89,17 +89,17 @@ const tokens = 77;
 const pooledWidth = 1280;
 
 function textConditions(config: UNet2DConditionConfig): Record<string, ConditionSpec> {
-  const { contextWidth, textWidth, textAndNumbers, timeConditionWidth } = config;
+  const { contextWidth, textWidth, textTime, timeCondProjDim } = config;
   return {
     context: { shape: [tokens, textWidth ?? contextWidth], none: 'empty-prompt' },
-    ...(textAndNumbers !== null && textTime(textAndNumbers)),
+    ...(textTime !== null && textTimeConditions(textTime)),
     ...classCondition(config),
-    ...(timeConditionWidth !== null && { timeCondition: { shape: [timeConditionWidth] } }),
+    ...(timeCondProjDim !== null && { timeCondition: { shape: [timeCondProjDim] } }),
   };
 }
 
 /** SDXL's base has six numbers and its refiner five, which the width of both together tells where the text is bigG's. */
-function textTime({ width, numberWidth }: NonNullable<UNet2DConditionConfig['textAndNumbers']>) {
+function textTimeConditions({ width, numberWidth }: NonNullable<UNet2DConditionConfig['textTime']>) {
   const numbers = width === pooledWidth + 5 * numberWidth ? 5 : 6;
   const pooled: ConditionSpec = { shape: [width - numbers * numberWidth], none: 'empty-prompt' };
   return { pooled, timeIds: { shape: [numbers] } };

@@ -27,9 +27,9 @@ export function commonSettings(read: (key: string) => unknown, choose: Choose) {
     groups: read('norm_num_groups') as number,
     epsilon: read('norm_eps') as number,
     dropout: read('dropout') as number,
-    timeWave: isFourier ? 'fourier' : 'sinusoidal',
+    timeEmbeddingType: isFourier ? 'fourier' : 'sinusoidal',
     timeWidth: read('time_embedding_dim') as number | null,
     timeOrder: read('flip_sin_to_cos') ? 'cos-sin' : 'sin-cos',
-    timeShift: read('freq_shift') as number,
+    frequencyShift: read('freq_shift') as number,
   } as const;
 }

@@ -2,16 +2,20 @@ import { Module, normal, Param } from '@mezzotint/core';
 import { type ActivationKind, activate, Linear, timestepEmbedding } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
 
-/** How a number becomes a wave. */
-export interface WaveOptions {
+/** How a number becomes its sinusoidal embedding. */
+export interface SinusoidalOptions {
   readonly order: 'sin-cos' | 'cos-sin';
   readonly shift: number;
   /** Learned frequencies in the place of those of the table. */
   readonly frequencies?: FourierFrequencies | undefined;
 }
 
-/** The wave of each of `[N]` numbers, `[N, width]`. */
-export function wavesOf(t: tf.Tensor1D, width: number, { order, shift, frequencies }: WaveOptions): tf.Tensor2D {
+/** The sinusoidal embedding of each of `[N]` numbers, `[N, width]`. */
+export function sinusoidalEmbedding(
+  t: tf.Tensor1D,
+  width: number,
+  { order, shift, frequencies }: SinusoidalOptions,
+): tf.Tensor2D {
   return frequencies?.forward(t, order) ?? timestepEmbedding(t, width, { order, downscaleShift: shift });
 }
 
@@ -29,7 +33,7 @@ export class FourierFrequencies extends Module {
   forward(t: tf.Tensor1D, order: 'sin-cos' | 'cos-sin'): tf.Tensor2D {
     return tf.tidy(() => {
       const time = tf.reshape(tf.cast(t, 'float32'), [-1, 1]);
-      // In the reference's order: the angles are large, and another rounding of them is another wave.
+      // In the reference's order: the angles are large, and another rounding of them gives another embedding.
       const angle = tf.mul(tf.mul(tf.mul(time, tf.reshape(this.weight.value, [1, -1])), 2), Math.PI);
       const halves = [tf.sin(angle), tf.cos(angle)];
       return tf.concat(order === 'sin-cos' ? halves : halves.reverse(), 1) as tf.Tensor2D;

@@ -49,26 +49,26 @@ export interface UNet2DConditionConfig {
   readonly epsilon: number;
   /** Dropout rate inside residual blocks; applied only when a forward pass is given an `rng`. */
   readonly dropout: number;
-  /** The wave of the time: of the frequencies of a table, or of random ones that the weights hold. */
-  readonly timeWave: 'sinusoidal' | 'fourier';
+  /** The embedding of the time: of the frequencies of a table, or of random ones that the weights hold. */
+  readonly timeEmbeddingType: 'sinusoidal' | 'fourier';
   /** Width of the time's embedding; null for 4 (with `fourier` 2) times the width of full resolution. */
   readonly timeWidth: number | null;
-  /** Which half of the wave comes first. */
+  /** Which half of the sinusoidal embedding comes first. */
   readonly timeOrder: 'sin-cos' | 'cos-sin';
   /** s in the frequencies 10000^(-i / (half - s)): 0, or 1 as in DDPM. */
-  readonly timeShift: number;
+  readonly frequencyShift: number;
   /** After the maps of the time's embedding; null for nothing. */
   readonly timePost: ActivationKind | null;
   /** On the sum of all embeddings, before blocks see it; null for nothing. */
   readonly embeddingActivation: ActivationKind | null;
   /** Width of what is added to the time embedding before its two maps (distilled guidance, LCM: 256); null for none. */
-  readonly timeConditionWidth: number | null;
+  readonly timeCondProjDim: number | null;
   /** What is added to the time for each image; null for nothing. */
   readonly classes: Classes | null;
   /** The classes' embedding stands beside the time's and is not added to it. */
-  readonly classesBeside: boolean;
-  /** SDXL: pooled text and numbers (sizes, crop, score), each number a wave of `numberWidth`, `width` in all; or null. */
-  readonly textAndNumbers: { readonly numberWidth: number; readonly width: number } | null;
+  readonly classEmbeddingsConcat: boolean;
+  /** SDXL: pooled text and numbers (sizes, crop, score), each number a sinusoidal embedding of width `numberWidth`, `width` in all; or null. */
+  readonly textTime: { readonly numberWidth: number; readonly width: number } | null;
 }
 
 /** Blocks of every transformer of a level, or of each of them. */
@@ -87,11 +87,11 @@ export type Classes =
 
 /** Throws an InvalidArgumentError with everything that is wrong with the configuration. */
 export function validateUNet2DConditionConfig(who: string, config: UNet2DConditionConfig): void {
-  const { classes, textAndNumbers } = config;
+  const { classes, textTime } = config;
   const optional = {
     textWidth: config.textWidth,
     timeWidth: config.timeWidth,
-    timeConditionWidth: config.timeConditionWidth,
+    timeCondProjDim: config.timeCondProjDim,
   };
   const below = (name: string, object: object) =>
     Object.fromEntries(Object.entries(object).map(([key, value]) => [`${name}.${key}`, value]));
@@ -104,7 +104,7 @@ export function validateUNet2DConditionConfig(who: string, config: UNet2DConditi
     groups: config.groups,
     ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== null)),
     ...(typeof classes === 'object' && classes !== null && below('classes', classes)),
-    ...(textAndNumbers !== null && below('textAndNumbers', textAndNumbers)),
+    ...(textTime !== null && below('textTime', textTime)),
   };
   const problems = Object.entries(counts)
     .filter(([, value]) => !isCount(value))
@@ -126,12 +126,12 @@ function choiceProblems(config: UNet2DConditionConfig): string[] {
     downsamplePadding: [0, 1],
     activation: activationKinds,
     timeConditioning: ['additive', 'scale-shift'],
-    timeWave: ['sinusoidal', 'fourier'],
+    timeEmbeddingType: ['sinusoidal', 'fourier'],
     timeOrder: ['sin-cos', 'cos-sin'],
     timePost: [null, ...activationKinds],
     embeddingActivation: [null, ...activationKinds],
     centerInput: [true, false],
-    classesBeside: [true, false],
+    classEmbeddingsConcat: [true, false],
   } satisfies Partial<Record<keyof UNet2DConditionConfig, readonly unknown[]>>;
   return Object.entries(choices)
     .filter(([name, values]) => !(values as unknown[]).includes(config[name as keyof typeof choices]))
@@ -190,29 +190,25 @@ function depthProblems({ blockChannels, resBlocks, depth, upDepth }: UNet2DCondi
     );
 }
 
-function relationProblems({
-  blockChannels,
-  groups,
-  heads,
-  textAndNumbers,
-  ...config
-}: UNet2DConditionConfig): string[] {
+function relationProblems({ blockChannels, groups, heads, textTime, ...config }: UNet2DConditionConfig): string[] {
   const problems: string[] = [];
-  if (config.timeWave === 'sinusoidal') {
+  if (config.timeEmbeddingType === 'sinusoidal') {
     const half = Math.floor(blockChannels[0]! / 2);
     if (blockChannels[0]! < 4) {
       problems.push(`blockChannels[0]: expected at least 4 for the time embedding, got ${blockChannels[0]}`);
-    } else if (!(Number.isFinite(config.timeShift) && config.timeShift < half)) {
-      problems.push(`timeShift: expected a number below half the width ${blockChannels[0]}, got ${config.timeShift}`);
+    } else if (!(Number.isFinite(config.frequencyShift) && config.frequencyShift < half)) {
+      problems.push(
+        `frequencyShift: expected a number below half the width ${blockChannels[0]}, got ${config.frequencyShift}`,
+      );
     }
   } else if (config.timeWidth !== null && config.timeWidth % 2 !== 0) {
-    problems.push(`timeWidth: expected an even width for waves in pairs, got ${config.timeWidth}`);
+    problems.push(`timeWidth: expected an even width, for pairs of sine and cosine, got ${config.timeWidth}`);
   }
   for (const name of ['kernelIn', 'kernelOut'] as const) {
     if (config[name] % 2 === 0) problems.push(`${name}: expected an odd number of pixels, got ${config[name]}`);
   }
-  if (config.classesBeside && (config.classes === null || textAndNumbers !== null)) {
-    problems.push('classesBeside: expected classes, and no textAndNumbers, whose embedding is half as wide');
+  if (config.classEmbeddingsConcat && (config.classes === null || textTime !== null)) {
+    problems.push('classEmbeddingsConcat: expected classes, and no textTime, whose embedding is half as wide');
   }
   blockChannels.forEach((channels, level) => {
     if (channels % groups !== 0) {
@@ -224,9 +220,9 @@ function relationProblems({
       problems.push(`heads: ${heads[level]} heads do not divide the ${channels} channels of level ${level}`);
     }
   });
-  if (textAndNumbers !== null && textAndNumbers.width <= textAndNumbers.numberWidth) {
-    const { width, numberWidth } = textAndNumbers;
-    problems.push(`textAndNumbers.width: expected more than one number's ${numberWidth}, got ${width}`);
+  if (textTime !== null && textTime.width <= textTime.numberWidth) {
+    const { width, numberWidth } = textTime;
+    problems.push(`textTime.width: expected more than one number's ${numberWidth}, got ${width}`);
   }
   return problems;
 }

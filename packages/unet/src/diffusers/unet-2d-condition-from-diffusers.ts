@@ -1,4 +1,4 @@
-import { foreignConfig, InvalidArgumentError } from '@mezzotint/core';
+import { type ForeignConfigOptions, foreignConfig, InvalidArgumentError } from '@mezzotint/core';
 import { chooser, commonSettings } from './common-settings.js';
 import { activationOf, presentName } from './diffusers-names.js';
 import type { Classes, Depth, UNet2DConditionConfig } from './unet-2d-condition-config.js';
@@ -69,9 +69,9 @@ const ignored = (key: string) =>
  *
  * @throws InvalidArgumentError naming every unknown or unsupported key
  */
-export function unet2dConditionFromDiffusers(json: unknown): UNet2DConditionConfig {
+export function unet2dConditionFromDiffusers(json: unknown, options: ForeignConfigOptions = {}): UNet2DConditionConfig {
   const who = 'unet2dConditionFromDiffusers';
-  const read = foreignConfig(who, json, { defaults, fixed, ignored });
+  const read = foreignConfig(who, json, { defaults, fixed, ignored }, options);
   const problems: string[] = [];
   const attends = (key: string, plain: string, attending: string): boolean[] => {
     const types = read(key);
@@ -132,10 +132,10 @@ export function unet2dConditionFromDiffusers(json: unknown): UNet2DConditionConf
     activation,
     timePost,
     embeddingActivation,
-    timeConditionWidth: read('time_cond_proj_dim') as number | null,
+    timeCondProjDim: read('time_cond_proj_dim') as number | null,
     classes: classesOf(classType, width, read('num_class_embeds') as number | null),
-    classesBeside: read('class_embeddings_concat') as boolean,
-    textAndNumbers: addition === null ? null : { numberWidth: read('addition_time_embed_dim') as number, width },
+    classEmbeddingsConcat: read('class_embeddings_concat') as boolean,
+    textTime: addition === null ? null : { numberWidth: read('addition_time_embed_dim') as number, width },
   };
 }
 

@@ -6,13 +6,13 @@ import { type UNet2DConditionConfig, validateUNet2DConditionConfig } from './une
 const HEAD_WIDTH = 64;
 /** Heads where they have convolutions (Stable Diffusion 1). */
 const HEADS = 8;
-/** Channels of each wave of XL's numbers. */
+/** Width of the sinusoidal embedding of each of XL's numbers. */
 const NUMBER_WIDTH = 256;
 
 /**
  * The configuration of a Stable Diffusion UNet (1, 2, XL, refiner, inpainting) from the names and shapes of its state dict
  * in diffusers' layout, for files that come without config.json. What shapes do not say is as in all published models:
- * 32 groups, 8 heads (1.x) or heads of 64 channels (2.x, XL), waves of 256 channels.
+ * 32 groups, 8 heads (1.x) or heads of 64 channels (2.x, XL), sinusoidal embeddings of 256 channels.
  *
  * @throws InvalidArgumentError when it is no such UNet
  */
@@ -52,11 +52,9 @@ export function unet2dConditionFromShapes(tensors: WeightSource['tensors']): UNe
     onlyCrossAttention: levels.map((level) => sees(level, contextWidth)),
     linearProjection,
     contextWidth,
-    timeConditionWidth: shapes.has('time_embedding.cond_proj')
-      ? shapes.axis('time_embedding.cond_proj.weight', 1)
-      : null,
+    timeCondProjDim: shapes.has('time_embedding.cond_proj') ? shapes.axis('time_embedding.cond_proj.weight', 1) : null,
     classes: classesOf(shapes),
-    textAndNumbers: shapes.has('add_embedding')
+    textTime: shapes.has('add_embedding')
       ? { numberWidth: NUMBER_WIDTH, width: shapes.axis('add_embedding.linear_1.weight', 1) }
       : null,
   };

@@ -2,7 +2,7 @@ import { imageProblems, labelProblems, Module, type RandomStream, throwIf, timeP
 import { activate, Conv2d, Embedding, GroupNorm, Linear, timestepEmbedding } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
 import { Downsample, ResnetBlock, type ResnetOptions, repeat, Upsample } from './blocks.js';
-import { EmbeddingMlp, FourierFrequencies, wavesOf } from './embeddings.js';
+import { EmbeddingMlp, FourierFrequencies, sinusoidalEmbedding } from './embeddings.js';
 import { Transformer2D } from './transformer-2d.js';
 import { type Depth, type UNet2DConditionConfig, validateUNet2DConditionConfig } from './unet-2d-condition-config.js';
 
@@ -18,7 +18,7 @@ export interface UNet2DConditionInputs {
   readonly labels?: tf.Tensor1D;
   /** Vector of each image, `[N, V]`, when `classes` takes vectors. */
   readonly vector?: tf.Tensor2D;
-  /** What is added to the wave of the time (LCM: the wave of the guidance scale), `[N, timeConditionWidth]`; zeros if absent. */
+  /** What is added to the embedding of the time (LCM: the embedding of the guidance scale), `[N, timeCondProjDim]`; zeros if absent. */
   readonly timeCondition?: tf.Tensor2D;
   /** Source of dropout; absent, there is none. */
   readonly rng?: RandomStream;
@@ -47,23 +47,23 @@ export class UNet2DCondition extends Module {
     super();
     validateUNet2DConditionConfig(new.target.name, config);
     this.config = config;
-    const { blockChannels: levels, groups, epsilon, textAndNumbers, activation } = config;
+    const { blockChannels: levels, groups, epsilon, textTime, activation } = config;
     const top = levels[0]!;
     const bottom = levels.at(-1)!;
     const width = timeWidthOf(config);
-    const isFourier = config.timeWave === 'fourier';
-    const waveWidth = isFourier ? width : top;
+    const isFourier = config.timeEmbeddingType === 'fourier';
+    const sinusoidalWidth = isFourier ? width : top;
     this.conv_in = new Conv2d(config.inChannels, top, config.kernelIn);
     if (isFourier) this.time_proj = new FourierFrequencies(width, 1);
-    this.time_embedding = new EmbeddingMlp(waveWidth, width, {
-      condition: config.timeConditionWidth,
+    this.time_embedding = new EmbeddingMlp(sinusoidalWidth, width, {
+      condition: config.timeCondProjDim,
       activation,
       post: config.timePost,
     });
     if (config.textWidth !== null) this.encoder_hid_proj = new Linear(config.textWidth, config.contextWidth);
-    const classes = classEmbedding(config, waveWidth, width);
+    const classes = classEmbedding(config, sinusoidalWidth, width);
     if (classes !== undefined) this.class_embedding = classes;
-    if (textAndNumbers !== null) this.add_embedding = new EmbeddingMlp(textAndNumbers.width, width);
+    if (textTime !== null) this.add_embedding = new EmbeddingMlp(textTime.width, width);
     this.down_blocks = levels.map((_, level) => new DownBlock(levels[level - 1] ?? top, level, config));
     this.up_blocks = repeat(levels.length, (step) => {
       const level = levels.length - 1 - step;
@@ -110,26 +110,26 @@ export class UNet2DCondition extends Module {
 
   /** The time and all that modulates like it, `[N, E]`. SDXL: Podell et al. 2023, section 2.2. */
   private embed(time: tf.Tensor1D, inputs: UNet2DConditionInputs): tf.Tensor2D {
-    const { textAndNumbers, embeddingActivation, classesBeside, timeOrder, timeShift } = this.config;
+    const { textTime, embeddingActivation, classEmbeddingsConcat, timeOrder, frequencyShift } = this.config;
     const { pooled, timeIds, timeCondition } = inputs;
-    let emb = this.time_embedding.forward(this.wave(time), timeCondition);
+    let emb = this.time_embedding.forward(this.sinusoidal(time), timeCondition);
     const classes = this.classes(inputs);
-    if (classes !== undefined) emb = classesBeside ? tf.concat([emb, classes], 1) : tf.add(emb, classes);
+    if (classes !== undefined) emb = classEmbeddingsConcat ? tf.concat([emb, classes], 1) : tf.add(emb, classes);
     if (this.add_embedding !== undefined) {
-      const waves = timestepEmbedding(tf.reshape(timeIds!, [-1]), textAndNumbers!.numberWidth, {
+      const sinusoids = timestepEmbedding(tf.reshape(timeIds!, [-1]), textTime!.numberWidth, {
         order: timeOrder,
-        downscaleShift: timeShift,
+        downscaleShift: frequencyShift,
       });
-      const numbers = tf.reshape(waves, [time.shape[0], -1]) as tf.Tensor2D; //       [N, numbers * numberWidth]
+      const numbers = tf.reshape(sinusoids, [time.shape[0], -1]) as tf.Tensor2D; //       [N, numbers * numberWidth]
       emb = tf.add(emb, this.add_embedding.forward(tf.concat([pooled!, numbers], 1)));
     }
     return embeddingActivation === null ? emb : activate(emb, embeddingActivation);
   }
 
-  /** `[N]` -> `[N, width of waves]`. */
-  private wave(time: tf.Tensor1D): tf.Tensor2D {
-    const { blockChannels, timeOrder: order, timeShift: shift } = this.config;
-    return wavesOf(time, blockChannels[0]!, { order, shift, frequencies: this.time_proj });
+  /** `[N]` -> `[N, width of the sinusoidal embedding]`. */
+  private sinusoidal(time: tf.Tensor1D): tf.Tensor2D {
+    const { blockChannels, timeOrder: order, frequencyShift: shift } = this.config;
+    return sinusoidalEmbedding(time, blockChannels[0]!, { order, shift, frequencies: this.time_proj });
   }
 
   /** What the classes add, `[N, E]`. */
@@ -138,29 +138,29 @@ export class UNet2DCondition extends Module {
     const map = this.class_embedding;
     if (classes === 'vector') return vector;
     if (map instanceof Embedding) return map.forward(labels!) as tf.Tensor2D;
-    return map?.forward(classes === 'time' ? this.wave(labels!) : vector!) as tf.Tensor2D | undefined;
+    return map?.forward(classes === 'time' ? this.sinusoidal(labels!) : vector!) as tf.Tensor2D | undefined;
   }
 }
 
 /** Width of the time's embedding: Ho et al. 2020 take four times that of full resolution. */
-function timeWidthOf({ timeWidth, timeWave, blockChannels }: UNet2DConditionConfig): number {
-  return timeWidth ?? (timeWave === 'fourier' ? 2 : 4) * blockChannels[0]!;
+function timeWidthOf({ timeWidth, timeEmbeddingType, blockChannels }: UNet2DConditionConfig): number {
+  return timeWidth ?? (timeEmbeddingType === 'fourier' ? 2 : 4) * blockChannels[0]!;
 }
 
 function classEmbedding(
   { classes, activation }: UNet2DConditionConfig,
-  waveWidth: number,
+  sinusoidalWidth: number,
   width: number,
 ): Embedding | EmbeddingMlp | Linear | undefined {
   if (classes === null || classes === 'vector') return undefined;
-  if (classes === 'time') return new EmbeddingMlp(waveWidth, width, { activation });
+  if (classes === 'time') return new EmbeddingMlp(sinusoidalWidth, width, { activation });
   if ('table' in classes) return new Embedding(classes.table, width);
   return 'vector' in classes ? new EmbeddingMlp(classes.vector, width) : new Linear(classes.linear, width);
 }
 
 function conditionProblems(config: UNet2DConditionConfig, inputs: UNet2DConditionInputs, x: tf.Tensor): string[] {
   const n = x.shape[0]!;
-  const { textAndNumbers, timeConditionWidth } = config;
+  const { textTime, timeCondProjDim } = config;
   const { context, pooled, timeIds, timeCondition } = inputs;
   const contextWidth = config.textWidth ?? config.contextWidth;
   const problems: string[] = [];
@@ -168,12 +168,11 @@ function conditionProblems(config: UNet2DConditionConfig, inputs: UNet2DConditio
     problems.push(`context: expected [${n}, S, ${contextWidth}], got ${shapeOf(context)}`);
   }
   problems.push(...classProblems(config, inputs, x));
-  if (timeCondition !== undefined)
-    problems.push(...vectorProblems('timeCondition', timeCondition, n, timeConditionWidth));
-  if (textAndNumbers === null) {
+  if (timeCondition !== undefined) problems.push(...vectorProblems('timeCondition', timeCondition, n, timeCondProjDim));
+  if (textTime === null) {
     problems.push(...vectorProblems('pooled', pooled, n, null), ...vectorProblems('timeIds', timeIds, n, null));
   } else {
-    const { width, numberWidth } = textAndNumbers;
+    const { width, numberWidth } = textTime;
     const fits = pooled?.rank === 2 && timeIds?.rank === 2 && pooled.shape[0] === n && timeIds.shape[0] === n;
     if (!fits || pooled.shape[1] + numberWidth * timeIds.shape[1] !== width) {
       problems.push(
@@ -317,8 +316,8 @@ class UpBlock extends Module {
 }
 
 function resnetOf(config: UNet2DConditionConfig): ResnetOptions {
-  const { groups, epsilon, dropout, activation, timeConditioning, classesBeside } = config;
-  const embedding = timeWidthOf(config) * (classesBeside ? 2 : 1);
+  const { groups, epsilon, dropout, activation, timeConditioning, classEmbeddingsConcat } = config;
+  const embedding = timeWidthOf(config) * (classEmbeddingsConcat ? 2 : 1);
   return { embedding, groups, epsilon, dropout, activation, timeConditioning };
 }
 

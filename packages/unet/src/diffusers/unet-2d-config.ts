@@ -1,4 +1,10 @@
-import { classProblems, foreignConfig, InvalidArgumentError, isCount } from '@mezzotint/core';
+import {
+  classProblems,
+  type ForeignConfigOptions,
+  foreignConfig,
+  InvalidArgumentError,
+  isCount,
+} from '@mezzotint/core';
 import { type ActivationKind, activationKinds } from '@mezzotint/layers';
 import { chooser, commonSettings } from './common-settings.js';
 import { activationOf, presentName } from './diffusers-names.js';
@@ -38,16 +44,16 @@ export interface UNet2DConfig {
   /** Dropout rate inside residual blocks; applied only when a forward pass is given an `rng`. */
   readonly dropout: number;
   /**
-   * The wave of the time: of the frequencies of a table, or of its logarithm and random frequencies that the weights hold;
+   * The embedding of the time: of the frequencies of a table, or of its logarithm and random frequencies that the weights hold;
    * then the time is a noise level, and the output is divided by it (Song et al. 2021).
    */
-  readonly timeWave: 'sinusoidal' | 'fourier';
+  readonly timeEmbeddingType: 'sinusoidal' | 'fourier';
   /** Width of the time's embedding; null for 4 times that of full resolution. */
   readonly timeWidth: number | null;
-  /** Which half of the sinusoidal wave comes first. */
+  /** Which half of the sinusoidal embedding comes first. */
   readonly timeOrder: 'sin-cos' | 'cos-sin';
   /** 1: the lowest frequency is 1/10000 (DDPM); 0: it is one step above (ADM). */
-  readonly timeShift: number;
+  readonly frequencyShift: number;
   /** Zeros around the image before a step down: 1 on each side, or 0, which is one at the bottom and the right (DDPM). */
   readonly downsamplePadding: 0 | 1;
   /** Images come in [0, 1] and are mapped to [-1, 1] first. */
@@ -102,9 +108,9 @@ const ignored = (key: string) => key === 'sample_size' || key === 'num_train_tim
  * Our configuration from the config.json of diffusers' `UNet2DModel` (absent keys take that class's defaults).
  * @throws InvalidArgumentError naming every unknown or unsupported key
  */
-export function unet2dFromDiffusers(json: unknown): UNet2DConfig {
+export function unet2dFromDiffusers(json: unknown, options: ForeignConfigOptions = {}): UNet2DConfig {
   const who = 'unet2dFromDiffusers';
-  const read = foreignConfig(who, json, { defaults, fixed: {}, ignored });
+  const read = foreignConfig(who, json, { defaults, fixed: {}, ignored }, options);
   const problems: string[] = [];
   const only = chooser(read, problems);
   const steps = (way: 'Down' | 'Up') => {
@@ -190,8 +196,8 @@ export function validateUNet2DConfig(who: string, config: UNet2DConfig): void {
       `activation: expected one of ${activationKinds.join(', ')}, got ${JSON.stringify(config.activation)}`,
     );
   }
-  if (!(Number.isFinite(config.timeShift) && config.timeShift >= 0)) {
-    problems.push(`timeShift: expected a number of at least 0, got ${config.timeShift}`);
+  if (!(Number.isFinite(config.frequencyShift) && config.frequencyShift >= 0)) {
+    problems.push(`frequencyShift: expected a number of at least 0, got ${config.frequencyShift}`);
   }
   if (config.downsamplePadding !== 0 && config.downsamplePadding !== 1) {
     problems.push(`downsamplePadding: expected 0 or 1, got ${config.downsamplePadding}`);
@@ -216,8 +222,10 @@ function relationProblems(config: UNet2DConfig): string[] {
   for (const [name, list] of Object.entries({ downAttention, upAttention, downResample, upResample })) {
     if (list.length !== levels) problems.push(`${name}: expected one for each of ${levels} levels, got ${list.length}`);
   }
-  if (config.timeShift >= Math.floor(blockChannels[0]! / 2)) {
-    problems.push(`timeShift: expected less than half the width ${blockChannels[0]}, got ${config.timeShift}`);
+  if (config.frequencyShift >= Math.floor(blockChannels[0]! / 2)) {
+    problems.push(
+      `frequencyShift: expected less than half the width ${blockChannels[0]}, got ${config.frequencyShift}`,
+    );
   }
   if (blockChannels[0]! < 4)
     problems.push(`blockChannels[0]: expected at least 4 for the time embedding, got ${blockChannels[0]}`);

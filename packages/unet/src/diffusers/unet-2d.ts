@@ -19,13 +19,13 @@ import {
   splitHeads,
 } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
-import type { UNetInputs } from '../adm/unet.js';
+import type { ADMUNetInputs } from '../adm/unet.js';
 import { Downsample, divide, ResnetBlock, type ResnetOptions, repeat, Upsample } from './blocks.js';
-import { EmbeddingMlp, FourierFrequencies, wavesOf } from './embeddings.js';
+import { EmbeddingMlp, FourierFrequencies, sinusoidalEmbedding } from './embeddings.js';
 import { classTable, type UNet2DConfig, validateUNet2DConfig } from './unet-2d-config.js';
 
 /** What the network takes beside the noisy image and the time; what the model does not have is left out. */
-export interface UNet2DInputs extends UNetInputs {
+export interface UNet2DInputs extends ADMUNetInputs {
   /** Vector of each image, `[N, E]`, when `classes` is `'vector'`. */
   readonly vector?: tf.Tensor2D;
 }
@@ -34,7 +34,7 @@ export interface UNet2DInputs extends UNetInputs {
 const FOURIER_SCALE = 16;
 
 /**
- * DDPM's UNet (Ho et al. 2020, appendix B) in the layout of its published checkpoints, diffusers' `UNet2DModel`: blocks
+ * DDPM's ADMUNet (Ho et al. 2020, appendix B) in the layout of its published checkpoints, diffusers' `UNet2DModel`: blocks
  * with additive time, attention with separate q, k and v, convolutions between the levels.
  */
 export class UNet2D extends Module {
@@ -58,12 +58,12 @@ export class UNet2D extends Module {
     const top = levels[0]!;
     const bottom = levels.at(-1)!;
     this.conv_in = new Conv2d(config.inChannels, top, 3);
-    const isFourier = config.timeWave === 'fourier';
-    const [waveWidth, width] = [isFourier ? 2 * top : top, timeWidthOf(config)];
-    if (isFourier) this.time_proj = new FourierFrequencies(waveWidth, FOURIER_SCALE);
-    this.time_embedding = new EmbeddingMlp(waveWidth, width);
+    const isFourier = config.timeEmbeddingType === 'fourier';
+    const [sinusoidalWidth, width] = [isFourier ? 2 * top : top, timeWidthOf(config)];
+    if (isFourier) this.time_proj = new FourierFrequencies(sinusoidalWidth, FOURIER_SCALE);
+    this.time_embedding = new EmbeddingMlp(sinusoidalWidth, width);
     const rows = labelRows({ classes: classTable(config), nullLabel });
-    if (classes === 'time') this.class_embedding = new EmbeddingMlp(waveWidth, width);
+    if (classes === 'time') this.class_embedding = new EmbeddingMlp(sinusoidalWidth, width);
     else if (rows !== null) this.class_embedding = new Embedding(rows, width);
     const last = levels.length - 1;
     this.down_blocks = levels.map((width, level) => new DownBlock(levels[level - 1] ?? top, width, level, config));
@@ -84,7 +84,7 @@ export class UNet2D extends Module {
    * @throws InvalidArgumentError when a shape does not fit, or labels are missing or not expected
    */
   forward(x: tf.Tensor4D, time: tf.Tensor1D, inputs: UNet2DInputs = {}): tf.Tensor4D {
-    const { inChannels, blockChannels, timeWave, centerInput, activation } = this.config;
+    const { inChannels, blockChannels, timeEmbeddingType, centerInput, activation } = this.config;
     throwIf(this.constructor.name, [
       ...imageProblems('x', x, inChannels, 2 ** (blockChannels.length - 1)),
       ...timeProblems(time, x),
@@ -102,24 +102,28 @@ export class UNet2D extends Module {
       h = this.mid_block?.forward(h, emb, rng) ?? h; //                               [N, H/2^L, W/2^L, C_L]
       for (const block of this.up_blocks) h = block.forward(h, skips, emb, rng);
       const out = this.conv_out.forward(silu(this.conv_norm_out.forward(h))); //      [N, H, W, outChannels]
-      return timeWave === 'fourier' ? tf.div(out, tf.reshape(time, [-1, 1, 1, 1])) : out;
+      return timeEmbeddingType === 'fourier' ? tf.div(out, tf.reshape(time, [-1, 1, 1, 1])) : out;
     });
   }
 
   /** The time and the classes, `[N, E]`. */
   private embed(time: tf.Tensor1D, { labels, vector }: UNet2DInputs): tf.Tensor2D {
-    const times = this.time_embedding.forward(this.wave(time));
+    const times = this.time_embedding.forward(this.sinusoidal(time));
     const map = this.class_embedding;
     const added =
-      map instanceof Embedding ? map.forward(labels!) : map === undefined ? vector : map.forward(this.wave(labels!));
+      map instanceof Embedding
+        ? map.forward(labels!)
+        : map === undefined
+          ? vector
+          : map.forward(this.sinusoidal(labels!));
     return added === undefined ? times : tf.add(times, added);
   }
 
   /** `[N]` -> `[N, width of waves]`. */
-  private wave(time: tf.Tensor1D): tf.Tensor2D {
-    const { blockChannels, timeOrder, timeShift: shift } = this.config;
+  private sinusoidal(time: tf.Tensor1D): tf.Tensor2D {
+    const { blockChannels, timeOrder, frequencyShift: shift } = this.config;
     if (this.time_proj !== undefined) return this.time_proj.forward(tf.log(tf.cast(time, 'float32')), 'sin-cos');
-    return wavesOf(time, blockChannels[0]!, { order: timeOrder, shift });
+    return sinusoidalEmbedding(time, blockChannels[0]!, { order: timeOrder, shift });
   }
 }
 

@@ -1,8 +1,8 @@
 import type { Preset } from '@mezzotint/core';
-import type { ClassifierConfig, UNetConfig } from '../adm/config.js';
+import type { ADMUNetConfig, ClassifierConfig } from '../adm/config.js';
 import { NoisyClassifier } from '../adm/noisy-classifier.js';
 import { SuperResolutionUNet } from '../adm/super-resolution-unet.js';
-import { UNet } from '../adm/unet.js';
+import { ADMUNet } from '../adm/unet.js';
 import { classifierInputs, unetInputs } from './inputs.js';
 
 /** Channel multiples by image size. Dhariwal and Nichol 2021, appendix I. */
@@ -31,8 +31,8 @@ function attentionAt(imageSize: number, ...pixels: number[]): number[] {
   return pixels.map((side) => imageSize / side);
 }
 
-function adm(name: string, about: string, config: UNetConfig): Preset<UNet> {
-  return { name, about, config, build: () => new UNet(config), inputs: () => unetInputs(config) };
+function adm(name: string, about: string, config: ADMUNetConfig): Preset<ADMUNet> {
+  return { name, about, config, build: () => new ADMUNet(config), inputs: () => unetInputs(config) };
 }
 
 /** ADM, ImageNet 64x64, class-conditional, learned variance. */
@@ -42,7 +42,7 @@ export const adm64 = adm('adm-64', 'ADM, ImageNet 64x64, class-conditional (Dhar
   modelChannels: 192,
   channelMult: multiples[64],
   resBlocks: 3,
-  attentionFactors: attentionAt(64, 32, 16, 8),
+  attentionResolutions: attentionAt(64, 32, 16, 8),
   attentionOrder: 'new',
   dropout: 0.1,
 });
@@ -55,16 +55,16 @@ export const adm128 = adm('adm-128', 'ADM, ImageNet 128x128, class-conditional (
   modelChannels: 256,
   channelMult: multiples[128],
   resBlocks: 2,
-  attentionFactors: attentionAt(128, 32, 16, 8),
+  attentionResolutions: attentionAt(128, 32, 16, 8),
 });
 
-const config256: UNetConfig = {
+const config256: ADMUNetConfig = {
   ...model,
   imageSize: 256,
   modelChannels: 256,
   channelMult: multiples[256],
   resBlocks: 2,
-  attentionFactors: attentionAt(256, 32, 16, 8),
+  attentionResolutions: attentionAt(256, 32, 16, 8),
 };
 
 /** ADM, ImageNet 256x256, class-conditional, learned variance. */
@@ -83,10 +83,10 @@ export const adm512 = adm('adm-512', 'ADM, ImageNet 512x512, class-conditional (
   modelChannels: 256,
   channelMult: multiples[512],
   resBlocks: 2,
-  attentionFactors: attentionAt(512, 32, 16, 8),
+  attentionResolutions: attentionAt(512, 32, 16, 8),
 });
 
-function upsampler(name: string, about: string, from: number, config: UNetConfig): Preset<SuperResolutionUNet> {
+function upsampler(name: string, about: string, from: number, config: ADMUNetConfig): Preset<SuperResolutionUNet> {
   return {
     name,
     about,
@@ -108,7 +108,7 @@ export const adm64To256Upsampler = upsampler(
     modelChannels: 192,
     channelMult: multiples[256],
     resBlocks: 2,
-    attentionFactors: attentionAt(256, 32, 16, 8),
+    attentionResolutions: attentionAt(256, 32, 16, 8),
   },
 );
 
@@ -123,7 +123,7 @@ export const adm128To512Upsampler = upsampler(
     modelChannels: 192,
     channelMult: multiples[256],
     resBlocks: 2,
-    attentionFactors: attentionAt(512, 32, 16),
+    attentionResolutions: attentionAt(512, 32, 16),
   },
 );
 
@@ -134,7 +134,7 @@ function classifier(imageSize: keyof typeof multiples, resBlocks: number): Prese
     modelChannels: 128,
     channelMult: multiples[imageSize],
     resBlocks,
-    attentionFactors: attentionAt(imageSize, 32, 16, 8),
+    attentionResolutions: attentionAt(imageSize, 32, 16, 8),
     pool: 'attention',
     classes: 1000,
   };

@@ -1,12 +1,12 @@
 import type { Preset } from '@mezzotint/core';
-import type { UNetConfig } from '../adm/config.js';
-import { UNet } from '../adm/unet.js';
+import type { ADMUNetConfig } from '../adm/config.js';
+import { ADMUNet } from '../adm/unet.js';
 import { UNet2D } from '../diffusers/unet-2d.js';
 import type { UNet2DConfig } from '../diffusers/unet-2d-config.js';
 import { unetInputs } from './inputs.js';
 
-function unet(name: string, about: string, config: UNetConfig): Preset<UNet> {
-  return { name, about, config, build: () => new UNet(config), inputs: () => unetInputs(config) };
+function unet(name: string, about: string, config: ADMUNetConfig): Preset<ADMUNet> {
+  return { name, about, config, build: () => new ADMUNet(config), inputs: () => unetInputs(config) };
 }
 
 const ddpmConfig: UNet2DConfig = {
@@ -27,10 +27,10 @@ const ddpmConfig: UNet2DConfig = {
   groups: 32,
   epsilon: 1e-6,
   dropout: 0.1,
-  timeWave: 'sinusoidal',
+  timeEmbeddingType: 'sinusoidal',
   timeWidth: null,
   timeOrder: 'sin-cos',
-  timeShift: 1,
+  frequencyShift: 1,
   downsamplePadding: 0,
   centerInput: false,
   midScale: 1,
@@ -71,7 +71,7 @@ export const iddpmCifar10 = unet(
     ...improved,
     imageSize: 32,
     channelMult: [1, 2, 2, 2],
-    attentionFactors: [2, 4],
+    attentionResolutions: [2, 4],
     dropout: 0.3,
   },
 );
@@ -84,7 +84,7 @@ export const iddpm64 = unet(
     ...improved,
     imageSize: 64,
     channelMult: [1, 2, 3, 4],
-    attentionFactors: [4, 8],
+    attentionResolutions: [4, 8],
     dropout: 0,
   },
 );

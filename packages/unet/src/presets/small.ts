@@ -1,7 +1,7 @@
 import type { Preset } from '@mezzotint/core';
-import type { ClassifierConfig, UNetConfig } from '../adm/config.js';
+import type { ADMUNetConfig, ClassifierConfig } from '../adm/config.js';
 import { NoisyClassifier } from '../adm/noisy-classifier.js';
-import { UNet } from '../adm/unet.js';
+import { ADMUNet } from '../adm/unet.js';
 import { classifierInputs, unetInputs } from './inputs.js';
 
 /** What our two networks for 28x28 digits share. Half the width at full resolution keeps most work at 14x14 and 7x7. */
@@ -11,7 +11,7 @@ const shared = {
   modelChannels: 32,
   channelMult: [0.5, 1, 2],
   resBlocks: 1,
-  attentionFactors: [4],
+  attentionResolutions: [4],
   heads: { channels: 32 },
   attentionOrder: 'new',
   timeConditioning: 'scale-shift',
@@ -19,7 +19,7 @@ const shared = {
   groups: 8,
 } as const;
 
-const digitsConfig: UNetConfig = {
+const digitsConfig: ADMUNetConfig = {
   ...shared,
   dropout: 0,
   outChannels: 1,
@@ -29,11 +29,11 @@ const digitsConfig: UNetConfig = {
 };
 
 /** Our model of 28x28 grey digits: classes 0..9, and 10 for "no label" (classifier-free guidance). */
-export const digits: Preset<UNet> = {
+export const digits: Preset<ADMUNet> = {
   name: 'digits',
   about: 'Small ADM of our own for 28x28 grey digits; class 10 is "no label"',
   config: digitsConfig,
-  build: () => new UNet(digitsConfig),
+  build: () => new ADMUNet(digitsConfig),
   inputs: () => unetInputs(digitsConfig),
 };
 
@@ -48,14 +48,14 @@ export const digitsClassifier: Preset<NoisyClassifier> = {
   inputs: () => classifierInputs(digitsClassifierConfig),
 };
 
-const benchConfig: UNetConfig = {
+const benchConfig: ADMUNetConfig = {
   imageSize: 32,
   inChannels: 3,
   outChannels: 3,
   modelChannels: 64,
   channelMult: [1, 2, 2],
   resBlocks: 2,
-  attentionFactors: [2],
+  attentionResolutions: [2],
   heads: { channels: 64 },
   headsUp: { channels: 64 },
   attentionOrder: 'new',
@@ -67,11 +67,11 @@ const benchConfig: UNetConfig = {
   nullLabel: false,
 };
 
-/** The UNet of 6.95 M parameters that engines are compared with, at 8x32x32x3. */
-export const benchUnet: Preset<UNet> = {
+/** The ADMUNet of 6.95 M parameters that engines are compared with, at 8x32x32x3. */
+export const benchUnet: Preset<ADMUNet> = {
   name: 'bench-unet',
-  about: 'The UNet of 6.95 M parameters on which engines are timed, 32x32 images, batch 8',
+  about: 'The ADMUNet of 6.95 M parameters on which engines are timed, 32x32 images, batch 8',
   config: benchConfig,
-  build: () => new UNet(benchConfig),
+  build: () => new ADMUNet(benchConfig),
   inputs: () => unetInputs(benchConfig),
 };

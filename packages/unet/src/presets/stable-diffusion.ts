@@ -19,9 +19,9 @@ const sd15Config: UNet2DConditionConfig = {
   onlyCrossAttention: none,
   linearProjection: false,
   contextWidth: 768,
-  timeConditionWidth: null,
+  timeCondProjDim: null,
   classes: null,
-  textAndNumbers: null,
+  textTime: null,
 };
 
 const sd21Config: UNet2DConditionConfig = {
@@ -42,7 +42,7 @@ const sdxlBaseConfig: UNet2DConditionConfig = {
   onlyCrossAttention: none.slice(1),
   linearProjection: true,
   contextWidth: 2048,
-  textAndNumbers: { numberWidth: 256, width: 2816 },
+  textTime: { numberWidth: 256, width: 2816 },
 };
 
 const sdxlRefinerConfig: UNet2DConditionConfig = {
@@ -54,7 +54,7 @@ const sdxlRefinerConfig: UNet2DConditionConfig = {
   depth: [4, 4, 4, 4],
   linearProjection: true,
   contextWidth: 1280,
-  textAndNumbers: { numberWidth: 256, width: 2560 },
+  textTime: { numberWidth: 256, width: 2560 },
 };
 
 /** Stable Diffusion 1.1 to 1.5: 64x64 latent images, CLIP ViT-L's text; predicts the noise. */

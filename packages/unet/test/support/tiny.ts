@@ -1,6 +1,6 @@
 import { type HostTensor, type Module, TorchGenerator } from '@mezzotint/core';
 import { stableDiffusionSettings } from '../../src/diffusers/stable-diffusion-settings.js';
-import type { ClassifierConfig, UNet2DConditionConfig, UNet2DConfig, UNetConfig } from '../../src/index.js';
+import type { ADMUNetConfig, ClassifierConfig, UNet2DConditionConfig, UNet2DConfig } from '../../src/index.js';
 
 const encoder = {
   imageSize: 8,
@@ -8,7 +8,7 @@ const encoder = {
   modelChannels: 8,
   channelMult: [1, 2],
   resBlocks: 1,
-  attentionFactors: [2],
+  attentionResolutions: [2],
   heads: { channels: 4 },
   attentionOrder: 'new',
   timeConditioning: 'scale-shift',
@@ -18,7 +18,7 @@ const encoder = {
 } as const;
 
 /** The smallest network that has every part. */
-export const tinyUNet: UNetConfig = {
+export const tinyUNet: ADMUNetConfig = {
   ...encoder,
   outChannels: 4,
   headsUp: { channels: 4 },
@@ -46,10 +46,10 @@ export const tinyUNet2D: UNet2DConfig = {
   groups: 4,
   epsilon: 1e-5,
   dropout: 0,
-  timeWave: 'sinusoidal',
+  timeEmbeddingType: 'sinusoidal',
   timeWidth: null,
   timeOrder: 'cos-sin',
-  timeShift: 0,
+  frequencyShift: 0,
   downsamplePadding: 1,
   centerInput: true,
   midScale: 2,
@@ -73,9 +73,9 @@ export const tinyUNet2DCondition: UNet2DConditionConfig = {
   linearProjection: true,
   contextWidth: 6,
   groups: 4,
-  timeConditionWidth: 3,
+  timeCondProjDim: 3,
   classes: { table: 3 },
-  textAndNumbers: { numberWidth: 4, width: 13 },
+  textTime: { numberWidth: 4, width: 13 },
 };
 
 /** Weights where nothing is zero, so that every parameter matters: normals of deviation 0.2, scales of norms around 1. */

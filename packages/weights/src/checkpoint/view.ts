@@ -1,4 +1,4 @@
-import { type HalfType, type Module, renamed, type WeightSource } from '@mezzotint/core';
+import { type KeptType, type Module, renamed, type WeightSource } from '@mezzotint/core';
 
 /** The tensors of a source whose names begin with `prefix`, without it. */
 export function withoutPrefix(source: WeightSource, prefix: string): WeightSource {
@@ -21,7 +21,7 @@ export function withShapesOf(model: Pick<Module, 'params'>, source: WeightSource
     tensors: new Map([...source.tensors].map(([name, tensor]) => [name, { ...tensor, shape: shapeOf(name) }])),
     read: async (name) => ({ ...(await source.read(name)), shape: shapeOf(name) }),
     ...(source.take && {
-      take: async (name: string, keep?: readonly HalfType[]) => ({
+      take: async (name: string, keep?: readonly KeptType[]) => ({
         ...(await source.take!(name, keep)),
         shape: shapeOf(name),
       }),

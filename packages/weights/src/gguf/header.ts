@@ -1,4 +1,4 @@
-import { InvalidFileError, sizeOf } from '@mezzotint/core';
+import { InvalidFileError, quoted, readingBudget, sizeOf } from '@mezzotint/core';
 import { GGUF_SIZES, type GgufType, ggufType } from './types.js';
 
 /** Where one tensor lies: `begin .. end` counted from the file's first byte. */
@@ -17,7 +17,7 @@ export interface GgufHeader {
 }
 
 /** Longest header that is read: those of text encoders hold vocabularies of a few megabytes. */
-export const MAX_GGUF_HEADER_BYTES = 2 ** 27;
+export const MAX_GGUF_HEADER_BYTES = readingBudget.headerBytes;
 
 /** Names and keys are no longer than this; texts in values may be. */
 const MAX_NAME_BYTES = 4096;
@@ -41,8 +41,8 @@ export function parseGgufHeader(file: string, fileSize: number, bytes: Uint8Arra
     const bigEndian = version === 2 ** 25 || version === 3 * 2 ** 24;
     cursor.fail(bigEndian ? 'it is big-endian, which is not read' : `expected version 2 or 3, got ${version}`);
   }
-  const tensorCount = cursor.count('tensors', 24);
-  const keyCount = cursor.count('keys', 12);
+  const tensorCount = cursor.count('tensors', 24, readingBudget.tensors);
+  const keyCount = cursor.count('keys', 12, readingBudget.tensors);
   const metadata = new Map<string, string>();
   const originalShapes = new Map<string, readonly number[]>();
   for (let i = 0; i < keyCount; i++) {
@@ -61,8 +61,8 @@ export function parseGgufHeader(file: string, fileSize: number, bytes: Uint8Arra
   const tensors = new Map<string, GgufEntry>();
   for (const info of infos) {
     const entry = place(info, dataStart, fileSize, alignment, originalShapes.get(info.name));
-    if (typeof entry === 'string') problems.push(`${quote(info.name)}: ${entry}`);
-    else if (tensors.has(info.name)) problems.push(`${quote(info.name)}: there are two tensors of this name`);
+    if (typeof entry === 'string') problems.push(`${quoted(info.name)}: ${entry}`);
+    else if (tensors.has(info.name)) problems.push(`${quoted(info.name)}: there are two tensors of this name`);
     else tensors.set(info.name, entry);
   }
   if (problems.length === 0) problems.push(...overlaps(tensors));
@@ -85,7 +85,7 @@ interface TensorInfo {
 function readTensorInfo(cursor: Cursor): TensorInfo {
   const name = cursor.string('the name of a tensor', MAX_NAME_BYTES);
   const rank = cursor.u32();
-  if (rank > 8) cursor.fail(`${quote(name)} has ${rank} axes, at most 8 are read`);
+  if (rank > 8) cursor.fail(`${quoted(name)} has ${rank} axes, at most 8 are read`);
   const dims = Array.from({ length: rank }, () => cursor.u64());
   return { name, dims, type: cursor.u32(), offset: cursor.u64() };
 }
@@ -121,7 +121,7 @@ function place(
 function overlaps(tensors: ReadonlyMap<string, GgufEntry>): string[] {
   let at = 0;
   for (const [name, { begin, end }] of [...tensors].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end)) {
-    if (begin < at) return [`${quote(name)} overlaps the tensor before it by ${at - begin} bytes`];
+    if (begin < at) return [`${quoted(name)} overlaps the tensor before it by ${at - begin} bytes`];
     at = end;
   }
   return [];
@@ -196,8 +196,9 @@ class Cursor {
   }
 
   /** A number of things that take at least so many bytes each. */
-  count(what: string, bytesEach: number): number {
+  count(what: string, bytesEach: number, most = Number.MAX_SAFE_INTEGER): number {
     const count = this.u64();
+    if (count > most) this.fail(`it claims ${count} ${what}; at most ${most} are read`);
     if (count * bytesEach > this.size) this.fail(`it claims ${count} ${what}, the file has ${this.size} bytes`);
     return count;
   }
@@ -249,8 +250,4 @@ class Cursor {
     if (type === TEXT) this.skip(this.u64());
     else readValue(this, type, false, depth);
   }
-}
-
-function quote(name: string): string {
-  return JSON.stringify(name.length <= 200 ? name : `${name.slice(0, 200)}...`);
 }

@@ -1,7 +1,8 @@
-import { type HalfType, type HostTensor, InvalidFileError, type StoredTensor } from '@mezzotint/core';
+import { type HostTensor, InvalidFileError, type KeptType, named, notFinite, type StoredTensor } from '@mezzotint/core';
 import type { ByteSource } from '../bytes/byte-source.js';
 import { widen } from '../numbers/widen.js';
 import type { WeightFile } from '../weight-file.js';
+import { codesOfQ4, codesOfQ8 } from './codes.js';
 import { dequantizeBlocks } from './dequantize.js';
 import { type GgufEntry, type GgufHeader, HeaderIsLonger, MAX_GGUF_HEADER_BYTES, parseGgufHeader } from './header.js';
 import { isGgufBlockType } from './types.js';
@@ -40,13 +41,22 @@ export async function openGguf(source: ByteSource & { close?(): void }): Promise
       const { entry, bytes } = await bytesOf(name);
       return decode(name, entry, bytes);
     },
-    take: async (name, keep: readonly HalfType[] = []): Promise<StoredTensor> => {
+    take: async (name, keep: readonly KeptType[] = []): Promise<StoredTensor> => {
       const { entry, bytes } = await bytesOf(name);
+      const { dtype, shape } = entry;
+      const kept = dtype === 'Q4_0' ? 'q4_0' : dtype === 'Q8_0' ? 'q8_0' : undefined;
+      if (kept !== undefined && keep.includes(kept) && shape.length === 2) {
+        const codes = kept === 'q4_0' ? codesOfQ4(bytes) : codesOfQ8(bytes);
+        // Numbers are looked at where they are loaded; of blocks, only their reader knows the scales.
+        const problem = notFinite({ data: codes.scales, dtype: 'float16' });
+        if (problem !== undefined) throw new InvalidFileError(source.name, `${named(name)}: of the scales, ${problem}`);
+        return { shape, dtype: kept, ...codes };
+      }
       const half = entry.dtype === 'F16' ? 'float16' : entry.dtype === 'BF16' ? 'bfloat16' : undefined;
       if (half !== undefined && keep.includes(half)) {
         return { shape: entry.shape, dtype: half, data: new Uint16Array(bytes.buffer, 0, bytes.byteLength / 2) };
       }
-      const { shape, data } = decode(name, entry, bytes);
+      const { data } = decode(name, entry, bytes);
       return data instanceof Int32Array ? { shape, data, dtype: 'int32' } : { shape, data, dtype: 'float32' };
     },
     close: () => source.close?.(),

@@ -1,14 +1,16 @@
+import { quoted, readingBudget } from '@mezzotint/core';
+
 /** A JSON value whose objects are Maps, so that no key is special and duplicates cannot hide. */
 export type StrictJson = null | boolean | number | string | readonly StrictJson[] | ReadonlyMap<string, StrictJson>;
 
-const MAX_DEPTH = 64;
-
 /**
- * Parses JSON as RFC 8259 has it, and refuses what `JSON.parse` lets pass: an object with the same key twice, and
- * nesting deeper than 64. Throws a SyntaxError with the position.
+ * Parses JSON as RFC 8259 has it, and refuses what `JSON.parse` lets pass: an object with the same key twice, and nesting
+ * or a number of values beyond `readingBudget`. Throws a SyntaxError with the position.
  */
 export function parseStrictJson(text: string): StrictJson {
+  const { jsonDepth, jsonValues } = readingBudget;
   let at = 0;
+  let values = 0;
 
   const fail = (problem: string): never => {
     throw new SyntaxError(`${problem} at character ${at}`);
@@ -76,7 +78,7 @@ export function parseStrictJson(text: string): StrictJson {
     for (;;) {
       skipSpace();
       const key = string();
-      if (entries.has(key)) fail(`the key ${JSON.stringify(key)} is there twice`);
+      if (entries.has(key)) fail(`the key ${quoted(key)} is there twice`);
       skipSpace();
       expect(':');
       entries.set(key, value(depth + 1));
@@ -89,7 +91,8 @@ export function parseStrictJson(text: string): StrictJson {
     }
   };
   const value = (depth: number): StrictJson => {
-    if (depth > MAX_DEPTH) fail(`nested deeper than ${MAX_DEPTH}`);
+    if (depth > jsonDepth) fail(`nested deeper than ${jsonDepth}`);
+    if (++values > jsonValues) fail(`more than ${jsonValues} values`);
     skipSpace();
     switch (text[at]) {
       case '{':

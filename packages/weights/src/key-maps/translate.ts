@@ -1,7 +1,7 @@
 import {
-  type HalfType,
   type HostTensor,
   InvalidArgumentError,
+  type KeptType,
   type StoredTensor,
   type WeightSource,
 } from '@mezzotint/core';
@@ -77,7 +77,7 @@ export function translate(source: WeightSource, map: KeyMap, from: Side, { repor
     dropped,
     read: (name) => resultOf(name).make(),
     ...(source.take && {
-      take: async (name: string, keep?: readonly HalfType[]): Promise<StoredTensor> => {
+      take: async (name: string, keep?: readonly KeptType[]): Promise<StoredTensor> => {
         const { shape, moved, make } = resultOf(name);
         if (moved !== undefined) return { ...(await source.take!(moved, keep)), shape };
         const { data } = await make();

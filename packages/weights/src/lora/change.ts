@@ -1,4 +1,4 @@
-import { type HostTensor, sizeOf, type WeightSource } from '@mezzotint/core';
+import { type HostTensor, InvalidFileError, named, notFinite, sizeOf, type WeightSource } from '@mezzotint/core';
 import type { NotedStrength } from './notes.js';
 import type { LoraLayer } from './parse.js';
 
@@ -48,24 +48,50 @@ export async function readChange(
   const problem = misfit(lora, layer, weight);
   if (problem !== undefined) return problem;
   const rank = lora.tensors.get(layer.down)!.shape[0]!;
+  const shape = layer.alpha === undefined ? [] : lora.tensors.get(layer.alpha)!.shape;
+  if (sizeOf(shape) !== 1) return `has an alpha of shape [${shape}], expected one number`;
   const own = layer.alpha === undefined ? undefined : (await lora.read(layer.alpha)).data[0];
   const alpha = own ?? noted?.alpha ?? defaultAlpha ?? rank;
   if (!Number.isFinite(alpha)) return `has alpha ${alpha}`;
   return { layer, rank, strength: alpha / (noted?.rootOfRank ? Math.sqrt(rank) : rank) };
 }
 
-/** The weight after the change. */
+/** The weight after the change. Throws an InvalidFileError when the LoRA, or the weight after it, has numbers that are not finite. */
 export async function changed(
+  weight: HostTensor,
+  lora: WeightSource,
+  change: Change,
+  scale: number,
+): Promise<HostTensor> {
+  const sum = await product(weight, lora, change, scale);
+  const problem = notFinite(sum);
+  if (problem === undefined) return sum;
+  const { layer } = change.layer;
+  throw new InvalidFileError(
+    lora.name,
+    `${named(layer)}: ${problem} in the weight after it is merged at scale ${scale}`,
+  );
+}
+
+/** A tensor of a LoRA. */
+async function readFinite(lora: WeightSource, name: string): Promise<HostTensor> {
+  const tensor = await lora.read(name);
+  const problem = notFinite(tensor);
+  if (problem !== undefined) throw new InvalidFileError(lora.name, `${named(name)}: ${problem}`);
+  return tensor;
+}
+
+async function product(
   weight: HostTensor,
   lora: WeightSource,
   { layer, rank, strength }: Change,
   scale: number,
 ): Promise<HostTensor> {
-  const [up, down] = [await lora.read(layer.up), await lora.read(layer.down)];
-  const whole = layer.mid === undefined ? down.data : throughKernel(down.data, await lora.read(layer.mid), rank);
+  const [up, down] = [await readFinite(lora, layer.up), await readFinite(lora, layer.down)];
+  const whole = layer.mid === undefined ? down.data : throughKernel(down.data, await readFinite(lora, layer.mid), rank);
   const sum = addProduct(weight, up.data, whole, rank, scale * strength);
   if (layer.magnitude === undefined) return sum;
-  const magnitude = await lora.read(layer.magnitude);
+  const magnitude = await readFinite(lora, layer.magnitude);
   return withLengths(sum, magnitude.data, magnitudeAxis(layer.magnitude, magnitude.shape, weight.shape)!);
 }
 

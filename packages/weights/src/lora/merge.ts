@@ -1,14 +1,14 @@
 import {
-  type HalfType,
   type HostTensor,
   InvalidArgumentError,
+  type KeptType,
   type StoredTensor,
   type WeightSource,
 } from '@mezzotint/core';
 import { type Change, changed, readChange } from './change.js';
-import { bestLayout, type LoraModels } from './homes.js';
 import { type LoraSource, notedStrengths } from './notes.js';
-import { type LoraTarget, parseLora } from './parse.js';
+import { type LoraModelName, parseLora } from './parse.js';
+import { bestLayout, type LoraModels } from './targets.js';
 
 /** How a LoRA is merged. */
 export interface MergeLoraOptions {
@@ -17,7 +17,7 @@ export interface MergeLoraOptions {
   /** Alpha of layers whose file does not say; the rank when absent. */
   readonly alpha?: number;
   /** Merge into these models only and leave the rest of the file out on purpose; all of it when absent. */
-  readonly only?: readonly LoraTarget[];
+  readonly only?: readonly LoraModelName[];
 }
 
 /**
@@ -37,7 +37,7 @@ export async function mergeLora<M extends LoraModels>(
   const layers = parseLora(lora).filter(({ target }) => only === undefined || only.includes(target));
   const noted = notedStrengths(lora);
   const problems: string[] = [];
-  const merged: Partial<Record<LoraTarget, WeightSource>> = { ...models };
+  const merged: Partial<Record<LoraModelName, WeightSource>> = { ...models };
   for (const target of new Set(layers.map((layer) => layer.target))) {
     const source = models[target];
     const own = layers.filter((layer) => layer.target === target);
@@ -86,7 +86,7 @@ function withChanges(
     ),
     read,
     ...(take && {
-      take: async (name: string, keep?: readonly HalfType[]): Promise<StoredTensor> =>
+      take: async (name: string, keep?: readonly KeptType[]): Promise<StoredTensor> =>
         changes.has(name) ? { ...(await read(name)), dtype: 'float32' } : take.call(source, name, keep),
     }),
   };

@@ -1,5 +1,5 @@
-import { InvalidFileError, type WeightSource } from '@mezzotint/core';
-import type { LoraLayer, LoraTarget } from './parse.js';
+import { InvalidFileError, parseJson, quoted, type WeightSource } from '@mezzotint/core';
+import type { LoraLayer, LoraModelName } from './parse.js';
 
 /** A LoRA as read; a file's own notes may say how strong it is. */
 export type LoraSource = WeightSource & { readonly metadata?: ReadonlyMap<string, string> };
@@ -14,7 +14,7 @@ export interface NotedStrength {
   readonly rootOfRank: boolean;
 }
 
-const PREFIXES: Readonly<Record<LoraTarget, readonly string[]>> = {
+const PREFIXES: Readonly<Record<LoraModelName, readonly string[]>> = {
   denoiser: ['unet.', 'transformer.', ''],
   text_encoder: ['text_encoder.'],
   text_encoder_2: ['text_encoder_2.'],
@@ -40,7 +40,7 @@ export function notedStrengths(lora: LoraSource): (layer: LoraLayer) => NotedStr
     const read = (key: string) => notes.get(prefix + key);
     const alpha = patternOf(lora.name, read('alpha_pattern'), layer) ?? read('lora_alpha') ?? DEFAULT_ALPHA;
     if (typeof alpha !== 'number' || !Number.isFinite(alpha)) {
-      throw new InvalidFileError(lora.name, `${NOTES_KEY}: expected a number as alpha, got ${JSON.stringify(alpha)}`);
+      throw new InvalidFileError(lora.name, `${NOTES_KEY}: expected a number as alpha, got ${quoted(alpha)}`);
     }
     return { alpha, rootOfRank: read('use_rslora') === true };
   };
@@ -49,12 +49,12 @@ export function notedStrengths(lora: LoraSource): (layer: LoraLayer) => NotedStr
 function parse(name: string, text: string): ReadonlyMap<string, unknown> {
   let json: unknown;
   try {
-    json = JSON.parse(text);
+    json = parseJson(text);
   } catch (cause) {
     throw new InvalidFileError(name, `${NOTES_KEY}: not JSON`, { cause });
   }
   if (typeof json !== 'object' || json === null || Array.isArray(json)) {
-    throw new InvalidFileError(name, `${NOTES_KEY}: expected an object, got ${text.slice(0, 40)}`);
+    throw new InvalidFileError(name, `${NOTES_KEY}: expected an object, got ${quoted(text, 40)}`);
   }
   return new Map(Object.entries(json));
 }
@@ -67,7 +67,7 @@ function patternOf(name: string, patterns: unknown, layer: string): unknown {
     if (!/^[\w.-]+$/.test(plain)) {
       throw new InvalidFileError(
         name,
-        `${NOTES_KEY}: alpha_pattern: expected names of layers, got the expression ${JSON.stringify(pattern)}`,
+        `${NOTES_KEY}: alpha_pattern: expected names of layers, got the expression ${quoted(pattern)}`,
       );
     }
     if (layer === plain || (!pattern.startsWith('^') && layer.endsWith(`.${plain}`))) return alpha;

@@ -2,14 +2,14 @@ import { InvalidFileError, type WeightSource } from '@mezzotint/core';
 import type { FitOptions } from '../key-maps/translate.js';
 
 /** Models that LoRA files change. */
-export type LoraTarget = 'denoiser' | 'text_encoder' | 'text_encoder_2' | 'text_encoder_3';
+export type LoraModelName = 'denoiser' | 'text_encoder' | 'text_encoder_2' | 'text_encoder_3';
 
 /**
  * One low-rank change: W' = W + scale (alpha / rank) up down (Hu et al. 2021, eq. 3), with a convolution of the rank
  * between up and down where there is `mid` (LoCon), and with given lengths of rows where there is `magnitude` (DoRA).
  */
 export interface LoraLayer {
-  readonly target: LoraTarget;
+  readonly target: LoraModelName;
   /** The layer's name as the file has it; kohya's have `_` where names have dots. */
   readonly layer: string;
   /** Names of the tensors in the file. */
@@ -29,9 +29,10 @@ const ENDINGS: readonly (readonly [RegExp, Part])[] = [
   [/\.lora_up\.weight$/, 'up'],
   [/\.lora_mid\.weight$/, 'mid'],
   [/\.dora_scale$/, 'magnitude'],
-  [/\.lora_A(?:\.default)?\.weight$/, 'down'],
-  [/\.lora_B(?:\.default)?\.weight$/, 'up'],
-  [/\.lora_magnitude_vector(?:\.default)?(?:\.weight)?$/, 'magnitude'],
+  // peft may put the adapter's name in: `lora_A.default_0.weight`.
+  [/\.lora_A(?<adapter>\.[\w-]+)?\.weight$/, 'down'],
+  [/\.lora_B(?<adapter>\.[\w-]+)?\.weight$/, 'up'],
+  [/\.lora_magnitude_vector(?<adapter>\.(?!weight$)[\w-]+)?(?:\.weight)?$/, 'magnitude'],
   [/\.lora\.down\.weight$/, 'down'],
   [/\.lora\.up\.weight$/, 'up'],
   [/_lora\.down\.weight$/, 'down'],
@@ -42,7 +43,7 @@ const ENDINGS: readonly (readonly [RegExp, Part])[] = [
 ];
 
 /** Beginnings of names, longest first where one begins another. */
-const BEGINNINGS: readonly (readonly [string, LoraTarget])[] = [
+const BEGINNINGS: readonly (readonly [string, LoraModelName])[] = [
   ['lora_unet_', 'denoiser'],
   ['lora_transformer_', 'denoiser'],
   ['lora_te1_', 'text_encoder'],
@@ -64,7 +65,7 @@ const BEGINNINGS: readonly (readonly [string, LoraTarget])[] = [
  * of another kind (LoHa, LoKr, biases, full differences) and every half of a pair, or tells `report`: nothing is skipped.
  */
 export function parseLora(lora: WeightSource, { report }: FitOptions = {}): LoraLayer[] {
-  const found = new Map<string, Partial<Record<Part, string>>>();
+  const found = new Map<string, { layer: string; parts: Partial<Record<Part, string>> }>();
   const strange: string[] = [];
   for (const name of lora.tensors.keys()) {
     const ending = ENDINGS.find(([pattern]) => pattern.test(name));
@@ -72,16 +73,20 @@ export function parseLora(lora: WeightSource, { report }: FitOptions = {}): Lora
       strange.push(`${name}: not a tensor of a LoRA`);
       continue;
     }
+    const adapter = ending[0].exec(name)?.groups?.adapter ?? '';
     const layer = name.replace(ending[0], '').replace(/_lora$/, '');
-    const parts = found.get(layer) ?? {};
+    // Two adapters in one file are two changes of the same layer, never halves of one.
+    const key = adapter === '' ? layer : `${layer} (adapter ${adapter.slice(1)})`;
+    const parts: Partial<Record<Part, string>> = found.get(key)?.parts ?? {};
     if (parts[ending[1]] !== undefined) strange.push(`${name}: there is another ${ending[1]} of this layer`);
     parts[ending[1]] = name;
-    found.set(layer, parts);
+    found.set(key, { layer, parts });
   }
   const layers: LoraLayer[] = [];
-  for (const [full, { down, up, ...rest }] of found) {
+  for (const [key, { layer: full, parts }] of found) {
+    const { down, up, ...rest } = parts;
     if (down === undefined || up === undefined) {
-      strange.push(`${full}: has no ${down === undefined ? 'down' : 'up'} matrix`);
+      strange.push(`${key}: has no ${down === undefined ? 'down' : 'up'} matrix`);
       continue;
     }
     const beginning = BEGINNINGS.find(([prefix]) => full.startsWith(prefix));

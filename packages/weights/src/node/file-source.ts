@@ -1,6 +1,7 @@
-import { closeSync, fstatSync, openSync, read, readSync } from 'node:fs';
+import { closeSync, read, readSync } from 'node:fs';
 import { promisify } from 'node:util';
-import { InvalidFileError, MezzotintError } from '@mezzotint/core';
+import { MezzotintError } from '@mezzotint/core';
+import { openPlainFile } from '@mezzotint/core/node';
 import { type ByteSource, checkRange, type SyncByteSource, shortRead } from '../bytes/byte-source.js';
 
 /** One read takes at most this much: Node and some systems stop at 2 GiB. */
@@ -32,16 +33,8 @@ const forgotten = new FinalizationRegistry<{ handle: number | undefined }>((stat
  * version that was opened. Throws an InvalidFileError when it cannot be opened or is not a plain file.
  */
 export function openFile(path: string): FileSource {
-  const state: { handle: number | undefined } = { handle: open(path) };
-  let size: number;
-  try {
-    const stat = fstatSync(state.handle!);
-    if (!stat.isFile()) throw new InvalidFileError(path, 'is not a plain file');
-    size = stat.size;
-  } catch (error) {
-    closeSync(state.handle!);
-    throw error;
-  }
+  const { handle, size } = openPlainFile(path);
+  const state: { handle: number | undefined } = { handle };
   /** The open handle, when the range lies in the file. */
   const handleFor = (offset: number, length: number): number => {
     if (state.handle === undefined) {
@@ -88,21 +81,6 @@ export function openFile(path: string): FileSource {
   };
   forgotten.register(source, state, source);
   return source;
-}
-
-function open(path: string): number {
-  try {
-    return openSync(path, 'r');
-  } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code;
-    const problem =
-      code === 'ENOENT'
-        ? 'no such file'
-        : code === 'EACCES'
-          ? 'may not be read (permission denied)'
-          : `cannot be opened (${code})`;
-    throw new InvalidFileError(path, problem, { cause });
-  }
 }
 
 /** Opens a file, read by more than one thread, and what `use` makes of it; closes the file when that fails. */

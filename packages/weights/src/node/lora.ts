@@ -1,12 +1,10 @@
 import { existsSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { readingBudget } from '@mezzotint/core';
+import { readPlainText } from '@mezzotint/core/node';
 import { NOTES_KEY } from '../lora/notes.js';
 import type { WeightFile } from '../weight-file.js';
-import { readUpTo } from './text-files.js';
 import { readWeights } from './weights.js';
-
-/** Longest `adapter_config.json` that is read. */
-const MAX_CONFIG_BYTES = 2 ** 20;
 
 /**
  * Opens a LoRA for `mergeLora`: any weight file; beside peft's `adapter_model.safetensors` (or `.bin`) the alphas of its
@@ -18,7 +16,10 @@ export async function readLora(path: string): Promise<WeightFile> {
   const isAdapter = /^adapter_model\.(?:safetensors|bin)$/.test(basename(path));
   if (!isAdapter || file.metadata.has(NOTES_KEY) || !existsSync(config)) return file;
   try {
-    return { ...file, metadata: new Map([...file.metadata, [NOTES_KEY, readUpTo(config, MAX_CONFIG_BYTES)]]) };
+    return {
+      ...file,
+      metadata: new Map([...file.metadata, [NOTES_KEY, readPlainText(config, readingBudget.configBytes)]]),
+    };
   } catch (error) {
     file.close();
     throw error;

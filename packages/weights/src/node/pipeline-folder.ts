@@ -1,8 +1,9 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { InvalidFileError, type Module } from '@mezzotint/core';
+import { InvalidFileError, listed, type Module, quoted, readingBudget } from '@mezzotint/core';
+import { readPlainText } from '@mezzotint/core/node';
 import { parseStrictJson, type StrictJson } from '../json/strict-json.js';
-import { readJson, readText, readUpTo } from './text-files.js';
+import { readJson, readText } from './text-files.js';
 import { type ReadWeightsOptions, readWeights } from './weights.js';
 
 /** A pipeline's folder: its parts with their classes, from `model_index.json`. */
@@ -26,9 +27,6 @@ export interface PipelineFolder {
   load<M extends Module>(component: string, build: (config: unknown) => M, options?: ReadWeightsOptions): Promise<M>;
 }
 
-/** Longest `model_index.json` that is read. */
-const MAX_JSON_BYTES = 2 ** 20;
-
 /** Opens a pipeline's folder as hubs have them. Throws an InvalidFileError when it has no `model_index.json`. */
 export function readPipelineFolder(path: string): PipelineFolder {
   const file = join(path, 'model_index.json');
@@ -39,18 +37,18 @@ export function readPipelineFolder(path: string): PipelineFolder {
   const components = new Map<string, string>();
   for (const [name, value] of index) {
     if (!Array.isArray(value) || typeof value[1] !== 'string') continue; // Settings, and parts that are switched off.
-    if (!/^\w+$/.test(name)) throw new InvalidFileError(file, `${JSON.stringify(name)} is not the name of a folder`);
+    if (!/^\w+$/.test(name)) throw new InvalidFileError(file, `${quoted(name)} is not the name of a folder`);
     components.set(name, value[1]);
   }
   const folderOf = (component: string): string => {
     const folder = join(path, component);
     if (components.has(component) && statSync(folder, { throwIfNoEntry: false })?.isDirectory()) return folder;
-    const named = JSON.stringify(component);
+    const named = quoted(component);
     throw new InvalidFileError(
       path,
       components.has(component)
         ? `has no folder ${named}, though its model_index.json names that part`
-        : `has no part ${named}; it has: ${[...components.keys()].join(', ')}`,
+        : `has no part ${named}; it has: ${listed([...components.keys()])}`,
     );
   };
   return {
@@ -74,7 +72,7 @@ export function readPipelineFolder(path: string): PipelineFolder {
 }
 
 function readJsonObject(file: string): ReadonlyMap<string, StrictJson> {
-  const text = readUpTo(file, MAX_JSON_BYTES);
+  const text = readPlainText(file, readingBudget.configBytes);
   try {
     const json = parseStrictJson(text);
     if (json instanceof Map) return json;

@@ -16,6 +16,9 @@ export interface NpyHeader {
 /** Enough bytes for every header of a numeric array that NumPy writes. */
 export const NPY_HEAD_BYTES = 4096;
 
+/** NumPy has no more axes. */
+const MAX_RANK = 64;
+
 const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];
 
 const DTYPES: Readonly<Record<string, DType>> = {
@@ -65,6 +68,7 @@ export function parseNpyHeader(file: string, fileSize: number, head: Uint8Array)
     return fail('a damaged .npy array: its header has more than descr, fortran_order and shape');
   const dtype = DTYPES[descr[2]!] ?? fail(`an .npy array of the element type ${descr[2]}, which is not read`);
   const shape = dims[1]!.split(',').flatMap((d) => (d.trim() === '' ? [] : [Number(d)]));
+  if (shape.length > MAX_RANK) return fail(`an .npy array of ${shape.length} axes; at most ${MAX_RANK} are read`);
   const dataSize = shape.reduce((n, d) => n * d, BYTES_PER_ELEMENT[dtype]);
   if (!Number.isSafeInteger(dataSize) || dataStart + dataSize !== fileSize) {
     return fail(`an .npy array of shape [${shape}] takes ${dataSize} bytes, ${fileSize - dataStart} are there`);

@@ -1,4 +1,4 @@
-import { type HostTensor, InvalidFileError } from '@mezzotint/core';
+import { type HostTensor, InvalidFileError, quoted } from '@mezzotint/core';
 import type { ByteSource } from '../bytes/byte-source.js';
 import { BYTES_PER_ELEMENT, type DType } from '../numbers/dtypes.js';
 import { toFloat64 } from '../numbers/float64.js';
@@ -35,7 +35,7 @@ export async function openNpz(source: ByteSource & { close?(): void }): Promise<
   const arrays = new Map<string, ArrayPlace>();
   for (const [name, entry] of archive.entries) {
     if (!name.endsWith('.npy'))
-      throw new InvalidFileError(source.name, `holds ${JSON.stringify(name)}, which is no .npy array`);
+      throw new InvalidFileError(source.name, `holds ${quoted(name)}, which is no .npy array`);
     const head = await archive.head(entry, NPY_HEAD_BYTES);
     const header = parseNpyHeader(`${source.name}/${name}`, entry.size, head);
     arrays.set(name.slice(0, -'.npy'.length), { header, bytes: () => archive.read(entry) });
@@ -53,7 +53,7 @@ export async function openNpy(source: ByteSource & { close?(): void }): Promise<
 function numpyFile(source: ByteSource & { close?(): void }, arrays: ReadonlyMap<string, ArrayPlace>): NumpyFile {
   const read = async <T>(name: string, convert: (bytes: Uint8Array<ArrayBuffer>, dtype: DType) => T) => {
     const array = arrays.get(name);
-    if (array === undefined) throw new InvalidFileError(source.name, `holds no array named ${JSON.stringify(name)}`);
+    if (array === undefined) throw new InvalidFileError(source.name, `holds no array named ${quoted(name)}`);
     const { header } = array;
     try {
       return { shape: header.shape, data: convert(elements(await array.bytes(), header), header.dtype) };

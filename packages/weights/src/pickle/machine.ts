@@ -1,3 +1,4 @@
+import { readingBudget } from '@mezzotint/core';
 import type { ByteSource } from '../bytes/byte-source.js';
 import { NeedBytes, PickleCursor } from './cursor.js';
 import { PickleGlobal, PickleObject } from './values.js';
@@ -23,12 +24,6 @@ export interface Pickle {
 
 /** Bytes fetched at a time. */
 const WINDOW = 1 << 16;
-
-/**
- * Most dicts, lists, tuples and objects of one pickle: each takes a hundred times the memory of its instruction. A
- * checkpoint of 10,000 parameters with its optimizer has 100,000.
- */
-const MAX_CONTAINERS = 1_000_000;
 
 /** Longest module or name of a global. */
 const MAX_GLOBAL_LENGTH = 512;
@@ -60,6 +55,7 @@ class Machine {
   readonly #memo = new Map<number, unknown>();
   readonly #refused = new Set<string>();
   #containers = 0;
+  #instructions = 0;
   #stopped = false;
 
   constructor(cursor: PickleCursor, meaning: PickleMeaning) {
@@ -71,6 +67,9 @@ class Machine {
   run(): number | undefined {
     try {
       while (!this.#stopped) {
+        if (++this.#instructions > readingBudget.pickleInstructions) {
+          this.#fail(`it has more than ${readingBudget.pickleInstructions} instructions`);
+        }
         this.#cursor.begin();
         this.#step(this.#cursor.u8());
         this.#cursor.end();
@@ -103,6 +102,7 @@ class Machine {
 
       // The stack and the memo.
       case 0x28: // MARK
+        if (this.#marks.length >= readingBudget.pickleValues) this.#fail('it marks its stack over and over');
         this.#marks.push(this.#stack.length);
         return;
       case 0x30: // POP
@@ -115,16 +115,16 @@ class Machine {
         this.#push(this.#top());
         return;
       case 0x70: // PUT
-        this.#memo.set(this.#cursor.decimal(), this.#top());
+        this.#keep(this.#cursor.decimal());
         return;
       case 0x71: // BINPUT
-        this.#memo.set(this.#cursor.u8(), this.#top());
+        this.#keep(this.#cursor.u8());
         return;
       case 0x72: // LONG_BINPUT
-        this.#memo.set(this.#cursor.u32(), this.#top());
+        this.#keep(this.#cursor.u32());
         return;
       case 0x94: // MEMOIZE
-        this.#memo.set(this.#memo.size, this.#top());
+        this.#keep(this.#memo.size);
         return;
       case 0x67: // GET
         this.#push(this.#recall(this.#cursor.decimal()));
@@ -323,12 +323,26 @@ class Machine {
 
   /** Counts a value that takes much more memory than the instruction that makes it. */
   #contained<T>(value: T): T {
-    if (++this.#containers > MAX_CONTAINERS) this.#fail(`it makes more than ${MAX_CONTAINERS} objects`);
+    // Each takes a hundred times the memory of its instruction.
+    const { pickleValues } = readingBudget;
+    if (++this.#containers > pickleValues) this.#fail(`it makes more than ${pickleValues} objects`);
     return value;
   }
 
   #push(value: unknown): void {
+    const { pickleValues } = readingBudget;
+    if (this.#stack.length >= pickleValues) this.#fail(`it puts more than ${pickleValues} values on its stack`);
     this.#stack.push(value);
+  }
+
+  /** Keeps the top of the stack under a number. */
+  #keep(index: number): void {
+    const { pickleValues } = readingBudget;
+    const value = this.#top();
+    if (this.#memo.size >= pickleValues && !this.#memo.has(index)) {
+      this.#fail(`it keeps more than ${pickleValues} values in its memo`);
+    }
+    this.#memo.set(index, value);
   }
 
   #floor(): number {

@@ -1,4 +1,4 @@
-import type { HalfType, HostTensor, StoredTensor, WeightSource } from '@mezzotint/core';
+import type { HostTensor, KeptType, StoredTensor, WeightSource } from '@mezzotint/core';
 import { FOUR_BIT_PARTS, fourBitScheme, QUANT_STATE } from './four-bit.js';
 import { scaledScheme } from './scaled.js';
 import type { Scheme } from './scheme.js';
@@ -68,7 +68,7 @@ export async function dequantized<S extends WeightSource>(source: S): Promise<De
     quantized: counts,
     read,
     ...(source.take && {
-      take: async (name: string, keep?: readonly HalfType[]): Promise<StoredTensor> =>
+      take: async (name: string, keep?: readonly KeptType[]): Promise<StoredTensor> =>
         schemes.has(name) ? ({ ...(await read(name)), dtype: 'float32' } as StoredTensor) : source.take!(name, keep),
     }),
   };

@@ -1,12 +1,12 @@
-import { InvalidFileError } from '@mezzotint/core';
+import { InvalidFileError, quoted, readingBudget } from '@mezzotint/core';
 import { parseStrictJson, type StrictJson } from '../json/strict-json.js';
 import { BYTES_PER_ELEMENT, type DType, isDType } from '../numbers/dtypes.js';
 
 /** Bytes of the header's length at the start of the file. */
 export const LENGTH_BYTES = 8;
 
-/** Longest header that is read, as in the reference implementation. */
-const MAX_HEADER_BYTES = 100_000_000;
+/** Most axes of a tensor; torch has no more. */
+const MAX_RANK = 64;
 
 /** Where one tensor lies: `begin .. end` counted from the file's first byte. */
 export interface SafetensorsEntry {
@@ -33,8 +33,11 @@ export function parseHeaderLength(file: string, fileSize: number, first: Uint8Ar
       `not a safetensors file, or truncated: the header claims ${length} bytes, ${room} are there`,
     );
   }
-  if (length > BigInt(MAX_HEADER_BYTES)) {
-    throw new InvalidFileError(file, `the header claims ${length} bytes; at most ${MAX_HEADER_BYTES} are read`);
+  if (length > BigInt(readingBudget.headerBytes)) {
+    throw new InvalidFileError(
+      file,
+      `the header claims ${length} bytes; at most ${readingBudget.headerBytes} are read`,
+    );
   }
   if (length < 2n) throw new InvalidFileError(file, `the header claims ${length} bytes, expected at least 2`);
   return Number(length);
@@ -44,12 +47,15 @@ export function parseHeaderLength(file: string, fileSize: number, first: Uint8Ar
 export function parseHeader(file: string, fileSize: number, headerBytes: Uint8Array): SafetensorsHeader {
   const dataStart = LENGTH_BYTES + headerBytes.byteLength;
   const root = parseJsonObject(file, headerBytes);
+  if (root.size > readingBudget.tensors) {
+    throw new InvalidFileError(file, `holds ${root.size} tensors; at most ${readingBudget.tensors} are read`);
+  }
   const problems: string[] = [];
   const tensors = new Map<string, SafetensorsEntry>();
   let metadata: ReadonlyMap<string, string> = new Map();
   for (const [name, value] of root) {
     const entry = name === '__metadata__' ? parseMetadata(value) : parseEntry(value, dataStart, fileSize);
-    if (typeof entry === 'string') problems.push(`${quote(name)}: ${entry}`);
+    if (typeof entry === 'string') problems.push(`${quoted(name)}: ${entry}`);
     else if (entry instanceof Map) metadata = entry;
     else tensors.set(name, entry as SafetensorsEntry);
   }
@@ -77,15 +83,16 @@ function parseJsonObject(file: string, bytes: Uint8Array): ReadonlyMap<string, S
 }
 
 function parseMetadata(value: StrictJson): Map<string, string> | string {
+  if (value === null) return new Map(); // As the reference reads it.
   if (!(value instanceof Map)) return 'expected an object of strings';
-  for (const [key, text] of value) if (typeof text !== 'string') return `${quote(key)} is not a string`;
+  for (const [key, text] of value) if (typeof text !== 'string') return `${quoted(key)} is not a string`;
   return value as Map<string, string>;
 }
 
 function parseEntry(value: StrictJson, dataStart: number, fileSize: number): SafetensorsEntry | string {
   if (!(value instanceof Map)) return 'expected an object with dtype, shape and data_offsets';
   for (const key of value.keys()) {
-    if (key !== 'dtype' && key !== 'shape' && key !== 'data_offsets') return `unknown field ${quote(key)}`;
+    if (key !== 'dtype' && key !== 'shape' && key !== 'data_offsets') return `unknown field ${quoted(key)}`;
   }
   const { dtype, shape, data_offsets: offsets } = Object.fromEntries(value) as Record<string, StrictJson>;
   if (!isDType(dtype)) {
@@ -116,22 +123,22 @@ function coverageProblems(
   const inOrder = [...tensors].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end);
   let at = dataStart;
   for (const [name, { begin, end }] of inOrder) {
-    if (begin < at) return [`${quote(name)} overlaps the tensor before it by ${at - begin} bytes`];
-    if (begin > at) return [`${begin - at} bytes before ${quote(name)} belong to no tensor`];
+    if (begin < at) return [`${quoted(name)} overlaps the tensor before it by ${at - begin} bytes`];
+    if (begin > at) return [`${begin - at} bytes before ${quoted(name)} belong to no tensor`];
     at = end;
   }
   return at === fileSize ? [] : [`${fileSize - at} bytes after the last tensor belong to no tensor`];
 }
 
 function isSizes(value: StrictJson | undefined): value is readonly number[] {
-  return Array.isArray(value) && value.every((d) => Number.isSafeInteger(d) && (d as number) >= 0);
+  return (
+    Array.isArray(value) &&
+    value.length <= MAX_RANK &&
+    value.every((d) => Number.isSafeInteger(d) && (d as number) >= 0)
+  );
 }
 
 function show(value: StrictJson | undefined): string {
   const text = JSON.stringify(value instanceof Map ? Object.fromEntries(value) : value) ?? 'nothing';
   return text.length <= 80 ? text : `${text.slice(0, 77)}...`;
-}
-
-function quote(name: string): string {
-  return JSON.stringify(name.length <= 200 ? name : `${name.slice(0, 200)}...`);
 }

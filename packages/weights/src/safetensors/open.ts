@@ -1,4 +1,4 @@
-import { type HalfType, type HostTensor, InvalidFileError, type StoredTensor } from '@mezzotint/core';
+import { type HalfType, type HostTensor, InvalidFileError, type KeptType, type StoredTensor } from '@mezzotint/core';
 import type { ByteSource, SyncByteSource } from '../bytes/byte-source.js';
 import type { DType } from '../numbers/dtypes.js';
 import { widen } from '../numbers/widen.js';
@@ -8,7 +8,7 @@ import { LENGTH_BYTES, parseHeader, parseHeaderLength, type SafetensorsEntry } f
 /** A safetensors file whose bytes answer at once, so that `read` does too. */
 export interface SyncWeightFile extends WeightFile {
   read(name: string): HostTensor;
-  take(name: string, keep?: readonly HalfType[]): StoredTensor;
+  take(name: string, keep?: readonly KeptType[]): StoredTensor;
 }
 
 /**
@@ -87,7 +87,7 @@ function stored(
   name: string,
   entry: SafetensorsEntry,
   bytes: Uint8Array<ArrayBuffer>,
-  keep: readonly HalfType[] = [],
+  keep: readonly KeptType[] = [],
 ): StoredTensor {
   const half = HALF_TYPES[entry.dtype];
   if (half !== undefined && keep.includes(half)) {

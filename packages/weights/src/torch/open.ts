@@ -7,8 +7,11 @@ import { readTorchLegacy } from './legacy-file.js';
 import { NestedTensor, type NestedTorchFile } from './meaning.js';
 import { type ModuleRecord, moduleRecords } from './module-records.js';
 import { readTorchTensor, TorchStorage, TorchTensor } from './tensors.js';
-import { type AnyTensor, chooseWeights } from './tree.js';
+import { type AnyTensor, children, chooseWeights } from './tree.js';
 import { readTorchZip, type TorchContents } from './zip-file.js';
+
+/** Longest text that is kept. */
+const MAX_NOTE = 1000;
 
 /** An open torch file. */
 export interface TorchFile extends WeightFile {
@@ -58,7 +61,7 @@ export async function openTorch(
   }
   return {
     name: source.name,
-    metadata: new Map(),
+    metadata: notesOf(contents.value),
     tensors: new Map([...tensors].map(([name, { tensor }]) => [name, { shape: tensor.shape, dtype: tensor.dtype }])),
     refused: contents.refused,
     parts: chosen.parts,
@@ -71,6 +74,12 @@ export async function openTorch(
     },
     close: () => source.close?.(),
   };
+}
+
+/** Texts at the top of a checkpoint, such as the `name` of a textual inversion. */
+function notesOf(value: unknown): ReadonlyMap<string, string> {
+  const texts = [...children(value)].filter((entry): entry is [string, string] => typeof entry[1] === 'string');
+  return new Map(texts.filter(([, text]) => text.length <= MAX_NOTE).slice(0, 100));
 }
 
 async function readContents(source: ByteSource, checksums: boolean): Promise<TorchContents> {

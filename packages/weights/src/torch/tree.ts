@@ -113,7 +113,7 @@ export function keyName(key: unknown): string {
   return typeof key === 'object' && key !== null ? key.constructor.name : String(key);
 }
 
-function* children(value: unknown): Iterable<[string, unknown]> {
+export function* children(value: unknown): Iterable<[string, unknown]> {
   const entries = dictEntries(value);
   if (entries !== undefined) for (const [key, child] of entries) yield [keyName(key), child];
   const elements: unknown = value instanceof PickleObject ? value.elements : value;

@@ -1,4 +1,4 @@
-import { InvalidFileError } from '@mezzotint/core';
+import { InvalidFileError, quoted, readingBudget } from '@mezzotint/core';
 import { type ByteSource, bytesSource } from '../bytes/byte-source.js';
 import { readPickle } from '../pickle/machine.js';
 import { openZip, type ZipArchive } from '../zip/archive.js';
@@ -27,6 +27,10 @@ export async function readTorchZip(source: ByteSource, checksum: boolean): Promi
     throw new InvalidFileError(source.name, 'a zip archive, but not of torch: it has no single data.pkl');
   }
   const prefix = entry.name.slice(0, -'data.pkl'.length);
+  if (entry.size > readingBudget.pickleBytes) {
+    const problem = `its pickle claims ${entry.size} bytes; at most ${readingBudget.pickleBytes} are read`;
+    throw new InvalidFileError(source.name, problem);
+  }
   const bytes = await archive.read(entry, { checksum });
   const pickle = bytesSource(bytes, `${source.name}/${entry.name}`);
   const meaning = torchMeaning(source.name, pickle.size, (id) => storageOf(source.name, id));
@@ -39,7 +43,7 @@ async function zipStorages(archive: ZipArchive, prefix: string, checksum: boolea
   const find = ({ key }: TorchStorage): ZipEntry => {
     const entry = archive.entries.get(`${prefix}data/${key}`);
     if (entry === undefined)
-      throw new InvalidFileError(archive.name, `the storage ${JSON.stringify(key)} is not in the archive`);
+      throw new InvalidFileError(archive.name, `the storage ${quoted(key)} is not in the archive`);
     return entry;
   };
   return {

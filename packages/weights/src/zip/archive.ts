@@ -1,11 +1,10 @@
-import { InvalidFileError } from '@mezzotint/core';
+import { InvalidFileError, quoted, readingBudget } from '@mezzotint/core';
 import type { ByteSource } from '../bytes/byte-source.js';
 import { sliceSource } from '../bytes/slice.js';
-import { readCentralDirectory, type ZipEntry } from './central-directory.js';
+import { LOCAL_SIZE, readCentralDirectory, type ZipEntry } from './central-directory.js';
 import { crc32 } from './crc32.js';
 import { inflate, inflateHead } from './inflate.js';
 
-const LOCAL_SIZE = 30;
 const LOCAL_SIGNATURE = 0x0403_4b50;
 
 /** An open zip archive. */
@@ -29,13 +28,17 @@ export async function openZip(source: ByteSource): Promise<ZipArchive> {
     const label = `${source.name}/${entry.name}`;
     const view = new DataView((await source.read(entry.headerOffset, LOCAL_SIZE)).buffer);
     if (view.getUint32(0, true) !== LOCAL_SIGNATURE) {
-      throw new InvalidFileError(source.name, `damaged zip archive: ${JSON.stringify(entry.name)} has no header`);
+      throw new InvalidFileError(source.name, `damaged zip archive: ${quoted(entry.name)} has no header`);
     }
     const start = entry.headerOffset + LOCAL_SIZE + view.getUint16(26, true) + view.getUint16(28, true);
     return sliceSource(source, start, entry.packedSize, label);
   };
 
   const read: ZipArchive['read'] = async (entry, { checksum = true } = {}) => {
+    if (entry.method !== 0 && entry.size > readingBudget.unpackedBytes) {
+      const problem = `claims to unpack to ${entry.size} bytes; at most ${readingBudget.unpackedBytes} are unpacked`;
+      throw new InvalidFileError(`${source.name}/${entry.name}`, problem);
+    }
     const bytes = await packed(entry);
     const raw = await bytes.read(0, bytes.size);
     const data = entry.method === 0 ? raw : await inflate(bytes.name, raw, entry.size);
@@ -55,7 +58,9 @@ export async function openZip(source: ByteSource): Promise<ZipArchive> {
     head: async (entry, length) => {
       const bytes = await packed(entry);
       if (entry.method === 0) return bytes.read(0, Math.min(length, bytes.size));
-      return inflateHead(bytes.name, await bytes.read(0, bytes.size), Math.min(length, entry.size));
+      // Deflate never makes bytes many times more, so this much of them is enough for the head.
+      const enough = Math.min(bytes.size, 2 * length + 2 ** 16);
+      return inflateHead(bytes.name, await bytes.read(0, enough), Math.min(length, entry.size));
     },
     open: async (entry) => {
       if (entry.method === 0) return packed(entry);

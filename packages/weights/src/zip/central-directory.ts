@@ -1,4 +1,4 @@
-import { InvalidFileError } from '@mezzotint/core';
+import { InvalidFileError, quoted, readingBudget } from '@mezzotint/core';
 import type { ByteSource } from '../bytes/byte-source.js';
 
 /** One file inside a zip archive. */
@@ -15,6 +15,8 @@ export interface ZipEntry {
   readonly headerOffset: number;
 }
 
+/** Bytes of an entry's own header, its name and extra field left out. */
+export const LOCAL_SIZE = 30;
 const END_SIZE = 22;
 const END_SIGNATURE = 0x0605_4b50;
 const END64_LOCATOR_SIZE = 20;
@@ -39,6 +41,9 @@ export async function readCentralDirectory(source: ByteSource): Promise<Readonly
     throw new InvalidFileError(source.name, `damaged zip archive: ${problem}`);
   };
   if (offset + size > source.size) fail(`its directory ends at ${offset + size}, the file at ${source.size}`);
+  if (count > readingBudget.zipEntries) fail(`it has ${count} entries; at most ${readingBudget.zipEntries} are read`);
+  if (size > readingBudget.headerBytes)
+    fail(`its directory has ${size} bytes; at most ${readingBudget.headerBytes} are read`);
   if (count * ENTRY_SIZE > size) fail(`${count} entries do not fit a directory of ${size} bytes`);
   const bytes = await source.read(offset, size);
   const view = new DataView(bytes.buffer);
@@ -52,12 +57,27 @@ export async function readCentralDirectory(source: ByteSource): Promise<Readonly
     if (next > size) fail(`entry ${i} is longer than the directory`);
     const entry = parseEntry(view, bytes, at, nameLength, extraLength);
     if (typeof entry === 'string') return fail(`entry ${i}: ${entry}`);
-    if (entries.has(entry.name)) fail(`two entries are named ${JSON.stringify(entry.name)}`);
-    if (entry.headerOffset + entry.packedSize > offset) fail(`${JSON.stringify(entry.name)} reaches past the data`);
+    if (entries.has(entry.name)) fail(`two entries are named ${quoted(entry.name)}`);
+    if (entry.headerOffset + entry.packedSize > offset) fail(`${quoted(entry.name)} reaches past the data`);
     entries.set(entry.name, entry);
     at = next;
   }
+  const overlap = overlapOf(entries.values());
+  if (overlap !== undefined) fail(`${quoted(overlap)} overlaps the entry before it`);
   return entries;
+}
+
+/**
+ * An entry that begins inside of another. Honest archives have none; a hostile one lets thousands of names point at the same
+ * bytes (D. Fifield, "A better zip bomb", 2019).
+ */
+function overlapOf(entries: Iterable<ZipEntry>): string | undefined {
+  let end = 0;
+  for (const { name, headerOffset, packedSize } of [...entries].sort((a, b) => a.headerOffset - b.headerOffset)) {
+    if (headerOffset < end) return name;
+    end = headerOffset + LOCAL_SIZE + packedSize;
+  }
+  return undefined;
 }
 
 function parseEntry(
@@ -76,7 +96,7 @@ function parseEntry(
   } catch {
     return 'its name is not UTF-8';
   }
-  const label = JSON.stringify(name);
+  const label = quoted(name);
   if ((flags & 1) !== 0) return `${label} is encrypted`;
   if (method !== 0 && method !== 8) return `${label} is packed by method ${method}; only stored and deflate are read`;
   const wide = readZip64Extra(view, nameStart + nameLength, extraLength, {

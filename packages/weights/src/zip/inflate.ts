@@ -9,7 +9,8 @@ export async function inflate(
   packed: Uint8Array<ArrayBuffer>,
   size: number,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const out = new Uint8Array(size);
+  // Memory grows with what comes out, not with what is claimed.
+  let out = new Uint8Array(Math.min(size, Math.max(2 ** 16, 4 * packed.byteLength)));
   let done = 0;
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream('deflate-raw'));
   const reader = stream.getReader();
@@ -17,6 +18,11 @@ export async function inflate(
     for (let part = await reader.read(); !part.done; part = await reader.read()) {
       if (done + part.value.byteLength > size)
         throw new InvalidFileError(file, `unpacks to more than the ${size} bytes it claims`);
+      if (done + part.value.byteLength > out.byteLength) {
+        const longer = new Uint8Array(Math.min(size, Math.max(2 * out.byteLength, done + part.value.byteLength)));
+        longer.set(out.subarray(0, done));
+        out = longer;
+      }
       out.set(part.value, done);
       done += part.value.byteLength;
     }

@@ -14,7 +14,7 @@ export interface WorkerTask {
   readonly network: CheckpointName;
   readonly weightFile: string;
   readonly inputFile: string;
-  /** How the weights are kept: float32, or a format of `freeze`. */
+  /** How the weights are kept: float32, or a format of `quantize`. */
   readonly weights: string;
   /** Where the last answer goes as float32 numbers, `[N, H, W, C]`. */
   readonly answerFile: string;
@@ -40,8 +40,8 @@ await serve(async () => {
       if (task.weights === 'float32') {
         await model.load(source);
       } else {
-        const { loadFrozen } = await import('@mezzotint/backend-onnxruntime');
-        await loadFrozen(model, source, { weights: task.weights as Parameters<typeof loadFrozen>[2]['weights'] });
+        const { loadQuantized } = await import('@mezzotint/backend-onnxruntime');
+        await loadQuantized(model, source, { weights: task.weights as Parameters<typeof loadQuantized>[2]['weights'] });
       }
       stepBoundary();
       weights.close();

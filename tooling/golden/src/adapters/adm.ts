@@ -1,9 +1,9 @@
 import {
+  ADMUNet,
   classifierFromGuidedDiffusion,
   fromGuidedDiffusion,
   NoisyClassifier,
   SuperResolutionUNet,
-  UNet,
 } from '@mezzotint/unet';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Adapter } from '../adapter.js';
@@ -11,9 +11,9 @@ import { toChannelsFirst, toChannelsLast } from '../axes.js';
 import { input } from '../inputs.js';
 
 /** guided-diffusion's UNet. */
-export const admUNet: Adapter<UNet> = {
+export const admUNet: Adapter<ADMUNet> = {
   classes: ['UNetModel'],
-  build: (config) => new UNet(fromGuidedDiffusion(config)),
+  build: (config) => new ADMUNet(fromGuidedDiffusion(config)),
   run: (model, inputs) => {
     const labels = inputs.y as tf.Tensor1D | undefined;
     const x = toChannelsLast(input(inputs, 'x'));

@@ -5,10 +5,13 @@ import { autoencoderKL, autoencoderTiny, vqModel } from './autoencoders.js';
 import { dit, ditDiffusers } from './dit.js';
 import { edm, edm2Adapter } from './edm.js';
 import { flux, fluxDiffusers, mmdit, mmditDiffusers } from './mmdit.js';
+import { rin } from './rin.js';
+import { selectiveScanReference, ssdReference } from './state-space.js';
 import { clip, clipText, clipTextProjection, clipVision, clipVisionProjection, t5Encoder } from './text-encoders.js';
 import { unet2d } from './unet-2d.js';
 import { unet2dCondition } from './unet-2d-condition.js';
 import { uvit, uvitTextToImage } from './uvit.js';
+import { zigma } from './zigma.js';
 
 /** Every family that we have models for. */
 const adapters: readonly Adapter<Module>[] = [
@@ -27,6 +30,10 @@ const adapters: readonly Adapter<Module>[] = [
   fluxDiffusers,
   uvit,
   uvitTextToImage,
+  rin,
+  zigma,
+  selectiveScanReference,
+  ssdReference,
   autoencoderKL,
   vqModel,
   autoencoderTiny,
@@ -39,6 +46,6 @@ const adapters: readonly Adapter<Module>[] = [
 ];
 
 /** The adapter that knows a class of origin.json; undefined when there is no such model yet. */
-export function adapterOf(className: string): Adapter<Module> | undefined {
-  return adapters.find(({ classes }) => classes.includes(className));
+export function adapterOf(className: string, config: unknown = {}): Adapter<Module> | undefined {
+  return adapters.find(({ classes, accepts }) => classes.includes(className) && (accepts?.(config) ?? true));
 }

@@ -7,6 +7,8 @@ import { input } from '../inputs.js';
 /** Bao et al.'s U-ViT, unconditional or with labels. */
 export const uvit: Adapter<UViT> = {
   classes: ['UViT'],
+  // lucidrains' simple diffusion has a class of the same name.
+  accepts: (config) => Object.hasOwn(config as object, 'img_size'),
   build: (config) => new UViT(uvitFromOriginal(config)),
   run: (model, inputs) => {
     const labels = inputs.y as tf.Tensor1D | undefined;

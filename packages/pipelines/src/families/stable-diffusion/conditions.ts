@@ -1,3 +1,5 @@
+import type { Bitmap } from '@mezzotint/data/pixels';
+import { noised, type Sampler } from '@mezzotint/schedulers';
 import {
   type ClipTextModel,
   type ClipTextModelWithProjection,
@@ -8,16 +10,22 @@ import {
 } from '@mezzotint/text-encoders';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Settings } from '../../request.js';
-import type { Batch, EncodedBatch } from '../../stage.js';
+import type { Batch, EncodeContext, EncodedBatch } from '../../stage.js';
+import { pictureAt, repeated, sizeInUnits } from '../../start.js';
 
 /** What the UNet is given beside image and time. */
 export type SdConditions = {
   /** States of the text encoders, `[N, 77 chunks, D]`. */
   readonly context: tf.Tensor3D;
   /** SDXL: pooled text of the second encoder, `[N, P]`. */
-  readonly pooled: tf.Tensor2D;
+  readonly pooled?: tf.Tensor2D;
   /** SDXL: sizes and crop, or the aesthetic score, `[N, 5 or 6]`. */
-  readonly timeIds: tf.Tensor2D;
+  readonly timeIds?: tf.Tensor2D;
+  /** LCM: sinusoidal embedding of the guidance scale, `[N, W]`. */
+  readonly timeCondition?: tf.Tensor2D;
+  /** Upscaler: the small picture with its noise, `[N, h, w, 3]`, and the noise level, int32 `[N]`. */
+  readonly small?: tf.Tensor4D;
+  readonly labels?: tf.Tensor1D;
 };
 
 /** The text encoders of a model; the refiner has the second only. */
@@ -36,20 +44,21 @@ function syntaxOf({ promptSyntax = 'weighted', longPrompts = 'cut' }: Settings):
 }
 
 /** Stable Diffusion 1 and 2: positive and negative prompts in one pass of the text encoder. */
-export function encodeSd(
-  texts: TextEncoders,
-  { images, settings }: Batch,
-): EncodedBatch<Pick<SdConditions, 'context'>> {
+export function encodeSd(texts: TextEncoders, { images, settings }: Batch): EncodedBatch<SdConditions> {
   const prompts = [...images.map(({ prompt }) => prompt), ...images.map(({ negative }) => negative ?? '')];
   const skip = settings.clipSkip ?? 0;
   return tf.tidy(() => {
-    const context = encodeSdPrompts(texts.first as TextEncoder<ClipTextModel>, prompts, {
-      ...syntaxOf(settings),
-      skip,
-    });
-    const [positive, negative] = tf.split(context, 2, 0) as [tf.Tensor3D, tf.Tensor3D];
-    return { positive: { context: positive }, negative: { context: negative } };
-  }) as EncodedBatch<Pick<SdConditions, 'context'>>;
+    const halves = (skip: number) => {
+      const states = encodeSdPrompts(texts.first as TextEncoder<ClipTextModel>, prompts, {
+        ...syntaxOf(settings),
+        skip,
+      });
+      return tf.split(states, 2, 0) as [tf.Tensor3D, tf.Tensor3D];
+    };
+    const whole = halves(0);
+    // As in diffusers, layers are skipped for the positive prompt only.
+    return { positive: { context: skip === 0 ? whole[0] : halves(skip)[0] }, negative: { context: whole[1] } };
+  }) as EncodedBatch<SdConditions>;
 }
 
 /** The aesthetic scores that the refiner is told: of the positive and the negative prompt. Podell et al. 2023, section 2.5. */
@@ -69,12 +78,13 @@ export function encodeSdxl(texts: TextEncoders, { images, settings }: Batch): En
   const scores = [settings.aestheticScore ?? SCORES[0], settings.negativeAestheticScore ?? SCORES[1]];
   return tf.tidy(() => {
     const encoders = { ...(first && { clipL: first }), bigG: second! };
-    const { context, pooled } = encodeSdxlPrompts(encoders, prompts, {
-      ...syntaxOf(settings),
-      skip: settings.clipSkip ?? 0,
-      secondPrompts: seconds,
-    });
+    const states = (skip: number) =>
+      encodeSdxlPrompts(encoders, prompts, { ...syntaxOf(settings), skip, secondPrompts: seconds });
+    const whole = states(0);
+    // As in diffusers, layers are skipped for the positive prompt only.
+    const encoded = [settings.clipSkip ? states(settings.clipSkip) : whole, whole] as const;
     const half = (i: 0 | 1): SdConditions => {
+      const { context, pooled } = encoded[i];
       const row = [
         ...(originalSize ?? [height, width]),
         ...(cropTopLeft ?? [0, 0]),
@@ -91,4 +101,56 @@ export function encodeSdxl(texts: TextEncoders, { images, settings }: Batch): En
     };
     return { positive: half(0), negative: half(1) };
   }) as EncodedBatch<SdConditions>;
+}
+
+/**
+ * The guidance scale as an input of the network, which was distilled with it: the sinusoidal embedding of 1000 (scale - 1).
+ * One pass, nothing to guide away from. Luo et al. 2023 (arXiv 2310.04378), section 4.3; Meng et al. 2022 (arXiv 2210.03142).
+ * Disposes what it is given but for `context`.
+ */
+export function withGuidance(
+  { positive, negative }: EncodedBatch<SdConditions>,
+  { images, settings }: Batch,
+  width: number,
+): EncodedBatch<SdConditions> {
+  tf.dispose(Object.values(negative ?? {}));
+  const half = Math.floor(width / 2);
+  const scale = 1000 * (settings.guidance - 1);
+  const phases = Array.from({ length: half }, (_, i) => scale * Math.exp((-i * Math.log(10000)) / (half - 1)));
+  const row = [...phases.map(Math.sin), ...phases.map(Math.cos), ...(width % 2 === 1 ? [0] : [])];
+  const timeCondition = tf.tensor2d(
+    images.flatMap(() => row),
+    [images.length, width],
+  );
+  return { positive: { ...positive, timeCondition }, negative: null };
+}
+
+/** The noise level of an upscaler's input where nothing was asked; diffusers' default. */
+const NOISE_LEVEL = 20;
+
+/**
+ * The small picture that an upscaler sees, with noise of a level that it is told. Noise: one draw, before the run's own.
+ * Rombach et al. 2022, section 4.4, and the x4 upscaler's card.
+ */
+export function withSmallPicture(
+  { positive, negative }: EncodedBatch<SdConditions>,
+  { images, settings }: Batch,
+  { noise }: EncodeContext,
+  sampler: Sampler,
+  unit: number,
+): EncodedBatch<SdConditions> {
+  const { noiseLevel = NOISE_LEVEL } = settings;
+  const level = sampler.levelAt(noiseLevel);
+  const more = () => {
+    const labels = tf.tensor1d(new Int32Array(images.length).fill(noiseLevel), 'int32');
+    return { labels };
+  };
+  const small = tf.tidy(() => {
+    const one = pictureAt(settings.image as Bitmap, sizeInUnits(settings.image as Bitmap, unit), 'bicubic');
+    return noised(repeated(one, images.length), level, noise);
+  });
+  return {
+    positive: { ...positive, ...more(), small },
+    negative: negative && { ...negative, ...more(), small: tf.clone(small) },
+  };
 }

@@ -20,8 +20,12 @@ export const stableDiffusion: Family = {
 };
 
 const TAKES: readonly RequestKey[] = [
-  ...(['prompt', 'negative', 'height', 'width', 'guidance', 'guidanceRescale'] as const),
+  ...(['prompt', 'negative', 'height', 'width', 'guidance', 'guidanceRescale', 'guidanceInterval'] as const),
   ...(['clipSkip', 'promptSyntax', 'longPrompts', 'image', 'mask', 'pasteBack', 'strength'] as const),
+];
+const TAKES_UPSCALER: readonly RequestKey[] = [
+  ...(['prompt', 'negative', 'guidance', 'guidanceRescale', 'clipSkip', 'promptSyntax', 'longPrompts'] as const),
+  ...(['image', 'noiseLevel'] as const),
 ];
 const TAKES_XL: readonly RequestKey[] = ['secondPrompt', 'secondNegative', 'originalSize', 'cropTopLeft', 'targetSize'];
 
@@ -31,6 +35,8 @@ async function openStableDiffusion(candidate: Candidate, context: OpenContext): 
   const refiner =
     options.refiner === undefined ? undefined : await openRefiner(options.refiner, base, context).catch(closing(base));
   const xl = base.model.texts.second !== undefined;
+  const upscales = base.model.lowResolution !== undefined;
+  const distilled = base.model.unet.config.timeCondProjDim !== null;
   const scored = [base, refiner].some((opened) => opened?.model.texts.numbers === 5);
   return {
     family: stableDiffusion.name,
@@ -41,12 +47,24 @@ async function openStableDiffusion(candidate: Candidate, context: OpenContext): 
     ],
     parts: [...base.parts, ...(refiner?.parts ?? [])],
     takes: [
-      ...TAKES,
+      ...(upscales ? TAKES_UPSCALER : TAKES),
       ...(xl ? TAKES_XL : []),
       ...(scored ? (['aestheticScore', 'negativeAestheticScore'] as const) : []),
       ...(refiner ? (['denoisingEnd'] as const) : []),
     ],
-    defaults: { ...base.size, steps: 50, guidance: xl ? 5 : 7.5 },
+    defaults: {
+      ...base.size,
+      ...(upscales
+        ? { steps: 75, guidance: 9 }
+        : distilled
+          ? { steps: 4, guidance: 8.5 }
+          : { steps: 50, guidance: xl ? 5 : 7.5 }),
+    },
+    ...(upscales && { imageIs: 'condition' as const, enlarges: base.model.vae.downscale }),
+    check: ({ noiseLevel = 0 }) =>
+      noiseLevel > base.maxNoiseLevel && upscales
+        ? [`noiseLevel: expected at most ${base.maxNoiseLevel}, got ${noiseLevel}`]
+        : [],
     notes: base.dropped.filter(({ why }) => why === undefined).map(({ name }) => `${name} is not used`),
     close() {
       base.close();

@@ -1,13 +1,19 @@
-import { AutoencoderKL, autoencoderKLFromDiffusers } from '@mezzotint/autoencoders';
-import { InvalidFileError, type Module } from '@mezzotint/core';
+import {
+  AutoencoderKL,
+  AutoencoderTiny,
+  autoencoderKLFromDiffusers,
+  autoencoderTinyFromDiffusers,
+} from '@mezzotint/autoencoders';
+import { type ForeignConfigOptions, InvalidFileError } from '@mezzotint/core';
 import { samplerFromDiffusers } from '@mezzotint/schedulers';
-import { ClipTextModel, ClipTextModelWithProjection, clipTextFromTransformers } from '@mezzotint/text-encoders';
-import { UNet2DCondition, unet2dConditionFromDiffusers } from '@mezzotint/unet';
+import { clipTextFromTransformers } from '@mezzotint/text-encoders';
+import { unet2dConditionFromDiffusers } from '@mezzotint/unet';
 import { type Dropped, openComponent, openSingleFile, type Translation, type WeightFile } from '@mezzotint/weights';
 import type { Candidate, ModelFiles, OpenContext } from '../../family.js';
 import type { Part } from '../../stage.js';
 import { openClipTokenizer } from '../../tokenizers.js';
-import { checkSdModel, numbersOf, type SdModel } from './stage.js';
+import { assemble, type TextSource } from './assemble.js';
+import type { SdModel } from './stage.js';
 
 /** What a folder or a file of Stable Diffusion becomes. */
 export interface OpenedSd {
@@ -18,13 +24,22 @@ export interface OpenedSd {
   readonly dropped: readonly Dropped[];
   /** Pixels of the pictures that it was trained with. */
   readonly size: { readonly height: number; readonly width: number };
+  /** The most noise that an upscaler's input may be given. */
+  readonly maxNoiseLevel: number;
   close(): void;
 }
+
+/** Pipelines of diffusers that correct the settings of their scheduler. */
+const CORRECTED: readonly string[] = [
+  'StableDiffusionPipeline',
+  'StableDiffusionImg2ImgPipeline',
+  'StableDiffusionInpaintPipeline',
+];
 
 /** The classes that a part may be of. */
 const CLASSES: Readonly<Record<string, readonly string[]>> = {
   unet: ['UNet2DConditionModel'],
-  vae: ['AutoencoderKL'],
+  vae: ['AutoencoderKL', 'AutoencoderTiny'],
   text_encoder: ['CLIPTextModel', 'CLIPTextModelWithProjection'],
   text_encoder_2: ['CLIPTextModelWithProjection'],
 };
@@ -49,47 +64,75 @@ export function partsOf({ index }: Candidate): ReadonlyMap<string, string> {
  */
 export async function openSdFolder(
   candidate: Candidate,
-  { options, note }: OpenContext,
+  context: OpenContext,
   prefix: string,
   single?: WeightFile,
 ): Promise<OpenedSd> {
   const { files, index } = candidate;
+  const { options, note } = context;
   const components = partsOf(candidate);
   checkParts(files, components, options.ignoreParts === true, note);
-  const unetJson = await files.json('unet/config.json');
-  const unet = new UNet2DCondition(unet2dConditionFromDiffusers(unetJson));
-  const vae = new AutoencoderKL(autoencoderKLFromDiffusers(await files.json('vae/config.json')));
-  const text = async (part: string) => clipTextFromTransformers(await files.json(`${part}/config.json`));
-  const first = components.has('text_encoder') ? new ClipTextModel(await text('text_encoder')) : undefined;
-  const second = components.has('text_encoder_2')
-    ? new ClipTextModelWithProjection(
-        (await text('text_encoder_2')) as ConstructorParameters<typeof ClipTextModelWithProjection>[0],
-      )
-    : undefined;
-  const texts = {
-    ...(first && { first: { encoder: first, tokenizer: await openClipTokenizer(files, 'tokenizer') } }),
-    ...(second && { second: { encoder: second, tokenizer: await openClipTokenizer(files, 'tokenizer_2') } }),
-    // diffusers' pipelines of SDXL have it true when the file does not say it.
-    forceZerosForEmptyPrompt: (index?.force_zeros_for_empty_prompt as boolean | undefined) ?? true,
-    numbers: numbersOf(unet, second?.text_projection.weight.shape[0] ?? 0),
-  };
-  checkSdModel(files.name, { unet, vae, texts });
-  const model = { unet, vae, texts, sampler: samplerFromDiffusers(await schedulerOf(candidate, components)), prefix };
-  const modules: [string, Module][] = [
-    ['unet', unet],
-    ['vae', vae],
-    ...(first ? [['text_encoder', first] as [string, Module]] : []),
-    ...(second ? [['text_encoder_2', second] as [string, Module]] : []),
-  ];
-  const { parts, dropped, close } = await openParts(files, modules, { single, variant: options.variant, note, prefix });
-  return {
-    model,
-    parts,
-    dropped,
-    close,
-    size: nativeSize(unetJson, vae.downscale),
-    description: String(index?._class_name),
-  };
+  const config = async <C>(part: string, read: (json: unknown, options: ForeignConfigOptions) => C) =>
+    read(await files.json(`${part}/config.json`), options.strict ? {} : unknownKeys(part, note));
+  const text = async (part: string, tokenizer: string): Promise<TextSource | undefined> =>
+    components.has(part)
+      ? {
+          config: await config(part, (json) => clipTextFromTransformers(json)),
+          tokenizer: (added) => openClipTokenizer(files, tokenizer, added),
+        }
+      : undefined;
+  const tiny = components.get('vae') === 'AutoencoderTiny';
+  const upscales = components.has('low_res_scheduler');
+  const vae = tiny
+    ? new AutoencoderTiny(await config('vae', autoencoderTinyFromDiffusers))
+    : new AutoencoderKL({
+        ...(await config('vae', autoencoderKLFromDiffusers)),
+        // The upscaler's pipeline sets it, whatever the folder says.
+        ...(upscales && { scalingFactor: 0.08333 }),
+      });
+  const names = Object.keys(CLASSES).filter((part) => components.has(part));
+  const { sources, dropped, close } = await openSources(files, names, { single, variant: options.variant, note });
+  try {
+    const scheduler = async (part: string) => samplerFromDiffusers(await schedulerOf(candidate, components, part));
+    const opened = await assemble(
+      {
+        origin: files.name,
+        prefix,
+        unet: await config('unet', unet2dConditionFromDiffusers),
+        vae,
+        first: await text('text_encoder', 'tokenizer'),
+        second: await text('text_encoder_2', 'tokenizer_2'),
+        // diffusers' pipelines of SDXL have it true when the file does not say it.
+        forceZerosForEmptyPrompt: (index?.force_zeros_for_empty_prompt as boolean | undefined) ?? true,
+        sampler: await scheduler('scheduler'),
+        lowResolution: upscales ? await scheduler('low_res_scheduler') : undefined,
+        weights: (part) => sources.get(part)!,
+      },
+      context,
+    );
+    const size = nativeSize(await files.json('unet/config.json'), vae.downscale);
+    return {
+      ...opened,
+      dropped,
+      close,
+      size,
+      description: String(index?._class_name),
+      maxNoiseLevel: maxNoiseLevelOf(index),
+    };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/** Names the keys of a configuration that its class does not have; they are passed over, as diffusers does. */
+function unknownKeys(part: string, note: (line: string) => void): ForeignConfigOptions {
+  return { report: (key) => note(`${part}/config.json: ${key} is no setting of this class; left out`) };
+}
+
+/** The most noise that an upscaler's input may be given; diffusers' default where the folder does not say it. */
+function maxNoiseLevelOf(index: Candidate['index']): number {
+  return typeof index?.max_noise_level === 'number' ? index.max_noise_level : 350;
 }
 
 function checkParts(
@@ -118,16 +161,15 @@ function checkParts(
 }
 
 /** Opens the files of the parts; all are closed again when one is not what it should be. */
-async function openParts(
+async function openSources(
   files: ModelFiles,
-  modules: readonly (readonly [string, Module])[],
+  names: readonly string[],
   {
     single,
     variant,
     note,
-    prefix,
-  }: { single: WeightFile | undefined; variant: string | undefined; note: (line: string) => void; prefix: string },
-): Promise<Pick<OpenedSd, 'parts' | 'dropped' | 'close'>> {
+  }: { single: WeightFile | undefined; variant: string | undefined; note: (line: string) => void },
+): Promise<Pick<OpenedSd, 'dropped' | 'close'> & { readonly sources: ReadonlyMap<string, Translation> }> {
   const open: { close(): void }[] = [];
   const close = () => {
     for (const file of open) file.close();
@@ -139,30 +181,21 @@ async function openParts(
       const opened = openSingleFile(single);
       dropped = opened.dropped;
       for (const [part, { weights }] of opened.components) sources.set(part, weights);
-      const strange = [...sources.keys()].filter((part) => !modules.some(([name]) => name === part));
+      const strange = [...sources.keys()].filter((part) => !names.includes(part));
       if (strange.length > 0)
         throw new InvalidFileError(single.name, `holds ${strange.join(', ')}, which ${files.name} has not`);
     }
-    for (const [name] of modules) {
+    for (const name of names) {
       if (sources.has(name)) continue;
       const file = await weightsOf(files, name, variant, note);
       open.push(file);
-      sources.set(name, openComponent(file).weights);
+      sources.set(name, openComponent(file, { report: (problem) => note(`${name}: ${problem}`) }).weights);
     }
-    const parts = modules.map(
-      ([name, module]): Part => ({ ...partNamed(name, module, sources.get(name)!), name: `${prefix}${name}` }),
-    );
-    return { parts, dropped, close };
+    return { sources, dropped, close };
   } catch (error) {
     close();
     throw error;
   }
-}
-
-/** A part with the name that LoRA files have for it. */
-export function partNamed(name: string, module: Module, weights: Translation): Part {
-  const lora = ({ unet: 'denoiser', text_encoder: 'text_encoder', text_encoder_2: 'text_encoder_2' } as const)[name];
-  return { name, module, weights, ...(lora && { lora }) };
 }
 
 /** The weights of a part: of the variant, or, where that part has none, the plain ones, as diffusers does. */
@@ -187,19 +220,28 @@ async function weightsOf(
  * The scheduler's settings as the pipeline of Stable Diffusion 1 and 2 takes them: it corrects those that old folders have
  * wrong, whatever they say. SDXL's does not. The class is that of model_index.json.
  */
-async function schedulerOf({ files, index }: Candidate, components: ReadonlyMap<string, string>): Promise<unknown> {
-  const json = await files.json('scheduler/scheduler_config.json');
+async function schedulerOf(
+  { files, index }: Candidate,
+  components: ReadonlyMap<string, string>,
+  part: string,
+): Promise<unknown> {
+  const json = await files.json(`${part}/scheduler_config.json`);
   if (typeof json !== 'object' || json === null) return json;
-  const settings = { ...json, _class_name: components.get('scheduler') };
-  if (components.has('text_encoder_2')) return settings;
+  const settings = { ...json, _class_name: components.get(part) };
+  if (!CORRECTED.includes(String(index?._class_name))) return settings;
   const own =
     index?._class_name === 'StableDiffusionInpaintPipeline' ? { skip_prk_steps: true } : { clip_sample: false };
   return { ...settings, steps_offset: 1, ...own };
 }
 
-/** Pixels of a picture; diffusers' classes say 64 latent pixels where the file says nothing. */
+/**
+ * Pixels of a picture; diffusers' classes say 64 latent pixels where the file says nothing, and its pipelines where a file from
+ * before version 0.9.0 says less.
+ */
 function nativeSize(unet: unknown, factor: number): { readonly height: number; readonly width: number } {
-  const size = (unet as { sample_size?: unknown }).sample_size ?? 64;
+  const { sample_size: given = 64, _diffusers_version: version } = unet as Record<string, unknown>;
+  const old = /^0\.[0-8]\./.test(String(version)) && typeof given === 'number' && given < 64;
+  const size = old ? 64 : (given ?? 64);
   const [height, width] = Array.isArray(size) ? (size as number[]) : [size as number, size as number];
   return { height: height! * factor, width: width! * factor };
 }

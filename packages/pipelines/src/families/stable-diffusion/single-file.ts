@@ -1,18 +1,13 @@
 import { AutoencoderKL, autoencoderKLFromShapes } from '@mezzotint/autoencoders';
 import { type Sampler, samplerFromDiffusers } from '@mezzotint/schedulers';
-import {
-  type ClipTextConfig,
-  ClipTextModel,
-  ClipTextModelWithProjection,
-  clipTextFromShapes,
-} from '@mezzotint/text-encoders';
-import { UNet2DCondition, unet2dConditionFromShapes } from '@mezzotint/unet';
-import type { Component } from '@mezzotint/weights';
+import { type ClipTextConfig, clipTextFromShapes } from '@mezzotint/text-encoders';
+import { unet2dConditionFromShapes } from '@mezzotint/unet';
+import type { Component, ComponentName } from '@mezzotint/weights';
 import type { Candidate, OpenContext } from '../../family.js';
 import { clipTokenizersFor } from '../../tokenizers.js';
-import { type OpenedSd, partNamed } from './folder.js';
+import { assemble, type TextSource } from './assemble.js';
+import type { OpenedSd } from './folder.js';
 import { type RecognisedFile, recogniseFile } from './recognise-file.js';
-import { checkSdModel, numbersOf } from './stage.js';
 
 /**
  * Opens one file with all of Stable Diffusion 1, 2, XL or XL's refiner, also for inpainting, in any layout. Its
@@ -28,37 +23,35 @@ export async function openSdFile(
   const { options } = context;
   const file = single!;
   const found = await recogniseFile({ file, source: source! }, options.prediction);
-  const component = (name: 'unet' | 'vae' | 'text_encoder' | 'text_encoder_2') => file.components.get(name);
-  const unet = new UNet2DCondition(unet2dConditionFromShapes(component('unet')!.weights.tensors));
-  const scale = { scalingFactor: unet.config.textAndNumbers === null ? 0.18215 : 0.13025, shiftFactor: 0 };
+  const component = (name: string) => file.components.get(name as ComponentName);
+  const unet = unet2dConditionFromShapes(component('unet')!.weights.tensors);
+  const scale = { scalingFactor: unet.textTime === null ? 0.18215 : 0.13025, shiftFactor: 0 };
   const vae = new AutoencoderKL(autoencoderKLFromShapes(component('vae')!.weights.tensors, scale));
-  const [one, two] = [component('text_encoder'), component('text_encoder_2')];
-  const first = one && new ClipTextModel(textConfig(one));
-  const second = two && new ClipTextModelWithProjection(textConfig(two) as ClipTextConfig & { projection: number });
   const given = options.tokenizer === undefined ? undefined : context.files(options.tokenizer);
   const tokenizers = await clipTokenizersFor(files.beside?.() ?? null, given);
-  // OpenAI's encoder is filled up with the end, OpenCLIP's with `!`.
-  const padded = ({ layout }: Component) => tokenizers(layout === 'openclip' ? { pad: '!' } : {});
-  const texts = {
-    ...(first && { first: { encoder: first, tokenizer: padded(one) } }),
-    ...(second && { second: { encoder: second, tokenizer: padded(two) } }),
-    forceZerosForEmptyPrompt: found.name === 'SDXL',
-    numbers: numbersOf(unet, second?.text_projection.weight.shape[0] ?? 0),
+  const text = (name: string): TextSource | undefined => {
+    const part = component(name);
+    // OpenAI's encoder is filled up with the end, OpenCLIP's with `!`.
+    const pad = part?.layout === 'openclip' ? { pad: '!' } : {};
+    return part && { config: textConfig(part), tokenizer: (added) => tokenizers({ ...pad, added }) };
   };
-  checkSdModel(files.name, { unet, vae, texts });
-  const modules = { unet, vae, ...(first && { text_encoder: first }), ...(second && { text_encoder_2: second }) };
+  const opened = await assemble(
+    {
+      origin: files.name,
+      prefix,
+      unet,
+      vae,
+      first: text('text_encoder'),
+      second: text('text_encoder_2'),
+      forceZerosForEmptyPrompt: found.name === 'SDXL',
+      sampler: samplerOf(found),
+      weights: (name) => component(name)!.weights,
+    },
+    context,
+  );
   const side = nativeSide(found) * vae.downscale;
-  return {
-    model: { unet, vae, texts, sampler: samplerOf(found), prefix },
-    parts: Object.entries(modules).map(([name, module]) => ({
-      ...partNamed(name, module, component(name as 'unet')!.weights),
-      name: `${prefix}${name}`,
-    })),
-    description: describe(found),
-    dropped: file.dropped,
-    size: { height: side, width: side },
-    close: () => {},
-  };
+  const size = { height: side, width: side };
+  return { ...opened, description: describe(found), dropped: file.dropped, size, maxNoiseLevel: 0, close: () => {} };
 }
 
 function textConfig({ layout, weights }: Component): ClipTextConfig {

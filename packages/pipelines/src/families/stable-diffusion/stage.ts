@@ -1,20 +1,28 @@
-import type { AutoencoderKL } from '@mezzotint/autoencoders';
-import { InvalidFileError } from '@mezzotint/core';
+import type { AutoencoderKL, AutoencoderTiny } from '@mezzotint/autoencoders';
 import type { Sampler } from '@mezzotint/schedulers';
 import type { UNet2DCondition } from '@mezzotint/unet';
 import * as tf from '@tensorflow/tfjs-core';
-import { klCodec, type LatentRgb } from '../../codec.js';
+import { klCodec, type LatentRgb, tinyCodec } from '../../codec.js';
 import type { Stage } from '../../stage.js';
-import { encodeSd, encodeSdxl, type SdConditions, type TextEncoders } from './conditions.js';
+import {
+  encodeSd,
+  encodeSdxl,
+  type SdConditions,
+  type TextEncoders,
+  withGuidance,
+  withSmallPicture,
+} from './conditions.js';
 
 /** What a latent diffusion model with prompts is made of. */
 export interface SdModel {
   readonly unet: UNet2DCondition;
-  readonly vae: AutoencoderKL;
+  readonly vae: AutoencoderKL | AutoencoderTiny;
   readonly texts: TextEncoders;
   readonly sampler: Sampler;
   /** Prefix of the names of its parts: '' or `refiner/`. */
   readonly prefix: string;
+  /** Adds noise to the small picture of an upscaler. */
+  readonly lowResolution?: Sampler;
 }
 
 /** Colours of the latent channels of Stable Diffusion's autoencoder: the map of K. Turner (discuss.huggingface.co, 23204). */
@@ -40,14 +48,12 @@ const RGB_SDXL: LatentRgb = {
 };
 
 /** The stage of a UNet with prompts. */
-export function sdStage(
-  name: string,
-  { unet, vae, texts, sampler, prefix }: SdModel,
-  start: Stage['start'] = 'noise',
-): Stage<SdConditions> {
+export function sdStage(name: string, model: SdModel, start: Stage['start'] = 'noise'): Stage<SdConditions> {
+  const { unet, vae, texts, sampler, prefix, lowResolution } = model;
   const at = (part: string) => `${prefix}${part}`;
   const { first, second } = texts;
-  const codec = klCodec(vae, second ? RGB_SDXL : RGB_SD, [at('vae')]);
+  const codec = isTiny(vae) ? tinyCodec(vae, [at('vae')]) : klCodec(vae, second ? RGB_SDXL : RGB_SD, [at('vae')]);
+  const { channels, downscale } = codec;
   return {
     name,
     sampler,
@@ -57,58 +63,29 @@ export function sdStage(
       sample: [at('unet')],
     },
     start,
-    shape: ({ height, width }) => [height / codec.downscale, width / codec.downscale, codec.channels],
-    encode: (batch) =>
-      (second ? encodeSdxl(texts, batch) : encodeSd(texts, batch)) as ReturnType<Stage<SdConditions>['encode']>,
+    shape: ({ height, width }) => [height / downscale, width / downscale, channels],
+    encode: (batch, context) => {
+      const prompts = second ? encodeSdxl(texts, batch) : encodeSd(texts, batch);
+      if (lowResolution) return withSmallPicture(prompts, batch, context, lowResolution, downscale);
+      return unet.config.timeCondProjDim === null ? prompts : withGuidance(prompts, batch, unet.config.timeCondProjDim);
+    },
     network:
       ({ inpainting }) =>
-      (x, time, conditions) =>
+      (x, time, { small, ...conditions }) =>
         tf.tidy(() => {
-          const input = inpainting === null ? x : tf.concat([x, inpainting.mask, inpainting.masked], 3);
-          return unet.forward(input, time, conditions);
+          const more = small ? [small] : inpainting === null ? [] : [inpainting.mask, inpainting.masked];
+          return unet.forward(more.length === 0 ? x : tf.concat([x, ...more], 3), time, conditions);
         }),
-    seesMask: unet.config.inChannels === 2 * codec.channels + 1,
+    seesMask: unet.config.inChannels === 2 * channels + 1,
   };
 }
 
-/**
- * Throws an InvalidFileError when UNet, VAE, text encoders and tokenizers do not belong together.
- *
- * @param origin names the model in errors
- */
-export function checkSdModel(
-  origin: string,
-  { unet, vae, texts: { first, second } }: Omit<SdModel, 'sampler' | 'prefix'>,
-): void {
-  const { textAndNumbers, classes, timeConditionWidth, inChannels, outChannels } = unet.config;
-  const { latentChannels } = vae.config;
-  const contextWidth = unet.config.textWidth ?? unet.config.contextWidth;
-  const width = (first?.encoder.config.width ?? 0) + (second?.encoder.config.width ?? 0);
-  const problems: string[] = [];
-  if (width !== contextWidth) problems.push(`the text encoders give ${width} channels, the UNet takes ${contextWidth}`);
-  if (classes !== null) problems.push('the UNet asks for classes beside the prompt, as unCLIP does');
-  if (timeConditionWidth !== null) problems.push('the UNet takes the guidance scale as an input, as LCM does');
-  if (outChannels !== latentChannels)
-    problems.push(`the VAE has ${latentChannels} channels, the UNet gives ${outChannels}`);
-  if (inChannels !== latentChannels && inChannels !== 2 * latentChannels + 1)
-    problems.push(`the UNet takes ${inChannels} channels; known are latent images, and those with a mask`);
-  if ((second === undefined) !== (textAndNumbers === null))
-    problems.push('a UNet with pooled text needs text_encoder_2, another has no place for it');
-  const numbers = numbersOf(unet, second?.encoder.text_projection.weight.shape[0] ?? 0);
-  if (numbers !== 0 && numbers !== 5 && numbers !== 6)
-    problems.push(`the UNet takes ${numbers} numbers beside the pooled text; known are 6 (SDXL) and 5 (its refiner)`);
-  for (const { encoder, tokenizer } of [first, second].filter((text) => text !== undefined)) {
-    const { vocabSize } = encoder.config;
-    const last = Math.max(tokenizer.start ?? 0, tokenizer.end, tokenizer.pad);
-    if (last >= vocabSize)
-      problems.push(
-        `the tokenizer has a token ${last}, the text encoder ${vocabSize} tokens: another tokenizer is needed`,
-      );
-  }
-  if (problems.length > 0) throw new InvalidFileError(origin, problems.join('; '));
+/** Whether a VAE is a tiny one, by its configuration: its class may come from another copy of the package. */
+function isTiny(vae: AutoencoderKL | AutoencoderTiny): vae is AutoencoderTiny {
+  return 'latentMagnitude' in vae.config;
 }
 
 /** Numbers that a UNet takes beside pooled text of this width. */
-export function numbersOf({ config: { textAndNumbers } }: UNet2DCondition, projection: number): number {
-  return textAndNumbers === null ? 0 : (textAndNumbers.width - projection) / textAndNumbers.numberWidth;
+export function numbersOf({ config: { textTime } }: UNet2DCondition, projection: number): number {
+  return textTime === null ? 0 : (textTime.width - projection) / textTime.numberWidth;
 }

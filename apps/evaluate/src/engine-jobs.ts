@@ -1,0 +1,146 @@
+import { existsSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { openDiffusionModel, sampleImages } from '@mezzotint/app';
+import type { JobContext } from '@mezzotint/backend/worker';
+import type { WeightSource } from '@mezzotint/core';
+import {
+  type FeatureNetwork,
+  type FeatureRows,
+  featureNetworkNamed,
+  type PictureBytes,
+  readPictures,
+} from '@mezzotint/features';
+import type { Features } from '@mezzotint/metrics';
+import type { Pipeline } from '@mezzotint/pipelines';
+import type { SolverName } from '@mezzotint/schedulers';
+import { clipKeyMap, translate } from '@mezzotint/weights';
+import { readJson, readWeights } from '@mezzotint/weights/node';
+
+/** What the main thread knows of an opened feature network. */
+export type NetworkFacts = Pick<FeatureNetwork, 'name' | 'dimension' | 'classes' | 'recipe'> & {
+  readonly readsTexts: boolean;
+  /** Names of a classifier's classes. */
+  readonly classNames: readonly string[];
+};
+
+/** What the main thread knows of an opened model. */
+export interface ModelFacts {
+  readonly classes: readonly string[];
+  readonly takesPrompts: boolean;
+}
+
+/** Pictures to make: those with the seeds `seed`, `seed + 1`, ... */
+export interface MakingPlan {
+  readonly seed: number;
+  readonly count: number;
+  readonly labels: readonly number[];
+  readonly prompts: readonly string[];
+  readonly guidance?: number;
+  readonly solver?: SolverName;
+  readonly steps?: number;
+}
+
+/** Jobs of the engine's thread: a network that judges pictures, and a model that makes them; for `serveJobs`. */
+export function evaluationJobs() {
+  let network: FeatureNetwork | undefined;
+  let own: Awaited<ReturnType<typeof openDiffusionModel>> | undefined;
+  let pipeline: Pipeline | undefined;
+
+  const judge = (pictures: readonly PictureBytes[]): Promise<FeatureRows> => readPictures(network!, pictures);
+
+  return {
+    /** Opens a feature network from its files. */
+    async openFeatures({ name, weights }: { name: string; weights: readonly string[] }): Promise<NetworkFacts> {
+      network?.dispose();
+      network = undefined;
+      const record = featureNetworkNamed(name);
+      const files = await Promise.all(weights.map((path) => readWeights(path)));
+      const config = configBeside(weights[0]!);
+      try {
+        network = await record.open({ weights: files.map(inOurLayout), ...(config !== undefined && { config }) });
+      } finally {
+        for (const file of files) file.close();
+      }
+      const { dimension, classes, recipe } = network;
+      const classNames = (config as { classes?: string[] } | undefined)?.classes ?? [];
+      return { name, dimension, classes, recipe, readsTexts: network.embedText !== undefined, classNames };
+    },
+
+    /** Rows of pictures of any sizes. */
+    judge,
+
+    /** Rows of texts, in the space of the pictures'. */
+    async embedTexts(texts: readonly string[]): Promise<Features> {
+      const embeds = network!.embedText!(texts);
+      try {
+        return { data: (await embeds.data()) as Float32Array, count: texts.length, dim: embeds.shape[1] };
+      } finally {
+        embeds.dispose();
+      }
+    },
+
+    /** Opens a model in the place of the one before: a folder of ours, or whatever a pipeline knows. */
+    async openModel(path: string): Promise<ModelFacts> {
+      own?.model.dispose();
+      pipeline?.dispose();
+      [own, pipeline] = [undefined, undefined];
+      if (!isOurs(path)) {
+        const { openPipeline } = await import('@mezzotint/pipelines/node'); // large, and a folder of ours needs none of it
+        pipeline = await openPipeline(path);
+        return { classes: pipeline.classes, takesPrompts: pipeline.takes.includes('prompt') };
+      }
+      own = await openDiffusionModel(path);
+      return { classes: own.config.classes, takesPrompts: false };
+    },
+
+    /** Makes pictures and judges them; reports steps done and in all. */
+    async makeAndJudge(
+      plan: MakingPlan,
+      { signal, report }: JobContext<readonly [number, number]>,
+    ): Promise<FeatureRows> {
+      const { seed, count, labels, prompts, ...settings } = plan;
+      const onProgress = ({ done, total }: { done: number; total: number }) => report([done, total]);
+      if (own !== undefined) {
+        const sampling = own.config.sampling as { solver: SolverName; steps: number; guidance: number };
+        const { images, height, width, channels } = await sampleImages(
+          own,
+          { ...sampling, ...settings, seed, labels, count, batchSize: count },
+          { signal, onStep: (done, total) => report([done, total]) },
+        );
+        const size = height * width * channels;
+        const picture = (i: number) => images.subarray(i * size, (i + 1) * size);
+        return judge(Array.from({ length: count }, (_, i) => ({ data: picture(i), height, width, channels })));
+      }
+      const seeds = Array.from({ length: count }, (_, i) => seed + i);
+      const asked =
+        prompts.length > 0 ? { prompt: [...prompts] } : labels.length > 0 ? { labels: [...labels] } : { count };
+      const { images } = await pipeline!.generate(
+        { ...asked, ...settings, seeds, batch: count },
+        { signal, onProgress },
+      );
+      return judge(images);
+    },
+  };
+}
+
+export type EvaluationJobs = ReturnType<typeof evaluationJobs>;
+
+/** A folder of train's: its config.json, or that of its model/, has our format. */
+function isOurs(path: string): boolean {
+  if (!statSync(path, { throwIfNoEntry: false })?.isDirectory()) return !existsSync(path); // openDiffusionModel says so
+  const files = [join(path, 'config.json'), join(path, 'model', 'config.json')].filter((file) => existsSync(file));
+  return files.some((file) => String((readJson(file) as { format?: unknown }).format).startsWith('mezzotint/'));
+}
+
+/** The parsed config.json beside a file of weights or inside a folder. */
+function configBeside(path: string): unknown {
+  const folder = statSync(path, { throwIfNoEntry: false })?.isDirectory() ? path : dirname(path);
+  const file = join(folder, 'config.json');
+  return existsSync(file) ? readJson(file) : undefined;
+}
+
+/** OpenCLIP's layout in transformers'; all else as it is. */
+function inOurLayout(source: WeightSource): WeightSource {
+  const names = [...source.tensors.keys()];
+  return names.includes('visual.proj') ? translate(source, clipKeyMap(names, 'left'), 'right') : source;
+}

@@ -1,0 +1,235 @@
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import { type CommandContext, prepareOutput, startProgress } from '@mezzotint/app';
+import { EngineWorker } from '@mezzotint/backend/worker';
+import { InvalidArgumentError } from '@mezzotint/core';
+import type { Collected, Metric, Need } from '@mezzotint/metrics';
+import {
+  collect,
+  computeEvaluation,
+  type EvaluationPlan,
+  readStatistics,
+  type Side,
+  type Source,
+  writeStatistics,
+} from '@mezzotint/metrics/node';
+import { readJson, writeFileAtomically } from '@mezzotint/weights/node';
+import type { EvaluateFlags } from './command.js';
+import type { EvaluationJobs, ModelFacts, NetworkFacts } from './engine-jobs.js';
+import { plotRows } from './plot.js';
+import { lines, mergeSettings, type Settings } from './settings.js';
+import { dataCount, dataSource, type Engine, folderSource, modelSource, withTexts } from './sources.js';
+
+/** Pictures of a model when nothing is said. */
+const MODEL_COUNT = 1000;
+
+/** Judges pictures, computes the metrics and prints them. */
+export async function evaluate(flags: EvaluateFlags, context: CommandContext): Promise<void> {
+  const settings = mergeSettings(flags);
+  for (const file of [settings.saveStatistics, settings.plot]) if (file !== undefined) prepareOutput(file, true);
+  const jobs = new URL('./jobs.js', import.meta.url);
+  const worker = await EngineWorker.start<EvaluationJobs>(jobs, { engine: settings.engine });
+  try {
+    await evaluateIn({ worker, signal: context.signal }, settings, context);
+  } finally {
+    await worker.close();
+  }
+}
+
+async function evaluateIn(engine: Engine, settings: Settings, context: CommandContext): Promise<void> {
+  const { worker, signal } = engine;
+  const { say, result } = context;
+  const network = await worker.run('openFeatures', { name: settings.features, weights: settings.featuresWeights });
+  const { metrics, dropped } = await fitting(engine, settings, network);
+  for (const line of dropped) say(line);
+  const plan = await planOf(settings, metrics);
+  const folder = settings.run === undefined ? undefined : openRun(settings, plan);
+  const collected = new Map<string, Collected>();
+  const started = performance.now();
+
+  const go = async (side: Side, pictures: Source, needs: readonly Need[], texts: readonly string[] = []) => {
+    if (texts.length > 0 && texts.length !== pictures.count) {
+      const file = side.key.startsWith('real') ? '--source-prompts' : '--prompts';
+      throw new InvalidArgumentError(
+        file,
+        `expected ${pictures.count} prompts, one for each picture, got ${texts.length}`,
+      );
+    }
+    const source = withTexts(engine, pictures, texts);
+    const { dimension: dim, classes, recipe } = network;
+    const { rows, shard, resume = false, batch } = settings;
+    const progress = startProgress(`Judging ${side.name}`, source.count);
+    const collector = await collect(
+      source,
+      { needs, dim, classes, total: source.count, recipe, ...(rows !== undefined && { rows }) },
+      {
+        ...{ batch, signal, onProgress: (done, total) => progress.update(done, total) },
+        ...(shard && { shard }),
+        ...(folder !== undefined && { checkpoint: { path: join(folder, `${side.key}.npz`), resume } }),
+      },
+    ).finally(() => progress.stop());
+    collected.set(side.key, collector);
+    return collector;
+  };
+
+  const needed = (of: (metric: Metric) => readonly Need[] | undefined) => [
+    ...new Set(metrics.flatMap((m) => of(m) ?? [])),
+  ];
+  const realNeeds: Need[] = needed(({ needs }) => needs.real);
+  if (settings.saveStatistics !== undefined)
+    realNeeds.push(...(['gaussian', 'rows'] as const).filter((n) => !realNeeds.includes(n)));
+  if (settings.reference !== undefined)
+    collected.set('reference', (await readStatistics(settings.reference)).collected);
+  for (const side of plan.real.filter(({ key }) => key !== 'reference')) {
+    const take = settings.count ?? (settings.model ? MODEL_COUNT : await dataCount(side.name));
+    const texts = realNeeds.includes('textRows') ? lines(settings.sourcePrompts) : [];
+    const collector = await go(side, await dataSource(engine, side.name, 0, take), realNeeds, texts);
+    if (settings.saveStatistics !== undefined && side === plan.real[0]) {
+      await writeStatistics(settings.saveStatistics, collector, { name: side.name });
+      say(`Wrote the statistics of ${collector.count} pictures of ${side.name} to ${settings.saveStatistics}`);
+    }
+  }
+  if (plan.floor !== undefined) {
+    const count = settings.count ?? MODEL_COUNT;
+    await go(plan.floor, await dataSource(engine, plan.real[0]!.name, count, count), ['gaussian']);
+  }
+  const needs = needed(({ needs }) => needs.generated);
+  let opened: { path: string; facts: ModelFacts } | undefined;
+  for (const side of plan.generated) {
+    if (side.model !== undefined && opened?.path !== side.model) {
+      opened = { path: side.model, facts: await worker.run('openModel', side.model) };
+    }
+    const source =
+      side.model === undefined
+        ? folderSource(engine, settings.images!, 0, settings.count ?? Number.MAX_SAFE_INTEGER)
+        : makerOf(engine, settings, side, opened!.facts);
+    const texts = needs.some((need) => need === 'similarity' || need === 'textRows') ? settings.prompts : [];
+    await go(side, source, needs, texts.slice(0, source.count));
+  }
+  if (settings.shard !== undefined) {
+    const [i, n] = settings.shard;
+    say(`Part ${i} of ${n} is in ${settings.run}. When all are done: evaluate merge ${dirname(settings.run!)}/*`);
+    return;
+  }
+  if (plan.generated.length === 0) return;
+  const { name, version } = worker.engine;
+  say(`Engine ${name} ${version}; ${((performance.now() - started) / 1000).toFixed(0)} s`);
+  const out = computeEvaluation(plan, collected, say);
+  if (settings.plot !== undefined) {
+    await plotRows(settings.plot, out, plan.metrics[0]!);
+    say(`Wrote ${settings.plot}`);
+  }
+  result({ engine: name, seed: settings.seed ?? 0, data: settings.data ?? settings.reference ?? null, ...out });
+}
+
+/** The metrics that this network and this model can give. Those asked for by name are an error when they do not fit. */
+async function fitting({ worker }: Engine, settings: Settings, network: NetworkFacts) {
+  const wantsTexts = ({ needs }: Metric) =>
+    needs.generated.some((need) => need === 'similarity' || need === 'textRows');
+  const texts = settings.metrics.filter(wantsTexts);
+  if (texts.length > 0 && !network.readsTexts) {
+    throw new InvalidArgumentError(
+      texts.map(({ name }) => name).join(', '),
+      `needs a network that reads texts, got ${network.name}`,
+    );
+  }
+  const labelled = settings.metrics.some(({ needs }) => needs.generated.includes('labels'));
+  if (!labelled) return { metrics: settings.metrics, dropped: [] };
+  const model = settings.model![0]!;
+  const { classes } = await worker.run('openModel', model);
+  if (classes.length > 0 && classes.join('\n') === network.classNames.join('\n'))
+    return { metrics: settings.metrics, dropped: [] };
+  const why = `label-accuracy is left out: the classes of ${model} (${classes.slice(0, 10).join(', ') || 'none'}) are not the classifier's`;
+  return { metrics: settings.metrics.filter(({ needs }) => !needs.generated.includes('labels')), dropped: [why] };
+}
+
+/** Which sides there are. The digits are compared with twice: with those that no model saw, and with those that ours are trained on. */
+async function planOf(settings: Settings, metrics: readonly Metric[]): Promise<EvaluationPlan> {
+  const { model = [], data, reference, images, neighbours } = settings;
+  const real: Side[] = [];
+  if (reference !== undefined) real.push({ key: 'reference', name: reference });
+  if (data === 'digits') {
+    real.push({ key: 'real', name: 'digits:held-out', note: 'digits that train never shows to a model' });
+    real.push({ key: 'real-train', name: 'digits:train', note: 'the digits that train shows to its models' });
+  } else if (data !== undefined) {
+    const note = model.map((path) => trainedOn(path, data)).find((text) => text !== undefined);
+    real.push({ key: 'real', name: data, ...(note !== undefined && { note }) });
+  }
+  const generated: Side[] = images === undefined ? [] : [{ key: 'images', name: images }];
+  for (const [i, path] of model.entries()) {
+    for (const guidance of settings.guidance ?? [undefined]) {
+      const at = guidance === undefined ? '' : ` at guidance ${guidance}`;
+      const key = `model-${i}${guidance === undefined ? '' : `-guidance-${guidance}`}`;
+      generated.push({ key, name: `${path}${at}`, model: path, ...(guidance !== undefined && { guidance }) });
+    }
+  }
+  const count = settings.count ?? MODEL_COUNT;
+  const distances = metrics.some(
+    ({ needs }) => needs.real?.includes('gaussian') && needs.generated.includes('gaussian'),
+  );
+  const floor = model.length > 0 && data !== undefined && distances && (await dataCount(real[0]!.name)) >= 2 * count;
+  return {
+    ...{ metrics: metrics.map(({ name }) => name), features: settings.features, generated, real },
+    options: neighbours === undefined ? {} : { k: neighbours },
+    ...(floor && { floor: { key: 'real-other', name: `other pictures of ${real[0]!.name}` } }),
+  };
+}
+
+/** What is known of whether a model was trained on the pictures that it is scored against. */
+export function trainedOn(model: string, data: string): string {
+  for (const folder of [model, dirname(resolve(model))]) {
+    const file = join(folder, 'config.json');
+    const source = existsSync(file)
+      ? (readJson(file) as { data?: { kind?: string; part?: string; path?: string } }).data
+      : undefined;
+    if (source === undefined) continue;
+    const name = source.kind === 'folder' ? resolve(source.path ?? '') : `digits:${source.part ?? 'train'}`;
+    const same = source.kind === 'folder' ? resolve(data) === name : data === name;
+    return same
+      ? `THE MODEL WAS TRAINED ON THESE PICTURES, as ${file} says`
+      : `not those that ${file} says it was trained on`;
+  }
+  if (data === 'digits:train') return 'THE DIGITS THAT train SHOWS TO ITS MODELS';
+  if (data === 'digits:held-out') return 'digits that train never shows to a model';
+  return 'what the model was trained on is not known; if these pictures were among it, the scores flatter';
+}
+
+/** The pictures of a model: its classes in turn, or a picture for each prompt. */
+function makerOf(engine: Engine, settings: Settings, { name, guidance }: Side, facts: ModelFacts): Source {
+  const { solver, steps, seed = 0, prompts } = settings;
+  const asked = facts.takesPrompts ? prompts : [];
+  if (facts.takesPrompts && asked.length === 0) {
+    throw new InvalidArgumentError('--prompts', `${name} makes pictures of prompts: expected a file of them`);
+  }
+  const count = facts.takesPrompts
+    ? Math.min(settings.count ?? asked.length, asked.length)
+    : (settings.count ?? MODEL_COUNT);
+  const labels = Array.from({ length: facts.classes.length === 0 ? 0 : count }, (_, i) => i % facts.classes.length);
+  return modelSource(engine, basename(name), count, {
+    ...{ seed, labels, prompts: asked.slice(0, count) },
+    ...(guidance !== undefined && { guidance }),
+    ...(solver !== undefined && { solver }),
+    ...(steps !== undefined && { steps }),
+  });
+}
+
+/** The file in a run folder that says what is computed. */
+export const PLAN_FILE = 'evaluation.json';
+
+/** Makes a run folder, or finds the one to go on with. */
+function openRun({ run, resume }: Settings, plan: EvaluationPlan): string {
+  const file = join(run!, PLAN_FILE);
+  const text = `${JSON.stringify(plan, null, 2)}\n`;
+  if (!existsSync(file)) {
+    mkdirSync(run!, { recursive: true });
+    void writeFileAtomically(file, (append) => append(Buffer.from(text)), { overwrite: true });
+  } else if (!resume) {
+    throw new InvalidArgumentError(
+      run!,
+      'holds an evaluation already: pass --resume to go on with it, or choose another folder',
+    );
+  } else if (readFileSync(file, 'utf8') !== text) {
+    throw new InvalidArgumentError(run!, `was begun with other settings, see ${file}: resume with those`);
+  }
+  return run!;
+}

@@ -1,0 +1,201 @@
+import { type CommandContext, oneOf, prepareOutput } from '@mezzotint/app';
+import { describe, InvalidFileError, type Preset } from '@mezzotint/core';
+import { plotLines, writePng } from '@mezzotint/data';
+import { presets as dit } from '@mezzotint/dit';
+import { presets as rin } from '@mezzotint/rin';
+import { presets as unet } from '@mezzotint/unet';
+import { readJson } from '@mezzotint/weights/node';
+import { Command } from 'commander';
+import published from './imagenet-512.json' with { type: 'json' };
+
+/** A system in the table. */
+export interface System {
+  readonly name: string;
+  /** FID without and with guidance; null where none is published. */
+  readonly fid: number | null;
+  readonly guidedFid: number | null;
+  /** Millions of parameters, billions of operations of one evaluation, evaluations of the network for a picture. */
+  readonly parameters: number | null;
+  readonly gflops: number | null;
+  readonly nfe: number | null;
+  readonly source: string;
+  /** Presets of ours whose costs add up to the system's. */
+  readonly presets?: readonly string[];
+  /** What a reader has to know. */
+  readonly note?: string;
+}
+
+/** The published table of ImageNet-512. The sampling of the EDM2 rows is deterministic, that of the other diffusion models stochastic. */
+export const imageNet512 = published as readonly System[];
+
+/** The flags of `evaluate table`. */
+export interface TableFlags {
+  readonly add?: readonly string[];
+  readonly format: 'text' | 'markdown' | 'json';
+  readonly picture?: string;
+}
+
+export function tableCommand(): Command {
+  return new Command('evaluate table')
+    .description(
+      'The published table of ImageNet-512 beside what our cost model computes for the systems that are here, and rows of yours.',
+    )
+    .option(
+      '--add <file>',
+      'a row: JSON of { name, fid, guidedFid, parameters, gflops, nfe, source }, or what evaluate --json printed',
+      (text: string, before: readonly string[] = []) => [...before, text],
+    )
+    .option('--format <kind>', 'text, markdown or json', oneOf('--format', ['text', 'markdown', 'json']), 'text')
+    .option('--picture <file>', 'PNG of FID against Gflops');
+}
+
+/** A system and what we compute of it. */
+interface Row extends System {
+  /** By our cost model: millions of parameters, billions of multiply-adds, and EDM2's count of operations. */
+  readonly ours: { readonly parameters: number; readonly gmacs: number; readonly edm2Gflops: number } | null;
+}
+
+/** Prints the table and draws the picture. */
+export async function printTable({ add = [], format, picture }: TableFlags, context: CommandContext): Promise<void> {
+  if (picture !== undefined) prepareOutput(picture, true);
+  const rows = [...imageNet512, ...add.flatMap(addedRows)].map((system): Row => ({ ...system, ours: costOf(system) }));
+  if (format === 'json') process.stdout.write(`${JSON.stringify(rows, null, 2)}\n`);
+  else for (const line of textOf(rows, format)) context.say(line);
+  if (picture !== undefined) {
+    await writePng(picture, pictureOf(rows), { overwrite: true });
+    context.say(`Wrote ${picture}`);
+  }
+  context.result({ rows });
+}
+
+function costOf({ presets }: System): Row['ours'] {
+  if (presets === undefined) return null;
+  const all: readonly Preset[] = [...unet, ...dit, ...rin];
+  const costs = presets.map((name) => {
+    const preset = all.find((candidate) => candidate.name === name)!;
+    return describe(preset.build(), preset.inputs());
+  });
+  const sum = (of: (cost: (typeof costs)[number]) => number) => costs.reduce((total, cost) => total + of(cost), 0);
+  return {
+    parameters: sum(({ parameters }) => parameters) / 1e6,
+    gmacs: sum(({ macs }) => macs) / 1e9,
+    edm2Gflops: sum(({ edm2Flops }) => edm2Flops) / 1e9,
+  };
+}
+
+/** Rows of a user's file: one that says all itself, or the FIDs of an evaluation, the least with guidance as the guided one. */
+function addedRows(file: string): System[] {
+  const json = readJson(file) as Record<string, unknown>;
+  const numberOf = (value: unknown) => (typeof value === 'number' && Number.isFinite(value) ? value : null);
+  if (typeof json.name === 'string' && (numberOf(json.fid) ?? numberOf(json.guidedFid)) !== null) {
+    const { name, source = file, note } = json as { name: string; source?: string; note?: string };
+    const [fid, guidedFid, parameters] = [json.fid, json.guidedFid, json.parameters].map(numberOf) as (number | null)[];
+    const [gflops, nfe] = [json.gflops, json.nfe].map(numberOf) as (number | null)[];
+    return [
+      {
+        ...{
+          name,
+          fid: fid ?? null,
+          guidedFid: guidedFid ?? null,
+          parameters: parameters ?? null,
+          gflops: gflops ?? null,
+        },
+        ...{ nfe: nfe ?? null, source: String(source), ...(note !== undefined && { note: String(note) }) },
+      },
+    ];
+  }
+  const rows = (json.rows ?? []) as {
+    generated: string;
+    model: string | null;
+    guidance: number | null;
+    metrics: Record<string, { value: number }>;
+  }[];
+  const scored = rows.filter(({ metrics }) => numberOf(metrics?.fid?.value) !== null);
+  if (scored.length === 0) {
+    throw new InvalidFileError(
+      file,
+      'expected { name, fid, ... } or the output of evaluate --json with the metric fid',
+    );
+  }
+  return [...new Set(scored.map(({ model, generated }) => model ?? generated))].map((name) => {
+    const own = scored.filter(({ model, generated }) => (model ?? generated) === name);
+    const least = (guided: boolean) => {
+      const values = own
+        .filter(({ guidance }) => ((guidance ?? 1) !== 1) === guided)
+        .map(({ metrics }) => metrics.fid!.value);
+      return values.length > 0 ? Math.min(...values) : null;
+    };
+    const recipe = String(json.recipe ?? '');
+    const features = json.features === 'inception' ? '' : `NOT FID: ${String(json.features)} features; `;
+    return {
+      ...{ name, fid: least(false), guidedFid: least(true), parameters: null, gflops: null, nfe: null },
+      ...{ source: `measured, ${file}`, note: `${features}${recipe}` },
+    };
+  });
+}
+
+function textOf(rows: readonly Row[], format: 'text' | 'markdown'): string[] {
+  const cell = (value: number | null | undefined, digits = 0) =>
+    value === null || value === undefined ? '–' : value.toFixed(digits);
+  const head = [
+    'system',
+    'FID',
+    'with guidance',
+    'M params',
+    'Gflops',
+    'NFE',
+    'ours: M params',
+    'G MACs',
+    'EDM2 Gflops',
+    'source',
+  ];
+  const notes: string[] = [];
+  const body = rows.map(({ name, fid, guidedFid, parameters, gflops, nfe, ours, source, note }) => {
+    if (note !== undefined && !notes.includes(note)) notes.push(note);
+    const mark = note === undefined ? '' : ` [${notes.indexOf(note) + 1}]`;
+    return [
+      ...[name + mark, cell(fid, 2), cell(guidedFid, 2), cell(parameters), cell(gflops), cell(nfe)],
+      ...[cell(ours?.parameters, 1), cell(ours?.gmacs, 1), cell(ours?.edm2Gflops, 1), source],
+    ];
+  });
+  const footnotes = [
+    ...notes.map((note, i) => `[${i + 1}] ${note}`),
+    'Gflops of the papers are multiply-adds of one evaluation, latent models without the decoder; those of EDM2 rows also count element-wise operations.',
+  ];
+  if (format === 'markdown') {
+    const escaped = (cells: readonly string[]) => `| ${cells.map((text) => text.replaceAll('|', '\\|')).join(' | ')} |`;
+    const rule = head.map((_, i) => (i === 0 || i === head.length - 1 ? '---' : '---:'));
+    return [escaped(head), escaped(rule), ...body.map(escaped), '', ...footnotes.flatMap((note) => [note, ''])];
+  }
+  const widths = head.map((title, i) => Math.max(title.length, ...body.map((cells) => cells[i]!.length)));
+  const line = (cells: readonly string[]) =>
+    cells
+      .map((text, i) => (i === 0 || i === cells.length - 1 ? text.padEnd(widths[i]!) : text.padStart(widths[i]!)))
+      .join('  ')
+      .trimEnd();
+  return [line(head), ...body.map(line), '', ...footnotes];
+}
+
+/** FID, the guided one where there is one, against the operations of one evaluation; both axes logarithmic. */
+function pictureOf(rows: readonly Row[]) {
+  const series = (name: string, own: readonly Row[]) => ({
+    ...{ name, x: own.map(({ gflops }) => gflops!), y: own.map(({ fid, guidedFid }) => guidedFid ?? fid!) },
+    marks: own.map((row) => row.name),
+  });
+  const placed = rows.filter(({ gflops, fid, guidedFid }) => gflops !== null && (fid ?? guidedFid) !== null);
+  const known = new Set(imageNet512.map(({ name }) => name));
+  const gan = placed.filter(({ name }) => name === 'StyleGAN-XL');
+  const diffusion = placed.filter(({ name }) => known.has(name) && name !== 'StyleGAN-XL');
+  const added = placed.filter(({ name }) => !known.has(name));
+  return plotLines(
+    [series('diffusion models', diffusion), series('GAN', gan), ...(added.length > 0 ? [series('added', added)] : [])],
+    {
+      ...{
+        title: 'ImageNet 512 x 512: FID with guidance (without, where none is published)',
+        xScale: 'log',
+        yScale: 'log',
+      },
+      ...{ xLabel: 'Gflops of one evaluation of the network', yLabel: 'FID' },
+    },
+  );
+}

@@ -1,0 +1,276 @@
+import type { AutoencoderKL } from '@mezzotint/autoencoders';
+import { InvalidFileError } from '@mezzotint/core';
+import { classifierFree, intervalOfSteps, layersAt, scaleInInterval, skipLayer, together } from '@mezzotint/guidance';
+import { MMDiT, mmditFromDiffusers, mmditFromShapes } from '@mezzotint/mmdit';
+import { flowMatchSampler } from '@mezzotint/schedulers';
+import {
+  type ClipTextModelWithProjection,
+  encodeSd3Prompts,
+  type Sd3TextEncoders,
+  type T5EncoderModel,
+  type TextEncoder,
+} from '@mezzotint/text-encoders';
+import type * as tf from '@tensorflow/tfjs-core';
+import { klCodec, type LatentRgb } from '../../codec.js';
+import type { Candidate, Family, OpenContext } from '../../family.js';
+import type { RequestKey, Settings } from '../../request.js';
+import type { Batch, EncodedBatch, GuideContext, PipelineDefinition, Stage } from '../../stage.js';
+import { partsOf } from '../stable-diffusion/folder.js';
+import { type MmditPlan, type OpenedPart, openParts } from './parts.js';
+
+/** What MM-DiT is given beside image and time. */
+type Sd3Conditions = {
+  readonly context: tf.Tensor3D;
+  readonly pooled: tf.Tensor2D;
+};
+
+const PLAN: MmditPlan = {
+  pipelines: ['StableDiffusion3Pipeline', 'StableDiffusion3Img2ImgPipeline', 'StableDiffusion3InpaintPipeline'],
+  transformerClass: 'SD3Transformer2DModel',
+  transformer: (given) =>
+    new MMDiT('config' in given ? mmditFromDiffusers(given.config) : mmditFromShapes(given.tensors)),
+  latents: { scalingFactor: 1.5305, shiftFactor: 0.0609 },
+  parts: [
+    { name: 'transformer', kind: 'transformer', about: 'MM-DiT', lora: 'denoiser', files: [] },
+    { name: 'vae', kind: 'vae', about: 'the autoencoder', files: ['sd3_vae.safetensors', 'vae.safetensors'] },
+    {
+      ...{ name: 'text_encoder', kind: 'clip-projected', about: 'CLIP-L', optional: true, tokenizer: 'tokenizer' },
+      ...{ lora: 'text_encoder', files: ['clip_l.safetensors'] },
+    },
+    {
+      ...{ name: 'text_encoder_2', kind: 'clip-projected', about: 'CLIP-G', optional: true, tokenizer: 'tokenizer_2' },
+      ...{ lora: 'text_encoder_2', files: ['clip_g.safetensors'] },
+    },
+    {
+      ...{ name: 'text_encoder_3', kind: 't5', about: 'T5-XXL', optional: true, tokenizer: 'tokenizer_3' },
+      ...{ lora: 'text_encoder_3' },
+      files: [
+        ...['t5xxl_fp16.safetensors', 't5xxl_fp8_e4m3fn_scaled.safetensors', 't5xxl_fp8_e4m3fn.safetensors'],
+        ...['t5-v1_1-xxl-encoder-Q8_0.gguf', 't5-v1_1-xxl-encoder-Q4_K_M.gguf', 't5xxl.safetensors'],
+      ],
+    },
+  ],
+} as const;
+
+/** Stable Diffusion 3 and 3.5: folders of diffusers and single files. Esser et al. 2024 (arXiv 2403.03206). */
+export const stableDiffusion3: Family = {
+  name: 'Stable Diffusion 3, 3.5',
+  recognise: (candidate) =>
+    partsOf(candidate).get('transformer') === PLAN.transformerClass ||
+    candidate.single?.components.get('transformer')?.model === 'sd3',
+  open: openSd3,
+};
+
+const TAKES: readonly RequestKey[] = [
+  ...([
+    'prompt',
+    'negative',
+    'secondPrompt',
+    'secondNegative',
+    'height',
+    'width',
+    'guidance',
+    'guidanceRescale',
+  ] as const),
+  ...([
+    'skipLayers',
+    'skipLayerScale',
+    'skipLayerInterval',
+    'clipSkip',
+    'textLength',
+    'promptSyntax',
+    'longPrompts',
+  ] as const),
+  ...(['image', 'mask', 'pasteBack', 'strength'] as const),
+];
+
+/** The published folders' scheduler. */
+const SCHEDULER = { _class_name: 'FlowMatchEulerDiscreteScheduler', shift: 3 };
+
+/** Tokens of T5 in diffusers' pipeline where nothing is said. */
+const TEXT_LENGTH = 256;
+
+async function openSd3(candidate: Candidate, context: OpenContext): Promise<PipelineDefinition> {
+  const { index, files } = candidate;
+  if (index !== null && !PLAN.pipelines.includes(String(index._class_name))) {
+    throw new InvalidFileError(
+      files.name,
+      `is a folder of ${String(index._class_name)}, which is not built; known are ${PLAN.pipelines.join(', ')}`,
+    );
+  }
+  const model = await openParts(candidate, context, PLAN);
+  const part = (name: 'transformer' | 'vae' | 'text_encoder' | 'text_encoder_2' | 'text_encoder_3') =>
+    model.opened.get(name);
+  const transformer = part('transformer')!.module as MMDiT;
+  const vae = part('vae')!.module as AutoencoderKL;
+  const { patchSize, inChannels, contextWidth, pooledWidth, depth } = transformer.config;
+  const clip = (opened: OpenedPart | undefined) => opened && encoderOf<ClipTextModelWithProjection>(opened);
+  const [clipL, bigG] = [clip(part('text_encoder')), clip(part('text_encoder_2'))];
+  const t5 = part('text_encoder_3') && encoderOf<T5EncoderModel>(part('text_encoder_3')!);
+  const texts: Sd3TextEncoders = {
+    ...(clipL && { clipL }),
+    ...(bigG && { bigG }),
+    ...(t5 && { t5 }),
+    contextWidth,
+    pooledWidth,
+  };
+  const problems = problemsOf(texts, vae, inChannels);
+  if (problems.length > 0) {
+    model.close();
+    throw new InvalidFileError(files.name, problems.join('; '));
+  }
+  const sampler = flowMatchSampler(model.scheduler ?? SCHEDULER, { levels: 'grid', timeScale: 1000, maxShift: 1.16 });
+  const codec = klCodec(vae, RGB);
+  const unit = codec.downscale * patchSize;
+  const stage: Stage<Sd3Conditions> = {
+    name: 'transformer',
+    sampler,
+    codec,
+    parts: {
+      encode: [...model.opened.keys()].filter((name) => name.startsWith('text_encoder')),
+      sample: ['transformer'],
+    },
+    start: 'noise',
+    strengthRounds: 'ceil',
+    shape: ({ height, width }) => [height / codec.downscale, width / codec.downscale, codec.channels],
+    tokens: ({ height, width }) => (height / unit) * (width / unit),
+    encode: (batch) => encode(texts, batch),
+    network: () => (x, time, conditions) => transformer.forward(x, time, conditions),
+    guide: (context) => guideOf(transformer, context),
+  };
+  return {
+    family: stableDiffusion3.name,
+    description: [`${nameOf(transformer)}`, model.origin].filter(Boolean).join('; '),
+    stages: [stage],
+    parts: model.parts,
+    takes: TAKES,
+    sizeUnit: unit,
+    defaults: { height: 1024, width: 1024, steps: 28, guidance: 7, textLength: TEXT_LENGTH },
+    check: ({ skipLayers = [], skipLayerScale, skipLayerInterval, guidance }) => [
+      ...skipLayers
+        .filter((layer) => layer >= depth)
+        .map((layer) => `skipLayers: there is no block ${layer}, they are 0 to ${depth - 1}`),
+      ...(skipLayers.length > 0 && guidance <= 1 ? ['skipLayers: needs a guidance above 1, which it is added to'] : []),
+      ...(skipLayers.length === 0 && (skipLayerScale !== undefined || skipLayerInterval !== undefined)
+        ? ['skipLayerScale and skipLayerInterval need skipLayers']
+        : []),
+    ],
+    close: model.close,
+  };
+}
+
+/** An opened text encoder with its tokenizer. */
+export function encoderOf<E>({ module, tokenizer }: OpenedPart): TextEncoder<E> {
+  return { encoder: module as E, tokenizer: tokenizer! };
+}
+
+function problemsOf(
+  { clipL, bigG, t5, contextWidth, pooledWidth }: Sd3TextEncoders,
+  vae: AutoencoderKL,
+  channels: number,
+): string[] {
+  const problems: string[] = [];
+  if (!clipL && !bigG && !t5)
+    problems.push('has no text encoder; the option parts names a folder with clip_l, clip_g and t5xxl');
+  const pooled = [clipL, bigG].map((text) => text?.encoder.text_projection?.weight.shape[0]);
+  if (clipL && bigG && (pooled[0] ?? 0) + (pooled[1] ?? 0) !== pooledWidth) {
+    problems.push(
+      `CLIP-L and CLIP-G give ${pooled.join(' and ')} pooled channels (with text_projection), the transformer takes ${pooledWidth}`,
+    );
+  }
+  if (t5 && t5.encoder.config.width !== contextWidth) {
+    problems.push(`T5 gives ${t5.encoder.config.width} channels, the transformer takes ${contextWidth}`);
+  }
+  if (vae.config.latentChannels !== channels) {
+    problems.push(`the VAE has ${vae.config.latentChannels} channels, the transformer ${channels}`);
+  }
+  return problems;
+}
+
+/** What the published models are called, by their settings. */
+function nameOf({ config: { depth, qkNorm, dualAttentionLayers } }: MMDiT): string {
+  if (qkNorm === 'none') return depth === 24 ? 'Stable Diffusion 3 medium' : `Stable Diffusion 3 (depth ${depth})`;
+  const size = dualAttentionLayers.length > 0 ? 'medium' : 'large';
+  return `Stable Diffusion 3.5 ${size}${depth === 24 || depth === 38 ? '' : ` (depth ${depth})`}`;
+}
+
+/** Positive and negative prompts; the negative ones are not read where guidance has no use for them. */
+function encode(texts: Sd3TextEncoders, { images, settings }: Batch): EncodedBatch<Sd3Conditions> {
+  const options = textOptions(settings);
+  const skip = settings.clipSkip ?? 0;
+  const read = (prompts: string[], secondPrompts: string[], skip: number) =>
+    encodeSd3Prompts(texts, prompts, { ...options, secondPrompts, skip });
+  const positive = read(
+    images.map(({ prompt }) => prompt),
+    images.map(({ prompt, secondPrompt }) => secondPrompt ?? prompt),
+    skip,
+  );
+  if (settings.guidance <= 1) return { positive, negative: null };
+  // diffusers takes the penultimate layer for the negative prompt, whatever clip_skip is.
+  const negative = read(
+    images.map(({ negative }) => negative ?? ''),
+    images.map(({ negative, secondNegative }) => secondNegative ?? negative ?? ''),
+    0,
+  );
+  return { positive, negative };
+}
+
+/** How prompts are read, as the settings say. */
+export function textOptions({ promptSyntax = 'weighted', longPrompts = 'cut', textLength }: Settings) {
+  return {
+    syntax: promptSyntax === 'plain' ? ('plain' as const) : ('weights' as const),
+    ...(longPrompts === 'cut' && { maxChunks: 1 }),
+    t5Length: textLength ?? TEXT_LENGTH,
+  };
+}
+
+/** Scale and steps of skip-layer guidance in diffusers' pipeline. */
+const SKIP_LAYER = { scale: 2.8, interval: [0.01, 0.2] } as const;
+
+/** u + g (c - u), and + s (c - c without some blocks) in steps i with from n < i < to n. */
+function guideOf(transformer: MMDiT, { settings, negative, sampler, schedule }: GuideContext<Sd3Conditions>) {
+  const { guidance, guidanceRescale = 0, skipLayers, skipLayerScale = SKIP_LAYER.scale } = settings;
+  if (negative === null || guidance <= 1) return undefined;
+  const free = (plain: Parameters<typeof classifierFree<Sd3Conditions>>[0]) =>
+    classifierFree<Sd3Conditions>(plain, {
+      scale: guidance,
+      unconditional: negative,
+      rescale: guidanceRescale,
+      ...(guidanceRescale > 0 && { prediction: sampler.parameterisation }),
+    });
+  const count = schedule.sigma.length - 1;
+  const [from, to] = settings.skipLayerInterval ?? SKIP_LAYER.interval;
+  const first = Math.floor(count * from) + 1;
+  const last = Math.min(Math.ceil(count * to) - 1, count - 1);
+  if (skipLayers === undefined || first > last) return free;
+  const layers = layersAt(
+    transformer,
+    skipLayers.map((layer) => `joint_blocks.${layer}`),
+  );
+  const scale = scaleInInterval(skipLayerScale, intervalOfSteps(schedule, first, last), 0);
+  return (plain: Parameters<typeof free>[0]) =>
+    together<Sd3Conditions>(plain, [free, (shared) => skipLayer<Sd3Conditions>(shared, { scale, layers })]);
+}
+
+/** Colours of the latent channels, as ComfyUI has them (comfy/latent_formats.py). */
+const RGB: LatentRgb = {
+  rows: [
+    [-0.0922, -0.0175, 0.0749],
+    [0.0311, 0.0633, 0.0954],
+    [0.1994, 0.0927, 0.0458],
+    [0.0856, 0.0339, 0.0902],
+    [0.0587, 0.0272, -0.0496],
+    [-0.0006, 0.1104, 0.0309],
+    [0.0978, 0.0306, 0.0427],
+    [-0.0042, 0.1038, 0.1358],
+    [-0.0194, 0.002, 0.0669],
+    [-0.0488, 0.013, -0.0268],
+    [0.0922, 0.0988, 0.0951],
+    [-0.0278, 0.0524, -0.0542],
+    [0.0332, 0.0456, 0.0895],
+    [-0.0069, -0.003, -0.081],
+    [-0.0596, -0.0465, -0.0293],
+    [-0.1448, -0.1463, -0.1189],
+  ],
+  bias: [0.2394, 0.2135, 0.1925],
+};

@@ -1,0 +1,91 @@
+import { InvalidArgumentError } from '@mezzotint/core';
+import type { Bitmap } from '@mezzotint/data/pixels';
+import { batchesOf, jobsOf } from './jobs.js';
+import { checkRequest, isBitmap, type Request, type Settings } from './request.js';
+import { type Route, routeOf } from './run-stage.js';
+import type { Batch, PipelineDefinition } from './stage.js';
+import { sizeInUnits } from './start.js';
+
+/** Reads a picture file. */
+export type ReadImage = (path: string) => Promise<Bitmap>;
+
+/** A request that was checked as a whole. */
+export interface Prepared {
+  readonly settings: Settings;
+  readonly batches: readonly Batch[];
+  readonly routes: readonly Route[];
+  readonly image: Bitmap | null;
+  readonly mask: Bitmap | null;
+}
+
+export async function prepared(
+  definition: PipelineDefinition,
+  request: Request,
+  readImage: ReadImage | undefined,
+): Promise<Prepared> {
+  const { family, takes, defaults, stages, classes, imageIs = 'start' } = definition;
+  const asked = checkRequest(request, family, takes);
+  const image = await pictureOf('image', asked.image, readImage);
+  const mask = await pictureOf('mask', asked.mask, readImage);
+  const unit = sizeUnitOf(definition);
+  const enlarges = definition.enlarges ?? 1;
+  const own = image === null ? defaults : sizeInUnits(image, unit);
+  const strength = asked.strength ?? (mask === null ? 0.8 : 1);
+  const settings: Settings = {
+    ...defaults,
+    ...asked,
+    ...(image !== null && { image, ...(imageIs === 'start' && { strength }) }),
+    ...(mask !== null && { mask }),
+    height: asked.height ?? (image === null ? own.height : own.height * enlarges),
+    width: asked.width ?? (image === null ? own.width : own.width * enlarges),
+    steps: asked.steps ?? defaults.steps,
+    guidance: asked.guidance ?? defaults.guidance ?? 1,
+    batch: asked.batch ?? defaults.batch ?? 1,
+    count: asked.count ?? defaults.count ?? 1,
+  };
+  const problems = [...settingProblems(definition, asked, settings), ...(definition.check?.(settings) ?? [])];
+  if (problems.length > 0) throw new InvalidArgumentError('request', problems);
+  const routes = stages.map((stage, i) => routeOf(stage, settings, { handsOver: stages[i + 1]?.start === 'previous' }));
+  const batches = batchesOf(jobsOf(settings, classes), settings);
+  return { settings, batches, routes, image: imageIs === 'start' ? image : null, mask };
+}
+
+/** What the sides of pictures are multiples of. */
+function sizeUnitOf({ sizeUnit, stages }: PipelineDefinition): number {
+  return sizeUnit ?? stages[0]!.codec?.downscale ?? 1;
+}
+
+/** The largest picture that is made: 8192 x 8192. */
+const MOST_PIXELS = 2 ** 26;
+
+function settingProblems(definition: PipelineDefinition, asked: Request, settings: Settings): string[] {
+  const { stages, takes, imageIs } = definition;
+  const problems: string[] = [];
+  const { height, width } = settings;
+  const unit = sizeUnitOf(definition);
+  for (const [name, side] of Object.entries({ height, width })) {
+    if (side < unit || side % unit !== 0) problems.push(`${name}: expected a multiple of ${unit}, got ${side}`);
+  }
+  if (height * width > MOST_PIXELS)
+    problems.push(`size: expected at most ${MOST_PIXELS} pixels, got ${height} x ${width}`);
+  if (asked.image === undefined) {
+    for (const key of ['mask', 'strength', 'pasteBack'] as const) {
+      if (asked[key] !== undefined) problems.push(`${key}: needs an image that it is for`);
+    }
+  }
+  if (imageIs === 'condition' && asked.image === undefined) problems.push('image: this model needs one');
+  if (asked.pasteBack && asked.mask === undefined) problems.push('pasteBack: needs a mask');
+  if (stages[0]!.seesMask && asked.mask === undefined)
+    problems.push('this model was made for inpainting: give it an image and a mask');
+  if (takes.includes('prompt') && asked.prompt === undefined)
+    problems.push('prompt: this model takes a prompt, got none');
+  return problems;
+}
+
+async function pictureOf(key: string, value: unknown, readImage: ReadImage | undefined): Promise<Bitmap | null> {
+  if (value === undefined) return null;
+  if (isBitmap(value)) return value;
+  if (readImage === undefined)
+    throw new InvalidArgumentError(key, 'expected a decoded picture; files are read by @mezzotint/pipelines/node');
+  return readImage(value as string);
+}

@@ -1,0 +1,280 @@
+import type { HostTensor } from '@mezzotint/core';
+import type { Bitmap } from '@mezzotint/data/pixels';
+import { type Json, type NoiseSource, perImageNoise, type SavedRun, type Step } from '@mezzotint/schedulers';
+import * as tf from '@tensorflow/tfjs-core';
+import type { Parts } from './parts.js';
+import { bitmapsOf, decoded, finishedPictures, type GeneratedImage } from './pictures.js';
+import type { Prepared } from './prepare.js';
+import { begin, checkFinite, finished, runStage, type StageRun, type Start } from './run-stage.js';
+import type { Batch, EncodedBatch, ImageJob, PipelineDefinition, Stage } from './stage.js';
+import { type StartPicture, startPicture } from './start.js';
+
+/** What a pipeline is doing. */
+export interface Progress {
+  readonly phase: 'loading' | 'encoding' | 'sampling' | 'decoding';
+  /** The stage's name. */
+  readonly stage: string;
+  /** Tensors loaded, batches encoded, steps taken, pictures decoded. */
+  readonly done: number;
+  readonly total: number;
+}
+
+/** How a request is run. */
+export interface RunHooks {
+  /** Stops between two steps; the signal's reason is thrown. */
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+  /** Goes on with a run that was saved, of the same request. */
+  readonly from?: SavedPipelineRun | undefined;
+}
+
+/** One step of a run. Its tensors live until the next is asked for. */
+export interface PipelineStep {
+  readonly stage: string;
+  /** The pictures of this batch. */
+  readonly jobs: readonly ImageJob[];
+  /** 0 for the first step of the stage for this batch. */
+  readonly index: number;
+  readonly count: number;
+  /** x after the step, `[N, h, w, C]`. */
+  readonly x: tf.Tensor4D;
+  /** The estimate of the clean images or latent images, `[N, h, w, C]`. */
+  readonly x0: tf.Tensor4D;
+  /** The estimates as small pictures, made when asked for. */
+  preview(): Promise<Bitmap[]>;
+  /** The finished pictures of the batch with its last step; null before. */
+  readonly images: readonly GeneratedImage[] | null;
+  /** Everything needed to go on from here in another process. Ask before the next step. */
+  save(): Promise<SavedPipelineRun>;
+}
+
+/** A run between two steps. JSON but for the numbers of tensors. */
+export interface SavedPipelineRun {
+  readonly stage: number;
+  /** The batch that goes on; one after the last where the stage is done. */
+  readonly batch: number;
+  /** null where the batch has not begun. */
+  readonly run: SavedRun | null;
+  /** x of each batch after the stage before; null in the first. */
+  readonly before: readonly (HostTensor | null)[];
+  /** x of the batches that this stage is done with. */
+  readonly done: readonly HostTensor[];
+  /** The noise of each batch when the stage began, and of those that are done. */
+  readonly noise: readonly Json[];
+  readonly noiseAfter: readonly Json[];
+}
+
+/** What runs of all stages share. */
+interface Shared {
+  readonly definition: PipelineDefinition;
+  readonly parts: Parts;
+  readonly prepared: Prepared;
+  readonly hooks: RunHooks;
+  /** Free models as soon as their work is done. */
+  readonly frees: boolean;
+  readonly picture: StartPicture | null;
+  /** The start picture of each batch, which a refiner keeps. */
+  readonly starts: (Start | null)[];
+  readonly noises: NoiseSource[];
+  /** x of each batch after the stage before. */
+  before: (tf.Tensor4D | null)[];
+  /** x of the batches that this stage is done with. */
+  after: tf.Tensor4D[];
+}
+
+/** Runs the stages one after the other, each over all batches, so that a model is loaded once. */
+export async function* runPipeline(
+  definition: PipelineDefinition,
+  parts: Parts,
+  prepared: Prepared,
+  hooks: RunHooks,
+  frees: boolean,
+): AsyncGenerator<PipelineStep, void, undefined> {
+  const { settings, batches, image, mask } = prepared;
+  const { from } = hooks;
+  const picture = image === null ? null : startPicture(image, mask ?? undefined, settings);
+  const shared: Shared = {
+    ...{ definition, parts, prepared, hooks, frees, picture },
+    starts: batches.map(() => null),
+    noises: batches.map(noiseOf),
+    before: (from?.before ?? batches.map(() => null)).map((x) => (x === null ? null : toTensor(x))),
+    after: (from?.done ?? []).map(toTensor),
+  };
+  try {
+    for (let s = from?.stage ?? 0; s < definition.stages.length; s++) {
+      yield* runBatches(shared, s);
+      tf.dispose(shared.before.filter((x) => x !== null));
+      shared.before = shared.after;
+      shared.after = [];
+    }
+  } finally {
+    for (const start of shared.starts) start?.dispose();
+    const held = [...shared.before, ...shared.after, picture?.image, picture?.mask];
+    tf.dispose(held.filter((t) => t !== null && t !== undefined));
+  }
+}
+
+/** One stage over all batches: load and encode, free the text encoders, load the network, sample. */
+async function* runBatches(shared: Shared, s: number): AsyncGenerator<PipelineStep, void, undefined> {
+  const { definition, parts, prepared, hooks, noises, picture } = shared;
+  const { stages } = definition;
+  const { batches } = prepared;
+  const stage = stages[s]!;
+  const resumed = hooks.from?.stage === s ? hooks.from : undefined;
+  const handsOver = stages[s + 1]?.start === 'previous';
+  const codecParts = stage.codec !== null && (picture !== null || !handsOver) ? stage.codec.parts : [];
+  const loading = (done: number, total: number) => tell(hooks, 'loading', stage, done, total);
+  // A refiner draws as a run of its own would; a cascade's later stages go on with the noise of the stage before.
+  if (stage.start === 'previous') noises.splice(0, noises.length, ...batches.map(noiseOf));
+  resumed?.noise.forEach((state, b) => {
+    noises[b]!.restore(state);
+  });
+  const noiseBefore = noises.map((noise) => noise.save());
+  const encoded: EncodedBatch[] = [];
+  try {
+    await parts.need(stage.parts.encode, loading);
+    for (const [b, batch] of batches.entries()) {
+      tell(hooks, 'encoding', stage, b, batches.length);
+      encoded.push(await stage.encode(batch, { noise: noises[b]!, previous: shared.before[b] ?? null }));
+      const { positive, negative } = encoded[b]!;
+      const tensors = [...Object.values(positive), ...Object.values(negative ?? {})];
+      await checkFinite(stage.parts.encode.join(', '), ...tensors);
+    }
+    tell(hooks, 'encoding', stage, batches.length, batches.length);
+    if (shared.frees) parts.free(stage.parts.encode.filter((name) => !stage.parts.sample.includes(name)));
+    await parts.need([...stage.parts.sample, ...codecParts], loading);
+    for (const [b] of batches.entries()) {
+      if (resumed !== undefined && b < resumed.batch) noises[b]!.restore(resumed.noiseAfter[b]!);
+      else yield* runBatch(shared, s, b, encoded[b]!, noiseBefore, resumed?.batch === b ? resumed.run : null);
+    }
+  } finally {
+    for (const { positive, negative } of encoded) {
+      tf.dispose([...Object.values(positive), ...Object.values(negative ?? {})]);
+    }
+  }
+  if (shared.frees) {
+    parts.free([...stage.parts.sample, ...codecParts].filter((name) => !neededLater(stages, s, name)));
+  }
+}
+
+/** One batch of a stage. */
+async function* runBatch(
+  shared: Shared,
+  s: number,
+  b: number,
+  encoded: EncodedBatch,
+  noiseBefore: readonly Json[],
+  saved: SavedRun | null,
+): AsyncGenerator<PipelineStep, void, undefined> {
+  const { definition, prepared, hooks, noises, starts, before, after, picture } = shared;
+  const { settings, batches, routes } = prepared;
+  const [stage, batch, route, noise] = [definition.stages[s]!, batches[b]!, routes[s]!, noises[b]!];
+  const isLast = s + 1 === definition.stages.length;
+  const handsOver = definition.stages[s + 1]?.start === 'previous';
+  const continues = stage.start === 'previous' && before[b] !== null;
+  if (continues && picture !== null) starts[b] ??= startAgain(shared, b);
+  const begun = continues ? null : begin(stage, settings, route, batch.images.length, noise, s === 0 ? picture : null);
+  if (begun?.start) starts[b] = begun.start;
+  const run: StageRun = {
+    ...{ stage, batch, route, encoded, noise, signal: hooks.signal },
+    // A later stage that goes on with noisy latents keeps mask and start of the first.
+    start: s === 0 || continues ? starts[b]! : null,
+    pure: begun?.pure ?? null,
+    from: saved ?? (continues ? before[b]! : begun!.x),
+  };
+  try {
+    for await (const step of runStage(run)) {
+      const what = `${stage.parts.sample.join(', ')}, step ${step.index + 1} of ${step.count}`;
+      await checkFinite(what, step.x0, step.x);
+      tell(hooks, 'sampling', stage, b * step.count + step.index + 1, batches.length * step.count);
+      let images: GeneratedImage[] | null = null;
+      let x = step.x;
+      if (step.last) {
+        x = finished(run, step.x, handsOver);
+        const told = (done: number) => tell(hooks, 'decoding', stage, done, batch.images.length);
+        if (isLast) images = await finishedPictures(stage, x, batch, prepared, told);
+        // Another stage is conditioned on pictures, not on latents.
+        const pixels = isLast || handsOver || stage.codec === null ? x : await decoded(stage.codec, x, told);
+        if (pixels !== x) x.dispose();
+        x = pixels;
+        after.push(x);
+      }
+      const done = step.last ? b + 1 : b;
+      const save = async (): Promise<SavedPipelineRun> => ({
+        stage: s,
+        batch: done,
+        run: step.last ? null : await step.save(),
+        before: await Promise.all(before.map((t) => (t === null ? null : toHost(t)))),
+        done: await Promise.all(after.slice(0, done).map(toHost)),
+        noise: noiseBefore,
+        noiseAfter: noises.slice(0, done).map((other) => other.save()),
+      });
+      yield pipelineStep(stage, batch, { ...step, x }, images, save);
+    }
+  } finally {
+    begun?.x.dispose();
+  }
+}
+
+/** The start picture of a batch once more, for a run that goes on in a later stage. */
+function startAgain({ definition, prepared, picture }: Shared, b: number): Start | null {
+  const { settings, batches, routes } = prepared;
+  const begun = begin(
+    definition.stages[0]!,
+    settings,
+    routes[0]!,
+    batches[b]!.images.length,
+    noiseOf(batches[b]!),
+    picture,
+  );
+  begun.x.dispose();
+  return begun.start;
+}
+
+/** Tells how far the run is. Throws the signal's reason when it was asked to stop. */
+function tell(
+  { onProgress, signal }: RunHooks,
+  phase: Progress['phase'],
+  stage: Stage,
+  done: number,
+  total: number,
+): void {
+  onProgress?.({ phase, stage: stage.name, done, total });
+  signal?.throwIfAborted();
+}
+
+/** Each picture has a stream of its own, so that it does not depend on its batch. */
+function noiseOf({ images }: Batch): NoiseSource {
+  return perImageNoise(images.map(({ seed }) => seed));
+}
+
+function neededLater(stages: readonly Stage[], at: number, name: string): boolean {
+  return stages
+    .slice(at + 1)
+    .some(({ parts, codec }) => [...parts.encode, ...parts.sample, ...(codec?.parts ?? [])].includes(name));
+}
+
+function pipelineStep(
+  stage: Stage,
+  { images: jobs }: Batch,
+  { index, count, x, x0 }: Step,
+  images: readonly GeneratedImage[] | null,
+  save: () => Promise<SavedPipelineRun>,
+): PipelineStep {
+  const preview = async () => {
+    if (stage.codec !== null && stage.codec.preview === undefined) return [];
+    const shown = stage.codec === null ? tf.clone(x0) : stage.codec.preview!(x0);
+    const bitmaps = await bitmapsOf(shown);
+    shown.dispose();
+    return bitmaps;
+  };
+  return { stage: stage.name, jobs, index, count, x, x0, images, preview, save };
+}
+
+function toTensor({ shape, data }: HostTensor): tf.Tensor4D {
+  return tf.tensor4d(data, shape as [number, number, number, number]);
+}
+
+async function toHost(tensor: tf.Tensor4D): Promise<HostTensor> {
+  return { shape: tensor.shape, data: Float32Array.from(await tensor.data()) };
+}

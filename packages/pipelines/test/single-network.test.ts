@@ -1,0 +1,144 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { AutoencoderKL, autoencoderKLFromDiffusers } from '@mezzotint/autoencoders';
+import { useBackend } from '@mezzotint/backend';
+import { type Module, TorchGenerator } from '@mezzotint/core';
+import { relativeError } from '@mezzotint/testing';
+import { UViT, uvitFromOriginal } from '@mezzotint/uvit';
+import { writeSafetensors } from '@mezzotint/weights/node';
+import { ZigMa, zigmaFromOriginal } from '@mezzotint/zigma';
+import * as tf from '@tensorflow/tfjs-core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openPipeline, type Pipeline, type Request } from '../src/node/index.js';
+
+let folder: string;
+const path = (name: string) => join(folder, name);
+
+/** Random weights where nothing is zero, in a file. */
+async function written(model: Module, name: string): Promise<void> {
+  const rng = new TorchGenerator(1);
+  const state = Object.fromEntries(
+    [...model.params()].map(([key, param]) => [
+      key,
+      { shape: param.fileShape, data: rng.randn(param.size).map((n) => 0.3 * n) },
+    ]),
+  );
+  await model.load(state);
+  await writeSafetensors(path(name), state);
+}
+
+const tiny = { img_size: 8, patch_size: 2, embed_dim: 64, depth: 2, num_heads: 1 };
+const pixels = new UViT(uvitFromOriginal(tiny));
+const latents = new UViT(uvitFromOriginal({ ...tiny, in_chans: 4, num_classes: 1001 }, { nullLabel: true }));
+const zigma = new ZigMa(
+  zigmaFromOriginal({
+    img_dim: 8,
+    in_channels: 3,
+    patch_size: 2,
+    embed_dim: 16,
+    depth: 2,
+    scan_type: 'zigzagN8',
+    use_pe: 2,
+  }),
+);
+
+beforeAll(async () => {
+  await useBackend({ engine: 'cpu' });
+  folder = mkdtempSync(join(tmpdir(), 'single-network-'));
+  await written(pixels, 'cifar.safetensors');
+  await written(latents, 'imagenet.safetensors');
+  await written(zigma, 'zigma.safetensors');
+  mkdirSync(path('vae'));
+  const config = {
+    _class_name: 'AutoencoderKL',
+    block_out_channels: [4, 4],
+    down_block_types: ['DownEncoderBlock2D', 'DownEncoderBlock2D'],
+    up_block_types: ['UpDecoderBlock2D', 'UpDecoderBlock2D'],
+    layers_per_block: 1,
+    latent_channels: 4,
+    norm_num_groups: 2,
+  };
+  writeFileSync(path('vae/config.json'), JSON.stringify(config));
+  const vae = new AutoencoderKL(autoencoderKLFromDiffusers(config)).init(3);
+  await writeSafetensors(path('vae/diffusion_pytorch_model.safetensors'), await vae.save());
+  vae.dispose();
+});
+afterAll(() => {
+  for (const model of [pixels, latents, zigma]) model.dispose();
+  rmSync(folder, { recursive: true });
+});
+
+/** The noise of a run's one step and what came of it. */
+async function oneStep(pipeline: Pipeline, request: Request): Promise<{ x0: Float32Array; shape: number[] }> {
+  for await (const { x0 } of pipeline.steps({ seed: 5, steps: 1, ...request })) {
+    return { x0: x0.dataSync<'float32'>().slice(), shape: [...x0.shape] };
+  }
+  throw new Error('no step');
+}
+
+/** The noise of seed 5, NHWC. */
+const noise = (channels: number) =>
+  tf.transpose(tf.tensor4d(new TorchGenerator(5).randn(64 * channels), [1, channels, 8, 8]), [0, 2, 3, 1]);
+
+// float32 with the same numbers in another order.
+const bar = 1e-4;
+
+describe('U-ViT', () => {
+  test('pixels: the estimate from pure noise, told 999 t of the continuous process', async () => {
+    const pipeline = await openPipeline(path('cifar.safetensors'));
+    expect(pipeline.family).toBe('U-ViT');
+    const { x0, shape } = await oneStep(pipeline, {});
+    expect(shape).toEqual([1, 8, 8, 3]);
+    // The last of 1000 linear betas from 1e-4 to 0.02, and t of the continuous process there.
+    const [alpha, sigma] = [Math.sqrt(4.0358297e-5), Math.sqrt(1 - 4.0358297e-5)];
+    const x = tf.mul(noise(3), sigma) as tf.Tensor4D;
+    const t = (Math.sqrt(0.01 + 2 * 19.9 * -Math.log(4.0358297e-5)) - 0.1) / 19.9;
+    const eps = pixels.forward(x, tf.tensor1d([999 * t]));
+    const estimate = tf.clipByValue(tf.div(tf.sub(x, tf.mul(eps, sigma)), alpha), -1, 1);
+    expect(relativeError(x0, estimate.dataSync())).toBeLessThan(bar);
+    pipeline.dispose();
+  });
+
+  test('latent images: labels, guidance towards them from the null label, and pictures twice as large', async () => {
+    const pipeline = await openPipeline(path('imagenet.safetensors'), { parts: path('vae') });
+    const run = async (request: Request) => (await oneStep(pipeline, request)).x0;
+    // The chain's last level, which these networks call 1000.
+    const [alpha, sigma] = [Math.sqrt(0.00466009508818388), Math.sqrt(1 - 0.00466009508818388)];
+    const x = tf.mul(noise(4), sigma) as tf.Tensor4D;
+    const estimate = (label: number) => {
+      const eps = latents.forward(x, tf.tensor1d([1000]), { labels: tf.tensor1d([label], 'int32') });
+      return tf.div(tf.sub(x, tf.mul(eps, sigma)), alpha).dataSync();
+    };
+    const [seven, free] = [estimate(7), estimate(1000)];
+    expect(relativeError(seven, free)).toBeGreaterThan(1e-3);
+    expect(relativeError(await run({ labels: '7', guidance: 1 }), seven)).toBeLessThan(bar);
+    const guided = seven.map((v, i) => free[i]! + 1.4 * (v - free[i]!));
+    expect(relativeError(await run({ labels: '7', guidance: 1.4 }), guided)).toBeLessThan(bar);
+    const { images } = await pipeline.generate({ labels: '7', seed: 1, steps: 2 });
+    expect(images[0]).toMatchObject({ height: 16, width: 16 });
+    pipeline.dispose();
+  });
+
+  test('what is missing or does not fit is said', async () => {
+    await expect(openPipeline(path('imagenet.safetensors'))).rejects.toThrow(
+      /is a U-ViT of latent images: name a folder/,
+    );
+    const pipeline = await openPipeline(path('cifar.safetensors'));
+    await expect(pipeline.generate({ labels: '1' })).rejects.toThrow(/labels: U-ViT does not take it/);
+    await expect(pipeline.generate({ guidance: 2 })).rejects.toThrow(/guidance: U-ViT does not take it/);
+    pipeline.dispose();
+  });
+});
+
+describe('ZigMa', () => {
+  test('the step from pure noise to data follows the velocity at time 0', async () => {
+    const pipeline = await openPipeline(path('zigma.safetensors'));
+    expect(pipeline.family).toBe('ZigMa');
+    const x = noise(3);
+    const { x0 } = await oneStep(pipeline, {});
+    const expected = tf.add(x, zigma.forward(x, tf.tensor1d([0])));
+    expect(relativeError(x0, expected.dataSync())).toBeLessThan(bar);
+    pipeline.dispose();
+  });
+});

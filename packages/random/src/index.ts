@@ -1,0 +1,4 @@
+export { deriveSeed } from './derive-seed.js';
+export { NumpyRandomState, type NumpyRandomStateSnapshot } from './numpy-random-state.js';
+export type { RandomStream } from './random-stream.js';
+export { TorchGenerator, type TorchGeneratorState } from './torch-generator.js';
