@@ -26,7 +26,7 @@ export interface SdModel {
 }
 
 /** Colours of the latent channels of Stable Diffusion's autoencoder: the map of K. Turner (discuss.huggingface.co, 23204). */
-const RGB_SD: LatentRgb = {
+export const RGB_SD: LatentRgb = {
   rows: [
     [0.298, 0.207, 0.208],
     [0.187, 0.286, 0.173],
@@ -65,7 +65,7 @@ export function sdStage(name: string, model: SdModel, start: Stage['start'] = 'n
     start,
     shape: ({ height, width }) => [height / downscale, width / downscale, channels],
     encode: (batch, context) => {
-      const prompts = second ? encodeSdxl(texts, batch) : encodeSd(texts, batch);
+      const prompts = second ? encodeSdxl(texts, batch, context.note) : encodeSd(texts, batch, context.note);
       if (lowResolution) return withSmallPicture(prompts, batch, context, lowResolution, downscale);
       return unet.config.timeCondProjDim === null ? prompts : withGuidance(prompts, batch, unet.config.timeCondProjDim);
     },
