@@ -1,4 +1,4 @@
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { type CommandContext, readConfig, saveModel, startProgress } from '@mezzotint/app';
 import { type ChosenEngine, useBackend } from '@mezzotint/backend';
 import { deriveSeed, InvalidArgumentError, MezzotintError, quoted, TorchGenerator } from '@mezzotint/core';
@@ -18,9 +18,10 @@ import { classifierTask } from './classifier-task.js';
 import type { TrainFlags } from './command.js';
 import { type ConfigFlags, type TrainConfig, trainConfigSchema, type WholeConfig } from './config.js';
 import { configFromFlags, wholeConfig } from './defaults.js';
+import { saveDiffusers } from './diffusers-folder.js';
 import { diffusionTask } from './diffusion-task.js';
 import { lookAfter, lookBefore } from './doctor.js';
-import { describeInit, initWeights } from './init-weights.js';
+import { describeInit, findInit, initWeights } from './init-weights.js';
 import { learningRateOf } from './learning-rate.js';
 import { saveLora } from './lora-files.js';
 import { optimizerOf } from './optimizer.js';
@@ -169,6 +170,13 @@ async function trainInto(run: RunFolder, start: Start): Promise<void> {
   await withBestWeights(task, averaged, () =>
     saveModel(run.model, task.modelConfig, task.model, { half: config.half, overwrite: true }),
   );
+  const foreign = config.init && findInit(config.init.from).foreign;
+  if (foreign !== undefined) {
+    const folder = join(run.path, 'diffusers');
+    say(
+      `For diffusers: ${await withBestWeights(task, averaged, () => saveDiffusers(folder, foreign.config, task.model))}`,
+    );
+  }
   if (task.adapter !== undefined) {
     const { adapter } = task;
     const files = await averaged.withAveragedWeights(() => saveLora(run.path, adapter, task.modelConfig));
