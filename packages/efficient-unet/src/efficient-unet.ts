@@ -20,8 +20,8 @@ export interface EfficientUNetInputs {
   /** States of a text encoder, `[N, S, text.width]`; tokens behind `text.maxTokens` are left out. For models with text. */
   readonly context?: tf.Tensor3D;
   /**
-   * 1 for tokens that count, 0 for padding, int32 `[N, S]`; all count when absent. An image whose row is all zeros has no
-   * text: the learned null embedding stands in its place, as in training with text dropped.
+   * 1 for tokens that count, 0 for padding, int32 `[N, S]`. An image whose row is all zeros has no text: the learned null
+   * embedding stands in its place, as in training with text dropped.
    */
   readonly contextMask?: tf.Tensor2D;
   /** The low-resolution picture, resized to x's size and noised, `[N, H, W, inChannels]`. For super-resolution models. */
@@ -186,7 +186,7 @@ export class EfficientUNet extends Module {
       tokens.push(asTokens(this.to_lowres_time_tokens![0].forward(low)));
     }
     if (context) {
-      const text = this.textTokens(context, contextMask);
+      const text = this.textTokens(context, contextMask!);
       t = tf.add(t, text.hidden);
       tokens.push(text.tokens);
     }
@@ -194,14 +194,12 @@ export class EfficientUNet extends Module {
   }
 
   /** Text tokens, pooled by attention, and the vector that is added to the time. Imagen, section 2.4 and appendix D.3. */
-  private textTokens(context: tf.Tensor3D, contextMask: tf.Tensor2D | undefined) {
+  private textTokens(context: tf.Tensor3D, contextMask: tf.Tensor2D) {
     const { maxTokens } = this.config.text!;
     const count = Math.min(context.shape[1], maxTokens);
     const rest = maxTokens - count;
     const cut = tf.slice(context, [0, 0, 0], [-1, count, -1]);
-    const mask = contextMask
-      ? tf.slice(contextMask, [0, 0], [-1, count])
-      : tf.ones<tf.Rank.R2>([cut.shape[0], count], 'int32');
+    const mask = tf.slice(contextMask, [0, 0], [-1, count]);
     const real = tf.cast(
       tf.greater(
         tf.pad(mask, [
@@ -242,9 +240,7 @@ export class EfficientUNet extends Module {
       ...wrong('lowRes', inputs.lowRes, lowRes ? [n, x.shape[1], x.shape[2], inChannels] : null),
       ...wrong('lowResTime', inputs.lowResTime, lowRes ? [n] : null),
       ...wrong('context', context, text === null ? null : [n, -1, text.width]),
-      ...(contextMask === undefined
-        ? []
-        : wrong('contextMask', contextMask, text === null ? null : [n, context?.shape[1] ?? -1])),
+      ...wrong('contextMask', contextMask, text === null ? null : [n, context?.shape[1] ?? -1]),
     ];
   }
 }

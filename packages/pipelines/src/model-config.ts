@@ -1,23 +1,57 @@
 import { readingBudget } from '@mezzotint/core';
 import { z } from 'zod';
 
-/** Noise process and prediction of a network on a discrete chain, or EDM's. */
+/** The forward process of a model and what its network predicts; `ProcessConfig` of @mezzotint/schedulers. */
 export const processSchema = z.discriminatedUnion('kind', [
   z.strictObject({
-    kind: z.literal('discrete'),
-    /** Variances of the chain's steps. */
-    betas: z.enum(['linear', 'scaled-linear', 'cosine']),
-    steps: z.int().min(2).max(100_000).default(1000),
-    prediction: z.enum(['eps', 'x0', 'v']),
-    /** The network's second half of channels is the share of the variance (Improved DDPM). */
-    learnedVariance: z.boolean().default(false),
+    kind: z.literal('discrete').describe('A chain of steps (DDPM).'),
+    betas: z.enum(['linear', 'scaled-linear', 'cosine']).describe("Variances of the chain's steps."),
+    steps: z.int().min(2).max(100_000).default(1000).describe('Steps of the chain.'),
+    prediction: z.enum(['eps', 'x0', 'v']).describe('What the network predicts.'),
+    learnedVariance: z
+      .boolean()
+      .default(false)
+      .describe("The network's second half of channels interpolates the variance (Improved DDPM)."),
   }),
   z.strictObject({
-    kind: z.literal('edm'),
-    /** Standard deviation of the data in [-1, 1]. */
-    sigmaData: z.number().positive().default(0.5),
-    sigmaMin: z.number().positive().default(0.002),
-    sigmaMax: z.number().positive().default(80),
+    kind: z.literal('edm').describe("EDM's, sigma from sigmaMin to sigmaMax."),
+    sigmaData: z.number().positive().default(0.5).describe('Standard deviation of the data in [-1, 1].'),
+    sigmaMin: z.number().positive().default(0.002).describe('Least noise of sampling.'),
+    sigmaMax: z.number().positive().default(80).describe('Most noise of sampling.'),
+    denoises: z
+      .boolean()
+      .optional()
+      .describe("The network preconditions itself: it takes x and sigma and gives x0 (EDM's and EDM2's classes)."),
+  }),
+  z.strictObject({
+    kind: z.literal('flow').describe('Straight paths between image and noise.'),
+    shift: z.number().positive().default(1).describe('Shift of the levels towards noise; 1 is none.'),
+    timeScale: z.number().positive().default(1000).describe("The network's time at pure noise."),
+  }),
+  z.strictObject({
+    kind: z.literal('log-snr').describe('Variance-preserving in continuous time.'),
+    curve: z
+      .discriminatedUnion('kind', [
+        z.strictObject({
+          kind: z.literal('cosine').describe('The cosine schedule cut to [min, max], then shifted.'),
+          min: z.number().default(-15).describe('Least log SNR.'),
+          max: z.number().default(15).describe('Largest log SNR.'),
+          shift: z.number().default(0).describe('Added to it: 2 ln(noise size / image size).'),
+        }),
+        z.strictObject({
+          kind: z.literal('sigmoid').describe('A piece of a sigmoid as gamma = alpha^2 (RIN).'),
+          start: z.number().default(-3).describe('Where the piece begins.'),
+          end: z.number().default(3).describe('Where it ends.'),
+          tau: z.number().positive().default(0.9).describe('Temperature.'),
+        }),
+      ])
+      .describe('Log SNR over u in [0, 1].'),
+    prediction: z.enum(['eps', 'x0', 'v']).describe('What the network predicts.'),
+    time: z
+      .enum(['fraction', 'log-snr', 'gamma'])
+      .default('fraction')
+      .describe('What the network is told: timeScale u, the log SNR, or timeScale gamma.'),
+    timeScale: z.number().positive().default(1000).describe('Scale of that.'),
   }),
 ]);
 
@@ -30,9 +64,9 @@ export const imageSchema = z.strictObject({
 
 /** How the model's author samples from it. */
 export const samplingSchema = z.strictObject({
-  solver: z.string(),
-  steps: z.int().min(1).max(readingBudget.steps),
-  guidance: z.number(),
+  solver: z.string().describe('The name of a solver (`pnpm sample --help`).'),
+  steps: z.int().min(1).max(readingBudget.steps).describe('Its steps.'),
+  guidance: z.number().describe('Scale of classifier-free guidance; 1 is none.'),
 });
 
 /** Names of the classes, in the order of their labels. */
