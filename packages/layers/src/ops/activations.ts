@@ -2,6 +2,22 @@ import * as tf from '@tensorflow/tfjs-core';
 import { KERNELS, runForward, runGrad } from '../kernels.js';
 import { withGradient } from './with-gradient.js';
 
+/** SiLU (swish): y = x sigmoid(x), elementwise, any shape. Hendrycks and Gimpel 2016; Ramachandran et al. 2017. */
+export function silu<T extends tf.Tensor>(x: T): T {
+  return withGradient(
+    [x],
+    ([x]) => ({ value: runForward(KERNELS.silu, { x })?.[0] ?? tf.mul(x!, tf.sigmoid(x!)) }),
+    (dy, [x]) => runGrad(KERNELS.silu, { x, dy }) ?? [siluGrad(x!, dy)],
+  ) as T;
+}
+
+/** dx = dy (y + s (1 - y)) with s = sigmoid(x), y = x s. */
+function siluGrad(x: tf.Tensor, dy: tf.Tensor): tf.Tensor {
+  const s = tf.sigmoid(x);
+  const y = tf.mul(x, s);
+  return tf.mul(dy, tf.add(y, tf.mul(s, tf.sub(1, y))));
+}
+
 /** Which form of GELU: exact by erf, the tanh approximation (DiT, T5), or the sigmoid one (CLIP's quick-gelu). */
 export type GeluKind = 'tanh' | 'erf' | 'quick';
 
@@ -46,4 +62,31 @@ const SLOPES: Record<GeluKind, (x: tf.Tensor) => tf.Tensor> = {
 /** Slope of x s(u(x)): s + x s (1 - s) u'. */
 function gateSlope(x: tf.Tensor, s: tf.Tensor, slope: tf.Tensor): tf.Tensor {
   return tf.mul(s, tf.add(tf.mul(tf.mul(x, slope), tf.sub(1, s)), 1));
+}
+
+/** A nonlinearity by name; `erf`, `tanh` and `quick` are the forms of GELU. */
+export type ActivationKind = GeluKind | 'silu' | 'relu' | 'mish';
+
+/** The names of {@link ActivationKind}. */
+export const activationKinds = [
+  'silu',
+  'erf',
+  'tanh',
+  'quick',
+  'relu',
+  'mish',
+] as const satisfies readonly ActivationKind[];
+
+/** The nonlinearity of that name, elementwise, any shape. Mish: y = x tanh(ln(1 + e^x)) (Misra 2020). */
+export function activate<T extends tf.Tensor>(x: T, kind: ActivationKind): T {
+  switch (kind) {
+    case 'silu':
+      return silu(x);
+    case 'relu':
+      return tf.relu(x);
+    case 'mish':
+      return tf.tidy(() => tf.mul(x, tf.tanh(tf.softplus(x))));
+    default:
+      return gelu(x, kind);
+  }
 }

@@ -1,7 +1,7 @@
 import { switchTo, testEngines } from '@mezzotint/backend/testing';
+import { withoutGradient } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { withoutGradient } from '../src/index.js';
 
 describe.each(await testEngines())('on %s', (engine) => {
   beforeAll(() => switchTo(engine));
