@@ -20,7 +20,7 @@ afterAll(() => {
 });
 beforeAll(() => useBackend({ engine: 'cpu' }));
 
-const section = readFileSync(new URL('README.md', root), 'utf8').split('### Stable Diffusion')[1] ?? '';
+const section = readFileSync(new URL('docs/composition.md', root), 'utf8').split('### Stable Diffusion')[1] ?? '';
 const examples = [...section.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code!);
 
 /** Runs an example on the tiny folders, at their size and with the goldens' settings. */

@@ -7,8 +7,8 @@ const root = new URL('../../../', import.meta.url);
 const example = fileURLToPath(new URL('./readme-example.generated.ts', import.meta.url));
 afterAll(() => rmSync(example, { force: true }));
 
-test('the example of the root README makes four digits', async () => {
-  const code = /```ts\n([^`]+)```/.exec(readFileSync(new URL('README.md', root), 'utf8'))?.[1] ?? '';
+test('the example of docs/composition.md makes four digits', async () => {
+  const code = /```ts\n([^`]+)```/.exec(readFileSync(new URL('docs/composition.md', root), 'utf8'))?.[1] ?? '';
   const model = fileURLToPath(new URL('models/digits', root));
   writeFileSync(example, code.replace('models/digits', model).replace('const images', 'export const images'));
   const { images } = (await import(example)) as { images: tf.Tensor4D };
