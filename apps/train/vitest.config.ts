@@ -1,3 +1,3 @@
-import { project } from '@mezzotint/vitest';
+import { projectWithThreads } from '@mezzotint/vitest';
 
-export default project('app-train');
+export default projectWithThreads('app-train');

@@ -1,7 +1,3 @@
-export { type CommandContext, exitBadInput, exitInterrupted, runCommand } from './command.js';
-export { checkConfig, readConfig } from './config-file.js';
-export { type ImageSource, imageSourceSchema, openImages, parseImageSource } from './image-source.js';
-export { parseLabels } from './labels.js';
 export {
   type AutoencoderModelConfig,
   autoencoderConfigSchema,
@@ -14,7 +10,11 @@ export {
   type Process,
   processSchema,
   samplingSchema,
-} from './model-config.js';
+} from '@mezzotint/pipelines';
+export { type CommandContext, exitBadInput, exitInterrupted, runCommand } from './command.js';
+export { checkConfig, readConfig } from './config-file.js';
+export { type ImageSource, imageSourceSchema, openImages, parseImageSource } from './image-source.js';
+export { parseLabels } from './labels.js';
 export {
   type AnyAutoencoder,
   autoencoderOf,

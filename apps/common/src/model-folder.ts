@@ -16,9 +16,6 @@ import {
   readNetworkConfig,
 } from '@mezzotint/core';
 import { readPlainText } from '@mezzotint/core/node';
-import { readSafetensors, writeFileAtomically, writeSafetensors } from '@mezzotint/weights/node';
-import type { z } from 'zod';
-import { readConfig } from './config-file.js';
 import {
   type AutoencoderModelConfig,
   autoencoderConfigSchema,
@@ -27,7 +24,10 @@ import {
   type DiffusionConfig,
   diffusionConfigSchema,
   type ModelConfig,
-} from './model-config.js';
+} from '@mezzotint/pipelines';
+import { readSafetensors, writeFileAtomically, writeSafetensors } from '@mezzotint/weights/node';
+import type { z } from 'zod';
+import { readConfig } from './config-file.js';
 
 /** A folder with a model: `config.json` and `model.safetensors`. */
 export interface ModelFolder<Config, Model> {

@@ -1,6 +1,6 @@
 import type { EngineWorker, JobContext } from '@mezzotint/backend/worker';
 import { type DenoisingNetwork, InvalidArgumentError } from '@mezzotint/core';
-import type { DiffusionConfig } from './model-config.js';
+import type { DiffusionConfig } from '@mezzotint/pipelines';
 import { type ModelFolder, openDiffusionModel } from './model-folder.js';
 import { type SampledImages, type SamplingHooks, type SamplingPlan, sampleImages } from './sampling.js';
 

@@ -1,6 +1,7 @@
 import { type DenoisingNetwork, InvalidArgumentError } from '@mezzotint/core';
 import { toBytes } from '@mezzotint/data';
 import { classifierFreeBatched } from '@mezzotint/guidance';
+import type { DiffusionConfig, Process } from '@mezzotint/pipelines';
 import {
   checkPair,
   initialNoise,
@@ -12,7 +13,6 @@ import {
   samplerFromProcess,
 } from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
-import type { DiffusionConfig, Process } from './model-config.js';
 
 /** What to sample, and how. */
 export interface SamplingPlan {

@@ -3,11 +3,13 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { type CommandContext, prepareOutput, startProgress } from '@mezzotint/app';
 import { EngineWorker } from '@mezzotint/backend/worker';
 import { InvalidArgumentError } from '@mezzotint/core';
+import { writePng } from '@mezzotint/data';
 import type { Collected, Metric, Need } from '@mezzotint/metrics';
 import {
   collect,
   computeEvaluation,
   type EvaluationPlan,
+  plotEvaluation,
   readStatistics,
   type Side,
   type Source,
@@ -16,7 +18,6 @@ import {
 import { readJson, writeFileAtomically } from '@mezzotint/weights/node';
 import type { EvaluateFlags } from './command.js';
 import type { EvaluationJobs, ModelFacts, NetworkFacts } from './engine-jobs.js';
-import { plotRows } from './plot.js';
 import { lines, mergeSettings, type Settings } from './settings.js';
 import { dataCount, dataSource, type Engine, folderSource, modelSource, withTexts } from './sources.js';
 
@@ -116,7 +117,7 @@ async function evaluateIn(engine: Engine, settings: Settings, context: CommandCo
   say(`Engine ${name} ${version}; ${((performance.now() - started) / 1000).toFixed(0)} s`);
   const out = computeEvaluation(plan, collected, say);
   if (settings.plot !== undefined) {
-    await plotRows(settings.plot, out, plan.metrics[0]!);
+    await writePng(settings.plot, plotEvaluation(out, plan.metrics[0]!), { overwrite: true });
     say(`Wrote ${settings.plot}`);
   }
   result({ engine: name, seed: settings.seed ?? 0, data: settings.data ?? settings.reference ?? null, ...out });

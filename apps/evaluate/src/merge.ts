@@ -2,18 +2,19 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CommandContext } from '@mezzotint/app';
 import { InvalidArgumentError, InvalidFileError } from '@mezzotint/core';
+import { writePng } from '@mezzotint/data';
 import {
   type Collected,
   type Collector,
   computeEvaluation,
   type EvaluationPlan,
+  plotEvaluation,
   readCheckpoint,
   readStatistics,
 } from '@mezzotint/metrics/node';
 import { readJson } from '@mezzotint/weights/node';
 import { Command } from 'commander';
 import { PLAN_FILE } from './evaluate.js';
-import { plotRows } from './plot.js';
 
 /** The flags of `evaluate merge`. */
 export interface MergeFlags {
@@ -48,7 +49,7 @@ export async function merge(folders: readonly string[], { plot }: MergeFlags, co
     else collected.set(key, await joined(folders.map((folder) => join(folder, `${key}.npz`))));
   }
   const out = computeEvaluation(plan, collected, context.say);
-  if (plot !== undefined) await plotRows(plot, out, plan.metrics[0]!);
+  if (plot !== undefined) await writePng(plot, plotEvaluation(out, plan.metrics[0]!), { overwrite: true });
   context.result({ merged: folders.length, ...out });
 }
 

@@ -1,32 +1,9 @@
 import { type CommandContext, oneOf, prepareOutput } from '@mezzotint/app';
-import { describe, InvalidFileError, type Preset } from '@mezzotint/core';
+import { imageNet512, type PublishedSystem, type SystemCost, systemCost } from '@mezzotint/architectures';
+import { InvalidFileError } from '@mezzotint/core';
 import { plotLines, writePng } from '@mezzotint/data';
-import { presets as dit } from '@mezzotint/dit';
-import { presets as rin } from '@mezzotint/rin';
-import { presets as unet } from '@mezzotint/unet';
 import { readJson } from '@mezzotint/weights/node';
 import { Command } from 'commander';
-import published from './imagenet-512.json' with { type: 'json' };
-
-/** A system in the table. */
-export interface System {
-  readonly name: string;
-  /** FID without and with guidance; null where none is published. */
-  readonly fid: number | null;
-  readonly guidedFid: number | null;
-  /** Millions of parameters, billions of operations of one evaluation, evaluations of the network for a picture. */
-  readonly parameters: number | null;
-  readonly gflops: number | null;
-  readonly nfe: number | null;
-  readonly source: string;
-  /** Presets of ours whose costs add up to the system's. */
-  readonly presets?: readonly string[];
-  /** What a reader has to know. */
-  readonly note?: string;
-}
-
-/** The published table of ImageNet-512. The sampling of the EDM2 rows is deterministic, that of the other diffusion models stochastic. */
-export const imageNet512 = published as readonly System[];
 
 /** The flags of `evaluate table`. */
 export interface TableFlags {
@@ -49,16 +26,17 @@ export function tableCommand(): Command {
     .option('--picture <file>', 'PNG of FID against Gflops');
 }
 
-/** A system and what we compute of it. */
-interface Row extends System {
-  /** By our cost model: millions of parameters, billions of multiply-adds, and EDM2's count of operations. */
-  readonly ours: { readonly parameters: number; readonly gmacs: number; readonly edm2Gflops: number } | null;
+/** A system, and what our cost model counts of it. */
+interface Row extends PublishedSystem {
+  readonly ours: SystemCost | null;
 }
 
 /** Prints the table and draws the picture. */
 export async function printTable({ add = [], format, picture }: TableFlags, context: CommandContext): Promise<void> {
   if (picture !== undefined) prepareOutput(picture, true);
-  const rows = [...imageNet512, ...add.flatMap(addedRows)].map((system): Row => ({ ...system, ours: costOf(system) }));
+  const rows = [...imageNet512, ...add.flatMap(addedRows)].map(
+    (system): Row => ({ ...system, ours: systemCost(system) }),
+  );
   if (format === 'json') process.stdout.write(`${JSON.stringify(rows, null, 2)}\n`);
   else for (const line of textOf(rows, format)) context.say(line);
   if (picture !== undefined) {
@@ -68,23 +46,8 @@ export async function printTable({ add = [], format, picture }: TableFlags, cont
   context.result({ rows });
 }
 
-function costOf({ presets }: System): Row['ours'] {
-  if (presets === undefined) return null;
-  const all: readonly Preset[] = [...unet, ...dit, ...rin];
-  const costs = presets.map((name) => {
-    const preset = all.find((candidate) => candidate.name === name)!;
-    return describe(preset.build(), preset.inputs());
-  });
-  const sum = (of: (cost: (typeof costs)[number]) => number) => costs.reduce((total, cost) => total + of(cost), 0);
-  return {
-    parameters: sum(({ parameters }) => parameters) / 1e6,
-    gmacs: sum(({ macs }) => macs) / 1e9,
-    edm2Gflops: sum(({ edm2Flops }) => edm2Flops) / 1e9,
-  };
-}
-
 /** Rows of a user's file: one that says all itself, or the FIDs of an evaluation, the least with guidance as the guided one. */
-function addedRows(file: string): System[] {
+function addedRows(file: string): PublishedSystem[] {
   const json = readJson(file) as Record<string, unknown>;
   const numberOf = (value: unknown) => (typeof value === 'number' && Number.isFinite(value) ? value : null);
   if (typeof json.name === 'string' && (numberOf(json.fid) ?? numberOf(json.guidedFid)) !== null) {

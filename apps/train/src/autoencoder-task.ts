@@ -1,9 +1,8 @@
 import { join } from 'node:path';
-import { type AnyAutoencoder, type AutoencoderModelConfig, openImages } from '@mezzotint/app';
+import type { AnyAutoencoder, AutoencoderModelConfig } from '@mezzotint/app';
 import { architectureOfKind } from '@mezzotint/architectures';
 import { EmaCodebook, PatchDiscriminator, VQModel } from '@mezzotint/autoencoders';
 import { deriveSeed, InvalidArgumentError } from '@mezzotint/core';
-import type { ImageSet } from '@mezzotint/data';
 import * as tf from '@tensorflow/tfjs-core';
 import { autoencoderLoss } from './autoencoder-loss.js';
 import type { AutoencoderTask } from './config.js';
@@ -11,13 +10,14 @@ import { discriminatorOf } from './discriminator.js';
 import { dataShape, networkConfig } from './network-config.js';
 import { openPerceptual } from './perceptual.js';
 import { reconstruct } from './reconstructions.js';
-import type { Task, TaskData } from './task.js';
+import type { Task } from './task.js';
+import type { TrainingData } from './training-data.js';
 
 /** Smallest images that LPIPS can see. */
 const leastForLpips = 16;
 
 /** An autoencoder of any kind, by its reconstruction, what keeps its latent images in order, LPIPS and a discriminator. */
-export async function autoencoderTask(config: AutoencoderTask, { images, source }: TaskData): Promise<Task> {
+export async function autoencoderTask(config: AutoencoderTask, images: TrainingData): Promise<Task> {
   const { architecture, seed } = config;
   const record = architectureOfKind('autoencoder', architecture);
   const data = { ...dataShape(images), classes: null };
@@ -28,8 +28,7 @@ export async function autoencoderTask(config: AutoencoderTask, { images, source 
     critic && new PatchDiscriminator({ inChannels, channels: critic.channels, layers: critic.layers });
   check(config, model, discriminator, images);
   const perceptual = config.perceptual && (await openPerceptual(config.perceptual.weights));
-  const heldOut =
-    source.kind === 'digits' && source.part === 'train' ? await openImages({ ...source, part: 'held-out' }) : images;
+  const shown = images.heldOut ?? (await images.first(32));
   const modelConfig: AutoencoderModelConfig = {
     format: 'mezzotint/autoencoder@1',
     architecture: record.name,
@@ -53,7 +52,7 @@ export async function autoencoderTask(config: AutoencoderTask, { images, source 
     async report(step, folder, signal) {
       signal.throwIfAborted();
       const file = join(folder, `step-${String(step).padStart(7, '0')}.png`);
-      return reconstruct(model, heldOut, file);
+      return reconstruct(model, shown, file);
     },
   };
 }
@@ -68,7 +67,7 @@ function check(
   { architecture, regularisation, codebook, perceptual, adversarial }: AutoencoderTask,
   { config, downscale }: AnyAutoencoder,
   discriminator: PatchDiscriminator | undefined,
-  { height, channels }: ImageSet,
+  { height, channels }: TrainingData,
 ): void {
   const problems: string[] = [];
   for (const name of ['inChannels', 'outChannels'] as const) {

@@ -1,4 +1,4 @@
-import { type ClassifierModelConfig, openImages, type Process } from '@mezzotint/app';
+import type { ClassifierModelConfig, Process } from '@mezzotint/app';
 import { architectureOfKind } from '@mezzotint/architectures';
 import { type ClassifierNetwork, InvalidArgumentError, type NoiseLevel, type RandomStream } from '@mezzotint/core';
 import { type ImageSet, toFloat } from '@mezzotint/data';
@@ -7,22 +7,22 @@ import { crossEntropy, noiseLevels, stratified, uniformTimesteps } from '@mezzot
 import * as tf from '@tensorflow/tfjs-core';
 import type { ClassifierTask } from './config.js';
 import { checkNetworkFits, dataShape, networkConfig } from './network-config.js';
-import type { Task, TaskData } from './task.js';
+import type { Task } from './task.js';
+import type { TrainingData } from './training-data.js';
 
 /** A classifier of clean images, or of images under the noise of a process. */
-export async function classifierTask(config: ClassifierTask, { images, source }: TaskData): Promise<Task> {
+export function classifierTask(config: ClassifierTask, data: TrainingData): Task {
   const architecture = architectureOfKind('classifier', config.architecture);
-  const network = networkConfig(architecture, config.network, dataShape(images));
-  checkNetworkFits(architecture.signature(network), dataShape(images));
+  const network = networkConfig(architecture, config.network, dataShape(data));
+  checkNetworkFits(architecture.signature(network), dataShape(data));
   const model = architecture.build(network).init(config.seed);
-  const heldOut =
-    source.kind === 'digits' && source.part === 'train' ? await openImages({ ...source, part: 'held-out' }) : undefined;
+  const { heldOut } = data;
   const modelConfig: ClassifierModelConfig = {
     format: 'mezzotint/classifier@1',
     architecture: architecture.name,
     network: network as Record<string, unknown>,
-    image: { size: images.height, channels: images.channels },
-    classes: [...images.classes],
+    image: { size: data.height, channels: data.channels },
+    classes: [...data.classes],
     process: config.process,
   };
   const levels = classifierLevels(config.process, config.cleanShare);
@@ -53,8 +53,9 @@ type TimedLevel = NoiseLevel & { readonly time: number };
 function classifierLevels(process: Process | null, cleanShare: number): (n: number, rng: RandomStream) => TimedLevel[] {
   const clean: TimedLevel = { alpha: 1, sigma: 0, time: 0 };
   if (process === null) return (n) => Array<TimedLevel>(n).fill(clean);
-  if (process.kind === 'edm')
-    throw new InvalidArgumentError('process', 'a classifier needs a discrete process, got edm');
+  if (process.kind !== 'discrete') {
+    throw new InvalidArgumentError('process', `a classifier needs a discrete process, got ${process.kind}`);
+  }
   const draw = noiseLevels(uniformTimesteps(processOf(process)), stratified);
   return (n, rng) => {
     const untouched = Math.round(n * cleanShare);

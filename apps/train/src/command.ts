@@ -1,9 +1,20 @@
 import { wholeNumber } from '@mezzotint/app';
+import { recipes } from '@mezzotint/training';
 import { Command } from 'commander';
 
 /** The flags of `train`. */
 export interface TrainFlags {
   readonly config?: string;
+  readonly data?: string;
+  readonly preset?: string;
+  readonly architecture?: string;
+  readonly recipe?: string;
+  readonly size?: number;
+  readonly channels?: number;
+  readonly flip?: boolean;
+  readonly classes?: boolean;
+  readonly init?: string;
+  readonly lora?: number;
   readonly run: string;
   readonly resume?: boolean;
   readonly steps?: number;
@@ -16,18 +27,32 @@ export interface TrainFlags {
 export function trainCommand(): Command {
   return new Command('train')
     .description(
-      'Trains a diffusion model, a classifier or an autoencoder from a configuration file into a run folder.',
+      'Trains a diffusion model, a classifier or an autoencoder into a run folder: from pictures and a preset, or from a configuration file.',
     )
-    .requiredOption('--run <folder>', 'run folder: config, log, loss plot, sample grids, checkpoints, model')
-    .option('--config <file>', 'JSON configuration; see apps/train/configs (not needed with --resume)')
+    .requiredOption('--run <folder>', 'run folder: config, log, plots, sample grids, checkpoints, model')
+    .option('--data <path>', "pictures: a folder (class folders, captions), a .tar archive, or 'digits'")
+    .option('--preset <size>', 'small, medium or large (default: small)')
+    .option('--architecture <name>', 'a registered architecture, such as ADMUNet, DiT, UViT (default: ADMUNet)')
+    .option('--recipe <name>', `${recipes.map(({ name }) => name).join(', ')} (default: v-cosine)`)
+    .option('--size <pixels>', "pixels a side (default: the pictures', at most the preset's)", wholeNumber('--size', 1))
+    .option('--channels <n>', '1 for gray, 3 for colour (default: 3)', wholeNumber('--channels', 1))
+    .option('--flip', 'mirror pictures left-right at random')
+    .option('--no-classes', 'folders are no classes')
+    .option('--init <model>', 'begin with its weights: a run or model folder, a diffusers folder, or one file')
+    .option(
+      '--lora <rank>',
+      'with --init: train a low-rank adapter in the place of the model',
+      wholeNumber('--lora', 1),
+    )
+    .option('--config <file>', 'JSON configuration, see docs/train-configuration.md and apps/train/configs')
     .option('--resume', 'go on from the last checkpoint of the run folder, exactly as if it had not been stopped')
     .option(
       '--steps <n>',
-      "updates in all; with --resume it is kept for the next (default: the configuration's)",
+      "updates in all; with --resume it is kept for the next (default: the configuration's or the preset's)",
       wholeNumber('--steps', 1),
     )
-    .option('--batch-size <n>', "images in a batch (default: the configuration's)", wholeNumber('--batch-size', 1))
-    .option('--seed <n>', "seed of weights, order and noise (default: the configuration's)", wholeNumber('--seed'))
+    .option('--batch-size <n>', 'images in a batch', wholeNumber('--batch-size', 1))
+    .option('--seed <n>', 'seed of weights, order and noise', wholeNumber('--seed'))
     .option(
       '--other-data',
       'with --resume: go on although the images or classes are not those that the run was trained on',
@@ -39,6 +64,8 @@ export function trainCommand(): Command {
     .addHelpText(
       'after',
       '\nCtrl-C stops after the running update and leaves a checkpoint for --resume.' +
-        '\n\nExample:\n  pnpm train --config apps/train/configs/digits.json --run runs/digits\n  pnpm train --resume --run runs/digits',
+        '\n\nExamples:\n  pnpm train --data my-pictures --preset small --run runs/mine' +
+        '\n  pnpm train --data my-pictures --architecture DiT --recipe flow --run runs/flow' +
+        '\n  pnpm train --config apps/train/configs/digits.json --run runs/digits\n  pnpm train --resume --run runs/digits',
     );
 }

@@ -1,132 +1,271 @@
-import { imageSourceSchema, processSchema, samplingSchema } from '@mezzotint/app';
+import { processSchema, samplingSchema } from '@mezzotint/app';
+import { recipes } from '@mezzotint/training';
 import { z } from 'zod';
+
+// Every key has a description: the reference page docs/train-configuration.md is made from them.
 
 const positive = z.number().positive();
 const count = z.int().min(1);
 
 const learningRate = z.strictObject({
-  kind: z.enum(['constant', 'cosine', 'linear', 'inverse-sqrt']).default('constant'),
-  peak: positive,
-  /** Updates over which the rate rises from zero. */
-  warmUp: z.int().min(0).default(0),
-  /** Where cosine and linear end. */
-  end: z.number().min(0).default(0),
-  /** Updates at the peak before inverse-sqrt falls. */
-  after: count.default(1000),
+  kind: z.enum(['constant', 'cosine', 'linear', 'inverse-sqrt']).default('constant').describe('Shape of the rate.'),
+  peak: positive.describe('The largest rate.'),
+  warmUp: z.int().min(0).default(0).describe('Updates over which the rate rises from zero.'),
+  end: z.number().min(0).default(0).describe('Where cosine and linear end.'),
+  after: count.default(1000).describe('Updates at the peak before inverse-sqrt falls.'),
 });
 
-/** AdamW, with the first decay rate of the moments that suits what is trained. */
+/** An optimizer, with the first decay rate of the moments that suits what is trained. */
 const optimizer = (beta1: number) =>
   z
     .strictObject({
-      betas: z.tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)]).default([beta1, 0.999]),
-      epsilon: positive.default(1e-8),
-      weightDecay: z.number().min(0).default(0),
-      /** Longest gradient; longer ones are scaled down to it. */
-      maxGradientNorm: positive.default(1),
+      kind: z.enum(['adamw', 'adam', 'lamb']).default('adamw').describe('AdamW, Adam or LAMB.'),
+      betas: z
+        .tuple([z.number().min(0).lt(1), z.number().min(0).lt(1)])
+        .default([beta1, 0.999])
+        .describe('Decay rates of the two moments.'),
+      epsilon: positive.default(1e-8).describe('Added to the root of the second moment.'),
+      weightDecay: z.number().min(0).default(0).describe('Of weights, not of biases and norms.'),
+      maxGradientNorm: positive
+        .nullable()
+        .default(1)
+        .describe('Longest gradient; longer ones are scaled down to it. null: no clipping.'),
     })
     .prefault({});
 
+const data = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('digits').describe('The 10,000 digits that come with the project.'),
+    part: z
+      .enum(['train', 'held-out', 'all'])
+      .default('train')
+      .describe('8,000 digits to train on, the other 2,000, or all.'),
+    flip: z.boolean().default(false).describe('Mirror images left-right; wrong for digits.'),
+  }),
+  z.strictObject({
+    kind: z
+      .literal('folder')
+      .describe(
+        'Pictures of a folder or a tar archive: class folders, captions in .txt files, captions.jsonl or metadata.jsonl, WebDataset shards.',
+      ),
+    path: z.string().min(1).describe('The folder or archive.'),
+    size: z
+      .int()
+      .min(1)
+      .max(4096)
+      .describe('Pixels a side; with buckets, of the square that has the area of each batch.'),
+    channels: z
+      .union([z.literal(1), z.literal(3)])
+      .default(3)
+      .describe('1 for gray, 3 for colour.'),
+    labels: z.enum(['auto', 'none']).default('auto').describe('none: folders are no classes.'),
+    crop: z.enum(['center', 'random']).default('center').describe('Which part is cut from the longer side.'),
+    flip: z.boolean().default(false).describe('Mirror pictures left-right with probability 1/2; wrong for text.'),
+    buckets: z
+      .strictObject({
+        step: count.describe('Sides are multiples of it.'),
+        ratio: z.number().min(1).default(2).describe('Longest side by shortest side.'),
+      })
+      .optional()
+      .describe('Aspect buckets: pictures keep nearly their shape, a batch is of one shape.'),
+    heldOut: z
+      .number()
+      .min(0)
+      .max(0.5)
+      .default(0)
+      .describe('Fraction that is not trained on but scored (at most 512 pictures).'),
+    threads: z.int().min(0).max(64).default(1).describe('Threads that decode; 0 decodes between updates.'),
+  }),
+]);
+
+const init = z.strictObject({
+  from: z
+    .string()
+    .min(1)
+    .describe('A run or model folder of ours, a diffusers folder, or one file of weights (safetensors, ckpt, GGUF).'),
+  strict: z
+    .boolean()
+    .default(false)
+    .describe('Every tensor must be there and fit; else what does not fit is made anew and listed.'),
+});
+
+const lora = z.strictObject({
+  rank: count.default(8).describe('Rank of every change.'),
+  alpha: positive.optional().describe('The change counts alpha / rank; the rank when absent.'),
+  targets: z.array(z.string()).default(['*attn*']).describe('Paths of linear and convolution layers, * for any text.'),
+  dora: z.boolean().default(false).describe('Learns the lengths of the rows apart (DoRA).'),
+});
+
+const averages = z
+  .strictObject({
+    decay: z
+      .number()
+      .min(0)
+      .lt(1)
+      .optional()
+      .describe('Decay of the averaged weights; 1 - 10 / steps, at most 0.9999, when absent.'),
+    sigmaRel: z
+      .array(positive)
+      .default([])
+      .describe('Relative widths of power function averages that are kept beside it (EDM2: 0.05 and 0.1).'),
+    snapshotEvery: count
+      .optional()
+      .describe('Updates between snapshots of the power function averages, for post-hoc EMA; none when absent.'),
+  })
+  .prefault({});
+
 /** Settings that all tasks share. */
 const common = {
-  data: imageSourceSchema,
-  /** Mirror images left-right with probability 1/2; wrong for digits. */
-  flip: z.boolean().default(false),
-  /** A preset of the architecture by name, `small`, `medium` or `large` for these images, or a whole configuration. */
-  network: z.union([z.string(), z.record(z.string(), z.unknown())]),
-  /** Updates of the weights in all. */
-  steps: count,
-  batchSize: count,
-  /** Batches whose gradients are averaged into one update. */
-  accumulation: count.default(1),
-  seed: z.int().min(0).default(0),
-  learningRate,
-  optimizer: optimizer(0.9),
-  /** Decay of the averaged weights, which are what is sampled and saved. */
-  ema: z.strictObject({ decay: z.number().min(0).lt(1) }).default({ decay: 0.999 }),
-  /** Updates between lines of the log, sample grids (or held-out scores), and checkpoints. */
+  data: data.describe('What is trained on.'),
+  network: z
+    .union([z.string(), z.record(z.string(), z.unknown())])
+    .describe(
+      'A preset of the architecture by name, small, medium or large for these images, or a whole configuration.',
+    ),
+  init: init.optional().describe('Weights to begin with; random when absent.'),
+  freeze: z
+    .array(z.string())
+    .default([])
+    .describe('Parameters that are not trained, by patterns of their keys, * for any text.'),
+  checkpointGradients: z
+    .array(z.string())
+    .default([])
+    .describe('Modules that recompute themselves on the way back to save memory, by patterns such as blocks.*'),
+  steps: count.describe('Updates of the weights in all.'),
+  batchSize: count.describe('Images in a batch.'),
+  accumulation: count.default(1).describe('Batches whose gradients are averaged into one update.'),
+  seed: z.int().min(0).default(0).describe('Seed of weights, order and noise.'),
+  ema: averages.describe('Averaged weights, which are what is sampled and saved.'),
   every: z
-    .strictObject({ log: count.default(20), sample: count.default(1000), checkpoint: count.default(500) })
-    .prefault({}),
-  /** Checkpoints that are kept. */
-  keep: count.default(2),
-  /** The model that comes out has its weights in half precision; checkpoints stay whole. */
-  half: z.boolean().default(false),
+    .strictObject({
+      log: count.default(20).describe('Updates between lines of the log.'),
+      sample: count.default(1000).describe('Updates between sample grids and scores of held-out images.'),
+      checkpoint: count.default(500).describe('Updates between checkpoints.'),
+    })
+    .prefault({})
+    .describe('How often.'),
+  keep: count.default(2).describe('Checkpoints that are kept.'),
+  half: z
+    .boolean()
+    .default(false)
+    .describe('The model that comes out has its weights in half precision; checkpoints stay whole.'),
+};
+
+const fixedOptimizer = {
+  learningRate: learningRate.describe('How fast the network learns.'),
+  optimizer: optimizer(0.9).describe('What changes the weights.'),
 };
 
 const diffusion = z.strictObject({
-  task: z.literal('diffusion'),
-  /** The name of a registered architecture of denoisers. */
-  architecture: z.string().default('ADMUNet'),
+  task: z.literal('diffusion').describe('A diffusion or flow model.'),
+  architecture: z
+    .string()
+    .default('ADMUNet')
+    .describe('The name of a registered architecture of denoisers (`pnpm describe`).'),
   ...common,
-  process: processSchema,
-  /** Weight of a noise level in the loss: all alike, or min(SNR, 5) (Hang et al. 2023). */
-  weighting: z.enum(['uniform', 'min-snr']).default('uniform'),
-  /** Fraction of labels that are replaced by the null label, so that guidance works; 0.1 where there is a null label. */
-  labelDropout: z.number().min(0).max(1).optional(),
-  sampling: samplingSchema,
+  recipe: z
+    .enum(recipes.map(({ name }) => name) as [string, ...string[]])
+    .optional()
+    .describe(
+      'What is learned and how: fills in what is left out of process, optimizer, learningRate and sampling. From the process when absent.',
+    ),
+  process: processSchema.optional().describe("Forward process and prediction; the recipe's when absent."),
+  weighting: z
+    .enum(['uniform', 'min-snr'])
+    .default('uniform')
+    .describe(
+      'Weight of a noise level in the loss of a process without recipe: all alike, or min(SNR, 5) (Hang et al. 2023).',
+    ),
+  learningRate: learningRate.optional().describe("How fast the network learns; the recipe's when absent."),
+  optimizer: optimizer(0.9).optional().describe("What changes the weights; the recipe's when absent."),
+  labelDropout: z
+    .number()
+    .min(0)
+    .max(1)
+    .optional()
+    .describe(
+      'Fraction of labels that are replaced by the null label, so that guidance works; 0.1 where there is a null label.',
+    ),
+  augment: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0)
+    .describe(
+      "Probability of each transform of EDM's augmentation, which a network of EDM is told; 0.12 in the paper.",
+    ),
+  lora: lora.optional().describe('Trains a low-rank adapter of the network instead of the network; needs init.'),
+  sampling: samplingSchema
+    .optional()
+    .describe("How grids are sampled, and what the model's folder advises; the recipe's when absent."),
 });
 
 const classifier = z.strictObject({
-  task: z.literal('classifier'),
-  /** The name of a registered architecture of classifiers. */
-  architecture: z.string().default('NoisyClassifier'),
+  task: z.literal('classifier').describe('A classifier of clean or noisy images.'),
+  architecture: z.string().default('NoisyClassifier').describe('The name of a registered architecture of classifiers.'),
   ...common,
-  /** Noise that the classifier must read through; null for clean images only. */
-  process: processSchema.nullable().default(null),
-  /** Share of each batch that stays clean. */
-  cleanShare: z.number().min(0).max(1).default(0.5),
+  ...fixedOptimizer,
+  process: processSchema
+    .nullable()
+    .default(null)
+    .describe('Noise that the classifier must read through; null for clean images only.'),
+  cleanShare: z.number().min(0).max(1).default(0.5).describe('Fraction of each batch that stays clean.'),
 });
 
 const autoencoder = z.strictObject({
-  task: z.literal('autoencoder'),
+  task: z.literal('autoencoder').describe('An autoencoder.'),
   ...common,
-  /** The name of a registered architecture of autoencoders. */
-  architecture: z.string(),
-  /** Distance between an image and its reconstruction. */
-  reconstruction: z.enum(['l1', 'l2']).default('l1'),
-  /** Weight of the KL term (AutoencoderKL, 1e-6 when absent) or of the commitment loss (VQModel, 0.25); the others have none. */
-  regularisation: z.number().min(0).optional(),
-  /** VQModel: the codebook moves by its gradient, or to the running mean of what it stands for. */
+  ...fixedOptimizer,
+  architecture: z.string().describe('The name of a registered architecture of autoencoders.'),
+  reconstruction: z.enum(['l1', 'l2']).default('l1').describe('Distance between an image and its reconstruction.'),
+  regularisation: z
+    .number()
+    .min(0)
+    .optional()
+    .describe(
+      'Weight of the KL term (AutoencoderKL, 1e-6 when absent) or of the commitment loss (VQModel, 0.25); the others have none.',
+    ),
   codebook: z
     .discriminatedUnion('kind', [
-      z.strictObject({ kind: z.literal('gradient') }),
+      z.strictObject({ kind: z.literal('gradient').describe('The codebook learns by its gradient.') }),
       z.strictObject({
-        kind: z.literal('ema'),
-        decay: z.number().min(0).lt(1).default(0.99),
-        epsilon: positive.default(1e-5),
-        /** A code that stands for fewer pixels of a batch is moved to one of them; 0 for never. */
-        reviveBelow: z.number().min(0).default(0),
+        kind: z.literal('ema').describe('The codebook moves to the running mean of what it stands for.'),
+        decay: z.number().min(0).lt(1).default(0.99).describe('Decay of that mean.'),
+        epsilon: positive.default(1e-5).describe('Added to counts before they divide.'),
+        reviveBelow: z
+          .number()
+          .min(0)
+          .default(0)
+          .describe('A code that stands for fewer pixels of a batch is moved to one of them; 0 for never.'),
       }),
     ])
-    .optional(),
-  /** LPIPS beside the distance. */
+    .optional()
+    .describe('VQModel: how the codebook learns.'),
   perceptual: z
     .strictObject({
-      /** The file or the files of weights: torchvision's VGG16 and lpips' `vgg.pth`, or one that holds both. */
-      weights: z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]),
-      weight: positive.default(1),
+      weights: z
+        .union([z.string().min(1), z.array(z.string().min(1)).min(1)])
+        .describe("The file or the files of weights: torchvision's VGG16 and lpips' vgg.pth, or one that holds both."),
+      weight: positive.default(1).describe('Factor of the distance.'),
     })
-    .optional(),
-  /** A patch discriminator that the decoder must fool. */
+    .optional()
+    .describe('LPIPS beside the distance.'),
   adversarial: z
     .strictObject({
-      /** Updates of the autoencoder before the discriminator begins. */
-      start: z.int().min(0),
-      /** Factor of the adversarial term. */
-      weight: positive.default(0.5),
-      /** What the discriminator minimises. */
-      loss: z.enum(['hinge', 'vanilla']).default('hinge'),
-      /** Width of its first layer, and its convolutions of stride 2. */
-      channels: count.default(64),
-      layers: z.int().min(1).max(16).default(3),
-      /** The adversarial term is scaled to move the last layer as hard as the others do. */
-      adaptive: z.boolean().default(true),
-      /** Its own; the autoencoder's when absent. */
-      learningRate: learningRate.optional(),
-      optimizer: optimizer(0.5),
+      start: z.int().min(0).describe('Updates of the autoencoder before the discriminator begins.'),
+      weight: positive.default(0.5).describe('Factor of the adversarial term.'),
+      loss: z.enum(['hinge', 'vanilla']).default('hinge').describe('What the discriminator minimises.'),
+      channels: count.default(64).describe('Width of its first layer.'),
+      layers: z.int().min(1).max(16).default(3).describe('Its convolutions of stride 2.'),
+      adaptive: z
+        .boolean()
+        .default(true)
+        .describe('The adversarial term is scaled to move the last layer as hard as the others do.'),
+      learningRate: learningRate.optional().describe("Its own; the autoencoder's when absent."),
+      optimizer: optimizer(0.5).describe('Its own.'),
     })
-    .optional(),
+    .optional()
+    .describe('A patch discriminator that the decoder must fool.'),
 });
 
 /** What `train` reads from its configuration file. */
@@ -135,9 +274,15 @@ export const trainConfigSchema = z.discriminatedUnion('task', [diffusion, classi
 export type TrainConfig = z.infer<typeof trainConfigSchema>;
 /** The settings that flags may give over those of the file. */
 export type ConfigFlags = { steps?: number; batchSize?: number; seed?: number };
+export type DataConfig = z.infer<typeof data>;
 export type DiffusionTask = z.infer<typeof diffusion>;
+/** A diffusion task whose recipe has filled in what was left out. */
+export type WholeDiffusionTask = Omit<DiffusionTask, Filled> & { [K in Filled]: NonNullable<DiffusionTask[K]> };
+type Filled = 'process' | 'learningRate' | 'optimizer' | 'sampling';
+export type WholeConfig = WholeDiffusionTask | ClassifierTask | AutoencoderTask;
 export type ClassifierTask = z.infer<typeof classifier>;
 /** How fast a network learns. */
 export type LearningRateConfig = z.infer<typeof learningRate>;
 export type OptimizerConfig = z.infer<ReturnType<typeof optimizer>>;
 export type AutoencoderTask = z.infer<typeof autoencoder>;
+export type LoraConfig = z.infer<typeof lora>;

@@ -1,121 +1,144 @@
 import { join } from 'node:path';
-import { checkSampling, type DiffusionConfig, type Process, sampleImages } from '@mezzotint/app';
+import { checkSampling, type DiffusionConfig, sampleImages } from '@mezzotint/app';
 import { architectureOfKind } from '@mezzotint/architectures';
-import { InvalidArgumentError, type NetworkSignature, type RandomStream } from '@mezzotint/core';
-import { imageGrid, writePng } from '@mezzotint/data';
-import { processOf, type SolverName } from '@mezzotint/schedulers';
-import {
-  type CleanBatch,
-  dropLabels,
-  edmLoss,
-  epsLoss,
-  hybridLoss,
-  logNormalSigmas,
-  minSnr,
-  type NetworkFunction,
-  noiseLevels,
-  stratified,
-  uniformTimesteps,
-  vLoss,
-  x0Loss,
-} from '@mezzotint/training';
+import { type DenoisingNetwork, InvalidArgumentError, type NetworkSignature, type RandomStream } from '@mezzotint/core';
+import { AUGMENT_LABELS, edmAugment, imageGrid, writePng } from '@mezzotint/data';
+import { forceWeightNormalization } from '@mezzotint/layers';
+import type { SolverName } from '@mezzotint/schedulers';
+import { dropLabels, LoraAdapter, type LossInput, recipeNamed } from '@mezzotint/training';
 import * as tf from '@tensorflow/tfjs-core';
-import type { DiffusionTask } from './config.js';
+import type { WholeDiffusionTask } from './config.js';
+import { recipeOf } from './defaults.js';
 import { checkNetworkFits, dataShape, networkConfig } from './network-config.js';
-import type { Task, TaskData } from './task.js';
+import type { Task } from './task.js';
+import type { TrainingBatch, TrainingData } from './training-data.js';
 
-const losses = { eps: epsLoss, x0: x0Loss, v: vLoss } as const;
+/** What a batch is conditioned on. */
+interface Conditions {
+  readonly labels?: tf.Tensor1D;
+  readonly augment?: tf.Tensor2D;
+}
 
-/** Labels of a batch; null for an unconditional network. */
-type Labels = tf.Tensor1D | null;
+/** A network whose loss may be weighed by an uncertainty that it learns (EDM2). */
+type Uncertain = { logVariance?(noise: tf.Tensor1D): tf.Tensor1D; readonly logvar_linear?: unknown };
 
-/** A class-conditional or unconditional diffusion model. */
-export function diffusionTask(config: DiffusionTask, { images }: TaskData): Task {
+/** A class-conditional or unconditional diffusion or flow model of any registered architecture, by any recipe. */
+export function diffusionTask(config: WholeDiffusionTask, data: TrainingData): Task {
   const architecture = architectureOfKind('denoiser', config.architecture);
-  const learnedVariance = config.process.kind === 'discrete' && config.process.learnedVariance;
-  const data = dataShape(images);
-  const network = networkConfig(architecture, config.network, { ...data, learnedVariance });
+  const { process } = config;
+  const learnedVariance = process.kind === 'discrete' && process.learnedVariance;
+  const shape = dataShape(data);
+  const network = networkConfig(architecture, config.network, { ...shape, learnedVariance });
   const signature = architecture.signature(network);
   const unconditional = signature.classes === null;
-  const classes = unconditional ? [] : images.classes;
-  checkNetworkFits(signature, unconditional ? { ...data, classes: null } : data);
+  const classes = unconditional ? [] : data.classes;
+  checkNetworkFits(signature, unconditional ? { ...shape, classes: null } : shape);
   const labelDropout = labelDropoutOf(config, signature);
   const model = architecture.build(network).init(config.seed);
   const modelConfig: DiffusionConfig = {
     format: 'mezzotint/diffusion@1',
     architecture: architecture.name,
     network: network as Record<string, unknown>,
-    image: { size: images.height, channels: images.channels },
+    image: { size: data.height, channels: data.channels },
     classes: [...classes],
-    process: config.process,
+    process,
     sampling: config.sampling,
   };
   checkSampling(modelConfig);
-  const net = (rng: RandomStream): NetworkFunction<Labels> => {
-    return (x, time, labels) => model.forward(x, time, labels === null ? { rng } : { labels, rng });
-  };
-  const denoising = denoisingLoss(config.process, config.weighting);
-  const shown = classes.length > 0 ? classes.map((_, label) => label).slice(0, 10) : [];
-  const perLabel = 8;
+  const recipe = recipeNamed(recipeOf(config));
+  const objective = recipe.objective({ imageSize: data.height, time: architecture.time }, process);
+  const uncertain = model as Uncertain;
+  const logVariance =
+    recipe.forcedWeightNormalization && uncertain.logvar_linear !== undefined
+      ? (noise: tf.Tensor1D) => uncertain.logVariance!(noise)
+      : undefined;
+  const adapter =
+    config.lora && new LoraAdapter(model, { ...config.lora, alpha: config.lora.alpha ?? config.lora.rank });
+  const told = takesAugmentation(network);
+  if (config.augment > 0 && !told) {
+    throw new InvalidArgumentError(
+      'augment',
+      `expected 0, as ${architecture.name} cannot be told how a picture was augmented and would learn to make augmented ones, got ${config.augment}`,
+    );
+  }
+  const loss = ({ batch, rng }: Pick<LossInput<TrainingBatch>, 'batch' | 'rng'>, training: boolean) =>
+    tf.tidy(() => {
+      const augmented = training && told ? edmAugment(batch.images, batch.shape, rng, config.augment) : undefined;
+      const x0 = tf.tensor4d(augmented?.images ?? batch.images, [...batch.shape]);
+      const cond: Conditions = {
+        ...(!unconditional && {
+          labels: tf.tensor1d(dropLabels(batch.labels, classes.length, labelDropout, rng), 'int32'),
+        }),
+        ...(augmented && { augment: tf.tensor2d(augmented.labels, [batch.shape[0], AUGMENT_LABELS]) }),
+      };
+      return objective(networkOf(model, training ? rng : undefined), { x0, cond }, rng, logVariance);
+    });
 
   return {
     model,
     modelConfig,
-    loss: ({ batch: { images: pixels, labels, shape }, rng }) =>
-      tf.tidy(() => {
-        const kept = unconditional ? null : dropLabels(labels, classes.length, labelDropout, rng);
-        const cond = kept === null ? null : tf.tensor1d(kept, 'int32');
-        return denoising(net(rng), { x0: tf.tensor4d(pixels, [...shape]), cond }, rng);
-      }),
+    ...(adapter && { adapter }),
+    loss: (input) => (adapter === undefined ? loss(input, true) : adapter.apply(() => loss(input, true))),
+    validate: (batch, rng) => loss({ batch, rng }, false),
+    ...(recipe.forcedWeightNormalization && { hooks: [{ beforeForward: () => forceWeightNormalization(model) }] }),
     async report(step, folder, signal) {
-      const labels = shown.flatMap((label) => Array<number>(perLabel).fill(label));
-      const count = unconditional ? 64 : labels.length;
-      const { solver, ...sampling } = config.sampling;
-      const sampled = await sampleImages(
+      await sampleGrid(
         { model, config: modelConfig },
-        { ...sampling, solver: solver as SolverName, seed: 0, labels, count, batchSize: 40 },
-        { signal },
+        join(folder, `step-${String(step).padStart(7, '0')}.png`),
+        signal,
       );
-      const grid = imageGrid(sampled, {
-        columns: perLabel,
-        scale: images.height < 64 ? 2 : 1,
-        ...(!unconditional && { rowLabels: shown.map((label) => classes[label]!) }),
-      });
-      await writePng(join(folder, `step-${String(step).padStart(7, '0')}.png`), grid, { overwrite: true });
       return {};
     },
   };
 }
 
+/** The network as objectives call it. */
+function networkOf(model: DenoisingNetwork, rng: RandomStream | undefined) {
+  return (x: tf.Tensor4D, time: tf.Tensor1D, cond: Conditions) =>
+    model.forward(x, time, { ...cond, ...(rng && { rng }) });
+}
+
+/** Whether a network is told how its pictures were augmented: EDM's have a width for it. */
+function takesAugmentation(network: unknown): boolean {
+  const { unet, augmentWidth } = network as { unet?: { augmentWidth?: unknown }; augmentWidth?: unknown };
+  return (unet?.augmentWidth ?? augmentWidth ?? null) !== null;
+}
+
+/** Rows of a grid: the first ten classes, eight pictures each; or 64 pictures. */
+const perLabel = 8;
+
+async function sampleGrid(
+  { model, config }: { readonly model: DenoisingNetwork; readonly config: DiffusionConfig },
+  file: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const { classes, image } = config;
+  const shown = classes.slice(0, 10);
+  const labels = shown.flatMap((_, label) => Array<number>(perLabel).fill(label));
+  const { solver, ...sampling } = config.sampling;
+  const sampled = await sampleImages(
+    { model, config },
+    {
+      ...{ ...sampling, solver: solver as SolverName, seed: 0, labels, batchSize: 40 },
+      count: classes.length === 0 ? 64 : labels.length,
+      guidance: classes.length === 0 ? 1 : sampling.guidance,
+    },
+    { signal },
+  );
+  const grid = imageGrid(sampled, {
+    columns: perLabel,
+    scale: image.size < 64 ? 2 : 1,
+    ...(shown.length > 0 && { rowLabels: [...shown] }),
+  });
+  await writePng(file, grid, { overwrite: true });
+}
+
 /** How often labels are dropped: 0.1 when the configuration does not say, where the network has a null label. */
-function labelDropoutOf({ labelDropout }: DiffusionTask, { nullLabel, classes }: NetworkSignature): number {
+function labelDropoutOf(
+  { labelDropout }: Pick<WholeDiffusionTask, 'labelDropout'>,
+  { nullLabel, classes }: NetworkSignature,
+): number {
   if (nullLabel || !labelDropout) return labelDropout ?? (nullLabel ? 0.1 : 0);
   const why = classes === null ? 'has no labels' : 'has no null label (nullLabel: false)';
   throw new InvalidArgumentError('labelDropout', `expected 0, as the network ${why}, got ${labelDropout}`);
-}
-
-/** The loss of a process: one number for each clean image of a batch. */
-function denoisingLoss(
-  process: Process,
-  weighting: DiffusionTask['weighting'],
-): (net: NetworkFunction<Labels>, batch: CleanBatch<Labels>, rng: RandomStream) => tf.Tensor1D {
-  if (process.kind === 'edm') {
-    if (weighting !== 'uniform')
-      throw new InvalidArgumentError('weighting', `EDM has its own weights, got '${weighting}'`);
-    const levels = noiseLevels(logNormalSigmas(), stratified);
-    return (net, batch, rng) => edmLoss(net, batch, rng, { levels, sigmaData: process.sigmaData });
-  }
-  const chain = processOf(process);
-  if (process.learnedVariance) {
-    if (process.prediction !== 'eps' || weighting !== 'uniform') {
-      throw new InvalidArgumentError(
-        'process',
-        'learned variance is trained with eps prediction and uniform weighting',
-      );
-    }
-    return (net, batch, rng) => hybridLoss(net, batch, rng, { process: chain, uniforms: stratified });
-  }
-  const levels = noiseLevels(uniformTimesteps(chain), stratified);
-  const options = weighting === 'min-snr' ? { levels, weight: minSnr()[process.prediction] } : { levels };
-  return (net, batch, rng) => losses[process.prediction](net, batch, rng, options);
 }

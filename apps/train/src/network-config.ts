@@ -8,7 +8,7 @@ import {
   type Preset,
   readNetworkConfig,
 } from '@mezzotint/core';
-import type { ImageSet } from '@mezzotint/data';
+import type { TrainingData } from './training-data.js';
 
 const sizes: readonly string[] = ['small', 'medium', 'large'] satisfies ModelSize[];
 
@@ -37,9 +37,9 @@ export function networkConfig<M extends Module>(
 }
 
 /** The shape of a set of images, as networks are built for. */
-export function dataShape({ height, width, channels, classes }: ImageSet): DataShape {
+export function dataShape({ height, width, channels, classes }: TrainingData): DataShape {
   if (height !== width) throw new InvalidArgumentError('data', `images must be square, got ${height} x ${width}`);
-  return { imageSize: height, channels, classes: classes.length };
+  return { imageSize: height, channels, classes: classes.length === 0 ? null : classes.length };
 }
 
 /**

@@ -3,7 +3,9 @@ import { join } from 'node:path';
 import { checkConfig, readConfig } from '@mezzotint/app';
 import { InvalidArgumentError } from '@mezzotint/core';
 import { plotLines, writeFileAtomically, writePng } from '@mezzotint/data';
+import type { Average } from '@mezzotint/training';
 import { type FolderLock, lockFolder } from '@mezzotint/training/node';
+import { writeSafetensors } from '@mezzotint/weights/node';
 import { type ConfigFlags, type TrainConfig, trainConfigSchema } from './config.js';
 
 /** One line of `log.jsonl`. */
@@ -15,8 +17,12 @@ export interface LogLine {
   readonly gradientNorm: number;
   /** Wall seconds of an update, mean since the line before. */
   readonly seconds: number;
+  /** Fraction of them that was spent waiting for pictures. */
+  readonly waited?: number;
+  /** Mean loss of held-out pictures, with averaged weights. */
+  readonly validationLoss?: number;
   /** What the task reports at some steps, for example `heldOutAccuracy`. */
-  readonly [score: string]: number;
+  readonly [score: string]: number | undefined;
 }
 
 /** A run's folder: `config.json`, `log.jsonl`, `loss.png`, `samples/`, `checkpoints/`, and in the end `model/`. */
@@ -110,23 +116,54 @@ export class RunFolder {
     await writeFileAtomically(this.#log, new TextEncoder().encode(kept), { overwrite: true });
   }
 
+  /** Everything that was logged. */
+  get lines(): readonly LogLine[] {
+    return this.#lines;
+  }
+
+  /** Stores the power function averages of an update in `snapshots/`, for post-hoc EMA. */
+  async snapshot(step: number, averages: Readonly<Record<string, Average>>, widths: readonly number[]): Promise<void> {
+    const folder = join(this.path, 'snapshots');
+    mkdirSync(folder, { recursive: true });
+    for (const width of widths) {
+      const { tensors } = await averages[`power-${width}`]!.save();
+      const file = join(folder, `step-${String(step).padStart(7, '0')}-sigma-${width}.safetensors`);
+      await writeSafetensors(file, tensors, { overwrite: true });
+    }
+  }
+
   log(line: LogLine): void {
     this.#lines.push(line);
     appendFileSync(this.#log, `${JSON.stringify(line)}\n`);
   }
 
-  /** Draws `loss.png` from the log. */
+  /** Draws `loss.png` (with the loss of held-out pictures) and `rate.png`, and writes `log.csv`, from the log. */
   async plot(): Promise<void> {
     if (this.#lines.length === 0) return;
-    const x = this.#lines.map((line) => line.step);
-    const loss = { name: 'loss', x, y: this.#lines.map((line) => line.loss), smooth: 0.6 };
-    const picture = plotLines([loss], { title: 'Training loss', xLabel: 'update', yLabel: 'loss', yScale: 'log' });
-    await writePng(join(this.path, 'loss.png'), picture, { overwrite: true });
+    const series = (name: string, label: string, smooth: number) => {
+      const lines = this.#lines.filter((line) => Number.isFinite(line[name]));
+      return { name: label, x: lines.map(({ step }) => step), y: lines.map((line) => line[name]!), smooth };
+    };
+    const scored = this.#lines.some(({ validationLoss }) => validationLoss !== undefined);
+    const losses = [series('loss', 'loss', 0.6), ...(scored ? [series('validationLoss', 'held out', 0)] : [])];
+    const positive = losses.every(({ y }) => y.every((value) => value > 0)); // EDM2's may be below 0
+    const loss = { title: 'Loss', xLabel: 'update', yLabel: 'loss', ...(positive && { yScale: 'log' as const }) };
+    await writePng(join(this.path, 'loss.png'), plotLines(losses, loss), { overwrite: true });
+    const rates = [series('learningRate', 'learning rate', 0), series('gradientNorm', 'gradient norm', 0.6)];
+    const visible = rates.filter(({ y }) => y.every((value) => value > 0));
+    if (visible.length > 0) {
+      const rate = { title: 'Rate and gradient', xLabel: 'update', yLabel: '', yScale: 'log' as const };
+      await writePng(join(this.path, 'rate.png'), plotLines(visible, rate), { overwrite: true });
+    }
+    const columns = [...new Set(this.#lines.flatMap((line) => Object.keys(line)))];
+    const rows = this.#lines.map((line) => columns.map((column) => line[column] ?? '').join(','));
+    const csv = `${[columns.join(','), ...rows].join('\n')}\n`;
+    await writeFileAtomically(join(this.path, 'log.csv'), new TextEncoder().encode(csv), { overwrite: true });
   }
 }
 
 /** What a run makes in its folder; a folder with anything else is somebody's. */
-const OWN = ['config.json', 'samples', 'checkpoints', 'log.jsonl', 'loss.png', '.lock'];
+const OWN = ['config.json', 'samples', 'checkpoints', 'log.jsonl', 'log.csv', 'loss.png', 'rate.png', '.lock'];
 
 /** True for the folder of a run that failed, or was killed, before its first checkpoint: there is nothing to go on from. */
 function isUnbegun(path: string): boolean {

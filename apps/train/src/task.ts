@@ -1,17 +1,21 @@
-import type { ImageSource, ModelConfig } from '@mezzotint/app';
-import type { Module } from '@mezzotint/core';
-import type { ImageBatch, ImageSet } from '@mezzotint/data';
-import type { Loss, TrainHooks } from '@mezzotint/training';
+import type { ModelConfig } from '@mezzotint/app';
+import type { Module, RandomStream } from '@mezzotint/core';
+import type { LoraAdapter, Loss, LossValue, TrainHooks } from '@mezzotint/training';
 import type { KeepsTensors } from '@mezzotint/training/node';
 import type { LearningRateConfig, OptimizerConfig } from './config.js';
+import type { TrainingBatch } from './training-data.js';
 
 /** What is trained: a network, its loss, and how to see how it does. */
 export interface Task {
   /** With its first weights. */
   readonly model: Module;
+  /** Trained in the model's place, when there is one. */
+  readonly adapter?: LoraAdapter;
   /** `config.json` of the model folder that comes out. */
   readonly modelConfig: ModelConfig;
-  readonly loss: Loss<ImageBatch>;
+  readonly loss: Loss<TrainingBatch>;
+  /** The loss of a batch that is not trained on, without dropout; undefined where `report` scores such images by itself. */
+  readonly validate?: (batch: TrainingBatch, rng: RandomStream) => LossValue;
   readonly hooks?: readonly TrainHooks[];
   /** What is trained against the model, in turns with it, by name. */
   readonly auxiliary?: Readonly<Record<string, Auxiliary>>;
@@ -28,11 +32,5 @@ export interface Auxiliary {
   readonly start: number;
   readonly learningRate: LearningRateConfig;
   readonly optimizer: OptimizerConfig;
-  readonly loss: Loss<ImageBatch>;
-}
-
-/** What a task is made from. */
-export interface TaskData {
-  readonly images: ImageSet;
-  readonly source: ImageSource;
+  readonly loss: Loss<TrainingBatch>;
 }

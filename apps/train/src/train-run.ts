@@ -1,56 +1,86 @@
 import { resolve } from 'node:path';
-import { type CommandContext, openImages, readConfig, saveModel, startProgress } from '@mezzotint/app';
+import { type CommandContext, readConfig, saveModel, startProgress } from '@mezzotint/app';
 import { type ChosenEngine, useBackend } from '@mezzotint/backend';
-import { deriveSeed, InvalidArgumentError, listed, MezzotintError, quoted, TorchGenerator } from '@mezzotint/core';
-import { type BatchesState, batches, type FolderImages, fingerprint, type ImageSet } from '@mezzotint/data';
-import { adamW, ema, noDecayOnBiasAndNorm, ratioWarmUp, type TrainStep, train } from '@mezzotint/training';
+import { deriveSeed, InvalidArgumentError, MezzotintError, quoted, TorchGenerator } from '@mezzotint/core';
+import {
+  type Average,
+  checkpointGradients,
+  ema,
+  powerFunctionDecay,
+  ratioWarmUp,
+  type TrainStep,
+  train,
+  trainableParams,
+} from '@mezzotint/training';
 import { CheckpointFolder, type Companion } from '@mezzotint/training/node';
 import { autoencoderTask } from './autoencoder-task.js';
 import { classifierTask } from './classifier-task.js';
 import type { TrainFlags } from './command.js';
-import { type ConfigFlags, type TrainConfig, trainConfigSchema } from './config.js';
+import { type ConfigFlags, type TrainConfig, trainConfigSchema, type WholeConfig } from './config.js';
+import { configFromFlags, wholeConfig } from './defaults.js';
 import { diffusionTask } from './diffusion-task.js';
+import { lookAfter, lookBefore } from './doctor.js';
+import { describeInit, initWeights } from './init-weights.js';
 import { learningRateOf } from './learning-rate.js';
+import { saveLora } from './lora-files.js';
+import { optimizerOf } from './optimizer.js';
 import { RunFolder } from './run-folder.js';
-import type { Task, TaskData } from './task.js';
+import type { Task } from './task.js';
+import { openTrainingData, type TrainingBatches, type TrainingData } from './training-data.js';
+import { validationLoss } from './validation.js';
 
 /** Trains as the flags say; stops at Ctrl-C with a checkpoint from which `--resume` goes on exactly. */
 export async function trainRun(flags: TrainFlags, { signal, say, result }: CommandContext): Promise<void> {
-  const given = givenConfig(flags);
-  const { open, config } = openRun(flags, given);
-  const images = await openImages(config.data);
-  for (const line of describeImages(images)) say(line);
+  const given = await givenConfig(flags);
+  const { open, config: asked } = openRun(flags, given);
+  const data = await openTrainingData(asked.data);
+  for (const line of data.report) say(line);
+  const config = wholeConfig(asked, data.height);
   const engine = await useBackend({ engine: flags.engine });
   if (!engine.trains) throw new InvalidArgumentError('--engine', `${engine.name} cannot train; choose another engine`);
-  const data = { images, source: config.data };
   const task = await taskOf(config, data);
-  batches(images, config); // Refuses what cannot be trained before there is a folder.
-  const run = await open(); // From here on there is one.
+  if (config.init !== undefined) {
+    const report = await initWeights(task.model, config.init, data.classes);
+    for (const line of describeInit(config.init.from, report)) say(line);
+  } else if (task.adapter !== undefined) {
+    throw new InvalidArgumentError('lora', 'an adapter changes a model that was trained: say which by init.from');
+  }
+  task.adapter?.init(deriveSeed(config.seed, 'lora'));
+  checkpointGradients(task.model, config.checkpointGradients);
+  const stream = data.open(config); // Refuses what cannot be trained before there is a folder.
+  for (const line of lookBefore(config, data, await data.first(256))) {
+    say(`Note: ${line}`);
+  }
+  const run = await open(config); // From here on there is one.
   try {
-    await trainInto(run, { config, flags, task, images, engine, signal, say, result });
+    await trainInto(run, { config, flags, task, data, stream, engine, signal, say, result });
   } finally {
     run.close();
+    await stream.close();
   }
 }
 
 interface Start extends Pick<CommandContext, 'signal' | 'say' | 'result'> {
-  readonly config: TrainConfig;
+  readonly config: WholeConfig;
   readonly flags: TrainFlags;
   readonly task: Task;
-  readonly images: ImageSet;
+  readonly data: TrainingData;
+  readonly stream: TrainingBatches;
   readonly engine: ChosenEngine;
 }
 
 async function trainInto(run: RunFolder, start: Start): Promise<void> {
-  const { config, task, engine, signal, say, result } = start;
+  const { config, task, data, engine, signal, say, result } = start;
   const state = await startState(run, start);
   const { from } = state;
+  for (const line of describeTask(config, task)) say(line);
   say(`Training ${run.path} on ${engine.name} ${engine.version}, from update ${from} to ${config.steps}`);
   const progress = startProgress('Training', config.steps, from);
   const started = performance.now();
   let last = from;
   let recent = [...state.recent];
   const { averages, optimizer, rng, order, companions } = state;
+  const averaged = averages.ema!;
   /** What an update depends on beside the networks, as it was after the last whole update. */
   const place = () => ({ step: last, rng: TorchGenerator.fromState(rng.state()), order: order.state() });
   let good = place();
@@ -68,15 +98,18 @@ async function trainInto(run: RunFolder, start: Start): Promise<void> {
     const learningRate = learningRateOf(config.learningRate, config.steps);
     const { maxGradientNorm } = config.optimizer;
     const updates = train({
-      ...{ optimizer, rng, learningRate, averages: { ema: averages }, maxGradientNorm, data: order, loss: task.loss },
+      ...{ optimizer, rng, learningRate, averages, data: order, loss: task.loss },
+      ...(maxGradientNorm !== null && { maxGradientNorm }),
       ...{ accumulation: config.accumulation, from, until: config.steps, signal },
+      ...(config.ema.snapshotEvery !== undefined && { snapshotEvery: config.ema.snapshotEvery }),
       hooks: [{ afterUpdate: noteMoved }, ...(task.hooks ?? [])],
       auxiliary: Object.fromEntries(
         Object.entries(task.auxiliary ?? {}).map(([name, { learningRate: rate, optimizer: clip, ...other }]) => [
           name,
           {
             ...{ loss: other.loss, start: other.start, optimizer: companions[name]!.optimizer },
-            ...{ learningRate: learningRateOf(rate, config.steps), maxGradientNorm: clip.maxGradientNorm },
+            ...{ learningRate: learningRateOf(rate, config.steps) },
+            ...(clip.maxGradientNorm !== null && { maxGradientNorm: clip.maxGradientNorm }),
           },
         ]),
       ),
@@ -87,13 +120,22 @@ async function trainInto(run: RunFolder, start: Start): Promise<void> {
       good = place();
       const final = last === config.steps;
       const loss = mean(recent, (u) => u.loss);
+      const waited = mean(recent, (u) => u.waited / Math.max(u.seconds, 1e-9));
       const shown = Object.entries({ loss, ...lossesOf(update) }).map(
         ([name, value]) => `${name} ${value.toPrecision(4)}`,
       );
-      progress.update(last, config.steps, shown.join(', '));
+      progress.update(
+        last,
+        config.steps,
+        [...shown, ...(waited > 0.02 ? [`waiting ${Math.round(100 * waited)} %`] : [])].join(', '),
+      );
+      if (update.snapshot) await run.snapshot(last, averages, config.ema.sigmaRel);
       const due = (every: number) => last % every === 0 || final;
       const scores = due(config.every.sample)
-        ? await averages.withAveragedWeights(() => task.report(last, run.samples, signal)).catch(unlessAborted(signal))
+        ? await withBestWeights(task, averaged, async () => ({
+            ...(await task.report(last, run.samples, signal)),
+            ...(task.validate && data.heldOut && (await validationLoss(task.validate, data.heldOut, config, signal))),
+          })).catch(unlessAborted(signal))
         : {};
       if (due(config.every.log) || Object.keys(scores).length > 0) {
         const { learningRate: rate, gradientNorm } = update;
@@ -103,6 +145,7 @@ async function trainInto(run: RunFolder, start: Start): Promise<void> {
           learningRate: rate,
           gradientNorm,
           seconds: mean(recent, (u) => u.seconds),
+          waited,
           ...observedIn(recent),
           ...scores,
         });
@@ -123,9 +166,15 @@ async function trainInto(run: RunFolder, start: Start): Promise<void> {
   }
   await run.plot();
   await save();
-  await state.averages.withAveragedWeights(() =>
+  await withBestWeights(task, averaged, () =>
     saveModel(run.model, task.modelConfig, task.model, { half: config.half, overwrite: true }),
   );
+  if (task.adapter !== undefined) {
+    const { adapter } = task;
+    const files = await averaged.withAveragedWeights(() => saveLora(run.path, adapter, task.modelConfig));
+    say(`LoRA: ${files.join(', ')}`);
+  }
+  for (const line of lookAfter(config, run.lines)) say(`Note: ${line}`);
 
   const minutes = (performance.now() - started) / 60_000;
   if (last < config.steps)
@@ -134,7 +183,12 @@ async function trainInto(run: RunFolder, start: Start): Promise<void> {
   result({ run: resolve(run.path), step: last, done: last === config.steps, minutes, engine: engine.name });
 }
 
-function taskOf(config: TrainConfig, data: TaskData): Task | Promise<Task> {
+/** Runs `body` with the averaged weights, the adapter's merged into the model. */
+function withBestWeights<T>({ adapter }: Task, averaged: Average, body: () => T | Promise<T>): Promise<T> {
+  return averaged.withAveragedWeights<T>(() => (adapter === undefined ? body() : adapter.withMergedWeights(body)));
+}
+
+function taskOf(config: WholeConfig, data: TrainingData): Task | Promise<Task> {
   switch (config.task) {
     case 'diffusion':
       return diffusionTask(config, data);
@@ -145,10 +199,10 @@ function taskOf(config: TrainConfig, data: TaskData): Task | Promise<Task> {
   }
 }
 
-/** The configuration file with the flags over it; undefined when there is no file. */
-function givenConfig(flags: TrainFlags): TrainConfig | undefined {
-  if (flags.config === undefined) return undefined;
-  return { ...readConfig(flags.config, trainConfigSchema), ...overridesOf(flags) };
+/** The configuration file with the flags over it, or one made of flags; undefined when a run goes on as it was. */
+async function givenConfig(flags: TrainFlags): Promise<TrainConfig | undefined> {
+  if (flags.config !== undefined) return { ...readConfig(flags.config, trainConfigSchema), ...overridesOf(flags) };
+  return flags.resume ? undefined : configFromFlags(flags);
 }
 
 /** What flags say of the configuration. */
@@ -160,39 +214,37 @@ function overridesOf({ steps, batchSize, seed }: TrainFlags): ConfigFlags {
   };
 }
 
-/** What is trained on, for the one who named the data: how many pictures of which classes, and what was passed over. */
-function describeImages(images: ImageSet & Partial<FolderImages>): string[] {
-  const { count, height, width, classes, labels, passedOver = {} } = images;
-  const counts = new Int32Array(classes.length);
-  for (const label of labels) counts[label]!++;
-  const named = listed(
-    classes.map((name, label) => `${name} ${counts[label]}`),
-    10,
-  );
-  const others = Object.entries(passedOver).map(([ending, number]) => `${number} ${ending || 'without an ending'}`);
+/** What is trained, in numbers: parameters and the memory of weights, gradients, moments and averages. */
+function describeTask(config: WholeConfig, { model, adapter }: Task): string[] {
+  const count = (of: { params(): ReadonlyMap<string, { size: number; trainable: boolean }> }, trained: boolean) =>
+    [...of.params().values()].reduce((sum, { size, trainable }) => sum + (trained && !trainable ? 0 : size), 0);
+  const all = count(model, false);
+  const trained = adapter === undefined ? trainableCount(model, config.freeze) : count(adapter, true);
+  const averages = 1 + config.ema.sigmaRel.length;
+  const bytes = 4 * (all + trained * 3 + (adapter === undefined ? all : trained) * averages);
+  const millions = (n: number) => (n < 1e6 ? `${(n / 1e3).toFixed(1)} thousand` : `${(n / 1e6).toFixed(1)} million`);
+  const some = trained === all ? '' : `, ${millions(trained)} of them trained`;
+  const what = adapter === undefined ? model.constructor.name : `${model.constructor.name} with a LoRA`;
   return [
-    `Data: ${count} images of ${height} x ${width} in ${classes.length} ${classes.length === 1 ? 'class' : 'classes'}: ${named}`,
-    ...(others.length > 0 ? [`Passed over, being no PNG, JPEG or WebP by name: ${listed(others)}`] : []),
+    `Model: ${what}, ${millions(adapter === undefined ? all : all + trained)} parameters${adapter === undefined ? some : `, ${millions(trained)} of them trained`}; weights, gradients, moments and averages take ${Math.ceil(bytes / 2 ** 20)} MiB`,
   ];
+}
+
+function trainableCount(model: Task['model'], freeze: readonly string[]): number {
+  return [...trainableParams(model, { freeze }).values()].reduce((sum, { size }) => sum + size, 0);
 }
 
 /** The configuration of a new run or of one that goes on, and what opens its folder. */
 function openRun(
   flags: TrainFlags,
   given: TrainConfig | undefined,
-): { config: TrainConfig; open: () => RunFolder | Promise<RunFolder> } {
+): { config: TrainConfig; open: (whole: WholeConfig) => Promise<RunFolder> } {
   if (flags.resume) {
     const config = RunFolder.resumed(flags.run, given, overridesOf(flags));
-    return { open: () => RunFolder.resume(flags.run, config), config };
-  }
-  if (given === undefined) {
-    throw new InvalidArgumentError(
-      '--config',
-      'expected a configuration file, for example apps/train/configs/digits.json',
-    );
+    return { open: (whole) => RunFolder.resume(flags.run, whole), config };
   }
   RunFolder.checkEmpty(flags.run);
-  return { open: () => RunFolder.create(flags.run, given), config: given };
+  return { open: (whole) => RunFolder.create(flags.run, whole), config: given! };
 }
 
 /** What a run keeps in its checkpoints beside the state of the training. */
@@ -205,15 +257,16 @@ interface Extra {
 }
 
 /** All that an update depends on, at its beginning or as the last checkpoint left it. */
-async function startState(run: RunFolder, { config, flags, task, images, engine, say }: Start) {
+async function startState(run: RunFolder, { config, flags, task, data: source, stream: order, engine, say }: Start) {
   const checkpoints = new CheckpointFolder(run.checkpoints, { keep: config.keep });
   const saved = await checkpoints.latest();
   const extra = (saved?.extra ?? {}) as Partial<Extra>;
-  const data = { classes: images.classes, fingerprint: fingerprint(images) };
-  const optimizer = adamW(task.model, { ...config.optimizer, decays: noDecayOnBiasAndNorm });
+  const data = { classes: source.classes, fingerprint: source.fingerprint };
+  const trained = task.adapter ?? task.model;
+  const optimizer = optimizerOf(trainableParams(trained, { freeze: config.freeze }), config.optimizer);
   const companions = companionsOf(task);
-  const averages = ema(task.model, ratioWarmUp(config.ema.decay));
-  const order = batches(images, { batchSize: config.batchSize, seed: config.seed, flip: config.flip });
+  const averages: Record<string, Average> = { ema: ema(trained, ratioWarmUp(config.ema.decay!)) };
+  for (const width of config.ema.sigmaRel) averages[`power-${width}`] = ema(trained, powerFunctionDecay(width));
   const keepers = task.keepers ?? {};
   let rng = new TorchGenerator(deriveSeed(config.seed, 'training'));
   if (saved !== undefined) {
@@ -225,8 +278,8 @@ async function startState(run: RunFolder, { config, flags, task, images, engine,
     if (other !== undefined && flags.otherData !== true) {
       throw new InvalidArgumentError(run.path, `${other}. Bring the data back, or go on with it by --other-data`);
     }
-    await saved.load({ model: task.model, optimizer, averages: { ema: averages }, companions, keepers });
-    const before = saved.data as BatchesState;
+    await saved.load({ model: trained, optimizer, averages, companions, keepers });
+    const before = saved.data as ReturnType<TrainingBatches['state']>;
     // Of other data, the epoch that was under way means nothing: the next one begins.
     order.resume(other === undefined ? before : { ...order.state(), epoch: before.epoch + 1, batch: 0 });
     rng = saved.streams.training ?? rng;
@@ -236,9 +289,9 @@ async function startState(run: RunFolder, { config, flags, task, images, engine,
   return {
     ...{ from, optimizer, averages, companions, order, rng, recent: extra.recent ?? [] },
     /** A checkpoint of everything. */
-    async save(at: { step: number; rng: TorchGenerator; order: BatchesState }, recent: TrainStep[]): Promise<void> {
+    async save(at: { step: number; rng: TorchGenerator; order: unknown }, recent: TrainStep[]): Promise<void> {
       await checkpoints.save({
-        ...{ step: at.step, model: task.model, optimizer, averages: { ema: averages }, companions, keepers },
+        ...{ step: at.step, model: trained, optimizer, averages, companions, keepers },
         ...{ streams: { training: at.rng }, data: at.order },
         extra: { engine: engine.name, data, recent } satisfies Extra,
       });
@@ -260,7 +313,7 @@ function companionsOf({ auxiliary = {} }: Task): Record<string, Companion> {
   return Object.fromEntries(
     Object.entries(auxiliary).map(([name, { model, optimizer }]) => [
       name,
-      { model, optimizer: adamW(model, { ...optimizer, decays: noDecayOnBiasAndNorm }) },
+      { model, optimizer: optimizerOf(model, optimizer) },
     ]),
   );
 }

@@ -155,7 +155,7 @@ test('with LPIPS, a discriminator and a running codebook, a stopped and resumed 
     const [a, b] = [whole, parts].map((run) => readFileSync(join(run, last, name)));
     expect(b!.equals(a!), name).toBe(true);
   }
-  const withoutTime = (run: string) => logOf(run).map(({ seconds: _seconds, ...line }) => line);
+  const withoutTime = (run: string) => logOf(run).map(({ seconds: _seconds, waited: _waited, ...line }) => line);
   expect(withoutTime(parts)).toEqual(withoutTime(whole));
   expect(logOf(whole)[0]!.lpips).toBeGreaterThan(0);
 }, 120_000);

@@ -58,8 +58,10 @@ test('says what it trains on and what it passed over', async () => {
   for (const name of ['1.bmp', '2.bmp', 'notes.txt']) writeFileSync(join(images, 'a', name), 'x');
   const { out, code } = await train('--config', configFile('data'), '--run', join(root, 'data'));
   expect(code).toBe(0);
-  expect(out).toContain('Data: 16 images of 8 x 8 in 2 classes: a 8, b 8');
-  expect(out).toContain('Passed over, being no PNG, JPEG or WebP by name: 2 .bmp, 1 .txt');
+  expect(out).toContain('Data: 16 pictures in 2 classes: a 8, b 8');
+  expect(out).toContain(
+    'Passed over: 2 .bmp that are no pictures: a/1.bmp, a/2.bmp; 1 .txt that are no pictures: a/notes.txt',
+  );
 });
 
 test('more --steps are kept for the next resume; another seed or batch size is refused, the same one is not', async () => {
@@ -125,7 +127,16 @@ test('a failed first start leaves nothing in the way of a corrected one', async 
   writeFileSync(join(run, '.loss.png.0123456789ab.tmp'), 'half');
   expect((await train('--config', configFile('good'), '--run', run)).code).toBe(0);
   expect(logOf(run).map(({ step }) => step)).toEqual([4]);
-  expect(readdirSync(run).sort()).toEqual(['checkpoints', 'config.json', 'log.jsonl', 'loss.png', 'model', 'samples']);
+  expect(readdirSync(run).sort()).toEqual([
+    'checkpoints',
+    'config.json',
+    'log.csv',
+    'log.jsonl',
+    'loss.png',
+    'model',
+    'rate.png',
+    'samples',
+  ]);
   expect((await train('--config', configFile('good'), '--run', run)).err).toContain('is not empty');
 });
 
@@ -167,10 +178,11 @@ test('when the loss is not finite, the last good state is there to go on from, e
 test('a second process is refused while the first trains; its kill leaves the run free', async () => {
   const run = join(root, 'locked');
   const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));
+  const typescript = new URL('../../../tooling/setup/typescript.mjs', import.meta.url).href;
   const file = configFile('locked', { steps: 100_000, every: { log: 1, sample: 1e6, checkpoint: 1 } });
   const first = spawn(
     process.execPath,
-    ['--conditions=@mezzotint/source', '--import', 'tsx', main, '--engine', 'cpu', '--config', file, '--run', run],
+    ['--conditions=@mezzotint/source', '--import', typescript, main, '--engine', 'cpu', '--config', file, '--run', run],
     { cwd: fileURLToPath(new URL('..', import.meta.url)), stdio: 'ignore' },
   );
   const ended = new Promise((resolve) => first.once('exit', resolve));

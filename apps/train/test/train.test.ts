@@ -39,7 +39,16 @@ test('a run folder holds config, log, plot, samples, checkpoints and a model tha
   expect(err).not.toMatch(/fault/);
   expect(code).toBe(0);
   expect(JSON.parse(out)).toMatchObject({ step: 6, done: true, engine: 'cpu' });
-  expect(readdirSync(run).sort()).toEqual(['checkpoints', 'config.json', 'log.jsonl', 'loss.png', 'model', 'samples']);
+  expect(readdirSync(run).sort()).toEqual([
+    'checkpoints',
+    'config.json',
+    'log.csv',
+    'log.jsonl',
+    'loss.png',
+    'model',
+    'rate.png',
+    'samples',
+  ]);
   expect(readdirSync(join(run, 'samples'))).toEqual(['step-0000003.png', 'step-0000006.png']);
   const log = readFileSync(join(run, 'log.jsonl'), 'utf8')
     .trim()
@@ -134,7 +143,11 @@ test('a folder with something in it is not trained into', async () => {
 
 test.each<[string, () => string[], RegExp]>([
   ['no run', () => ['--config', configFile('x')], /required option '--run/],
-  ['no config', () => ['--run', join(root, 'none')], /--config: expected a configuration file/],
+  [
+    'no config',
+    () => ['--run', join(root, 'none')],
+    /--data: expected pictures: a folder, a \.tar archive or 'digits' \(or --config/,
+  ],
   ['missing config', () => ['--config', 'nowhere.json', '--run', join(root, 'none')], /nowhere.json: no such file/],
   ['unknown setting', () => ['--config', configFile('u', { stepz: 3 }), '--run', join(root, 'none')], /stepz/],
   [
@@ -156,7 +169,7 @@ test.each<[string, object, RegExp]>([
   [
     'no such images',
     { data: { kind: 'folder', path: 'nowhere', size: 8, channels: 1 } },
-    /nowhere: no such folder of images/,
+    /nowhere: no such folder or file/,
   ],
   ['batch larger than the data', { batchSize: 1000 }, /1000/],
 ])('%s: one clear message, exit code 2', async (name, change, message) => {

@@ -1,6 +1,7 @@
 import { architectures as autoencoders } from '@mezzotint/autoencoders';
 import { type Architecture, type ArchitectureOfKind, InvalidArgumentError, type Preset } from '@mezzotint/core';
 import { architectures as dit } from '@mezzotint/dit';
+import { architectures as efficientUNet } from '@mezzotint/efficient-unet';
 import { architectures as mmdit } from '@mezzotint/mmdit';
 import { architectures as rin } from '@mezzotint/rin';
 import { architectures as textEncoders } from '@mezzotint/text-encoders';
@@ -16,6 +17,7 @@ export const architectures: readonly Architecture[] = [
   ...rin,
   ...zigma,
   ...mmdit,
+  ...efficientUNet,
   ...autoencoders,
   ...textEncoders,
 ];

@@ -7,3 +7,4 @@ export {
   listPresets,
   presetNamed,
 } from './architectures.js';
+export { imageNet512, type PublishedSystem, type SystemCost, systemCost } from './imagenet-512.js';

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Dirent } from 'node:fs';
-import { readdir, realpath, stat } from 'node:fs/promises';
+import { open, readdir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 import { InvalidArgumentError, InvalidFileError, listed, parseJson, readingBudget } from '@mezzotint/core';
 import { readPlainFile, readPlainText, systemProblem } from '@mezzotint/core/node';
@@ -19,6 +19,8 @@ export interface Example {
   /** Pixels, as the file's header says, turned upright. */
   readonly height: number;
   readonly width: number;
+  /** A hash of the file's size, its first and its last bytes: another picture of the same name has another. */
+  readonly content: string;
 }
 
 /** Pictures with classes or captions or neither, by name; what was read and what was not. */
@@ -31,7 +33,7 @@ export interface Dataset {
   readonly captioned: number;
   /** What was passed over, and why: one line a reason, with counts and the first names. */
   readonly skipped: readonly string[];
-  /** SHA-256 of names, sizes, labels and captions: a run resumes on the same set only. */
+  /** SHA-256 of names, sizes, labels, captions and what `Example.content` hashes: a run resumes on the same set only. */
   readonly fingerprint: string;
 }
 
@@ -265,9 +267,9 @@ async function withSizes(
   found: readonly Found[],
   skipped: Skipped,
   onProgress?: (done: number, total: number) => void,
-): Promise<(Found & { height: number; width: number })[]> {
+): Promise<(Found & Measured)[]> {
   const { default: sharp } = await import('sharp');
-  const sizes: ({ height: number; width: number } | undefined)[] = [];
+  const sizes: (Measured | undefined)[] = [];
   let next = 0;
   let done = 0;
   const work = async () => {
@@ -277,7 +279,10 @@ async function withSizes(
         const input = source.member === undefined ? source.path : await exampleBytes({ source });
         const { width, height, orientation = 1 } = await sharp(input, { limitInputPixels: false }).metadata();
         if (width * height > readingBudget.imagePixels) skipped.add('pictures with too many pixels', name);
-        else sizes[i] = orientation > 4 ? { height: width, width: height } : { height, width };
+        else {
+          const content = await contentOf(source);
+          sizes[i] = orientation > 4 ? { height: width, width: height, content } : { height, width, content };
+        }
       } catch {
         skipped.add('damaged pictures', name);
       }
@@ -290,8 +295,30 @@ async function withSizes(
     .sort((a, b) => byName(a.name, b.name));
 }
 
+/** What is known of a picture without decoding it. */
+type Measured = Pick<Example, 'height' | 'width' | 'content'>;
+
+/** Bytes at the beginning and at the end of a file that are hashed. */
+const HASHED = 4096;
+
+async function contentOf({ path, member }: Example['source']): Promise<string> {
+  const file = await open(path);
+  try {
+    const [offset, size] = member === undefined ? [0, (await file.stat()).size] : [member.offset, member.size];
+    const hash = createHash('sha256').update(String(size));
+    const bytes = Buffer.alloc(HASHED);
+    for (const at of [0, Math.max(size - HASHED, 0)]) {
+      const { bytesRead } = await file.read(bytes, 0, Math.min(HASHED, size), offset + at);
+      hash.update(bytes.subarray(0, bytesRead));
+    }
+    return hash.digest('base64url').slice(0, 22);
+  } finally {
+    await file.close();
+  }
+}
+
 /** Folders as classes, where nothing else says a class and every picture is in one. */
-function nameClasses(examples: (Found & { height: number })[], folders: 'auto' | 'never'): void {
+function nameClasses(examples: Found[], folders: 'auto' | 'never'): void {
   if (folders === 'never') {
     for (const example of examples) delete example.className;
     return;
@@ -365,8 +392,8 @@ function byClass(a: string, b: string): number {
 
 function fingerprintOf(examples: readonly Example[], classes: readonly string[]): string {
   const hash = createHash('sha256').update(JSON.stringify(classes));
-  for (const { name, label, captions, height, width } of examples) {
-    hash.update(JSON.stringify([name, label, captions, height, width]));
+  for (const { name, label, captions, height, width, content } of examples) {
+    hash.update(JSON.stringify([name, label, captions, height, width, content]));
   }
   return hash.digest('hex');
 }

@@ -1,6 +1,7 @@
 import { type DenoiserArchitecture, labelCondition } from '@mezzotint/core';
 import { DiT } from './dit.js';
 import { type DiTConfig, ditFromDiffusers, ditFromOriginal } from './dit-config.js';
+import { ditFromShapes } from './from-shapes.js';
 import {
   ditB2,
   ditB4,
@@ -60,6 +61,7 @@ export const dit: DenoiserArchitecture<DiT> = {
       nullLabel: classes !== null,
     };
   },
+  fromShapes: (tensors) => ditFromShapes(tensors),
   references: [
     {
       library: 'DiT',

@@ -1,6 +1,7 @@
 export { architectures, dit, presets } from './architecture.js';
 export { DiT, type DiTInputs } from './dit.js';
 export { type DiTConfig, ditFromDiffusers, ditFromOriginal } from './dit-config.js';
+export { type DiTFileSettings, ditFromShapes } from './from-shapes.js';
 export {
   ditB2,
   ditB4,

@@ -1,4 +1,8 @@
 export { klCodec, type LatentRgb, linearPreview } from './codec.js';
+export { admFamily } from './families/classes/adm.js';
+export { ddpm } from './families/classes/ddpm.js';
+export { ditFamily } from './families/classes/dit.js';
+export { ownModel } from './families/classes/own-model.js';
 export { families } from './families/index.js';
 export { flux } from './families/mmdit/flux.js';
 export { stableDiffusion3 } from './families/mmdit/sd3.js';
@@ -12,6 +16,19 @@ export {
   openDefinition,
 } from './family.js';
 export { parseLabels } from './jobs.js';
+export {
+  type AutoencoderModelConfig,
+  autoencoderConfigSchema,
+  type ClassifierModelConfig,
+  classifierConfigSchema,
+  type DiffusionConfig,
+  diffusionConfigSchema,
+  imageSchema,
+  type ModelConfig,
+  type Process,
+  processSchema,
+  samplingSchema,
+} from './model-config.js';
 export { type OpenPipelineContext, openPipelineFiles } from './open.js';
 export {
   checkOptions,

@@ -52,6 +52,25 @@ export const openSchema = z
       'path',
       'a smaller or less trained model that guides this one (EDM2; autoguidance)',
     ),
+    upsampler: setting(z.string(), 'model', 'file', 'a model that enlarges the pictures (ADM), one file'),
+    classifier: setting(
+      z.string(),
+      'model',
+      'path',
+      'a classifier of noisy images that guides by its gradient (ADM, models of train), a folder or one file',
+    ),
+    network: setting(
+      z.record(z.string(), z.union([z.number(), z.boolean(), z.string()])),
+      'model',
+      'name=value',
+      'for a model in one file: settings of the network that the file does not say, such as heads=4',
+    ),
+    betas: setting(
+      z.enum(['linear', 'cosine']),
+      'model',
+      'name',
+      "for guided-diffusion's files: noise schedule (default: linear, as published; Improved DDPM: cosine)",
+    ),
     lora: setting(z.array(loraSchema), 'model', 'file[:scale]', 'merge a LoRA; may be given again'),
     textualInversion: setting(
       z.array(inversionSchema),

@@ -98,6 +98,12 @@ export const requestSchema = z
       'from,to',
       'fractions of the steps between which skip-layer guidance holds (default: 0.01,0.2)',
     ),
+    classifierScale: setting(
+      z.number().min(0).max(1000),
+      'guidance',
+      'scale',
+      "scale of the classifier's gradient (default: 1)",
+    ),
     guidanceRescale: setting(
       z.number().min(0).max(1),
       'guidance',

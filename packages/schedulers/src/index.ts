@@ -27,7 +27,14 @@ export {
   varianceDenoiser,
   withoutVariance,
 } from './precondition.js';
-export { type ProcessConfig, type ProcessSamplerOptions, processOf, samplerFromProcess } from './process-sampler.js';
+export {
+  type LogSnrCurve,
+  logSnrOf,
+  type ProcessConfig,
+  type ProcessSamplerOptions,
+  processOf,
+  samplerFromProcess,
+} from './process-sampler.js';
 export { createSolver, isSolverName, type SolverEntry, type SolverName, solvers } from './registry.js';
 export {
   checkPair,

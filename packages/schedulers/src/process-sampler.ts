@@ -4,6 +4,7 @@ import { createSolver, type SolverName } from './registry.js';
 import { type Sampler, sampler } from './sampler.js';
 import { cosineBetas, linearBetas, scaledLinearBetas } from './schedules/betas.js';
 import { shiftFlow, uniformFlowSigmas } from './schedules/flow.js';
+import { cosineLogSnr, type LogSnr, logSnrSchedule, logSnrTime } from './schedules/log-snr.js';
 import { type DiscreteProcess, discreteProcess, noiseRatioAt, processLevel } from './schedules/process.js';
 import {
   flowSchedule,
@@ -36,6 +37,8 @@ export type ProcessConfig =
       readonly sigmaData: number;
       readonly sigmaMin: number;
       readonly sigmaMax: number;
+      /** True where the network preconditions itself: it takes x and sigma, and gives the estimate of x0 (EDM's and EDM2's classes). */
+      readonly denoises?: boolean | undefined;
     }
   | {
       readonly kind: 'flow';
@@ -43,7 +46,41 @@ export type ProcessConfig =
       readonly shift: number;
       /** The network's time at pure noise: 1000 in SD3 and FLUX. */
       readonly timeScale: number;
+    }
+  | {
+      /** Variance-preserving in continuous time, by its log SNR. */
+      readonly kind: 'log-snr';
+      readonly curve: LogSnrCurve;
+      readonly prediction: 'eps' | 'x0' | 'v';
+      /** What the network is told: timeScale u of the curve, the log SNR, or timeScale gamma with gamma = alpha^2. */
+      readonly time: 'fraction' | 'log-snr' | 'gamma';
+      readonly timeScale: number;
     };
+
+/** A falling curve of log SNR over u in [0, 1]. */
+export type LogSnrCurve =
+  /** The cosine schedule cut to [min, max], then shifted: simple diffusion (Hoogeboom et al. 2023), section 2. */
+  | { readonly kind: 'cosine'; readonly min: number; readonly max: number; readonly shift: number }
+  /** A piece of a sigmoid as gamma = alpha^2: Chen 2023, "On the importance of noise scheduling", section 2. */
+  | { readonly kind: 'sigmoid'; readonly start: number; readonly end: number; readonly tau: number };
+
+/** log SNR at u in [0, 1]. */
+export function logSnrOf(curve: LogSnrCurve): LogSnr {
+  if (curve.kind === 'cosine') {
+    const cosine = cosineLogSnr(curve);
+    return (u) => cosine(u) + curve.shift;
+  }
+  const sigmoid = (t: number) => 1 / (1 + Math.exp(t / curve.tau));
+  const [first, last] = [sigmoid(curve.start), sigmoid(curve.end)];
+  return (u) => {
+    const gamma = (sigmoid(curve.start + u * (curve.end - curve.start)) - last) / (first - last);
+    const inside = Math.min(1 - GAMMA_MIN, Math.max(GAMMA_MIN, gamma));
+    return Math.log(inside / (1 - inside));
+  };
+}
+
+/** Least gamma and 1 - gamma, so that log SNR stays finite. */
+const GAMMA_MIN = 1e-9;
 
 /** What a process does not say. */
 export interface ProcessSamplerOptions {
@@ -90,6 +127,26 @@ export function samplerFromProcess(process: ProcessConfig, options: ProcessSampl
   return made.withSolver(name, solverOptions);
 }
 
+/** sigma itself, which EDM's and EDM2's classes take. */
+const sigmaTime: TimeOf = ({ alpha, sigma }) => sigma / alpha;
+
+/** What a network of a process by log SNR is told. */
+function timeOfLogSnr({ curve, time, timeScale }: Extract<ProcessConfig, { kind: 'log-snr' }>): TimeOf {
+  if (time === 'log-snr') return logSnrTime;
+  if (time === 'gamma') return ({ alpha, sigma }) => (timeScale * alpha ** 2) / (alpha ** 2 + sigma ** 2);
+  const at = logSnrOf(curve);
+  return (level) => {
+    const wanted = logSnrTime(level);
+    let [low, high] = [0, 1]; // the curve falls
+    for (let i = 0; i < 50; i++) {
+      const middle = (low + high) / 2;
+      if (at(middle) > wanted) low = middle;
+      else high = middle;
+    }
+    return (timeScale * (low + high)) / 2;
+  };
+}
+
 function partsOf(process: ProcessConfig, { timeOf }: ProcessSamplerOptions) {
   switch (process.kind) {
     case 'discrete': {
@@ -111,9 +168,9 @@ function partsOf(process: ProcessConfig, { timeOf }: ProcessSamplerOptions) {
     }
     case 'edm': {
       const [min, max] = [process.sigmaMin, process.sigmaMax];
-      const own = timeOf ?? edmTime;
+      const own = timeOf ?? (process.denoises ? sigmaTime : edmTime);
       return {
-        parameterisation: edm(process),
+        parameterisation: process.denoises ? x0 : edm(process),
         timeOf: own,
         ratios: { min, max },
         levels: ({ steps }: { readonly steps: number }) => sigmaSchedule(karrasSigmas({ steps, min, max }), own),
@@ -128,6 +185,20 @@ function partsOf(process: ProcessConfig, { timeOf }: ProcessSamplerOptions) {
         levels: ({ steps }: { readonly steps: number }) =>
           flowSchedule(shiftFlow(uniformFlowSigmas(steps), process.shift), own),
         timeAt: (fraction: number) => process.timeScale * fraction,
+      };
+    }
+    case 'log-snr': {
+      const curve = logSnrOf(process.curve);
+      const own = timeOf ?? timeOfLogSnr(process);
+      const ratio = (u: number) => Math.exp(-curve(u) / 2);
+      return {
+        parameterisation: predictions[process.prediction],
+        timeOf: own,
+        ratios: { min: ratio(0), max: Math.min(ratio(1), MOST_RATIO) },
+        levels: ({ steps }: { readonly steps: number }, inSigma: boolean) =>
+          inSigma
+            ? ratioSchedule('vp', karrasSigmas({ steps, min: ratio(0), max: Math.min(ratio(1), MOST_RATIO) }), own)
+            : logSnrSchedule(curve, steps, { clock: own }),
       };
     }
   }

@@ -25,6 +25,13 @@ const discrete: ProcessConfig = {
 };
 const edm: ProcessConfig = { kind: 'edm', sigmaData: 0.5, sigmaMin: 0.002, sigmaMax: 80 };
 const flow: ProcessConfig = { kind: 'flow', shift: 3, timeScale: 1000 };
+const logSnr: ProcessConfig = {
+  kind: 'log-snr',
+  curve: { kind: 'cosine', min: -15, max: 15, shift: -2 },
+  prediction: 'v',
+  time: 'fraction',
+  timeScale: 1000,
+};
 const chain = {
   beta_schedule: 'scaled_linear',
   beta_start: 0.00085,
@@ -48,6 +55,8 @@ async function run(sampler: Sampler, network: Network): Promise<Float32Array> {
 test.each([
   ['discrete', samplerFromProcess(discrete, { solver: 'dpmpp-2m', limit: clip })],
   ['EDM', samplerFromProcess(edm, { solver: 'heun', limit: clip })],
+  ['log SNR', samplerFromProcess(logSnr, { solver: 'ddim', limit: clip })],
+  ['log SNR in sigma', samplerFromProcess(logSnr, { solver: 'heun', limit: clip })],
   ['flow', samplerFromProcess(flow, { solver: 'euler', limit: clip })],
   ['diffusers', samplerFromDiffusers({ ...chain, prediction_type: 'v_prediction' }).withSolver('ddim')],
 ])('%s: one loop runs every sampler, and leaks nothing', async (_name, sampler) => {

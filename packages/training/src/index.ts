@@ -16,6 +16,7 @@ export {
   relativeWidth,
   type Snapshot,
 } from './averages/power-function.js';
+export { type InitOptions, type InitReport, initFrom } from './fine-tuning/init-from.js';
 export {
   LoraAdapter,
   type LoraFileOptions,
@@ -90,6 +91,14 @@ export {
   type AdamWKernelOutputs,
 } from './optimizer/adamw-kernel.js';
 export type { Gradients, Optimizer, OptimizerState, UpdateOptions } from './optimizer/optimizer.js';
+export {
+  type Objective,
+  type OptimizerSettings,
+  type Recipe,
+  type RecipeData,
+  recipeNamed,
+  recipes,
+} from './recipes.js';
 export {
   type AuxiliaryNetwork,
   type Contribution,

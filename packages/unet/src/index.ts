@@ -1,6 +1,7 @@
 export { adm, admUpsampler, noisyClassifier } from './adm/architecture.js';
 export type { ADMUNetConfig, ClassifierConfig, ClassifierPool, EncoderConfig, HeadRule } from './adm/config.js';
 export { classifierFromGuidedDiffusion, fromGuidedDiffusion } from './adm/from-guided-diffusion.js';
+export { type ADMFileSettings, admFromShapes, noisyClassifierFromShapes } from './adm/from-shapes.js';
 export { type ClassifierInputs, NoisyClassifier } from './adm/noisy-classifier.js';
 export { type SuperResolutionInputs, SuperResolutionUNet } from './adm/super-resolution-unet.js';
 export { ADMUNet, type ADMUNetInputs } from './adm/unet.js';

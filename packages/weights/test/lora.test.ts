@@ -246,8 +246,9 @@ describe('nothing is skipped in silence', () => {
   });
 
   test.each([
-    ['LoHa', { 'lora_unet_x.hada_w1_a': up }, 'lora_unet_x.hada_w1_a: not a tensor of a LoRA'],
-    ['a bias', { ...pair('unet.x'), 'unet.x.lora_B.bias': up }, 'unet.x.lora_B.bias: not a tensor of a LoRA'],
+    ['part of a LoHa', { 'lora_unet_x.hada_w1_a': up }, 'lora_unet_x: lacks one of its four matrices (LoHa)'],
+    ['part of a LoKr', { 'lora_unet_x.lokr_w1': up }, 'lora_unet_x: has no whole second factor (LoKr)'],
+    ['a norm', { ...pair('unet.x'), 'unet.norm_q.scale': up }, 'unet.norm_q.scale: not a tensor of a LoRA'],
     ['half a pair', { 'lora_unet_x.lora_up.weight': up }, 'lora_unet_x: has no down matrix'],
     ['nothing', {}, 'holds no LoRA layers'],
   ])('%s is refused', async (_, tensors, problem) => {

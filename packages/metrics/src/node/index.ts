@@ -8,4 +8,5 @@ export {
   type ResultRow,
   type Side,
 } from './evaluation.js';
+export { plotEvaluation } from './plot.js';
 export { type Notes, readCheckpoint, readStatistics, writeStatistics } from './statistics-file.js';

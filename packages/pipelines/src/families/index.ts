@@ -1,4 +1,8 @@
 import type { Family } from '../family.js';
+import { admFamily } from './classes/adm.js';
+import { ddpm } from './classes/ddpm.js';
+import { ditFamily } from './classes/dit.js';
+import { ownModel } from './classes/own-model.js';
 import { edm2Family, edmFamily } from './edm.js';
 import { flux } from './mmdit/flux.js';
 import { stableDiffusion3 } from './mmdit/sd3.js';
@@ -13,6 +17,10 @@ export const families: readonly Family[] = [
   flux,
   edmFamily,
   edm2Family,
+  ownModel,
+  ddpm,
+  ditFamily,
+  admFamily,
   uvitFamily,
   zigmaFamily,
 ];

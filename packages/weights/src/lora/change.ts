@@ -1,40 +1,82 @@
 import { type HostTensor, InvalidFileError, named, notFinite, sizeOf, type WeightSource } from '@mezzotint/core';
 import type { NotedStrength } from './notes.js';
-import type { LoraLayer } from './parse.js';
+import type { Factor, LoraLayer } from './parse.js';
 
 /** A layer's change of one weight. */
 export interface Change {
   readonly layer: LoraLayer;
-  readonly rank: number;
   /** alpha / rank. */
   readonly strength: number;
 }
 
-/** What is wrong with a layer's matrices for the weight `[out, in, …kernel]`: up has out rank elements, down rank times the rest. */
+/** What is wrong with a layer's tensors for the weight `[out, in, …kernel]`. */
 export function misfit(lora: WeightSource, layer: LoraLayer, weight: readonly number[]): string | undefined {
+  if (weight.length < 2) return `is for a matrix or a convolution, not for [${weight}]`;
   const shapeOf = (name: string) => lora.tensors.get(name)!.shape;
-  const down = shapeOf(layer.down);
-  const up = shapeOf(layer.up);
-  const rank = down[0] ?? 0;
-  const [outputs, inputs, ...kernel] = weight;
-  const pixel = (shape: readonly number[]) => shape.slice(2).every((d) => d === 1);
-  if (rank === 0 || weight.length < 2 || !pixel(up) || up[1] !== rank || up[0] !== outputs) {
-    return `has down [${down}] and up [${up}], which do not fit [${weight}]`;
-  }
-  if (layer.mid === undefined) {
-    if (sizeOf(down) !== rank * sizeOf(weight.slice(1))) {
-      return `has down [${down}] and up [${up}], which do not fit [${weight}]`;
-    }
-  } else {
-    const mid = shapeOf(layer.mid);
-    if (down[1] !== inputs || !pixel(down) || String(mid) !== String([rank, rank, ...kernel])) {
-      return `has down [${down}], mid [${mid}] and up [${up}], which do not fit [${weight}]`;
-    }
-  }
+  const problem = changeMisfit(lora, layer, weight);
+  if (problem !== undefined) return problem;
   if (layer.magnitude !== undefined && magnitudeAxis(layer.magnitude, shapeOf(layer.magnitude), weight) === undefined) {
     return `has lengths [${shapeOf(layer.magnitude)}], which do not fit [${weight}]`;
   }
   return undefined;
+}
+
+function changeMisfit(lora: WeightSource, { change, rows }: LoraLayer, weight: readonly number[]): string | undefined {
+  const shapeOf = (name: string) => lora.tensors.get(name)!.shape;
+  const [outputs, inputs, ...kernel] = weight as [number, number, ...number[]];
+  const pixel = (shape: readonly number[]) => shape.slice(2).every((d) => d === 1);
+  switch (change.kind) {
+    case 'low-rank': {
+      const [down, up] = [shapeOf(change.down), shapeOf(change.up)];
+      const rank = down[0] ?? 0;
+      const enough = rows === 'first' ? (up[0] ?? 0) <= outputs : up[0] === outputs;
+      if (rank === 0 || !pixel(up) || up[1] !== rank || !enough) {
+        return `has down [${down}] and up [${up}], which do not fit [${weight}]`;
+      }
+      if (change.mid === undefined) {
+        if (sizeOf(down) === rank * sizeOf(weight.slice(1))) return undefined;
+        return `has down [${down}] and up [${up}], which do not fit [${weight}]`;
+      }
+      const mid = shapeOf(change.mid);
+      if (down[1] === inputs && pixel(down) && String(mid) === String([rank, rank, ...kernel])) return undefined;
+      return `has down [${down}], mid [${mid}] and up [${up}], which do not fit [${weight}]`;
+    }
+    case 'kronecker': {
+      const [one, two] = [factorShape(shapeOf, change.w1), factorShape(shapeOf, change.w2)];
+      const fits = one && two && one[0] * two[0] === outputs && one[1] * two[1] === sizeOf(weight.slice(1));
+      return fits
+        ? undefined
+        : `has Kronecker factors [${one ?? 'unfit'}] and [${two ?? 'unfit'}], which do not fit [${weight}]`;
+    }
+    case 'hadamard': {
+      const shapes = [change.w1, change.w2].map((factor) => factorShape(shapeOf, factor));
+      const fits = shapes.every((shape) => shape && shape[0] === outputs && shape[1] === sizeOf(weight.slice(1)));
+      return fits
+        ? undefined
+        : `has products [${shapes[0] ?? 'unfit'}] and [${shapes[1] ?? 'unfit'}], which do not fit [${weight}]`;
+    }
+  }
+}
+
+/** Rows and columns of a factor; undefined where its two matrices do not fit each other. */
+function factorShape(shapeOf: (name: string) => readonly number[], factor: Factor): [number, number] | undefined {
+  const [rows = 0, ...rest] = shapeOf(factor[0]);
+  if (factor.length === 1) return rest.length > 0 ? [rows, sizeOf(rest)] : undefined;
+  const [rank, ...columns] = shapeOf(factor[1]);
+  return rest.length === 1 && rest[0] === rank && columns.length > 0 ? [rows, sizeOf(columns)] : undefined;
+}
+
+/** The rank of a layer's change; undefined for Kronecker factors that are whole. */
+export function rankOf(lora: WeightSource, { change }: LoraLayer): number | undefined {
+  const rows = (name: string | undefined) => (name === undefined ? undefined : lora.tensors.get(name)!.shape[0]);
+  switch (change.kind) {
+    case 'low-rank':
+      return rows(change.down);
+    case 'kronecker':
+      return rows(change.w1[1]) ?? rows(change.w2[1]);
+    case 'hadamard':
+      return rows(change.w1[1]);
+  }
 }
 
 /** A layer's change of a weight, or why it does not fit. */
@@ -47,13 +89,15 @@ export async function readChange(
 ): Promise<Change | string> {
   const problem = misfit(lora, layer, weight);
   if (problem !== undefined) return problem;
-  const rank = lora.tensors.get(layer.down)!.shape[0]!;
+  const rank = rankOf(lora, layer);
   const shape = layer.alpha === undefined ? [] : lora.tensors.get(layer.alpha)!.shape;
   if (sizeOf(shape) !== 1) return `has an alpha of shape [${shape}], expected one number`;
   const own = layer.alpha === undefined ? undefined : (await lora.read(layer.alpha)).data[0];
+  // Whole factors have no rank, and their strength is their own (LyCORIS).
+  if (rank === undefined) return { layer, strength: 1 };
   const alpha = own ?? noted?.alpha ?? defaultAlpha ?? rank;
   if (!Number.isFinite(alpha)) return `has alpha ${alpha}`;
-  return { layer, rank, strength: alpha / (noted?.rootOfRank ? Math.sqrt(rank) : rank) };
+  return { layer, strength: alpha / (noted?.rootOfRank ? Math.sqrt(rank) : rank) };
 }
 
 /** The weight after the change. Throws an InvalidFileError when the LoRA, or the weight after it, has numbers that are not finite. */
@@ -84,39 +128,112 @@ async function readFinite(lora: WeightSource, name: string): Promise<HostTensor>
 async function product(
   weight: HostTensor,
   lora: WeightSource,
-  { layer, rank, strength }: Change,
+  { layer, strength }: Change,
   scale: number,
 ): Promise<HostTensor> {
-  const [up, down] = [await readFinite(lora, layer.up), await readFinite(lora, layer.down)];
-  const whole = layer.mid === undefined ? down.data : throughKernel(down.data, await readFinite(lora, layer.mid), rank);
-  const sum = addProduct(weight, up.data, whole, rank, scale * strength);
+  const sum = added(weight, await rowsOf(lora, layer), scale * strength);
   if (layer.magnitude === undefined) return sum;
   const magnitude = await readFinite(lora, layer.magnitude);
   return withLengths(sum, magnitude.data, magnitudeAxis(layer.magnitude, magnitude.shape, weight.shape)!);
 }
 
-/** W + factor up down, W as a matrix `[O, I]`, up `[O, R]`, down `[R, I]`; sums in float64. */
-function addProduct(
-  weight: HostTensor,
-  up: HostTensor['data'],
-  down: ArrayLike<number>,
-  rank: number,
-  factor: number,
-): HostTensor {
-  const outputs = weight.shape[0]!;
-  const inputs = weight.data.length / outputs;
+/** A change of a matrix row by row, so that it is never whole in memory. */
+interface Rows {
+  readonly count: number;
+  /** Adds row `o` of the change times `factor`. */
+  addTo(row: Float64Array, o: number, factor: number): void;
+}
+
+/** W + factor change, W as a matrix `[O, I]`; sums in float64. */
+function added(weight: HostTensor, { count, addTo }: Rows, factor: number): HostTensor {
+  const inputs = weight.data.length / weight.shape[0]!;
   const data = Float32Array.from(weight.data);
   const row = new Float64Array(inputs);
-  for (let o = 0; o < outputs; o++) {
+  for (let o = 0; o < count; o++) {
     row.fill(0);
-    for (let r = 0; r < rank; r++) {
-      const u = up[o * rank + r]! * factor;
-      const start = r * inputs;
-      for (let i = 0; i < inputs; i++) row[i]! += u * down[start + i]!;
-    }
+    addTo(row, o, factor);
     for (let i = 0; i < inputs; i++) data[o * inputs + i]! += row[i]!;
   }
   return { shape: weight.shape, data };
+}
+
+async function rowsOf(lora: WeightSource, { change }: LoraLayer): Promise<Rows> {
+  switch (change.kind) {
+    case 'low-rank': {
+      const [up, down] = [await readFinite(lora, change.up), await readFinite(lora, change.down)];
+      const rank = down.shape[0]!;
+      const mid = change.mid === undefined ? undefined : await readFinite(lora, change.mid);
+      const whole = mid === undefined ? down.data : throughKernel(down.data, mid, rank);
+      const inputs = whole.length / rank;
+      return {
+        count: up.shape[0]!,
+        addTo(row, o, factor) {
+          for (let r = 0; r < rank; r++) {
+            const u = up.data[o * rank + r]! * factor;
+            for (let i = 0; i < inputs; i++) row[i]! += u * whole[r * inputs + i]!;
+          }
+        },
+      };
+    }
+    case 'kronecker': {
+      const [a, b] = [await factor(lora, change.w1), await factor(lora, change.w2)];
+      return {
+        count: a.rows * b.rows,
+        addTo(row, o, strength) {
+          const [p, q] = [Math.floor(o / b.rows), o % b.rows];
+          for (let i = 0; i < row.length; i++) {
+            const [c, d] = [Math.floor(i / b.columns), i % b.columns];
+            row[i]! += strength * a.data[p * a.columns + c]! * b.data[q * b.columns + d]!;
+          }
+        },
+      };
+    }
+    case 'hadamard': {
+      const [a, b] = [await factor(lora, change.w1), await factor(lora, change.w2)];
+      return {
+        count: a.rows,
+        addTo(row, o, strength) {
+          const start = o * a.columns;
+          for (let i = 0; i < row.length; i++) row[i]! += strength * a.data[start + i]! * b.data[start + i]!;
+        },
+      };
+    }
+  }
+}
+
+interface Matrix {
+  readonly rows: number;
+  readonly columns: number;
+  readonly data: ArrayLike<number>;
+}
+
+/** A factor as a matrix: the whole, or the product of its two. */
+async function factor(lora: WeightSource, names: Factor): Promise<Matrix> {
+  const a = await readFinite(lora, names[0]);
+  const rows = a.shape[0]!;
+  if (names.length === 1) return { rows, columns: a.data.length / rows, data: a.data };
+  const b = await readFinite(lora, names[1]);
+  const rank = b.shape[0]!;
+  const columns = b.data.length / rank;
+  const data = new Float64Array(rows * columns);
+  for (let row = 0; row < rows; row++) {
+    for (let r = 0; r < rank; r++) {
+      const u = a.data[row * rank + r]!;
+      for (let i = 0; i < columns; i++) data[row * columns + i]! += u * b.data[r * columns + i]!;
+    }
+  }
+  return { rows, columns, data };
+}
+
+/** The bias after the change: the same strength as the layer's. */
+export async function changedBias(
+  bias: HostTensor,
+  lora: WeightSource,
+  { layer, strength }: Change,
+  scale: number,
+): Promise<HostTensor> {
+  const { data } = await readFinite(lora, layer.bias!);
+  return { shape: bias.shape, data: Float32Array.from(bias.data, (value, i) => value + scale * strength * data[i]!) };
 }
 
 /** A convolution of the rank after down, as one: `[R, R, …kernel]` and `[R, I]` -> `[R, I, …kernel]`. */

@@ -5,7 +5,7 @@ import type { KeyMap, Side } from '../key-maps/key-map.js';
 import { sd3KeyMap } from '../key-maps/sd3.js';
 import { type FitOptions, translate } from '../key-maps/translate.js';
 import { unetKeyMap } from '../key-maps/unet.js';
-import { misfit } from './change.js';
+import { misfit, rankOf } from './change.js';
 import { type LoraLayer, type LoraModelName, parseLora } from './parse.js';
 
 /** Models to merge into, by what LoRA files call them. */
@@ -109,8 +109,8 @@ function spellings({ layer }: LoraLayer): string[] {
 export interface LoraTarget extends LoraLayer {
   /** The weight that it changes, as the model itself calls it; undefined when it has no home. */
   readonly home: string | undefined;
-  /** The rank of the change. */
-  readonly rank: number;
+  /** The rank of the change; undefined for Kronecker factors that are whole. */
+  readonly rank: number | undefined;
   /** Why it cannot be merged; undefined when it can. */
   readonly problem: string | undefined;
 }
@@ -127,7 +127,7 @@ export function findLoraTargets(models: LoraModels, lora: WeightSource, options:
     const layout = source && bestLayout(source, own);
     return own.map((layer) => {
       const home = layout?.homes.get(layer);
-      const rank = lora.tensors.get(layer.down)!.shape[0] ?? 0;
+      const rank = rankOf(lora, layer);
       const problem =
         layout === undefined
           ? `is for ${target}, which the model has not`

@@ -4,6 +4,7 @@ import { admClassifier, admUNet, admUpsampler } from './adm.js';
 import { autoencoderKL, autoencoderTiny, vqModel } from './autoencoders.js';
 import { dit, ditDiffusers } from './dit.js';
 import { edm, edm2Adapter } from './edm.js';
+import { efficientUNet } from './efficient-unet.js';
 import { flux, fluxDiffusers, mmdit, mmditDiffusers } from './mmdit.js';
 import { rin } from './rin.js';
 import { selectiveScanReference, ssdReference } from './state-space.js';
@@ -28,6 +29,7 @@ const adapters: readonly Adapter<Module>[] = [
   mmditDiffusers,
   flux,
   fluxDiffusers,
+  efficientUNet,
   uvit,
   uvitTextToImage,
   rin,

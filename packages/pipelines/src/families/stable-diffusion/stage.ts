@@ -26,7 +26,7 @@ export interface SdModel {
 }
 
 /** Colours of the latent channels of Stable Diffusion's autoencoder: the map of K. Turner (discuss.huggingface.co, 23204). */
-const RGB_SD: LatentRgb = {
+export const RGB_SD: LatentRgb = {
   rows: [
     [0.298, 0.207, 0.208],
     [0.187, 0.286, 0.173],

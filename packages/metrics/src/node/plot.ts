@@ -1,14 +1,14 @@
 import { basename } from 'node:path';
-import { plotLines, writePng } from '@mezzotint/data';
-import { metricNamed } from '@mezzotint/metrics';
-import { type Evaluation, metricTitle, type ResultRow } from '@mezzotint/metrics/node';
+import { type Bitmap, plotLines } from '@mezzotint/data';
+import { metricNamed } from '../registry.js';
+import { type Evaluation, metricTitle, type ResultRow } from './evaluation.js';
 
 /** The last number of a model's name: the length of an average, the number of a snapshot. */
 const numberIn = (model: string | null) =>
   Number(/(\d+(?:\.\d+)?)(?!.*\d)/.exec(basename(model ?? ''))?.[1] ?? Number.NaN);
 
 /** A picture of a metric over guidance scales, a line for each model; or over models, where there is one scale. */
-export async function plotRows(path: string, { rows, features }: Evaluation, metric: string): Promise<void> {
+export function plotEvaluation({ rows, features }: Evaluation, metric: string): Bitmap {
   const against = rows[0]?.against ?? null; // the first set compared with, where there are several
   const shown = rows.filter((row) => row.against === against && metric in row.metrics);
   const models = [...new Set(shown.map(({ model }) => model))];
@@ -32,11 +32,6 @@ export async function plotRows(path: string, { rows, features }: Evaluation, met
         ),
       );
   const xLabel = overModels ? `model${told ? ', by the last number of its name' : ''}` : 'guidance scale';
-  await writePng(
-    path,
-    plotLines(lines, { title: metricNamed(metric).about, xLabel, yLabel: metricTitle(metric, features) }),
-    {
-      overwrite: true,
-    },
-  );
+  const title = metricNamed(metric).about;
+  return plotLines(lines, { title, xLabel, yLabel: metricTitle(metric, features) });
 }

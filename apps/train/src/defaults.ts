@@ -1,0 +1,158 @@
+import { architectureOfKind } from '@mezzotint/architectures';
+import { InvalidArgumentError, type ModelSize } from '@mezzotint/core';
+import { openDataset } from '@mezzotint/data';
+import { recipeNamed } from '@mezzotint/training';
+import type { TrainFlags } from './command.js';
+import type { DiffusionTask, TrainConfig, WholeConfig, WholeDiffusionTask } from './config.js';
+import { trainConfigSchema } from './config.js';
+import { findInit, type InitSource } from './init-weights.js';
+
+/** What `--preset` stands for: pixels at most, updates, batch. */
+const presets: Readonly<Record<ModelSize, { size: number; steps: number; batchSize: number }>> = {
+  small: { size: 32, steps: 4000, batchSize: 32 },
+  medium: { size: 64, steps: 20_000, batchSize: 32 },
+  large: { size: 128, steps: 100_000, batchSize: 32 },
+};
+
+/** Sides that networks take well. */
+const sides = [8, 16, 32, 64, 128, 256];
+
+/**
+ * The configuration of `--data` and `--preset`, for those who have none of their own: a class-conditional (or, without classes,
+ * unconditional) diffusion model of the data's pictures.
+ */
+export async function configFromFlags(flags: TrainFlags): Promise<TrainConfig> {
+  const { data, preset = 'small' } = flags;
+  if (data === undefined) {
+    throw new InvalidArgumentError(
+      '--data',
+      "expected pictures: a folder, a .tar archive or 'digits' (or --config with a configuration, or --resume)",
+    );
+  }
+  if (!(preset in presets)) {
+    throw new InvalidArgumentError('--preset', `expected small, medium or large, got '${preset}'`);
+  }
+  const chosen = presets[preset as ModelSize];
+  const init = flags.init === undefined ? undefined : findInit(flags.init);
+  const size = flags.size ?? init?.own?.image.size ?? 0;
+  const source =
+    data === 'digits' ? { kind: 'digits' } : await folderOf(data, size, chosen.size, init?.own?.image.channels, flags);
+  const steps = flags.steps ?? chosen.steps;
+  const count = data === 'digits' ? 8000 : (source as { count: number }).count;
+  const { count: _, classes, ...clean } = source as { count?: number; classes?: number; size?: number };
+  const every = Math.max(1, Math.min(500, Math.ceil(steps / 20)));
+  return trainConfigSchema.parse({
+    task: 'diffusion',
+    data: clean,
+    ...learner(flags, init, preset, { ...clean, ...(classes !== undefined && { classes }) }),
+    steps,
+    batchSize: flags.batchSize ?? Math.min(chosen.batchSize, count),
+    ...(flags.seed !== undefined && { seed: flags.seed }),
+    ...(flags.init !== undefined && { init: { from: flags.init } }),
+    ...(flags.lora !== undefined && { lora: { rank: flags.lora } }),
+    every: { log: Math.max(1, Math.min(20, Math.ceil(steps / 100))), sample: every, checkpoint: every },
+  });
+}
+
+/** A folder as data: its size that of the pictures, at most the preset's; gray where every looked-at picture is not decided here. */
+async function folderOf(path: string, asked: number, most: number, channels: number | undefined, flags: TrainFlags) {
+  const { examples, classes } = await openDataset(path, { folderClasses: flags.classes === false ? 'never' : 'auto' });
+  const shorter = examples.map(({ height, width }) => Math.min(height, width)).sort((a, b) => a - b);
+  const typical = shorter[Math.floor(shorter.length / 10)]!; // nine of ten are not smaller
+  const fitting = sides.filter((side) => side <= Math.min(most, Math.max(typical, 8)));
+  const heldOut = examples.length >= 50 ? 0.05 : 0;
+  return {
+    ...{ kind: 'folder', path, size: asked > 0 ? asked : fitting.at(-1)!, heldOut },
+    channels: flags.channels ?? channels ?? 3,
+    ...(flags.flip === true && { flip: true }),
+    ...(flags.classes === false && { labels: 'none' }),
+    count: Math.max(1, examples.length - Math.ceil(heldOut * examples.length)),
+    classes: flags.classes === false ? 0 : classes.length,
+  };
+}
+
+/** Architecture, network and recipe: what flags say, else those of the model to begin with, else a UNet of the preset. */
+function learner(
+  flags: TrainFlags,
+  init: InitSource | undefined,
+  preset: string,
+  { size, classes = 10 }: { readonly size?: number; readonly classes?: number },
+): object {
+  const from = init?.own ?? init?.foreign;
+  if (from === undefined || (flags.architecture !== undefined && flags.architecture !== from.architecture)) {
+    return { architecture: flags.architecture ?? 'ADMUNet', network: preset, recipe: flags.recipe ?? 'v-cosine' };
+  }
+  const old = from.network as Readonly<Record<string, unknown>>;
+  const known = (values: object) => Object.fromEntries(Object.entries(values).filter(([key]) => key in old));
+  const labels = classes === 0 ? { classes: null, nullLabel: false } : { classes, nullLabel: true };
+  const process = flags.recipe === undefined && init?.own?.process ? { process: init.own.process } : {};
+  return {
+    architecture: from.architecture,
+    network: { ...old, ...known({ ...(size && { imageSize: size }), ...labels }) },
+    ...process,
+    ...(!('process' in process) && { recipe: flags.recipe ?? 'v-cosine' }),
+  };
+}
+
+/** The name of a configuration's recipe; that of its process when it names none. */
+export function recipeOf({
+  recipe,
+  process,
+  weighting,
+}: Pick<DiffusionTask, 'recipe' | 'process' | 'weighting'>): string {
+  if (recipe !== undefined) {
+    if (weighting !== 'uniform') {
+      throw new InvalidArgumentError('weighting', `the recipe ${recipe} has its own weights, got '${weighting}'`);
+    }
+    return recipe;
+  }
+  if (process?.kind === 'edm' || process?.kind === 'flow' || process?.kind === 'log-snr') {
+    if (weighting !== 'uniform') {
+      throw new InvalidArgumentError(
+        'weighting',
+        `a process of kind ${process.kind} has its own weights, got '${weighting}'`,
+      );
+    }
+    return { edm: 'edm', flow: 'flow', 'log-snr': 'simple-diffusion' }[process.kind];
+  }
+  if (process?.kind === 'discrete' && process.learnedVariance) {
+    if (process.prediction !== 'eps' || weighting !== 'uniform') {
+      throw new InvalidArgumentError(
+        'process',
+        'learned variance is trained with eps prediction and uniform weighting',
+      );
+    }
+    return 'improved-ddpm';
+  }
+  return weighting === 'min-snr' ? 'min-snr' : 'v-cosine';
+}
+
+/** A configuration with what its recipe and its number of updates fill in, which a longer run then keeps. */
+export function wholeConfig(asked: TrainConfig, imageSize: number): WholeConfig {
+  const config = { ...asked, ema: { ...asked.ema, decay: emaDecay(asked) } };
+  if (config.task !== 'diffusion') return config;
+  const recipe = recipeNamed(recipeOf(config));
+  const { time } = architectureOfKind('denoiser', config.architecture);
+  const process = config.process ?? recipe.process({ imageSize, time });
+  const rate = recipe.learningRate;
+  const whole: WholeDiffusionTask = {
+    ...config,
+    process: process as WholeDiffusionTask['process'],
+    optimizer: config.optimizer ?? { ...recipe.optimizer, betas: [...recipe.optimizer.betas] },
+    learningRate: config.learningRate ?? {
+      ...rate,
+      ...{
+        warmUp: Math.min(500, Math.ceil(config.steps / 20)),
+        end: 0,
+        after: Math.max(1, Math.ceil(config.steps / 3)),
+      },
+    },
+    sampling: config.sampling ?? recipe.sampling,
+  };
+  return whole;
+}
+
+/** The decay of the averaged weights: the configuration's, or one whose memory is a tenth of the run. */
+export function emaDecay({ ema, steps }: Pick<TrainConfig, 'ema' | 'steps'>): number {
+  return ema.decay ?? Math.min(0.9999, Math.max(0, 1 - 10 / steps));
+}

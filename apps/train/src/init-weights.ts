@@ -1,0 +1,105 @@
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { architectureOfClass } from '@mezzotint/architectures';
+import {
+  InvalidArgumentError,
+  listed,
+  type Module,
+  parseJson,
+  type WeightSource,
+  WeightsMismatchError,
+} from '@mezzotint/core';
+import { type InitReport, initFrom } from '@mezzotint/training';
+import { openComponent, recognise } from '@mezzotint/weights';
+import { findWeights, readWeights } from '@mezzotint/weights/node';
+
+/** What a model to begin with is, by its folder or file. */
+export interface InitSource {
+  /** The file of weights. */
+  readonly file: string;
+  /** Of a model of ours: its configuration. */
+  readonly own?: {
+    readonly architecture: string;
+    readonly network: Readonly<Record<string, unknown>>;
+    readonly classes: readonly string[];
+    readonly process?: unknown;
+    readonly image: { readonly size: number; readonly channels: number };
+  };
+  /** Of a diffusers folder: our architecture and its configuration. */
+  readonly foreign?: { readonly architecture: string; readonly network: unknown };
+}
+
+/** Folders of a diffusers pipeline that hold the network. */
+const NETWORK_FOLDERS = ['transformer', 'unet'];
+
+/**
+ * Finds the weights of a run or model folder of ours, of a diffusers folder (a pipeline or one model), or of a file.
+ *
+ * @throws InvalidArgumentError when it is none of these
+ */
+export function findInit(path: string): InitSource {
+  if (!existsSync(path)) throw new InvalidArgumentError('init', `${path}: no such folder or file`);
+  if (!statSync(path).isDirectory()) return { file: path };
+  for (const folder of [path, join(path, 'model'), ...NETWORK_FOLDERS.map((name) => join(path, name))]) {
+    const file = join(folder, 'config.json');
+    if (!existsSync(file) || statSync(file).size > 2 ** 20) continue;
+    const json = parseJson(readFileSync(file, 'utf8')) as Record<string, unknown>;
+    if (typeof json.format === 'string' && json.format.startsWith('mezzotint/')) {
+      return { file: join(folder, 'model.safetensors'), own: json as unknown as NonNullable<InitSource['own']> };
+    }
+    if (typeof json._class_name === 'string') {
+      const architecture = architectureOfClass(json._class_name);
+      const reference = architecture?.references?.find(({ className }) => className === json._class_name);
+      if (architecture === undefined || reference === undefined) {
+        throw new InvalidArgumentError('init', `${folder}: ${json._class_name} is no architecture that is known here`);
+      }
+      return {
+        file: findWeights(folder),
+        foreign: { architecture: architecture.name, network: reference.config(json) },
+      };
+    }
+  }
+  throw new InvalidArgumentError(
+    'init',
+    `${path}: expected a run or model folder of ours, a diffusers folder, or a file of weights`,
+  );
+}
+
+/** Gives a model the weights that a configuration names; says what became of each. */
+export async function initWeights(
+  model: Module,
+  { from, strict }: { readonly from: string; readonly strict: boolean },
+  classes: readonly string[],
+): Promise<InitReport> {
+  const found = findInit(from);
+  const source = await readWeights(found.file);
+  try {
+    const weights: WeightSource =
+      found.own === undefined && recognise(source.tensors.keys()) !== undefined
+        ? openComponent(source, { report: () => undefined }).weights
+        : source;
+    if (strict) {
+      const { missing, unexpected, mismatched } = model.compare(weights);
+      if (missing.length + unexpected.length + mismatched.length > 0) {
+        throw new WeightsMismatchError(model.constructor.name, missing, unexpected, mismatched);
+      }
+    }
+    const old = found.own?.classes;
+    // A row for each class that the old model had by the same name, and the null label's, which is the last of each.
+    const rows = old && [...classes.map((name) => (old.includes(name) ? old.indexOf(name) : null)), old.length];
+    return await initFrom(model, weights, rows === undefined ? {} : { rows });
+  } finally {
+    source.close();
+  }
+}
+
+/** What became of the weights, for people. */
+export function describeInit(from: string, { loaded, adapted, fresh, unused }: InitReport): string[] {
+  return [
+    `Weights of ${from}: ${loaded.length} tensors as they are, ${adapted.length} adapted, ${fresh.length} new, ${unused.length} not used`,
+    ...adapted.map(({ name, how }) => `  ${name}: ${how}`),
+    ...fresh.slice(0, 20).map(({ name, why }) => `  ${name} ${why}`),
+    ...(fresh.length > 20 ? [`  … and ${fresh.length - 20} more new ones`] : []),
+    ...(unused.length > 0 ? [`  not used: ${listed(unused, 10)}`] : []),
+  ];
+}

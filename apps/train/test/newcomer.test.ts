@@ -1,0 +1,273 @@
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { openDiffusionModel } from '@mezzotint/app';
+import { runApp } from '@mezzotint/app/testing';
+import { architectureOfKind } from '@mezzotint/architectures';
+import { switchTo } from '@mezzotint/backend/testing';
+import { encodePng } from '@mezzotint/data';
+import { LoraAdapter } from '@mezzotint/training';
+import { readSafetensors } from '@mezzotint/weights/node';
+import * as tf from '@tensorflow/tfjs-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { trainCommand } from '../src/command.js';
+import type { TrainConfig } from '../src/config.js';
+import { lookAfter, lookBefore } from '../src/doctor.js';
+import { referencePage } from '../src/reference.js';
+import { trainRun } from '../src/train-run.js';
+
+const root = mkdtempSync(join(tmpdir(), 'mezzotint-newcomer-'));
+const pictures = join(root, 'pictures');
+const train = (...argv: string[]) => runApp(trainCommand(), trainRun, ['--engine', 'wasm', ...argv]);
+
+/** 60 pictures of 12 x 8 in two classes: brighter left or brighter right, in colour. */
+beforeAll(() => {
+  for (const [c, name] of ['left', 'right'].entries()) {
+    mkdirSync(join(pictures, name), { recursive: true });
+    for (let i = 0; i < 30; i++) {
+      const data = Uint8Array.from({ length: 8 * 12 * 3 }, (_, e) => {
+        const x = Math.floor(e / 3) % 12;
+        return x < 6 === (c === 0) ? 200 + (i % 3) * (e % 3) * 5 : 30;
+      });
+      writeFileSync(join(pictures, name, `${i}.png`), encodePng({ data, height: 8, width: 12, channels: 3 }));
+    }
+  }
+  writeFileSync(join(pictures, 'left', 'thumbs.db'), 'x');
+});
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+const logOf = (run: string) =>
+  readFileSync(join(run, 'log.jsonl'), 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, number>);
+
+/** A network that a test can afford. */
+const tinyDit = {
+  ...(architectureOfKind('denoiser', 'DiT').sized!('small', { imageSize: 8, channels: 3, classes: 2 }) as object),
+  ...{ patchSize: 4, width: 16, depth: 2, heads: 2 },
+};
+
+/** A configuration file for a tiny DiT on the pictures. */
+function configFile(name: string, change: object): string {
+  const file = join(root, `${name}.json`);
+  const config = {
+    task: 'diffusion',
+    data: { kind: 'folder', path: pictures, size: 8, heldOut: 0.1 },
+    architecture: 'DiT',
+    network: tinyDit,
+    ...{ steps: 4, batchSize: 6, every: { log: 1, sample: 4, checkpoint: 2 } },
+    sampling: { solver: 'ddim', steps: 2, guidance: 1.5 },
+    ...change,
+  };
+  writeFileSync(file, JSON.stringify(config));
+  return file;
+}
+
+test('a folder and a preset are enough: what was read is said, and the run folder opens as a model', async () => {
+  const run = join(root, 'mine');
+  const { code, out: output } = await train(
+    ...['--data', pictures, '--preset', 'small', '--size', '8', '--run', run],
+    ...['--steps', '2', '--batch-size', '8', '--recipe', 'flow'],
+  );
+  expect(code).toBe(0);
+  expect(output).toMatch(/57 pictures in 2 classes: left \d+, right \d+; 3 more are held out/);
+  expect(output).toMatch(/Passed over: 1 .db that are no pictures: left\/thumbs.db/);
+  expect(output).toMatch(
+    /Model: ADMUNet, [\d.]+ (?:million|thousand) parameters; weights, gradients, moments and averages take \d+ MiB/,
+  );
+  expect(output).toMatch(/Note: 57 pictures are few/);
+  const config = JSON.parse(readFileSync(join(run, 'config.json'), 'utf8')) as TrainConfig & { process: object };
+  expect(config.process).toEqual({ kind: 'flow', shift: 1, timeScale: 1000 });
+  expect(config).toMatchObject({
+    recipe: 'flow',
+    learningRate: { kind: 'cosine', peak: 0.001 },
+    sampling: { solver: 'euler' },
+  });
+  const log = logOf(run);
+  expect(log.at(-1)!.validationLoss).toBeGreaterThan(0);
+  expect(log.at(-1)!.waited).toBeGreaterThanOrEqual(0);
+  for (const file of ['loss.png', 'rate.png', 'log.csv', 'samples/step-0000002.png', 'model/model.safetensors']) {
+    expect(existsSync(join(run, file))).toBe(true);
+  }
+  expect(readFileSync(join(run, 'log.csv'), 'utf8').split('\n')[0]).toMatch(
+    /^step,loss,learningRate,gradientNorm,seconds,waited/,
+  );
+  const opened = await openDiffusionModel(run);
+  expect(opened.architecture.name).toBe('ADMUNet');
+  expect(opened.config.classes).toEqual(['left', 'right']);
+});
+
+test.each(['v-cosine', 'min-snr', 'edm', 'rectified-flow', 'simple-diffusion', 'vdm++'])(
+  '%s: a run that stopped and went on ends with the same bytes, decoded in threads or not',
+  async (recipe) => {
+    const [whole, parts] = [join(root, `whole-${recipe}`), join(root, `parts-${recipe}`)];
+    const data = { kind: 'folder', path: pictures, size: 8, crop: 'random', flip: true };
+    const ema = { sigmaRel: [0.1], snapshotEvery: 2 };
+    const config = (threads: number) => configFile(`exact-${threads}`, { recipe, ema, data: { ...data, threads } });
+    expect(await train('--config', config(0), '--run', whole)).toMatchObject({ code: 0 });
+    expect(await train('--config', config(1), '--run', parts)).toMatchObject({ code: 0 });
+    rmSync(join(parts, 'checkpoints', 'checkpoint-4'), { recursive: true });
+    expect(await train('--resume', '--run', parts)).toMatchObject({ code: 0 });
+    const bytes = (run: string, file: string) => readFileSync(join(run, 'checkpoints', 'checkpoint-4', file));
+    for (const file of ['model', 'optimizer', 'average-ema', 'average-power-0.1'].map(
+      (name) => `${name}.safetensors`,
+    )) {
+      expect(bytes(parts, file).equals(bytes(whole, file))).toBe(true);
+    }
+    expect(readdirSync(join(whole, 'snapshots'))).toEqual([
+      'step-0000002-sigma-0.1.safetensors',
+      'step-0000004-sigma-0.1.safetensors',
+    ]);
+  },
+);
+
+test('weights of a run are taken by a network of another size and other classes, with a report', async () => {
+  const base = join(root, 'base');
+  expect(await train('--config', configFile('base', { recipe: 'v-cosine', steps: 2 }), '--run', base)).toMatchObject({
+    code: 0,
+  });
+  const other = join(root, 'other');
+  mkdirSync(join(other, 'right'), { recursive: true });
+  mkdirSync(join(other, 'up'), { recursive: true });
+  for (const name of ['right', 'up']) {
+    for (let i = 0; i < 6; i++)
+      writeFileSync(
+        join(other, name, `${i}.png`),
+        encodePng({ data: new Uint8Array(16 * 16).fill(9 * i), height: 16, width: 16, channels: 1 }),
+      );
+  }
+  writeFileSync(
+    join(other, 'up', '9.png'),
+    encodePng({ data: new Uint8Array(16 * 16).fill(3), height: 16, width: 16, channels: 1 }),
+  );
+  mkdirSync(join(other, 'down'));
+  writeFileSync(
+    join(other, 'down', '1.png'),
+    encodePng({ data: new Uint8Array(16 * 16).fill(5), height: 16, width: 16, channels: 1 }),
+  );
+  const network = { ...tinyDit, imageSize: 16, classes: 3 };
+  const change = { recipe: 'v-cosine', network, init: { from: base }, data: { kind: 'folder', path: other, size: 16 } };
+  const tuned = join(root, 'tuned');
+  const { code, out: output } = await train(
+    '--config',
+    configFile('tuned', { ...change, freeze: ['blocks.0.*'] }),
+    '--run',
+    tuned,
+  );
+  expect(code).toBe(0);
+  // Classes of the base: left, right; of the new data: down, right, up. "No label" is the last row of both.
+  expect(output).toMatch(/y_embedder.embedding_table.weight: 2 of 4 rows of classes that both have/);
+  expect(output).toMatch(/pos_embed is computed for the model's own size/);
+  expect(output).toMatch(/of them trained/);
+  const weights = async (run: string, name: string) => {
+    const file = readSafetensors(
+      join(run, 'checkpoints', run === base ? 'checkpoint-2' : 'checkpoint-4', 'model.safetensors'),
+    );
+    const tensor = await file.read(name);
+    file.close();
+    return Array.from(tensor.data);
+  };
+  const averaged = readSafetensors(join(base, 'model', 'model.safetensors'));
+  const frozen = Array.from((await averaged.read('blocks.0.mlp.fc1.weight')).data);
+  averaged.close();
+  expect(await weights(tuned, 'blocks.0.mlp.fc1.weight')).toEqual(frozen);
+  expect(await weights(tuned, 'blocks.1.mlp.fc1.weight')).not.toEqual(await weights(base, 'blocks.1.mlp.fc1.weight'));
+});
+
+test('a LoRA is trained on a model, resumed exactly, and saved for peft, diffusers and kohya, and merged', async () => {
+  const base = join(root, 'base');
+  const lora = { rank: 2, alpha: 4, targets: ['*attn.qkv', '*mlp*'] };
+  const file = configFile('lora', {
+    recipe: 'v-cosine',
+    init: { from: base },
+    lora,
+    steps: 3,
+    every: { log: 1, sample: 3, checkpoint: 1 },
+  });
+  const [whole, parts] = [join(root, 'lora'), join(root, 'lora-parts')];
+  const first = await train('--config', file, '--run', whole);
+  expect(first).toMatchObject({ code: 0 });
+  expect(first.out).toMatch(/DiT with a LoRA/);
+  expect(await train('--config', file, '--run', parts, '--steps', '3')).toMatchObject({ code: 0 });
+  rmSync(join(parts, 'checkpoints', 'checkpoint-3'), { recursive: true });
+  expect(await train('--resume', '--run', parts)).toMatchObject({ code: 0 });
+  const checkpoint = join('checkpoints', 'checkpoint-3', 'model.safetensors');
+  expect(readFileSync(join(parts, checkpoint)).equals(readFileSync(join(whole, checkpoint)))).toBe(true);
+  const names = (name: string) => {
+    const opened = readSafetensors(join(whole, 'lora', name));
+    const all = [...opened.tensors.keys()];
+    opened.close();
+    return all;
+  };
+  expect(names('adapter_model.safetensors')).toContain('base_model.model.blocks.0.attn.qkv.lora_A.weight');
+  expect(names('pytorch_lora_weights.safetensors')).toContain(
+    'transformer.transformer_blocks.1.attn1.to_k.lora_B.weight',
+  );
+  expect(names('lora-kohya.safetensors')).toContain('lora_unet_transformer_blocks_0_ff_net_0_proj.alpha');
+
+  // The merged model of the run is the base with the saved adapter, applied by hand.
+  await switchTo('wasm');
+  const [merged, plain] = [await openDiffusionModel(whole), await openDiffusionModel(base)];
+  const adapter = new LoraAdapter(plain.model, lora).init(0);
+  const saved = readSafetensors(join(whole, 'lora', 'adapter_model.safetensors'));
+  await adapter.load(saved);
+  saved.close();
+  const x = tf.randomNormal([2, 8, 8, 3], 0, 1, 'float32', 3) as tf.Tensor4D;
+  const inputs = { labels: tf.tensor1d([0, 1], 'int32') };
+  const run = (model: typeof merged.model) => model.forward(x, tf.tensor1d([10, 700]), inputs).dataSync();
+  const expected = run(merged.model);
+  const got = adapter.apply(() => run(plain.model));
+  got.forEach((value, i) => {
+    expect(Math.abs(value - expected[i]!)).toBeLessThan(1e-5);
+  });
+});
+
+test('the reference page is that of the schema', () => {
+  const page = readFileSync(new URL('../../../docs/train-configuration.md', import.meta.url), 'utf8');
+  expect(page).toBe(referencePage()); // else: pnpm train:reference
+  expect(page).not.toMatch(/\|\s\|$/m); // every key is described
+});
+
+test('the doctor names what is wrong', () => {
+  const config = {
+    task: 'diffusion',
+    steps: 100,
+    batchSize: 8,
+    accumulation: 1,
+    ema: { decay: 0.9999, sigmaRel: [] },
+    optimizer: { maxGradientNorm: 1 },
+  };
+  const data = { count: 5000, classes: ['a'] };
+  const image = (values: number[]) => ({
+    images: Uint8Array.from(values),
+    labels: new Int32Array(1),
+    classes: ['a'],
+    count: 1,
+    height: 1,
+    width: values.length,
+    channels: 1 as const,
+  });
+  const before = (values: number[], change = {}) =>
+    lookBefore({ ...config, ...change } as never, data as never, image(values)).join('\n');
+  expect(before([0, 255, 128, 30])).toMatch(/averages over 10000 updates, and the run has 100: .* take 0.9000/);
+  expect(before([100, 100, 101, 100])).toMatch(/hardly vary/);
+  expect(before([100, 110, 150, 130])).toMatch(/use only .* of the range/);
+  expect(lookBefore({ ...config, ema: { sigmaRel: [] } } as never, data as never, image([0, 255, 9, 200]))).toEqual([]);
+  const line = (step: number, loss: number, more = {}) => ({
+    step,
+    loss,
+    learningRate: 1,
+    gradientNorm: 0.5,
+    seconds: 1,
+    ...more,
+  });
+  const flat = Array.from({ length: 40 }, (_, i) => line(i, 1));
+  expect(lookAfter(config as never, flat).join('\n')).toMatch(/did not fall/);
+  const falling = Array.from({ length: 40 }, (_, i) =>
+    line(i, 1 / (1 + i), { waited: 0.5, validationLoss: i < 20 ? 1 - i / 40 : 0.5 + i / 40 }),
+  );
+  expect(lookAfter(config as never, falling).join('\n')).toMatch(
+    /best at update 19.*learns its pictures by heart[\s\S]*50 % of the time/,
+  );
+});

@@ -1,0 +1,109 @@
+import { InvalidFileError } from '@mezzotint/core';
+import { ADMUNet, adm, admFromShapes, admUpsampler, SuperResolutionUNet } from '@mezzotint/unet';
+import { recognise, type WeightFile } from '@mezzotint/weights';
+import type { Family, OpenContext } from '../../family.js';
+import type { PipelineDefinition, Stage } from '../../stage.js';
+import { openGuide } from './classifier.js';
+import { guidedDiffusionSampler } from './guided-diffusion-sampler.js';
+import { classSettings, classStage, lowResolution, numbered, shownLabels } from './stage.js';
+
+/** What the models were published with: 1000 steps, 250 of them taken. */
+const STEPS = 250;
+
+/**
+ * ADM (Dhariwal and Nichol 2021) and Improved DDPM from guided-diffusion's `.pt` files, class-conditional or not, alone, guided by a
+ * classifier (`classifier`), or enlarged by an upsampler (`upsampler`) as in the cascades from 64 to 256 and 128 to 512 pixels.
+ */
+export const admFamily: Family = {
+  name: 'ADM',
+  recognise: ({ source }) => source !== null && recognise(source.tensors.keys())?.model === 'adm-unet',
+  async open({ files, source }, context) {
+    const { options } = context;
+    const { config, upsampler } = admFromShapes(source!.tensors, options.network);
+    if (upsampler) {
+      throw new InvalidFileError(
+        files.name,
+        'is an upsampler, which enlarges what another model makes: open that model, with this one as the option upsampler',
+      );
+    }
+    const signature = adm.signature(config);
+    const module = new ADMUNet(config);
+    const learnedVariance = config.outChannels === 2 * config.inChannels;
+    const betas = options.betas ?? 'linear';
+    const sampler = guidedDiffusionSampler({ betas, learnedVariance, limit: { kind: 'clip', range: 1 } });
+    const guide = await openGuide(context, config.inChannels);
+    const enlarged = await openUpsampler(context, config).catch((error: unknown) => {
+      guide?.close();
+      throw error;
+    });
+    const names = signature.classes === null ? (guide?.classes ?? []) : numbered(signature.classes);
+    const stage = classStage({
+      ...{ name: 'base', network: module, signature, sampler, codec: null, parts: ['unet'] },
+      classifier: guide?.classifier,
+    });
+    const side = config.imageSize;
+    return {
+      family: admFamily.name,
+      description: `ADM for ${side} x ${side} pixels, ${signature.classes ?? 'without'} classes${enlarged ? `, enlarged to ${enlarged.size}` : ''}`,
+      stages: [stage, ...(enlarged?.stages ?? [])],
+      parts: [{ name: 'unet', module, weights: source! }, ...(guide ? [guide.part] : []), ...(enlarged?.parts ?? [])],
+      takes: classSettings({ ...signature, sizeMultiple: enlarged ? null : signature.sizeMultiple }, guide),
+      sizeUnit: signature.sizeMultiple ?? side,
+      defaults: { height: side, width: side, steps: STEPS, guidance: 1, batch: 4, ...shownLabels(signature.classes) },
+      ...(names.length > 0 && { classes: names }),
+      close() {
+        guide?.close();
+        enlarged?.close();
+      },
+    };
+  },
+};
+
+/** The upsampler of the options as a second stage. */
+async function openUpsampler(
+  { options, files }: OpenContext,
+  base: { readonly imageSize: number; readonly inChannels: number; readonly classes: number | null },
+): Promise<(Pick<PipelineDefinition, 'stages' | 'parts' | 'close'> & { readonly size: number }) | undefined> {
+  if (options.upsampler === undefined) return undefined;
+  const weights = await files(options.upsampler).weights('');
+  try {
+    const { config, upsampler } = admFromShapes(weights.tensors);
+    const problems = [];
+    if (!upsampler) problems.push('is no upsampler: its network does not see a low-resolution image');
+    if (config.inChannels !== base.inChannels) {
+      problems.push(`enlarges images of ${config.inChannels} channels, the model makes ${base.inChannels}`);
+    }
+    if (config.classes !== null && config.classes !== base.classes) {
+      problems.push(`knows ${config.classes} classes, the model ${base.classes ?? 'none'}`);
+    }
+    if (problems.length > 0) throw new InvalidFileError(options.upsampler, problems.join('; '));
+    return upsamplerStage(config, weights);
+  } catch (error) {
+    weights.close();
+    throw error;
+  }
+}
+
+function upsamplerStage(config: ReturnType<typeof admFromShapes>['config'], weights: WeightFile) {
+  const module = new SuperResolutionUNet(config);
+  const learnedVariance = config.outChannels === 2 * config.inChannels;
+  const plain = classStage({
+    ...{ name: 'upsampler', network: module, signature: admUpsampler.signature(config), codec: null },
+    sampler: guidedDiffusionSampler({ learnedVariance, limit: { kind: 'clip', range: 1 } }),
+    parts: ['upsampler'],
+  });
+  const stage: Stage = {
+    ...plain,
+    shape: () => [config.imageSize, config.imageSize, config.inChannels],
+    async encode(batch, context) {
+      const { positive } = await plain.encode(batch, context);
+      return { positive: { ...positive, lowRes: lowResolution(context) }, negative: null };
+    },
+  };
+  return {
+    size: config.imageSize,
+    stages: [stage],
+    parts: [{ name: 'upsampler', module, weights }],
+    close: () => weights.close(),
+  };
+}

@@ -1,0 +1,62 @@
+import { architectureOfKind } from '@mezzotint/architectures';
+import { type ClassifierNetwork, InvalidFileError, type Module, readNetworkConfig } from '@mezzotint/core';
+import { noisyClassifierFromShapes } from '@mezzotint/unet';
+import type { ModelFiles, OpenContext } from '../../family.js';
+import { classifierConfigSchema } from '../../model-config.js';
+import type { Part } from '../../stage.js';
+import { checked } from './own-model.js';
+import { numbered } from './stage.js';
+
+/** A classifier that guides a model. */
+export interface OpenedClassifier {
+  readonly classifier: { readonly network: ClassifierNetwork; readonly part: string };
+  readonly part: Part;
+  readonly classes: readonly string[];
+  close(): void;
+}
+
+/**
+ * The classifier of the option `classifier`, if any: a folder that `train` made, or the `.pt` file of guided-diffusion's.
+ *
+ * @throws InvalidFileError when it is none, or takes other images than the model makes
+ */
+export async function openGuide(
+  { options, files }: Pick<OpenContext, 'options' | 'files'>,
+  channels: number,
+): Promise<OpenedClassifier | undefined> {
+  if (options.classifier === undefined) return undefined;
+  const at = files(options.classifier);
+  const weights = await at.weights(at.kind === 'folder' ? 'model.safetensors' : '');
+  try {
+    const { network, classes, inChannels } = at.kind === 'folder' ? await ofFolder(at) : ofFile(weights.tensors);
+    if (inChannels !== channels) {
+      throw new InvalidFileError(at.name, `reads images of ${inChannels} channels, the model makes ${channels}`);
+    }
+    const module = network as unknown as Module;
+    const part: Part = { name: 'classifier', module, weights };
+    return { classifier: { network, part: part.name }, part, classes, close: () => weights.close() };
+  } catch (error) {
+    weights.close();
+    throw error;
+  }
+}
+
+async function ofFolder(files: ModelFiles) {
+  const config = checked(`${files.name}/config.json`, await files.json('config.json'), classifierConfigSchema);
+  if (config.process === null) {
+    throw new InvalidFileError(
+      files.name,
+      'knows clean images only; guidance needs one that was trained on noisy images',
+    );
+  }
+  const architecture = architectureOfKind('classifier', config.architecture);
+  const network = readNetworkConfig(architecture, config.network);
+  const { inChannels } = architecture.signature(network);
+  return { network: architecture.build(network), classes: config.classes, inChannels };
+}
+
+function ofFile(tensors: ReadonlyMap<string, { readonly shape: readonly number[]; readonly dtype: string }>) {
+  const architecture = architectureOfKind('classifier', 'NoisyClassifier');
+  const network = noisyClassifierFromShapes(tensors);
+  return { network: architecture.build(network), classes: numbered(network.classes), inChannels: network.inChannels };
+}

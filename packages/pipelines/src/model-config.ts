@@ -1,0 +1,116 @@
+import { readingBudget } from '@mezzotint/core';
+import { z } from 'zod';
+
+/** The forward process of a model and what its network predicts; `ProcessConfig` of @mezzotint/schedulers. */
+export const processSchema = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('discrete').describe('A chain of steps (DDPM).'),
+    betas: z.enum(['linear', 'scaled-linear', 'cosine']).describe("Variances of the chain's steps."),
+    steps: z.int().min(2).max(100_000).default(1000).describe('Steps of the chain.'),
+    prediction: z.enum(['eps', 'x0', 'v']).describe('What the network predicts.'),
+    learnedVariance: z
+      .boolean()
+      .default(false)
+      .describe("The network's second half of channels interpolates the variance (Improved DDPM)."),
+  }),
+  z.strictObject({
+    kind: z.literal('edm').describe("EDM's, sigma from sigmaMin to sigmaMax."),
+    sigmaData: z.number().positive().default(0.5).describe('Standard deviation of the data in [-1, 1].'),
+    sigmaMin: z.number().positive().default(0.002).describe('Least noise of sampling.'),
+    sigmaMax: z.number().positive().default(80).describe('Most noise of sampling.'),
+    denoises: z
+      .boolean()
+      .optional()
+      .describe("The network preconditions itself: it takes x and sigma and gives x0 (EDM's and EDM2's classes)."),
+  }),
+  z.strictObject({
+    kind: z.literal('flow').describe('Straight paths between image and noise.'),
+    shift: z.number().positive().default(1).describe('Shift of the levels towards noise; 1 is none.'),
+    timeScale: z.number().positive().default(1000).describe("The network's time at pure noise."),
+  }),
+  z.strictObject({
+    kind: z.literal('log-snr').describe('Variance-preserving in continuous time.'),
+    curve: z
+      .discriminatedUnion('kind', [
+        z.strictObject({
+          kind: z.literal('cosine').describe('The cosine schedule cut to [min, max], then shifted.'),
+          min: z.number().default(-15).describe('Least log SNR.'),
+          max: z.number().default(15).describe('Largest log SNR.'),
+          shift: z.number().default(0).describe('Added to it: 2 ln(noise size / image size).'),
+        }),
+        z.strictObject({
+          kind: z.literal('sigmoid').describe('A piece of a sigmoid as gamma = alpha^2 (RIN).'),
+          start: z.number().default(-3).describe('Where the piece begins.'),
+          end: z.number().default(3).describe('Where it ends.'),
+          tau: z.number().positive().default(0.9).describe('Temperature.'),
+        }),
+      ])
+      .describe('Log SNR over u in [0, 1].'),
+    prediction: z.enum(['eps', 'x0', 'v']).describe('What the network predicts.'),
+    time: z
+      .enum(['fraction', 'log-snr', 'gamma'])
+      .default('fraction')
+      .describe('What the network is told: timeScale u, the log SNR, or timeScale gamma.'),
+    timeScale: z.number().positive().default(1000).describe('Scale of that.'),
+  }),
+]);
+
+export type Process = z.infer<typeof processSchema>;
+
+export const imageSchema = z.strictObject({
+  size: z.int().min(1).max(4096),
+  channels: z.union([z.literal(1), z.literal(3)]),
+});
+
+/** How the model's author samples from it. */
+export const samplingSchema = z.strictObject({
+  solver: z.string().describe('The name of a solver (`pnpm sample --help`).'),
+  steps: z.int().min(1).max(readingBudget.steps).describe('Its steps.'),
+  guidance: z.number().describe('Scale of classifier-free guidance; 1 is none.'),
+});
+
+/** Names of the classes, in the order of their labels. */
+const classNames = z.array(z.string().max(1000)).max(readingBudget.classes);
+
+/** A diffusion model's `config.json`; the network's own configuration is checked by the network. */
+export const diffusionConfigSchema = z.strictObject({
+  format: z.literal('mezzotint/diffusion@1'),
+  /** The name of a registered architecture whose networks denoise. */
+  architecture: z.string(),
+  network: z.record(z.string(), z.unknown()),
+  image: imageSchema,
+  /** Names of the classes; the network's null label, if it has one, is the label after the last. Empty: unconditional. */
+  classes: classNames,
+  process: processSchema,
+  sampling: samplingSchema,
+});
+
+export type DiffusionConfig = z.infer<typeof diffusionConfigSchema>;
+
+/** A classifier's `config.json`. */
+export const classifierConfigSchema = z.strictObject({
+  format: z.literal('mezzotint/classifier@1'),
+  /** The name of a registered architecture of classifiers. */
+  architecture: z.string(),
+  network: z.record(z.string(), z.unknown()),
+  image: imageSchema,
+  classes: classNames.min(2),
+  /** The noise that it was trained under; null when it knows clean images only. */
+  process: processSchema.nullable(),
+});
+
+export type ClassifierModelConfig = z.infer<typeof classifierConfigSchema>;
+
+/** An autoencoder's `config.json`. */
+export const autoencoderConfigSchema = z.strictObject({
+  format: z.literal('mezzotint/autoencoder@1'),
+  /** The name of a registered architecture of autoencoders. */
+  architecture: z.string(),
+  network: z.record(z.string(), z.unknown()),
+  image: imageSchema,
+});
+
+export type AutoencoderModelConfig = z.infer<typeof autoencoderConfigSchema>;
+
+/** Any model's `config.json`. */
+export type ModelConfig = DiffusionConfig | ClassifierModelConfig | AutoencoderModelConfig;

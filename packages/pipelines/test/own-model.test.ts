@@ -1,0 +1,104 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { useBackend } from '@mezzotint/backend';
+import type { HostTensor } from '@mezzotint/core';
+import { TorchGenerator } from '@mezzotint/core';
+import { dit } from '@mezzotint/dit';
+import { writeSafetensors } from '@mezzotint/weights/node';
+import * as tf from '@tensorflow/tfjs-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { openPipeline } from '../src/node/index.js';
+
+const root = mkdtempSync(join(tmpdir(), 'mezzotint-own-'));
+const digits = fileURLToPath(new URL('../../../models/digits', import.meta.url));
+const classifier = fileURLToPath(new URL('../../../models/digits-classifier', import.meta.url));
+
+const network = {
+  ...dit.presets[0]!.config,
+  ...{
+    imageSize: 8,
+    patchSize: 2,
+    inChannels: 1,
+    outChannels: 1,
+    width: 8,
+    depth: 1,
+    heads: 2,
+    classes: 2,
+    nullLabel: true,
+  },
+};
+const config = {
+  format: 'mezzotint/diffusion@1',
+  architecture: 'DiT',
+  network,
+  image: { size: 8, channels: 1 },
+  classes: ['cat', 'dog'],
+  process: { kind: 'discrete', betas: 'cosine', steps: 100, prediction: 'v' },
+  sampling: { solver: 'ddim', steps: 3, guidance: 2 },
+};
+
+/** A run's folder with a model of an architecture that no code of pipelines names. */
+async function writeRun(name: string, change: object = {}): Promise<string> {
+  const run = join(root, name);
+  mkdirSync(join(run, 'model'), { recursive: true });
+  writeFileSync(join(run, 'config.json'), JSON.stringify({ task: 'diffusion' }));
+  writeFileSync(join(run, 'model', 'config.json'), JSON.stringify({ ...config, ...change }));
+  const state: Record<string, HostTensor> = {};
+  for (const [key, param] of dit.build(network).params()) {
+    state[key] = { shape: param.fileShape, data: new TorchGenerator(key.length).randn(param.size).map((n) => 0.2 * n) };
+  }
+  await writeSafetensors(join(run, 'model', 'model.safetensors'), state);
+  return run;
+}
+
+beforeAll(async () => void (await useBackend({ engine: 'cpu' })));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+test('a run’s folder of any registered architecture: labels by name, guidance, pictures of its size', async () => {
+  const pipeline = await openPipeline(await writeRun('run'));
+  expect(pipeline.classes).toEqual(['cat', 'dog']);
+  const { images } = await pipeline.generate({ labels: 'dog,cat', count: 2, seed: 1 });
+  expect(images.map(({ height, width, channels, job }) => [height, width, channels, job.label, job.seed])).toEqual([
+    [8, 8, 1, 1, 1],
+    [8, 8, 1, 1, 2],
+    [8, 8, 1, 0, 3],
+    [8, 8, 1, 0, 4],
+  ]);
+  // A picture does not depend on its batch, but on its label and on guidance.
+  const one = async (request: object) => [...(await pipeline.generate({ seed: 1, ...request })).images[0]!.data];
+  expect(await one({ labels: 'dog', batch: 1 })).toEqual([...images[0]!.data]);
+  expect(await one({ labels: 'cat' })).not.toEqual([...images[0]!.data]);
+  expect(await one({ labels: 'dog', guidance: 1 })).not.toEqual([...images[0]!.data]);
+  pipeline.dispose();
+});
+
+test('the digits that come with the project, in few steps, with their classifier as a guide', async () => {
+  const pipeline = await openPipeline(digits, { classifier });
+  const { images } = await pipeline.generate({ labels: '7', seed: 2, steps: 2, classifierScale: 0.5 });
+  expect(images[0]).toMatchObject({ height: 28, width: 28, channels: 1 });
+  const before = tf.memory().numTensors;
+  await pipeline.generate({ labels: '7', seed: 2, steps: 2 });
+  expect(tf.memory().numTensors).toBe(before);
+  pipeline.dispose();
+});
+
+test('a configuration that does not fit: every problem, by name', async () => {
+  const problem = async (change: object) => {
+    const run = await writeRun(`bad-${Object.keys(change).join('-')}`, change);
+    return openPipeline(run).then(
+      () => 'it opened',
+      (error: Error) => error.message,
+    );
+  };
+  expect(await problem({ architecture: 'DiTT' })).toMatch(/expected one of .*ADMUNet.*DiT.*, got 'DiTT'/);
+  expect(await problem({ network: { ...network, wdith: 8 } })).toMatch(/wdith: unknown setting/);
+  expect(await problem({ classes: ['cat'], image: { size: 8, channels: 3 } })).toMatch(
+    /image.channels is 3, the network takes 1; there are 1 names of classes, the network has 2/,
+  );
+  expect(await problem({ sampling: { solver: 'eulr', steps: 1, guidance: 1 } })).toMatch(/unknown solver 'eulr'/);
+  expect(await problem({ process: { kind: 'discrete', betas: 'quadratic', steps: 1, prediction: 'v' } })).toMatch(
+    /process.betas[\s\S]*process.steps/,
+  );
+});

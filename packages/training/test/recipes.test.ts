@@ -1,0 +1,66 @@
+import '@tensorflow/tfjs';
+import type { RandomStream, TimeInput } from '@mezzotint/core';
+import { type SolverName, samplerFromProcess } from '@mezzotint/schedulers';
+import * as tf from '@tensorflow/tfjs-core';
+import { beforeAll, expect, test } from 'vitest';
+import { recipeNamed, recipes } from '../src/index.js';
+
+beforeAll(() => tf.setBackend('cpu'));
+
+const times: Readonly<Record<string, TimeInput>> = { rin: 'gamma' };
+
+/** No noise, so that what the network sees of an image of ones tells the level; uniforms spread over [0, 1). */
+const noiseless: RandomStream = {
+  randn: (n) => new Float32Array(n),
+  rand: (n) => Float32Array.from({ length: n }, (_, i) => (0.37 + 0.618 * i) % 1),
+};
+
+test.each(recipes.map((recipe) => recipe.name))(
+  '%s: the network is told the same in training and in sampling',
+  (name) => {
+    const recipe = recipeNamed(name);
+    for (const time of [times[name] ?? 'timestep', 'sigma'] as const) {
+      if (time === 'sigma' && !name.startsWith('edm')) continue;
+      const data = { imageSize: 64, time };
+      const process = recipe.process(data);
+      const solver = recipe.sampling.solver as SolverName;
+      const sampler = samplerFromProcess(process, { solver, limit: null });
+      expect(sampler.schedule({ steps: recipe.sampling.steps }).alpha.length).toBeGreaterThan(1);
+      const seen: { x: number; time: number }[] = [];
+      const loss = tf.tidy(() =>
+        recipe
+          .objective(data, process)(
+            (x, t) => {
+              const first = tf.slice(x, [0, 0, 0, 0], [-1, 1, 1, 1]).dataSync();
+              t.dataSync().forEach((value, n) => void seen.push({ x: first[n]!, time: value }));
+              const learned = process.kind === 'discrete' && process.learnedVariance;
+              return tf.zeros([x.shape[0], 64, 64, learned ? 2 : 1]);
+            },
+            { x0: tf.ones([8, 64, 64, 1]), cond: undefined },
+            noiseless,
+          )
+          .dataSync(),
+      );
+      expect(loss.length).toBe(8); // one number an example
+      expect(loss.every(Number.isFinite)).toBe(true);
+      expect(seen.length).toBe(8);
+      for (const { x, time: told } of seen) {
+        // x = alpha for variance-preserving and flow, c_in for EDM, 1 where the network preconditions itself.
+        let level = { alpha: x, sigma: Math.sqrt(Math.max(1 - x * x, 0)) };
+        if (process.kind === 'flow') level = { alpha: x, sigma: 1 - x };
+        if (process.kind === 'edm') level = { alpha: 1, sigma: time === 'sigma' ? told : Math.sqrt(1 / x ** 2 - 0.25) };
+        if (x < 1e-3 || level.sigma < 1e-3) continue; // float32 tells nothing of the other
+        // The discrete clock is linear between whole steps; all others are exact but for float32's alpha.
+        const scale = Math.max(1, Math.abs(told));
+        expect(Math.abs(sampler.timeOf(level) - told) / scale).toBeLessThan(process.kind === 'edm' ? 2e-3 : 2e-2);
+      }
+    }
+  },
+);
+
+test('a process of another kind, and a name that is none, are refused', () => {
+  const data = { imageSize: 8, time: 'timestep' } as const;
+  const edm = recipeNamed('edm').process(data);
+  expect(() => recipeNamed('flow').objective(data, edm)).toThrow(/needs a process of kind 'flow', got 'edm'/);
+  expect(() => recipeNamed('magic')).toThrow(/expected one of ddpm, .*, got 'magic'/);
+});
