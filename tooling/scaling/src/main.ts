@@ -128,7 +128,7 @@ async function compete(
       data: batches(training, { batchSize, seed: 3 }),
       rng,
       optimizer,
-      learningRate: warmUp(50, constantRate(1e-3)),
+      learningRate: warmUp(10, constantRate(1e-3)),
       maxGradientNorm: 1,
       until: steps,
       signal,
@@ -206,12 +206,12 @@ async function writeAll(
   const series = Object.entries(groups).flatMap(([name, belongs]): PlotSeries[] => {
     const group = results.filter((r) => belongs(r.name)).sort((a, b) => a.macs - b.macs);
     if (group.length === 0) return [];
-    const line = { name, x: group.map(compute), y: group.map(({ distance }) => distance) };
+    const line = { name, x: group.map(compute), y: group.map(({ lastLoss }) => lastLoss) };
     return [name === 'others' ? { ...line, marks: group.map((r) => r.name) } : line];
   });
   const labels = {
     xLabel: 'tera multiply-adds of the whole training',
-    yLabel: 'Fréchet distance of digits',
+    yLabel: 'loss of the last eighth',
     xScale: 'log',
     yScale: 'log',
   } as const;
@@ -256,9 +256,9 @@ latents / tokens of RIN. Multiply-adds are of one image's forward pass (ZigMa's 
 | --- | ---: | ---: | ---: | ---: | ---: | ---: |
 ${rows.join('\n')}
 
-More compute, better output: the training's multiply-adds (three forward passes an update) against the distance.
+More compute, better output: the training's multiply-adds (three forward passes an update) against its last loss.
 
-![compute against Fréchet distance](${name(beside('-scaling.png'))})
+![compute against loss](${name(beside('-scaling.png'))})
 
 ![digits of every network](${name(beside('-samples.png'))})
 `,
