@@ -6,13 +6,14 @@ import { fileURLToPath } from 'node:url';
 
 /** Tag of a package -> tags that its published dependencies may have. */
 const allowed = {
-  core: [],
+  core: ['core'],
   layers: ['core'],
   architecture: ['core', 'layers'],
   features: ['core', 'layers', 'architecture'],
+  list: ['core', 'layers', 'architecture', 'features'],
   process: ['core', 'process'],
   engine: ['core'],
-  pipelines: ['core', 'layers', 'architecture', 'features', 'process'],
+  pipelines: ['core', 'layers', 'architecture', 'features', 'list', 'process'],
 };
 
 const packages = join(dirname(fileURLToPath(import.meta.url)), '..', '..', 'packages');

@@ -28,7 +28,7 @@ try {
     }
     if (p.sideEffects !== false && !Array.isArray(p.sideEffects)) problems.push(`${name}: sideEffects is not declared`);
     if (p.type !== 'module') problems.push(`${name}: not ESM`);
-    if (p.peerDependencies?.['@tensorflow/tfjs-core'] === undefined)
+    if (usesTensorFlow(folder) && p.peerDependencies?.['@tensorflow/tfjs-core'] === undefined)
       problems.push(`${name}: no peer on @tensorflow/tfjs-core`);
     if (p.exports?.['.']?.['@mezzotint/source'] === undefined) problems.push(`${name}: no source condition`);
     check(name, 'publint', [tarball(name), '--strict']);
@@ -37,6 +37,11 @@ try {
   install(['@mezzotint/schedulers', '@mezzotint/unet']);
 } finally {
   rmSync(work, { recursive: true, force: true });
+}
+
+function usesTensorFlow(folder) {
+  const files = readdirSync(join(folder, 'src'), { recursive: true }).filter((name) => name.endsWith('.ts'));
+  return files.some((name) => readFileSync(join(folder, 'src', name), 'utf8').includes("'@tensorflow/tfjs-core'"));
 }
 
 function check(name, tool, args) {

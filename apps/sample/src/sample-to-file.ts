@@ -1,56 +1,60 @@
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
-import { type CommandContext, prepareOutput } from '@mezzotint/app';
-import { InvalidArgumentError } from '@mezzotint/core';
-import { classesToFile } from './classes-to-file.js';
+import { type Progress as Bar, type CommandContext, startProgress } from '@mezzotint/app';
+import { EngineWorker } from '@mezzotint/backend/worker';
+import type { Progress } from '@mezzotint/pipelines';
 import type { SampleFlags } from './command.js';
 import { explainModel } from './explain/explain-model.js';
-import { takesPrompts } from './latent/open-model.js';
-import { picturesToFile } from './latent/pictures-to-file.js';
-import { readRecipe } from './latent/recipe.js';
-import { mergeSettings, type SampleSettings } from './settings.js';
+import type { SampleJobs } from './jobs.js';
+import { settingsOf } from './settings.js';
+import { prepareOut, writePictures } from './write-pictures.js';
 
-/** Samples as the flags say, writes the picture and says where it is. */
+/** Makes pictures as the flags say, writes them with their recipe and says where they are. */
 export async function sampleToFile(flags: SampleFlags, context: CommandContext): Promise<void> {
-  const recipe = flags.replay === undefined ? undefined : await readRecipe(flags.replay);
-  const settings = mergeSettings(flags, recipe);
+  const settings = await settingsOf(flags);
+  const { app, options, request, replayed } = settings;
   if (flags.explain) return explainModel(settings, context);
-  const overwrite = flags.overwrite ?? false;
-  prepareOutput(settings.out, overwrite);
-  if (takesPrompts(settings.model)) {
-    const { prompt } = settings;
-    if (prompt === undefined) throw new InvalidArgumentError('--prompt', `${settings.model} takes a prompt, got none`);
-    return picturesToFile({ ...settings, prompt }, context, recipe);
+  prepareOut(app);
+  const { signal, say, result } = context;
+  const progress = phaseBars();
+  const worker = await EngineWorker.start<SampleJobs>(new URL('./jobs.js', import.meta.url), { engine: app.engine });
+  try {
+    const order = { model: app.model, options, request, replayed };
+    const made = await worker.run('makePictures', order, { signal, onReport: progress.update }).finally(progress.stop);
+    signal.throwIfAborted();
+    const files = await writePictures(made, settings);
+    const { engine } = worker;
+    const { images, seconds, firstSeconds, recipe } = made;
+    for (const note of [...settings.notes, ...made.notes]) process.stderr.write(`Note: ${note}\n`);
+    say(`Model: ${made.description}`);
+    const first = images.length === 1 ? '' : ` (first after ${firstSeconds.toFixed(1)} s)`;
+    say(`${images.length} picture${images.length === 1 ? '' : 's'} in ${seconds.toFixed(1)} s${first}`);
+    say(`Engine: ${engine.name} ${engine.version} (${engine.device})`);
+    for (const file of files) say(`Picture: ${file}`);
+    result({ ...recipe, ...(files.length === 1 ? { file: files[0] } : { files }), seconds, firstSeconds });
+  } finally {
+    await worker.close();
   }
-  checkNoPrompt(settings);
-  return classesToFile(settings, context);
 }
 
-/** Flags that mean something only where there is a prompt. */
-const withPrompt = [
-  ...(['prompt', 'negative', 'height', 'width', 'image', 'mask', 'strength', 'refiner', 'handover'] as const),
-  ...(['guidanceRescale', 'lora', 'variant', 'parts', 'tokenizer', 'prediction', 'weights'] as const),
-];
+const WORDS: Readonly<Record<Progress['phase'], string>> = {
+  loading: 'Loading ',
+  encoding: 'Encoding',
+  sampling: 'Sampling',
+  decoding: 'Decoding',
+};
 
-/** Throws an InvalidArgumentError that names every flag that a model of classes would pass over. */
-function checkNoPrompt(settings: SampleSettings): void {
-  const given = withPrompt.filter((name) => settings[name] !== undefined);
-  if (given.length === 0) return;
-  checkHoldsModel(settings.model);
-  const flags = given.map((name) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`);
-  throw new InvalidArgumentError(
-    flags.join(', '),
-    `${settings.model} takes --labels; prompts are for folders of diffusers and for single files`,
-  );
-}
-
-/** Throws an InvalidArgumentError when there is no model at all, so that no flag is blamed for it. */
-function checkHoldsModel(path: string): void {
-  if (!existsSync(path)) throw new InvalidArgumentError(path, 'no such file or folder');
-  const files = ['config.json', 'model.safetensors'];
-  if ([path, join(path, 'model')].some((folder) => files.every((file) => existsSync(join(folder, file))))) return;
-  throw new InvalidArgumentError(
-    path,
-    `holds no model: expected a file of weights, a folder with model_index.json, or one with ${files.join(' and ')}`,
-  );
+/** A bar for each phase, one after the other: each has its own pace, and so its own estimate. Decoding is a word on sampling. */
+function phaseBars(): { update(report: Progress): void; stop(): void } {
+  let now: { readonly name: string; readonly bar: Bar } | undefined;
+  return {
+    update({ phase, stage, done, total }) {
+      if (phase === 'decoding') return now?.bar.update(total, total, `decoding ${done}/${total}`);
+      const name = `${stage} ${phase}`;
+      if (now?.name !== name) {
+        now?.bar.stop();
+        now = { name, bar: startProgress(WORDS[phase], total) };
+      }
+      now.bar.update(done, total);
+    },
+    stop: () => now?.bar.stop(),
+  };
 }

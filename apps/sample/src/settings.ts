@@ -1,85 +1,100 @@
+import { existsSync, readFileSync } from 'node:fs';
 import { readConfig } from '@mezzotint/app';
 import { InvalidArgumentError } from '@mezzotint/core';
-import { type SolverName, solvers } from '@mezzotint/schedulers';
+import { readPngText } from '@mezzotint/data';
+import {
+  fromRecipe,
+  type OpenOptions,
+  openSchema,
+  parseRecipe,
+  RECIPE_KEY,
+  type Recipe,
+  type Request,
+  requestSchema,
+} from '@mezzotint/pipelines';
 import { z } from 'zod';
-import type { SampleFlags } from './command.js';
-import { predictions } from './latent/family.js';
-import type { Recipe } from './latent/recipe.js';
-import { weightFormats } from './latent/unloaded.js';
+import type { AppSettings, SampleFlags } from './command.js';
+import { flagOf } from './flags.js';
 
-const fileSchema = z
+const appSchema = z
   .strictObject({
-    model: z.string(),
-    out: z.string(),
-    labels: z.string(),
-    count: z.int().min(1),
-    solver: z.enum(Object.keys(solvers) as [SolverName, ...SolverName[]]),
-    steps: z.int().min(1),
-    guidance: z.number().min(0),
-    seed: z.int().min(0),
-    batch: z.int().min(1),
-    columns: z.int().min(1),
-    scale: z.int().min(1),
-    engine: z.string(),
-    prompt: z.string(),
-    negative: z.string(),
-    height: z.int().min(1),
-    width: z.int().min(1),
-    image: z.string(),
-    mask: z.string(),
-    strength: z.number().min(0).max(1),
-    refiner: z.string(),
-    handover: z.number().min(0).max(1),
-    guidanceRescale: z.number().min(0).max(1),
-    lora: z.array(z.string()),
-    variant: z.string(),
-    parts: z.string(),
-    tokenizer: z.string(),
-    prediction: z.enum(predictions),
-    weights: z.enum(weightFormats),
+    ...{ model: z.string(), out: z.string(), prompts: z.string(), engine: z.string(), overwrite: z.boolean() },
+    ...{ columns: z.int().min(1), scale: z.int().min(1), handover: z.number().min(0).max(1) },
   })
   .partial();
+const fileSchema = z.strictObject({ ...appSchema.shape, ...openSchema.shape, ...requestSchema.shape });
 
-/** All settings: what names the model and the file to write is there. */
-export type SampleSettings = SampleFlags & { readonly model: string; readonly out: string };
+/** All that a run of `sample` is told. */
+export interface SampleSettings {
+  readonly app: AppSettings & { readonly model: string; readonly out: string };
+  readonly options: OpenOptions;
+  readonly request: Request;
+  /** The recipe that is replayed; its files must be what they were. */
+  readonly replayed: Recipe | undefined;
+  /** Lines on flags that have new names. */
+  readonly notes: readonly string[];
+}
 
-/** Flags over the recipe that is replayed, over the configuration file's settings; the model must be named by one of them. */
-export function mergeSettings(flags: SampleFlags, recipe?: Recipe): SampleSettings {
-  const file = flags.config === undefined ? {} : readConfig(flags.config, fileSchema);
-  const merged = { out: 'out/sample.png', ...file, ...(recipe && settingsOf(recipe)), ...flags };
+/**
+ * Flags over the recipe that is replayed, over the configuration file.
+ *
+ * @throws InvalidArgumentError when no model is named, or a file of the settings is not there
+ */
+export async function settingsOf({ config, replay, explain: _, ...flags }: SampleFlags): Promise<SampleSettings> {
+  const replayed = replay === undefined ? undefined : parseRecipe(replay, (await readPngText(replay))[RECIPE_KEY]);
+  const file = config === undefined ? {} : readConfig(config, fileSchema);
+  const recipe = replayed && fromRecipe(replayed);
+  const merged: Record<string, unknown> = {
+    out: 'out/sample.png',
+    ...file,
+    ...(replayed && { model: replayed.model, engine: replayed.engine, ...recipe!.options, ...recipe!.request }),
+    ...flags,
+  };
+  const { handover, prompts } = merged as { handover?: number; prompts?: string };
+  const notes: string[] = [];
+  if (handover !== undefined) {
+    notes.push('--handover is now --denoising-end, the fraction that the base makes: 1 - handover');
+    merged.denoisingEnd ??= 1 - handover;
+  }
+  if (prompts !== undefined) {
+    if (merged.prompt !== undefined)
+      throw new InvalidArgumentError('--prompts', 'is in the place of --prompt; give one');
+    merged.prompt = linesOf(prompts);
+  }
   if (merged.model === undefined) {
     throw new InvalidArgumentError('--model', 'expected a model folder, for example --model models/digits');
   }
-  return merged as SampleSettings;
+  const pick = (keys: object) => Object.fromEntries(Object.entries(merged).filter(([key]) => Object.hasOwn(keys, key)));
+  const settings: SampleSettings = {
+    app: pick(appSchema.shape) as unknown as SampleSettings['app'],
+    options: pick(openSchema.shape),
+    request: pick(requestSchema.shape),
+    ...{ replayed, notes },
+  };
+  checkFiles(settings);
+  return settings;
 }
 
-/** What the flags would have to be for a recipe. */
-function settingsOf({
-  versions: _,
-  model,
-  parts,
-  tokenizer,
-  refiner,
-  image,
-  mask,
-  loras,
-  ...recipe
-}: Recipe): Partial<SampleFlags> {
-  const { negative, strength, handover, solver, variant, prediction, weights, ...plain } = recipe;
-  return {
-    ...plain,
-    model: model.path,
-    ...(parts && { parts: parts.path }),
-    ...(tokenizer && { tokenizer: tokenizer.path }),
-    ...(prediction !== null && { prediction }),
-    ...(negative !== null && { negative }),
-    ...(refiner && { refiner: refiner.path, handover }),
-    ...(image && { image: image.path }),
-    ...(mask && { mask: mask.path }),
-    ...(strength !== null && { strength }),
-    ...(solver !== null && { solver }),
-    ...(variant !== null && { variant }),
-    ...(weights !== null && { weights }),
-    ...(loras.length > 0 && { lora: loras.map(({ path, scale }) => `${path}:${scale}`) }),
-  };
+function linesOf(file: string): string[] {
+  if (!existsSync(file)) throw new InvalidArgumentError('--prompts', `${file}: no such file`);
+  const lines = readFileSync(file, 'utf8')
+    .split(/\r?\n/)
+    .filter((line) => line.trim() !== '');
+  if (lines.length === 0) throw new InvalidArgumentError('--prompts', `${file} has no line with a prompt`);
+  return lines;
+}
+
+/** Throws an InvalidArgumentError that names every file that is not there. */
+function checkFiles({ app, options, request }: SampleSettings): void {
+  const { parts, tokenizer, refiner, lora = [], textualInversion = [] } = options;
+  const { image, mask } = request;
+  const named: [string, unknown][] = [
+    ...Object.entries({ model: app.model, parts, tokenizer, refiner, image, mask }),
+    ...lora.map(({ path }): [string, unknown] => ['lora', path]),
+    ...textualInversion.map(({ path }): [string, unknown] => ['textualInversion', path]),
+  ];
+  const problems = named.flatMap(([key, path]) =>
+    typeof path !== 'string' || existsSync(path) ? [] : [`${flagOf(key)}: ${path}: no such file or folder`],
+  );
+  if (problems.length > 0) throw new InvalidArgumentError('flags', problems);
 }

@@ -6,57 +6,63 @@ import { fileURLToPath } from 'node:url';
 import { useBackend } from '@mezzotint/backend';
 import { EngineWorker, type JobContext } from '@mezzotint/backend/worker';
 import { InvalidArgumentError, InvalidFileError } from '@mezzotint/core';
+import type { Progress } from '@mezzotint/pipelines';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, expect, test } from 'vitest';
 import type { SampleJobs } from '../src/jobs.js';
-import { makePictures, type PictureOrder } from '../src/latent/make-pictures.js';
-import type { Stage, StageReport } from '../src/latent/stages.js';
+import { makePictures, type PictureRequest } from '../src/make-pictures.js';
 
 const root = mkdtempSync(join(tmpdir(), 'mezzotint-thread-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 const fixture = (name: string) => fileURLToPath(new URL(`./fixtures/${name}`, import.meta.url));
-const settings: PictureOrder['settings'] = {
-  ...{ model: fixture('tiny-sdxl'), refiner: fixture('tiny-sdxl-refiner'), handover: 0.5, prompt: 'a cat' },
-  ...{ steps: 4, count: 3, batch: 2, height: 8, width: 8, out: 'unused.png' },
+const order: PictureRequest = {
+  model: fixture('tiny-sdxl'),
+  options: { refiner: fixture('tiny-sdxl-refiner') },
+  request: { denoisingEnd: 0.5, prompt: 'a cat', steps: 4, count: 3, batch: 2, height: 8, width: 8 },
+  replayed: undefined,
 };
 
 test('makes the same bytes in a thread as in this one, and reports every stage from its first to its last', async () => {
   const engine = await useBackend({ engine: 'cpu' });
-  const here = await makePictures({ settings }, { signal: AbortSignal.timeout(100_000), engine, report: () => {} });
+  const here = await makePictures(order, { signal: AbortSignal.timeout(100_000), engine, report: () => {} });
   const worker = await EngineWorker.start<SampleJobs>(new URL('../src/jobs.ts', import.meta.url), { engine: 'cpu' });
-  const reports: StageReport[] = [];
+  const reports: Progress[] = [];
   const there = await worker
-    .run('makePictures', { settings }, { onReport: (report) => reports.push(report) })
+    .run('makePictures', order, { onReport: (report) => reports.push(report) })
     .finally(() => worker.close());
   expect(there.images).toEqual(here.images);
   expect(there.recipe).toEqual(here.recipe);
-  expect(new Set(here.images).size).toBeGreaterThan(10); // Pictures, not a constant.
-  const order = reports.map(({ stage }) => stage).filter((stage, i, all) => stage !== all[i - 1]);
-  const each: Stage[] = ['Loading', 'Encoding', 'Sampling'];
-  expect(order).toEqual([...each, ...each, 'Decoding']); // The base, its refiner, the pictures.
-  const of = (stage: Stage) =>
-    reports.filter((report) => report.stage === stage).map(({ done, total }) => [done, total]);
+  expect(new Set(here.images[0]!.data).size).toBeGreaterThan(10); // Pictures, not a constant.
+  const named = reports.map(({ phase, stage }) => `${stage} ${phase}`);
+  const phases = named.filter((name, i, all) => name !== all[i - 1]);
+  const each = (stage: string) => ['loading', 'encoding', 'loading', 'sampling'].map((phase) => `${stage} ${phase}`);
+  // The text encoders are freed before the network is loaded. The refiner's pictures are decoded batch by batch.
+  const decoding = ['refiner decoding', 'refiner sampling', 'refiner decoding'];
+  expect(phases).toEqual([...each('base'), ...each('refiner'), ...decoding]);
+  const of = (stage: string, wanted: Progress['phase']) =>
+    reports
+      .filter((report) => report.stage === stage && report.phase === wanted)
+      .map(({ done, total }) => [done, total]);
   // Two batches; the base runs two steps of four, and so does the refiner.
-  expect(of('Sampling')).toEqual([1, 2, 3, 4, 1, 2, 3, 4].map((done) => [done, 4]));
-  expect(of('Decoding').at(-1)).toEqual([3, 3]);
+  for (const stage of ['base', 'refiner']) expect(of(stage, 'sampling')).toEqual([1, 2, 3, 4].map((done) => [done, 4]));
   for (const { done, total } of reports) expect(done).toBeLessThanOrEqual(total);
 });
 
-test.each<Stage>(['Loading', 'Encoding', 'Sampling', 'Decoding'])(
+test.each<Progress['phase']>(['loading', 'encoding', 'sampling', 'decoding'])(
   'stopped while %s: the reason is thrown, nothing is left in memory',
-  async (stage) => {
+  async (phase) => {
     const engine = await useBackend({ engine: 'cpu' });
     const before = tf.memory().numTensors;
     const controller = new AbortController();
     let after = 0;
-    const context: JobContext<StageReport> = {
+    const context: JobContext<Progress> = {
       ...{ engine, signal: controller.signal },
       report(report) {
         if (controller.signal.aborted) after++;
-        else if (report.stage === stage && report.done > 0) controller.abort('enough');
+        else if (report.phase === phase && report.done > 0) controller.abort('enough');
       },
     };
-    await expect(makePictures({ settings }, context)).rejects.toBe('enough');
+    await expect(makePictures(order, context)).rejects.toBe('enough');
     expect(after).toBe(0); // It stops at the very report.
     expect(tf.memory().numTensors).toBe(before);
   },
@@ -64,11 +70,11 @@ test.each<Stage>(['Loading', 'Encoding', 'Sampling', 'Decoding'])(
 
 test('what goes wrong in the thread keeps its class and its facts', async () => {
   const worker = await EngineWorker.start<SampleJobs>(new URL('../src/jobs.ts', import.meta.url), { engine: 'cpu' });
-  const fail = (changes: Partial<PictureOrder['settings']>) =>
-    worker.run('makePictures', { settings: { ...settings, ...changes } }).catch((error: unknown) => error);
-  const size = await fail({ height: 17 });
+  const fail = (changes: Partial<PictureRequest>) =>
+    worker.run('makePictures', { ...order, ...changes }).catch((error: unknown) => error);
+  const size = await fail({ request: { ...order.request, height: 17 } });
   expect(InvalidArgumentError.isInstance(size) && size.problems).toEqual(['height: expected a multiple of 2, got 17']);
-  const variant = await fail({ variant: 'fp8' });
+  const variant = await fail({ options: { variant: 'fp8' } });
   expect(InvalidFileError.isInstance(variant) && variant.problem).toMatch(/no weights of the variant "fp8"/);
   await worker.close();
 });

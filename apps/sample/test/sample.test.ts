@@ -24,9 +24,12 @@ test('writes the picture, says where, and ends with one line of JSON', async () 
   expect(code).toBe(0);
   const lines = out.trim().split('\n');
   expect(lines).toHaveLength(1);
-  expect(JSON.parse(lines[0]!)).toMatchObject({ file, engine: 'cpu', labels: [0, 0, 1, 1], seed: 0, guidance: 2 });
+  expect(JSON.parse(lines[0]!)).toMatchObject({ file, engine: 'cpu', labels: [0, 1], count: 2, seed: 0, guidance: 2 });
   const recipe = JSON.parse((await readPngText(file)).mezzotint!) as Record<string, unknown>;
-  expect(recipe).toMatchObject({ solver: 'ddim', steps: 4, seed: 0 });
+  expect(recipe).toMatchObject({ recipe: 2, steps: 4, seed: 0, labels: [0, 1] });
+  const again = join(root, 'a-again.png');
+  expect((await sample('--replay', file, '--out', again)).code).toBe(0);
+  expect(readFileSync(again).equals(readFileSync(file))).toBe(true);
 });
 
 test('the same seed gives the same file, another seed another one', async () => {
@@ -60,7 +63,7 @@ test('an existing file is kept unless --overwrite', async () => {
 test.each<[string, string[], RegExp]>([
   ['unknown flag', ['--stepz', '3'], /unknown option '--stepz'/],
   ['no model', [], /--model: expected a model folder/],
-  ['missing model', ['--model', 'nowhere'], /nowhere: no such folder/],
+  ['missing model', ['--model', 'nowhere'], /--model: nowhere: no such file or folder/],
   ['label out of range', ['--model', model, '--labels', '0,9'], /'9' is no label/],
   ['no number', ['--model', model, '--steps', 'many'], /--steps: expected a whole number/],
   ['unknown solver', ['--model', model, '--solver', 'magic'], /--solver: expected one of/],

@@ -97,3 +97,4 @@ export { readingBudget } from './reading-budget.js';
 export { renamed } from './renamed.js';
 export { StateShapes } from './state-shapes.js';
 export { blockBoundary, stepBoundary } from './step-boundary.js';
+export { stopGradient, withoutGradient } from './stop-gradient.js';

@@ -10,16 +10,15 @@ export { Linear, type LinearOptions } from './modules/linear.js';
 export { forceWeightNormalization, MPConv, MPFourier } from './modules/magnitude-preserving.js';
 export { GroupNorm, LayerNorm, type NormOptions, RmsNorm } from './modules/norms.js';
 export { PatchEmbed, type PatchEmbedOptions } from './modules/patch-embed.js';
-export { type ActivationKind, activate, activationKinds } from './ops/activation.js';
+export { type ActivationKind, activate, activationKinds, type GeluKind, gelu, silu } from './ops/activations.js';
 export { type AttentionOptions, attention } from './ops/attention.js';
 export { causalConv1d } from './ops/causal-conv1d.js';
 export { type Conv2dOptions, conv2d, type Padding } from './ops/conv2d.js';
 export { dropout } from './ops/dropout.js';
 export { embeddingLookup, oneHotOrNone } from './ops/embedding-lookup.js';
-export { type GeluKind, gelu } from './ops/gelu.js';
 export { type GroupNormOptions, groupNorm } from './ops/group-norm.js';
 export { joinHeads, splitHeads } from './ops/heads.js';
-export { type LayerNormOptions, layerNorm } from './ops/layer-norm.js';
+export { type LayerNormOptions, layerNorm, modulate } from './ops/layer-norm.js';
 export { linear } from './ops/linear.js';
 export {
   mpCat,
@@ -30,7 +29,6 @@ export {
   pixelNorm,
   unitVarianceWeight,
 } from './ops/magnitude-preserving.js';
-export { modulate } from './ops/modulate.js';
 export { patchify, unpatchify } from './ops/patchify.js';
 export { resizeBilinear } from './ops/resize-bilinear.js';
 export { type RmsNormOptions, rmsNorm } from './ops/rms-norm.js';
@@ -40,8 +38,6 @@ export {
   type SelectiveScanOutput,
   selectiveScan,
 } from './ops/selective-scan.js';
-export { silu } from './ops/silu.js';
 export { type SsdOptions, type SsdOutput, ssd } from './ops/ssd.js';
 export { averagePool2x, upsample2x } from './ops/upsample.js';
-export { withoutGradient } from './ops/without-gradient.js';
 export { type TimestepEmbeddingOptions, timestepEmbedding } from './timestep-embedding.js';

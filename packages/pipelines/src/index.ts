@@ -42,6 +42,7 @@ export {
 export type { LoadPart } from './parts.js';
 export type { GeneratedImage } from './pictures.js';
 export { createPipeline, type Pipeline, type PipelineOptions } from './pipeline.js';
+export { fromRecipe, parseRecipe, RECIPE_KEY, type Recipe, recipeOf, recipeOfImage, recipeSchema } from './recipe.js';
 export {
   checkRequest,
   type Request,

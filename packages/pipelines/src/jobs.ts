@@ -56,7 +56,11 @@ function listOf(value: string | readonly string[] | undefined): readonly string[
   return typeof value === 'string' ? [value] : value;
 }
 
-function labelsOf(labels: string | readonly number[] | undefined, classes: readonly string[]): readonly number[] {
+/** Class indices of a setting; all classes where it is left out. */
+export function labelsOf(
+  labels: string | readonly number[] | undefined,
+  classes: readonly string[],
+): readonly number[] {
   if (labels === undefined) return classes.map((_, i) => i);
   if (typeof labels === 'string') return parseLabels(labels, classes);
   const wrong = labels.filter((label) => label >= classes.length);

@@ -55,14 +55,16 @@ function pastedBack(shown: tf.Tensor4D, original: tf.Tensor4D, mask: tf.Tensor4D
 export async function decoded(codec: Codec, latents: tf.Tensor4D, told: (done: number) => void): Promise<tf.Tensor4D> {
   const done: tf.Tensor4D[] = [];
   const [count] = latents.shape;
-  for (let i = 0; i < count; i++) {
-    told(i);
-    done.push(tf.tidy(() => codec.decode(tf.slice(latents, [i, 0, 0, 0], [1, -1, -1, -1]))));
+  try {
+    for (let i = 0; i < count; i++) {
+      told(i);
+      done.push(tf.tidy(() => codec.decode(tf.slice(latents, [i, 0, 0, 0], [1, -1, -1, -1]))));
+    }
+    told(count);
+    return tf.concat(done, 0);
+  } finally {
+    tf.dispose(done);
   }
-  told(count);
-  const all = tf.concat(done, 0);
-  tf.dispose(done);
-  return all;
 }
 
 /** Bytes of pictures `[N, H, W, C]` about [-1, 1]. */

@@ -6,8 +6,8 @@ import { type Route, routeOf } from './run-stage.js';
 import type { Batch, PipelineDefinition } from './stage.js';
 import { sizeInUnits } from './start.js';
 
-/** Reads a picture file. */
-export type ReadImage = (path: string) => Promise<Bitmap>;
+/** Reads a picture file. In a mask transparency is ignored, as diffusers does. */
+export type ReadImage = (path: string, as: 'image' | 'mask') => Promise<Bitmap>;
 
 /** A request that was checked as a whole. */
 export interface Prepared {
@@ -25,6 +25,8 @@ export async function prepared(
 ): Promise<Prepared> {
   const { family, takes, defaults, stages, classes, imageIs = 'start' } = definition;
   const asked = checkRequest(request, family, takes);
+  const early = needProblems(definition, asked);
+  if (early.length > 0) throw new InvalidArgumentError('request', early);
   const image = await pictureOf('image', asked.image, readImage);
   const mask = await pictureOf('mask', asked.mask, readImage);
   const unit = sizeUnitOf(definition);
@@ -43,7 +45,7 @@ export async function prepared(
     batch: asked.batch ?? defaults.batch ?? 1,
     count: asked.count ?? defaults.count ?? 1,
   };
-  const problems = [...settingProblems(definition, asked, settings), ...(definition.check?.(settings) ?? [])];
+  const problems = [...settingProblems(definition, settings), ...(definition.check?.(settings) ?? [])];
   if (problems.length > 0) throw new InvalidArgumentError('request', problems);
   const routes = stages.map((stage, i) => routeOf(stage, settings, { handsOver: stages[i + 1]?.start === 'previous' }));
   const batches = batchesOf(jobsOf(settings, classes), settings);
@@ -58,8 +60,7 @@ function sizeUnitOf({ sizeUnit, stages }: PipelineDefinition): number {
 /** The largest picture that is made: 8192 x 8192. */
 const MOST_PIXELS = 2 ** 26;
 
-function settingProblems(definition: PipelineDefinition, asked: Request, settings: Settings): string[] {
-  const { stages, takes, imageIs } = definition;
+function settingProblems(definition: PipelineDefinition, settings: Settings): string[] {
   const problems: string[] = [];
   const { height, width } = settings;
   const unit = sizeUnitOf(definition);
@@ -68,6 +69,24 @@ function settingProblems(definition: PipelineDefinition, asked: Request, setting
   }
   if (height * width > MOST_PIXELS)
     problems.push(`size: expected at most ${MOST_PIXELS} pixels, got ${height} x ${width}`);
+  return problems;
+}
+
+async function pictureOf(
+  key: 'image' | 'mask',
+  value: unknown,
+  readImage: ReadImage | undefined,
+): Promise<Bitmap | null> {
+  if (value === undefined) return null;
+  if (isBitmap(value)) return value;
+  if (readImage === undefined)
+    throw new InvalidArgumentError(key, 'expected a decoded picture; files are read by @mezzotint/pipelines/node');
+  return readImage(value as string, key);
+}
+
+/** Settings that need others, before any file is read. */
+function needProblems({ stages, takes, imageIs }: PipelineDefinition, asked: Request): string[] {
+  const problems: string[] = [];
   if (asked.image === undefined) {
     for (const key of ['mask', 'strength', 'pasteBack'] as const) {
       if (asked[key] !== undefined) problems.push(`${key}: needs an image that it is for`);
@@ -80,12 +99,4 @@ function settingProblems(definition: PipelineDefinition, asked: Request, setting
   if (takes.includes('prompt') && asked.prompt === undefined)
     problems.push('prompt: this model takes a prompt, got none');
   return problems;
-}
-
-async function pictureOf(key: string, value: unknown, readImage: ReadImage | undefined): Promise<Bitmap | null> {
-  if (value === undefined) return null;
-  if (isBitmap(value)) return value;
-  if (readImage === undefined)
-    throw new InvalidArgumentError(key, 'expected a decoded picture; files are read by @mezzotint/pipelines/node');
-  return readImage(value as string);
 }

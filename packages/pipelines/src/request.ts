@@ -15,7 +15,10 @@ const setting = <S extends z.ZodType>(schema: S, group: SettingMeta['group'], va
   schema.describe(about).meta({ group, value }) as S;
 
 const names = Object.keys(solvers) as [SolverName, ...SolverName[]];
-const side = z.int().min(1).max(8192);
+const side = z
+  .int()
+  .min(1)
+  .max(2 ** 20);
 const options = z.record(z.string(), z.union([z.number(), z.boolean(), z.string()]));
 const words = z.string().max(100_000);
 const several = z.union([words, z.array(words).min(1).max(10_000)]);

@@ -24,6 +24,8 @@ export interface RunHooks {
   /** Stops between two steps; the signal's reason is thrown. */
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
+  /** Told what a user should know of the run, such as the end of a prompt that was cut. */
+  readonly onNote?: ((line: string) => void) | undefined;
   /** Goes on with a run that was saved, of the same request. */
   readonly from?: SavedPipelineRun | undefined;
 }
@@ -135,7 +137,13 @@ async function* runBatches(shared: Shared, s: number): AsyncGenerator<PipelineSt
     await parts.need(stage.parts.encode, loading);
     for (const [b, batch] of batches.entries()) {
       tell(hooks, 'encoding', stage, b, batches.length);
-      encoded.push(await stage.encode(batch, { noise: noises[b]!, previous: shared.before[b] ?? null }));
+      encoded.push(
+        await stage.encode(batch, {
+          noise: noises[b]!,
+          previous: shared.before[b] ?? null,
+          note: hooks.onNote ?? (() => {}),
+        }),
+      );
       const { positive, negative } = encoded[b]!;
       const tensors = [...Object.values(positive), ...Object.values(negative ?? {})];
       await checkFinite(stage.parts.encode.join(', '), ...tensors);
@@ -191,13 +199,16 @@ async function* runBatch(
       let x = step.x;
       if (step.last) {
         x = finished(run, step.x, handsOver);
+        after.push(x);
         const told = (done: number) => tell(hooks, 'decoding', stage, done, batch.images.length);
         if (isLast) images = await finishedPictures(stage, x, batch, prepared, told);
         // Another stage is conditioned on pictures, not on latents.
         const pixels = isLast || handsOver || stage.codec === null ? x : await decoded(stage.codec, x, told);
-        if (pixels !== x) x.dispose();
-        x = pixels;
-        after.push(x);
+        if (pixels !== x) {
+          x.dispose();
+          after[after.length - 1] = pixels;
+          x = pixels;
+        }
       }
       const done = step.last ? b + 1 : b;
       const save = async (): Promise<SavedPipelineRun> => ({

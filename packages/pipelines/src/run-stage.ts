@@ -58,7 +58,7 @@ export function routeOf(stage: Stage, settings: Settings, place: { readonly hand
   if (to <= from) {
     throw new InvalidArgumentError(
       'request',
-      `no step of ${all} is left for ${stage.name}; take more steps, more strength or another denoisingEnd`,
+      `no step is left of ${all} for ${stage.name}; take more steps, more strength or another denoisingEnd`,
     );
   }
   return { sampler, schedule, steps: { from, to } };

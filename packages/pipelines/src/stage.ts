@@ -1,6 +1,6 @@
 import type { Module, WeightSource } from '@mezzotint/core';
 import type { Guide, Network, NoiseSource, Sampler } from '@mezzotint/schedulers';
-import type { LoraModelName } from '@mezzotint/weights';
+import type { Dropped, LoraModelName } from '@mezzotint/weights';
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Request, RequestKey, Settings } from './request.js';
 
@@ -40,6 +40,8 @@ export interface EncodeContext {
   readonly noise: NoiseSource;
   /** Pictures of the stage before, `[N, H, W, C]` in [-1, 1]; null in the first stage. */
   readonly previous: tf.Tensor4D | null;
+  /** A line for the user. */
+  note(line: string): void;
 }
 
 /** What a network may use during a run. */
@@ -145,6 +147,8 @@ export interface PipelineDefinition {
   readonly classes?: readonly string[];
   /** What is wrong with settings that the schema cannot know; each a line. */
   check?(settings: Settings): readonly string[];
+  /** Tensors of one file that no part needs, and why. */
+  readonly dropped?: readonly Dropped[];
   /** Lines that a user should see, such as what was left out. */
   readonly notes?: readonly string[];
   /** Closes the files. */

@@ -10,6 +10,7 @@ import {
   throwIf,
   timeProblems,
   truncatedNormal,
+  withoutGradient,
   xavierUniform,
   zeros,
 } from '@mezzotint/core';
@@ -25,7 +26,6 @@ import {
   splitHeads,
   timestepEmbedding,
   unpatchify,
-  withoutGradient,
 } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
 import { learnedLatents, type PositionKind, type RINConfig, tokenGrid, validateRINConfig } from './rin-config.js';

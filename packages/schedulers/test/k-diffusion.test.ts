@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import {
+  checkPair,
   dpm2,
   dpm2Ancestral,
   dpmAdaptive,
@@ -70,6 +71,11 @@ describe('solvers that choose their own levels', () => {
   const ends = sigmaSchedule([80, 0.002]);
   test('dpm_fast, 20 evaluations', () => {
     close(traceEnd(dpmFast({ evaluations: 20 }), gaussian, x0, ends), results['dpm_fast n=20']!);
+  });
+  test('dpm_adaptive with one level of noise is refused: it would end where it begins, and the picture be black', () => {
+    const one = sigmaSchedule([80, 0]);
+    expect(() => checkPair(dpmAdaptive(), one)).toThrow(/one level of noise.*give it at least 2 steps/);
+    expect(() => checkPair(dpmAdaptive(), sigmaSchedule([80, 1, 0]))).not.toThrow();
   });
   for (const order of [2, 3] as const) {
     test(`dpm_adaptive, order ${order}`, () => {

@@ -1,3 +1,4 @@
+export { withoutGradient } from '@mezzotint/core';
 export type { Average, AverageState } from './averages/average.js';
 export {
   constantDecay,
@@ -118,5 +119,4 @@ export {
   type Observe,
   type ValueAndGradients,
   valueAndGradients,
-  withoutGradient,
 } from './value-and-gradients.js';

@@ -1,4 +1,4 @@
-import { MezzotintError, type Param } from '@mezzotint/core';
+import { MezzotintError, type Param, withoutGradient } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 
 /** What a loss gives: one number an example `[N]`, or one for the batch. */
@@ -44,13 +44,4 @@ export function valueAndGradients(
       { cause },
     );
   }
-}
-
-/** Runs `body`, of which nothing is kept for a gradient: a frozen encoder, the images that a discriminator judges. */
-export function withoutGradient<T extends tf.Tensor>(body: () => T): T {
-  const constant = tf.customGrad(() => ({
-    value: tf.tidy(() => tf.clone(body())),
-    gradFunc: (dy: tf.Tensor) => tf.zerosLike(dy),
-  }));
-  return tf.tidy(() => constant(tf.scalar(0))) as T;
 }

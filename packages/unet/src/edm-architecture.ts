@@ -1,4 +1,11 @@
-import { type DenoiserArchitecture, labelCondition, type NetworkSignature } from '@mezzotint/core';
+import {
+  type DataShape,
+  type DenoiserArchitecture,
+  InvalidArgumentError,
+  labelCondition,
+  type ModelSize,
+  type NetworkSignature,
+} from '@mezzotint/core';
 import { EDM } from './edm.js';
 import { deepestFactor, edmFromOriginal } from './edm-config.js';
 import { EDM2, type EDM2Config, edm2, edm2FromOriginal } from './edm2.js';
@@ -25,6 +32,8 @@ export const edmArchitecture: DenoiserArchitecture<EDM> = {
   ],
   build: (config) => new EDM(config),
   signature: ({ unet }) => signature(unet),
+  sized: (size, data) =>
+    edmFromOriginal({ model_type: 'SongUNet', ...sized('EDM', size, data), augment_dim: 0, dropout: 0.1 }),
   references: [{ library: 'edm', className: 'EDMPrecond', config: edmFromOriginal }],
 };
 
@@ -52,8 +61,47 @@ export const edm2Architecture: DenoiserArchitecture<EDM2> = {
   ],
   build: (config) => edm2(config as EDM2Config),
   signature: (config) => signature((config as EDM2Config).unet),
+  sized(size, data) {
+    const original = sized('EDM2', size, data);
+    return edm2FromOriginal({
+      ...original,
+      channels_per_head: Math.min(64, original.model_channels),
+      logvar_channels: 128,
+    });
+  },
   references: [{ library: 'edm2', className: 'Precond', config: edm2FromOriginal }],
 };
+
+/** What `small`, `medium` and `large` are. */
+const sizes = {
+  small: { model_channels: 32, num_blocks: 1, widths: [1, 2, 2] },
+  medium: { model_channels: 64, num_blocks: 2, widths: [1, 2, 3, 4] },
+  large: { model_channels: 128, num_blocks: 3, widths: [1, 2, 3, 4] },
+} as const;
+
+/** Arguments of the reference's classes for data of one's own: as many levels as the size can be halved, attention up to 16 pixels. */
+function sized(
+  who: string,
+  size: ModelSize,
+  { imageSize, channels, classes, learnedVariance, contextWidth }: DataShape,
+) {
+  const problems = [
+    ...(learnedVariance ? ['has no channels for a learned variance'] : []),
+    ...(contextWidth === undefined ? [] : ['takes labels, not text']),
+  ];
+  if (problems.length > 0) throw new InvalidArgumentError(who, problems);
+  const { widths, ...rest } = sizes[size];
+  const sides = widths.map((_, level) => imageSize / 2 ** level);
+  const levels = sides.filter((side) => Number.isInteger(side) && side >= 4).length || 1;
+  return {
+    ...rest,
+    img_resolution: imageSize,
+    img_channels: channels,
+    label_dim: classes ?? 0,
+    channel_mult: widths.slice(0, levels),
+    attn_resolutions: sides.slice(0, levels).filter((side) => side <= 16),
+  };
+}
 
 type AblationConfig = Omit<EDM2Config, 'unet'> & { readonly unet: AblationUNet['config'] };
 

@@ -1,7 +1,13 @@
-import { AutoencoderKL, presets as autoencoders } from '@mezzotint/autoencoders';
-import { describe, type InputSpec, type ModelCost, type Module } from '@mezzotint/core';
-import { DiT, presets as dits } from '@mezzotint/dit';
-import { ADMUNet, UNet2DCondition, presets as unets } from '@mezzotint/unet';
+import { presetNamed } from '@mezzotint/architectures';
+import type { AutoencoderKL } from '@mezzotint/autoencoders';
+import {
+  type DenoisingNetwork,
+  describe,
+  type InputSpec,
+  type ModelCost,
+  type Module,
+  type NetworkInputs,
+} from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 
 /** A network with seeded weights on the current engine, and inputs of a fixed batch. */
@@ -29,24 +35,18 @@ const fast = ['tensorflow', 'onnxruntime'];
 
 /** What `pnpm bench --network` takes. */
 export const networks = {
-  unet: admUNet('bench-unet', 'ADM UNet, 6.95 M parameters, 8x32x32x3', 8, all),
-  digits: admUNet('digits', 'the digits UNet, 0.74 M parameters, 64x28x28x1', 64, all),
-  'dit-s4': dit('dit-s-4', 'DiT-S/4, 32.9 M parameters, 8x32x32x4', 8, true),
-  'dit-xl2': dit('dit-xl-2', 'DiT-XL/2, 675 M random parameters, 1x32x32x4', 1, false),
-  sd15: network({
-    about: "Stable Diffusion 1.5's UNet, 860 M random parameters, 1x64x64x4, 77 tokens",
+  unet: registered('bench-unet', 'ADM UNet, 6.95 M parameters, 8x32x32x3', 8),
+  digits: registered('digits', 'the digits UNet, 0.74 M parameters, 64x28x28x1', 64),
+  'dit-s4': registered('dit-s-4', 'DiT-S/4, 32.9 M parameters, 8x32x32x4', 8),
+  'dit-xl2': registered('dit-xl-2', 'DiT-XL/2, 675 M random parameters, 1x32x32x4', 1, { trains: false }),
+  sd15: registered('sd15', "Stable Diffusion 1.5's UNet, 860 M random parameters, 1x64x64x4, 77 tokens", 1, {
     trains: false,
-    engines: fast,
-    build: () => buildPreset(unets, 'sd15', UNet2DCondition),
-    inputs: [{ shape: [1, 64, 64, 4] }, { shape: [1] }, { shape: [1, 77, 768] }],
-    run: (model, [x, time, context]) =>
-      model.forward(x as tf.Tensor4D, time as tf.Tensor1D, { context: context as tf.Tensor3D }),
   }),
   vae: network({
     about: "Stable Diffusion 1.5's VAE decoder, 49 M random parameters, 1x64x64x4 to 512x512",
     trains: false,
     engines: fast,
-    build: () => buildPreset(autoencoders, 'vae-sd', AutoencoderKL),
+    build: () => presetNamed('vae-sd').preset.build() as AutoencoderKL,
     inputs: [{ shape: [1, 64, 64, 4] }],
     run: (model, [z]) => model.decode(z as tf.Tensor4D),
   }),
@@ -72,42 +72,28 @@ function network<M extends Module>({ build, inputs, run, ...facts }: Definition<
   };
 }
 
-function admUNet(preset: string, about: string, batch: number, engines: readonly string[]): BenchNetwork {
-  const build = () => buildPreset(unets, preset, ADMUNet);
-  const { imageSize, inChannels, classes } = build().config;
-  const labels: InputSpec[] = classes === null ? [] : [{ shape: [batch], dtype: 'int32' }];
-  return network({
-    ...{ about, trains: true, engines, build },
-    inputs: [{ shape: [batch, imageSize, imageSize, inChannels] }, { shape: [batch] }, ...labels],
-    run: (model, [x, time, labels]) =>
-      model.forward(x as tf.Tensor4D, time as tf.Tensor1D, labels ? { labels: labels as tf.Tensor1D } : {}),
-  });
-}
-
-function dit(preset: string, about: string, batch: number, trains: boolean): BenchNetwork {
-  const build = () => buildPreset(dits, preset, DiT);
-  const { imageSize, inChannels } = build().config;
-  return network({
-    ...{ about, trains, engines: trains ? all : fast, build },
-    inputs: [
-      { shape: [batch, imageSize, imageSize, inChannels] },
-      { shape: [batch] },
-      { shape: [batch], dtype: 'int32' },
-    ],
-    run: (model, [x, time, labels]) =>
-      model.forward(x as tf.Tensor4D, time as tf.Tensor1D, { labels: labels as tf.Tensor1D }),
-  });
-}
-
-/** The model of a preset, which is of the class that its package says. */
-function buildPreset<M extends Module>(
-  presets: readonly { name: string; build(): Module }[],
+/** A preset of a registered denoiser, with the inputs that its architecture says for a batch. */
+function registered(
   name: string,
-  type: abstract new (...args: never[]) => M,
-): M {
-  const model = presets.find((preset) => preset.name === name)!.build();
-  if (!(model instanceof type)) throw new TypeError(`preset '${name}' builds a ${model.constructor.name}`);
-  return model;
+  about: string,
+  batch: number,
+  { trains = true }: { readonly trains?: boolean } = {},
+): BenchNetwork {
+  const { preset } = presetNamed(name);
+  const [image, , conditions = {}] = preset.inputs() as readonly [InputSpec, InputSpec, Record<string, InputSpec>?];
+  const names = Object.keys(conditions);
+  const ofBatch = ({ shape, ...rest }: InputSpec): InputSpec => ({ ...rest, shape: [batch, ...shape.slice(1)] });
+  return network({
+    ...{ about, trains, engines: trains ? all : fast },
+    build: () => preset.build() as DenoisingNetwork,
+    inputs: [ofBatch(image), { shape: [batch] }, ...names.map((condition) => ofBatch(conditions[condition]!))],
+    run: (model, [x, time, ...given]) =>
+      model.forward(
+        x as tf.Tensor4D,
+        time as tf.Tensor1D,
+        Object.fromEntries(names.map((condition, i) => [condition, given[i]!])) as NetworkInputs,
+      ),
+  });
 }
 
 /** Labels are 0, times are spread over (0, 1000), all else is a seeded normal. */

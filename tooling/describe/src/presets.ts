@@ -1,12 +1,5 @@
-import { presets as autoencoders } from '@mezzotint/autoencoders';
+import { listPresets } from '@mezzotint/architectures';
 import { MezzotintError, type Preset } from '@mezzotint/core';
-import { presets as dit } from '@mezzotint/dit';
-import { presets as mmdit } from '@mezzotint/mmdit';
-import { presets as rin } from '@mezzotint/rin';
-import { presets as textEncoders } from '@mezzotint/text-encoders';
-import { presets as unet } from '@mezzotint/unet';
-import { presets as uvit } from '@mezzotint/uvit';
-import { presets as zigma } from '@mezzotint/zigma';
 import { nearest } from './nearest.js';
 
 /** A preset and the package that it is from. */
@@ -15,21 +8,11 @@ export interface Listed {
   readonly preset: Preset;
 }
 
-const packages: Readonly<Record<string, readonly Preset[]>> = {
-  '@mezzotint/autoencoders': autoencoders,
-  '@mezzotint/unet': unet,
-  '@mezzotint/dit': dit,
-  '@mezzotint/mmdit': mmdit,
-  '@mezzotint/uvit': uvit,
-  '@mezzotint/rin': rin,
-  '@mezzotint/zigma': zigma,
-  '@mezzotint/text-encoders': textEncoders,
-};
-
-/** Every preset of every package. A package that gets presets is added above. */
-export const listed: readonly Listed[] = Object.entries(packages).flatMap(([name, presets]) =>
-  presets.map((preset) => ({ package: name, preset })),
-);
+/** Every preset of every registered architecture. */
+export const listed: readonly Listed[] = listPresets().map(({ preset, architecture }) => ({
+  package: architecture.package,
+  preset,
+}));
 
 /**
  * The preset called `name`.

@@ -1,4 +1,4 @@
-import type { Module, WeightDifferences } from '@mezzotint/core';
+import type { Module, WeightDifferences, WeightSource } from '@mezzotint/core';
 import {
   type Dropped,
   findLoraTargets,
@@ -39,9 +39,14 @@ export interface Explanation {
   readonly misfits: number;
 }
 
-/** A part by its module and its weights; no tensor is read. */
-export function explainPart(part: string, module: Module, weights: Translation): PartExplanation {
-  return { part, moves: weights.moves, unused: weights.dropped, ...module.compare(weights) };
+/** A part by its module and its weights, which may be translated from another layout; no tensor is read. */
+export function explainPart(
+  part: string,
+  module: Module,
+  weights: WeightSource & Partial<Pick<Translation, 'moves' | 'dropped'>>,
+): PartExplanation {
+  const same = () => [...weights.tensors.keys()].map((name) => ({ from: [name], to: [name], op: 'same' as const }));
+  return { part, moves: weights.moves ?? same(), unused: weights.dropped ?? [], ...module.compare(weights) };
 }
 
 /** A LoRA file beside the models that it may change; without models, its layers' own names are all there is to say. */

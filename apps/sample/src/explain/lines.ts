@@ -27,9 +27,10 @@ function partLines({ part, moves, unused, missing, unexpected, mismatched }: Par
 function loraLines({ file, layers, problems }: LoraExplanation): string[] {
   return [
     `${file}: LoRA, ${layers.length} layers`,
-    ...layers.map(({ layer, target, home, rank, down, up, problem }) => {
+    ...layers.map(({ layer, target, home, rank, change: { kind, ...tensors }, problem }) => {
       const where = problem === undefined ? `${target}: ${home ?? layer}` : `does not fit: ${layer} ${problem}`;
-      return `  ${down} + ${up} (rank ${rank}) -> ${where}`;
+      const names = Object.values<string | readonly string[]>(tensors).flat();
+      return `  ${names.join(' + ')} (${rank === undefined ? kind : `rank ${rank}`}) -> ${where}`;
     }),
     ...problems.map((problem) => `  does not fit: ${problem}`),
   ];

@@ -1,5 +1,5 @@
+import { stopGradient } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
-import { stopGradient } from '../stop-gradient.js';
 
 export interface VqLossOptions {
   /** beta, the weight of the commitment loss; 0.25 when absent. */

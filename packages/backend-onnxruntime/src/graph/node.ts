@@ -1,4 +1,5 @@
 import type { Lower } from '../lowering/builder.js';
+import { keyOfAttributes } from './attributes.js';
 import type { Layout } from './layout.js';
 import type { Value } from './value.js';
 
@@ -26,15 +27,6 @@ export interface LazyNode {
   readonly signature: number;
   /** False once its inputs were let go of. */
   holds: boolean;
-}
-
-/** Attributes as text, other ones as another text: JSON alone writes null for infinities and NaN. */
-export function keyOfAttributes(attributes: unknown): string {
-  const text = String(JSON.stringify(attributes));
-  if (!text.includes('null')) return text;
-  return JSON.stringify(attributes, (_, value: unknown) =>
-    typeof value === 'number' && !Number.isFinite(value) ? String(value) : value,
-  );
 }
 
 /** Calls that an operation keeps, with all their attributes; a network has hundreds. */

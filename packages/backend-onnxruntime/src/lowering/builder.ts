@@ -1,3 +1,4 @@
+import { keyOfAttributes } from '../graph/attributes.js';
 import {
   commonAtoms,
   inOrder,
@@ -9,7 +10,6 @@ import {
   rowMajor,
   shapeOf,
 } from '../graph/layout.js';
-import { keyOfAttributes } from '../graph/node.js';
 import type { Attribute, ElementType, OnnxConstant, OnnxNode } from '../onnx/model.js';
 
 /** A value inside an ONNX graph: a name, the dimensions it has there, and what they mean. */

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { KernelBody } from './register.js';
+import type { KernelBody } from './kernel.js';
 import { tapsOf } from './taps.js';
 
 type ConvAttributes = {

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { convInfo, spreadForFlipped } from './conv2d-gradients.js';
-import type { KernelBody } from './register.js';
+import type { KernelBody } from './kernel.js';
 import { tapsOf } from './taps.js';
 
 type Shape4 = [number, number, number, number];

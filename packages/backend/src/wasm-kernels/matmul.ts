@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { KernelReplacement } from './register.js';
+import type { KernelReplacement } from './kernel.js';
 
 interface MatMulAttributes {
   readonly transposeA: boolean;

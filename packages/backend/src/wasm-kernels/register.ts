@@ -1,18 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { conv2dBackpropFilter, conv2dBackpropInput } from './conv2d-gradients.js';
 import { depthwiseBackpropFilter, depthwiseBackpropInput } from './depthwise-gradients.js';
+import type { KernelBody, KernelInputs, KernelReplacement } from './kernel.js';
 import { matMul } from './matmul.js';
 import { mean, sum } from './reductions.js';
 import { unsortedSegmentSum } from './unsorted-segment-sum.js';
-
-/** Tensors by the names of a kernel's inputs. */
-export type KernelInputs = Readonly<Record<string, tf.Tensor | undefined>>;
-
-/** A kernel made of TensorFlow.js ops. */
-export type KernelBody = (inputs: KernelInputs, attributes: unknown) => tf.Tensor;
-
-/** A kernel that may still call the one that it replaces. */
-export type KernelReplacement = (inputs: KernelInputs, attributes: unknown, original: KernelBody) => tf.Tensor;
 
 /** Kernels that training needs and `@tensorflow/tfjs-backend-wasm` has not. */
 const MISSING: Readonly<Record<string, KernelBody>> = {

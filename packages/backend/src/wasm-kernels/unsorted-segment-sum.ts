@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import type { KernelBody } from './register.js';
+import type { KernelBody } from './kernel.js';
 
 /** Row s of the answer is the sum of the rows of x whose id is s; ids outside [0, numSegments) are left out. */
 export const unsortedSegmentSum: KernelBody = ({ x, segmentIds }, attributes) => {

@@ -1,7 +1,7 @@
 import { InvalidArgumentError } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { KERNELS, runForward, runGrad } from '../kernels.js';
-import { squaredDistance } from './squared-distance.js';
+import { squaredDistance } from './norm-sums.js';
 import { withGradient } from './with-gradient.js';
 
 export interface GroupNormOptions {

@@ -1,7 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { KERNELS, runForward, runGrad } from '../kernels.js';
-import { columnSum, rowDot } from './row-sums.js';
-import { squaredDistance } from './squared-distance.js';
+import { columnSum, rowDot, squaredDistance } from './norm-sums.js';
 import { withGradient } from './with-gradient.js';
 
 export interface LayerNormOptions {
@@ -74,4 +73,12 @@ function backward(
   const g = scale === undefined ? dy : tf.mul(dy, scale);
   const dx = tf.mul(inverse, tf.sub(tf.sub(g, meanG), tf.mul(z, meanGz)));
   return [dx, columnSum(dyZ), columnSum(dy)];
+}
+
+/**
+ * Adaptive scale and shift of normalised tokens: x (1 + scale) + shift. x `[N, T, D]`, shift and scale `[N, 1, D]`, the same
+ * for all tokens of an image. Perez et al. 2018 (FiLM); DiT (Peebles and Xie 2022), section 3.2, adaLN.
+ */
+export function modulate(x: tf.Tensor3D, shift: tf.Tensor3D, scale: tf.Tensor3D): tf.Tensor3D {
+  return tf.tidy(() => tf.add(tf.mul(x, tf.add(scale, 1)), shift));
 }

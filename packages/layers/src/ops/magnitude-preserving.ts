@@ -1,8 +1,8 @@
 import { InvalidArgumentError } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
+import { silu } from './activations.js';
 import { conv2d } from './conv2d.js';
 import { linear } from './linear.js';
-import { silu } from './silu.js';
 
 /** Epsilon of EDM2's normalisations of weights, features, queries, keys and values. */
 export const magnitudeEpsilon = 1e-4;

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { KERNELS, runForward, runGrad } from '../kernels.js';
-import { columnSum, rowDot } from './row-sums.js';
+import { columnSum, rowDot } from './norm-sums.js';
 import { withGradient } from './with-gradient.js';
 
 export interface RmsNormOptions {

@@ -5,14 +5,22 @@ import type { OpenOptions } from '../options.js';
 import type { LoadPart } from '../parts.js';
 import type { Pipeline } from '../pipeline.js';
 import { diskFiles } from './files.js';
+import { readFiles } from './inputs.js';
 
 export * from '../index.js';
 export { diskFiles } from './files.js';
+export { fingerprint } from './inputs.js';
 
 /** What `openPipeline` takes beside the options of the model. */
 export interface OpenPipelineOptions extends OpenOptions {
   /** The families that are known; all of `families` when absent. */
   readonly families?: readonly Family[];
+}
+
+/** A pipeline of files, which knows what it read. */
+export interface DiskPipeline extends Pipeline {
+  /** Fingerprints of the files that were read so far, by the paths that were given: for the recipe in a picture. */
+  inputs(): Readonly<Record<string, string>>;
 }
 
 /**
@@ -25,13 +33,20 @@ export interface OpenPipelineOptions extends OpenOptions {
 export async function openPipeline(
   path: string,
   { families, ...options }: OpenPipelineOptions = {},
-): Promise<Pipeline> {
-  return openPipelineFiles(diskFiles(path), options, {
-    files: diskFiles,
-    readImage,
+): Promise<DiskPipeline> {
+  const reads = readFiles();
+  const files = (place: string) => diskFiles(place, (file) => reads.note(place, file));
+  const pipeline = await openPipelineFiles(files(path), options, {
+    files,
+    readImage: async (file, as) => {
+      const picture = await readImage(file, as === 'mask' ? { transparency: 'ignored' } : {});
+      reads.note(file, file);
+      return picture;
+    },
     ...(families && { families }),
     ...(options.weights !== undefined && { load: await loaderOf(options.weights) }),
   });
+  return { ...pipeline, inputs: () => reads.fingerprints() };
 }
 
 /** Parameters from which on a second copy of the codes, and a program for each layer, cost more than they save. */

@@ -40,7 +40,12 @@ export function dpmAdaptive(options: DpmAdaptiveOptions = {}): Solver<'vp' | 've
   return solver({
     name: 'dpm-adaptive',
     kinds: DIFFUSION,
-    problems: needsSignal,
+    problems: (levels) => [
+      ...needsSignal(levels),
+      ...(lastNoisyRow(levels) > 0
+        ? []
+        : ['its schedule has one level of noise, where it would end at once: give it at least 2 steps']),
+    ],
     steps: () => Number.POSITIVE_INFINITY,
     // Memory: the lower-order solution of the last step. Numbers: t, h and the last inverse errors.
     step<V>(_i: number, { x, memory, numbers }: State<V>, { space, table, estimate }: SolverContext<V>): StepResult<V> {

@@ -1,4 +1,4 @@
-import { Module, type WeightSource } from '@mezzotint/core';
+import { Module, renamed, type WeightSource } from '@mezzotint/core';
 import { Embedding, embeddingLookup, LayerNorm, Linear } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
 import { checkIds } from '../ids.js';
@@ -95,9 +95,12 @@ export class ClipTextModel extends Module {
     return this.text_model.forward(ids, options);
   }
 
-  /** Takes the names of transformers 5 (without `text_model.`) and leaves out `position_ids`. */
+  /** Takes the names of transformers 5 (without `text_model.`) and leaves out `position_ids` and a projection, which is not used. */
   override adaptWeights(source: WeightSource): WeightSource {
-    return towerAtHome(source, 'text_model.');
+    const unused = 'text_projection.weight'; // Some files of Stable Diffusion 2 have it, and transformers passes it over.
+    const shape = source.tensors.get(unused)?.shape;
+    const isProjection = shape?.length === 2 && shape[1] === this.config.width;
+    return renamed(towerAtHome(source, 'text_model.'), (name) => (isProjection && name === unused ? undefined : name));
   }
 }
 

@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs';
+import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { InvalidArgumentError, InvalidFileError } from '@mezzotint/core';
 import { readWeights, type WriteSafetensorsOptions, writeSafetensors } from '@mezzotint/weights/node';
@@ -45,6 +45,7 @@ function imagesOf(thousands: number): number {
 /** Stores an average of a running training in a folder, for {@link reconstructAverages}; replaces one of the same profile. */
 export async function writeSnapshot(folder: string, profile: SnapshotProfile, average: AverageState): Promise<string> {
   const path = join(folder, snapshotFileName(profile));
+  mkdirSync(folder, { recursive: true });
   const { sigmaRel, time } = profile;
   const metadata = { sigma_rel: String(sigmaRel), images: String(time) };
   await writeSafetensors(path, average.tensors, { overwrite: true, metadata });

@@ -6,12 +6,12 @@ import {
   Param,
   type StateDict,
   uniform,
+  withoutGradient,
   zeros,
 } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { withWeights } from '../averages/average.js';
 import { matchesPattern } from '../trainable-params.js';
-import { withoutGradient } from '../value-and-gradients.js';
 
 /** A low-rank adapter. */
 export interface LoraOptions {

@@ -1,4 +1,4 @@
-import { InvalidArgumentError, type RandomStream } from '@mezzotint/core';
+import { InvalidArgumentError, type RandomStream, stopGradient } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 import {
   checkProcess,
@@ -177,12 +177,4 @@ function discretizedGaussianNll(x: tf.Tensor4D, mean: tf.Tensor, logStd: tf.Tens
 function normalCdf(x: tf.Tensor): tf.Tensor {
   const cubic = tf.mul(x, tf.add(tf.mul(tf.square(x), 0.044715), 1));
   return tf.mul(tf.add(tf.tanh(tf.mul(cubic, Math.sqrt(2 / Math.PI))), 1), 0.5);
-}
-
-/** The same values, through which no gradient flows. */
-function stopGradient<T extends tf.Tensor>(x: T): T {
-  return tf.customGrad((value) => ({
-    value: tf.clone(value as tf.Tensor),
-    gradFunc: (dy: tf.Tensor) => tf.zerosLike(dy),
-  }))(x) as T;
 }

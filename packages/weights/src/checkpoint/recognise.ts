@@ -65,6 +65,17 @@ const SIGNATURES: readonly Signature[] = [
     layout: 'diffusers',
     has: ['conv_in.weight', 'time_embedding.linear_1.weight', 'mid_block.attentions.0.to_q.weight'],
   },
+  // Pruned UNets have no middle, or one without attention; text is seen on the first level (1, 2) or the second (XL).
+  ...['input_blocks.1.1', 'input_blocks.4.1'].map((place) => ({
+    model: 'sd-unet' as const,
+    layout: 'original' as const,
+    has: ['input_blocks.0.0.weight', `${place}.transformer_blocks.0.attn2.to_k.weight`],
+  })),
+  ...['down_blocks.0', 'down_blocks.1'].map((place) => ({
+    model: 'sd-unet' as const,
+    layout: 'diffusers' as const,
+    has: ['conv_in.weight', `${place}.attentions.0.transformer_blocks.0.attn2.to_k.weight`],
+  })),
   { model: 'vq-vae', layout: 'original', has: ['encoder.mid.attn_1.q.weight', 'quantize.embedding.weight'] },
   {
     model: 'vq-vae',
@@ -74,6 +85,17 @@ const SIGNATURES: readonly Signature[] = [
   { model: 'kl-vae', layout: 'original', has: ['encoder.mid.attn_1.q.weight'] },
   { model: 'kl-vae', layout: 'diffusers', has: ['encoder.mid_block.attentions.0.to_q.weight'] },
   { model: 'kl-vae', layout: 'diffusers-2022', has: ['encoder.mid_block.attentions.0.query.weight'] },
+  // Without attention in the middle.
+  {
+    model: 'kl-vae',
+    layout: 'original',
+    has: ['encoder.mid.block_1.norm1.weight', 'decoder.mid.block_1.norm1.weight'],
+  },
+  {
+    model: 'kl-vae',
+    layout: 'diffusers',
+    has: ['encoder.mid_block.resnets.0.norm1.weight', 'decoder.mid_block.resnets.0.norm1.weight'],
+  },
   { model: 'tiny-vae', layout: 'diffusers', has: ['encoder.layers.0.weight', 'decoder.layers.0.weight'] },
   { model: 'clip', layout: 'openclip', has: ['transformer.resblocks.0.attn.in_proj_weight'] },
   { model: 'clip', layout: 'transformers', has: ['text_model.encoder.layers.0.self_attn.q_proj.weight'] },

@@ -58,7 +58,7 @@ function numpyFile(source: ByteSource & { close?(): void }, arrays: ReadonlyMap<
     try {
       return { shape: header.shape, data: convert(elements(await array.bytes(), header), header.dtype) };
     } catch (cause) {
-      if (cause instanceof InvalidFileError) throw cause;
+      if (InvalidFileError.isInstance(cause)) throw cause;
       throw new InvalidFileError(source.name, `${name}: ${cause instanceof Error ? cause.message : String(cause)}`, {
         cause,
       });

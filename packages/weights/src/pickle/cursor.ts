@@ -86,7 +86,7 @@ export class PickleCursor {
     try {
       return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(this.#chars(length));
     } catch (cause) {
-      if (cause instanceof NeedBytes || cause instanceof InvalidFileError) throw cause;
+      if (cause instanceof NeedBytes || InvalidFileError.isInstance(cause)) throw cause;
       return this.fail('a text is not UTF-8');
     }
   }

@@ -28,7 +28,7 @@ export async function inflate(
     }
   } catch (cause) {
     await reader.cancel().catch(() => undefined);
-    if (cause instanceof InvalidFileError) throw cause;
+    if (InvalidFileError.isInstance(cause)) throw cause;
     throw new InvalidFileError(file, 'holds a damaged deflate stream', { cause });
   }
   if (done !== size) throw new InvalidFileError(file, `unpacks to ${done} bytes, claims ${size}`);

@@ -1,39 +1,8 @@
-import {
-  ADMUNet,
-  classifierFromGuidedDiffusion,
-  fromGuidedDiffusion,
-  NoisyClassifier,
-  SuperResolutionUNet,
-} from '@mezzotint/unet';
+import { classifierFromGuidedDiffusion, NoisyClassifier } from '@mezzotint/unet';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Adapter } from '../adapter.js';
 import { toChannelsFirst, toChannelsLast } from '../axes.js';
 import { input } from '../inputs.js';
-
-/** guided-diffusion's UNet. */
-export const admUNet: Adapter<ADMUNet> = {
-  classes: ['UNetModel'],
-  build: (config) => new ADMUNet(fromGuidedDiffusion(config)),
-  run: (model, inputs) => {
-    const labels = inputs.y as tf.Tensor1D | undefined;
-    const x = toChannelsLast(input(inputs, 'x'));
-    const out = model.forward(x, input(inputs, 'timesteps'), labels === undefined ? {} : { labels });
-    return { out: toChannelsFirst(out) };
-  },
-};
-
-/** guided-diffusion's upsampler. */
-export const admUpsampler: Adapter<SuperResolutionUNet> = {
-  classes: ['SuperResModel'],
-  build: (config) => new SuperResolutionUNet(fromGuidedDiffusion(config)),
-  run: (model, inputs) => {
-    const labels = inputs.y as tf.Tensor1D | undefined;
-    const lowRes = toChannelsLast(input(inputs, 'low_res'));
-    const x = toChannelsLast(input(inputs, 'x'));
-    const out = model.forward(x, input(inputs, 'timesteps'), labels === undefined ? { lowRes } : { lowRes, labels });
-    return { out: toChannelsFirst(out) };
-  },
-};
 
 /** guided-diffusion's noisy classifier; `grad` is 100 times the gradient of sum log p(y | x, t) with respect to x. */
 export const admClassifier: Adapter<NoisyClassifier> = {

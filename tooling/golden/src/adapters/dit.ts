@@ -1,19 +1,8 @@
-import { DiT, type DiTConfig, ditFromDiffusers, ditFromOriginal } from '@mezzotint/dit';
+import { DiT, type DiTConfig, ditFromDiffusers } from '@mezzotint/dit';
 import { ditKeyMap, translate } from '@mezzotint/weights';
 import type { Adapter } from '../adapter.js';
 import { toChannelsFirst, toChannelsLast } from '../axes.js';
 import { input } from '../inputs.js';
-
-/** The original DiT. */
-export const dit: Adapter<DiT> = {
-  classes: ['DiT'],
-  build: (config) => new DiT(ditFromOriginal(config)),
-  run: (model, inputs) => {
-    const x = toChannelsLast(input(inputs, 'x'));
-    const out = model.forward(x, input(inputs, 't'), { labels: input(inputs, 'y') });
-    return { out: toChannelsFirst(out) };
-  },
-};
 
 /** diffusers' DiT, whose goldens have other embedders in each block. */
 export const ditDiffusers: Adapter<DiT> = {

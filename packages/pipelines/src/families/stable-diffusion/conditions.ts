@@ -7,6 +7,7 @@ import {
   encodeSdxlPrompts,
   type PromptSyntax,
   type TextEncoder,
+  type Tokenizer,
 } from '@mezzotint/text-encoders';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Settings } from '../../request.js';
@@ -43,10 +44,38 @@ function syntaxOf({ promptSyntax = 'weighted', longPrompts = 'cut' }: Settings):
   return { syntax: promptSyntax === 'plain' ? 'plain' : 'weights', ...(longPrompts === 'cut' && { maxChunks: 1 }) };
 }
 
+/** A line for the user. */
+type Note = (line: string) => void;
+
+/** Quotes what a text encoder does not read of prompts that are cut. */
+function noteCuts(
+  tokenizer: Tokenizer,
+  prompts: readonly (string | null)[],
+  { longPrompts = 'cut' }: Settings,
+  note: Note,
+): void {
+  if (longPrompts !== 'cut') return;
+  const room = tokenizer.maxLength - 2;
+  for (const prompt of new Set(prompts)) {
+    if (prompt === null || tokenizer.encode(prompt).length <= room) continue;
+    const words = prompt.split(/(?<=\s)/u);
+    let [low, high] = [0, words.length];
+    while (low < high) {
+      const middle = Math.ceil((low + high) / 2);
+      if (tokenizer.encode(words.slice(0, middle).join('')).length <= room) low = middle;
+      else high = middle - 1;
+    }
+    const left = words.slice(low).join('');
+    const quoted = left.length > 200 ? `${left.slice(0, 200)}…` : left;
+    note(`the prompt is longer than ${room} tokens; cut off: '${quoted}' (longPrompts: chunks reads it all)`);
+  }
+}
+
 /** Stable Diffusion 1 and 2: positive and negative prompts in one pass of the text encoder. */
-export function encodeSd(texts: TextEncoders, { images, settings }: Batch): EncodedBatch<SdConditions> {
+export function encodeSd(texts: TextEncoders, { images, settings }: Batch, note: Note): EncodedBatch<SdConditions> {
   const prompts = [...images.map(({ prompt }) => prompt), ...images.map(({ negative }) => negative ?? '')];
   const skip = settings.clipSkip ?? 0;
+  noteCuts(texts.first!.tokenizer, prompts, settings, note);
   return tf.tidy(() => {
     const halves = (skip: number) => {
       const states = encodeSdPrompts(texts.first as TextEncoder<ClipTextModel>, prompts, {
@@ -65,7 +94,7 @@ export function encodeSd(texts: TextEncoders, { images, settings }: Batch): Enco
 const SCORES = [6, 2.5] as const;
 
 /** SDXL and its refiner. Podell et al. 2023, section 2. */
-export function encodeSdxl(texts: TextEncoders, { images, settings }: Batch): EncodedBatch<SdConditions> {
+export function encodeSdxl(texts: TextEncoders, { images, settings }: Batch, note: Note): EncodedBatch<SdConditions> {
   const { first, second, forceZerosForEmptyPrompt, numbers } = texts;
   const count = images.length;
   const absent = forceZerosForEmptyPrompt ? null : '';
@@ -74,6 +103,7 @@ export function encodeSdxl(texts: TextEncoders, { images, settings }: Batch): En
     ...images.map(({ prompt, secondPrompt }) => secondPrompt ?? prompt),
     ...images.map(({ negative, secondNegative }) => secondNegative ?? negative ?? absent),
   ];
+  noteCuts((first ?? second!).tokenizer, prompts, settings, note);
   const { height, width, originalSize, cropTopLeft, targetSize } = settings;
   const scores = [settings.aestheticScore ?? SCORES[0], settings.negativeAestheticScore ?? SCORES[1]];
   return tf.tidy(() => {

@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from '@mezzotint/core';
+import { InvalidArgumentError, InvalidFileError } from '@mezzotint/core';
 import type { Candidate, Family, OpenContext } from '../../family.js';
 import { lookAt } from '../../family.js';
 import type { RequestKey } from '../../request.js';
@@ -33,7 +33,9 @@ async function openStableDiffusion(candidate: Candidate, context: OpenContext): 
   const { options } = context;
   const base = await openModel(candidate, context, '');
   const refiner =
-    options.refiner === undefined ? undefined : await openRefiner(options.refiner, base, context).catch(closing(base));
+    options.refiner === undefined
+      ? undefined
+      : await openRefiner(options.refiner, candidate.files.name, base, context).catch(closing(base));
   const xl = base.model.texts.second !== undefined;
   const upscales = base.model.lowResolution !== undefined;
   const distilled = base.model.unet.config.timeCondProjDim !== null;
@@ -65,7 +67,7 @@ async function openStableDiffusion(candidate: Candidate, context: OpenContext): 
       noiseLevel > base.maxNoiseLevel && upscales
         ? [`noiseLevel: expected at most ${base.maxNoiseLevel}, got ${noiseLevel}`]
         : [],
-    notes: base.dropped.filter(({ why }) => why === undefined).map(({ name }) => `${name} is not used`),
+    dropped: base.dropped,
     close() {
       base.close();
       refiner?.close();
@@ -74,16 +76,34 @@ async function openStableDiffusion(candidate: Candidate, context: OpenContext): 
 }
 
 async function openModel(candidate: Candidate, context: OpenContext, prefix: string): Promise<OpenedSd> {
-  const { parts } = context.options;
+  const { parts, tokenizer, prediction, variant } = context.options;
+  const single = candidate.files.kind === 'file';
+  const problems: string[] = [];
+  if (!single && parts !== undefined) problems.push('parts: is for a model in one file');
+  for (const [key, value] of Object.entries({ tokenizer, prediction })) {
+    if (value === undefined) continue;
+    if (!single) problems.push(`${key}: is for a model in one file; a folder has its own`);
+    else if (parts !== undefined) problems.push(`${key}: the folder of parts says it`);
+  }
+  if (single && parts === undefined && variant !== undefined)
+    problems.push('variant: is for folders, whose files have such names');
+  if (problems.length > 0) throw new InvalidArgumentError('options', problems);
   if (candidate.files.kind === 'folder') return openSdFolder(candidate, context, prefix);
   if (parts === undefined) return openSdFile(candidate, context, prefix);
-  return openSdFolder(await lookAt(context.files(parts)), context, prefix, candidate.source!);
+  if (candidate.single === null)
+    throw new InvalidFileError(candidate.files.name, candidate.singleError ?? 'is no model');
+  return openSdFolder(await lookAt(context.files(parts)), context, prefix, candidate.single);
 }
 
 /** The refiner; it is an SDXL, whose prediction and vocabulary are those of the base. */
-async function openRefiner(path: string, base: OpenedSd, context: OpenContext): Promise<OpenedSd> {
+async function openRefiner(path: string, origin: string, base: OpenedSd, context: OpenContext): Promise<OpenedSd> {
   const candidate = await lookAt(context.files(path));
-  const { parts: _, ...options } = context.options;
+  // The refiner is a folder or a file of its own; a variant is of folders only.
+  const { parts: _, variant, textualInversion: __, tokenizer, prediction, ...rest } = context.options;
+  const options =
+    candidate.files.kind === 'folder'
+      ? { ...rest, ...(variant !== undefined && { variant }) }
+      : { ...rest, ...(tokenizer !== undefined && { tokenizer }), ...(prediction !== undefined && { prediction }) };
   const close = () => candidate.source?.close();
   try {
     const refiner = await openModel(candidate, { ...context, options }, 'refiner/');
@@ -91,7 +111,7 @@ async function openRefiner(path: string, base: OpenedSd, context: OpenContext): 
     const same = a.downscale === b.downscale && a.config.latentChannels === b.config.latentChannels;
     if (!same || a.config.scalingFactor !== b.config.scalingFactor) {
       refiner.close();
-      throw new InvalidArgumentError('refiner', `${path} has other latent images than the base`);
+      throw new InvalidArgumentError('refiner', `${path} has other latent images than ${origin}`);
     }
     return {
       ...refiner,

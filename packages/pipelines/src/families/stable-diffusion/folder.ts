@@ -8,7 +8,7 @@ import { type ForeignConfigOptions, InvalidFileError } from '@mezzotint/core';
 import { samplerFromDiffusers } from '@mezzotint/schedulers';
 import { clipTextFromTransformers } from '@mezzotint/text-encoders';
 import { unet2dConditionFromDiffusers } from '@mezzotint/unet';
-import { type Dropped, openComponent, openSingleFile, type Translation, type WeightFile } from '@mezzotint/weights';
+import { type Dropped, openComponent, type SingleFile, type Translation, type WeightFile } from '@mezzotint/weights';
 import type { Candidate, ModelFiles, OpenContext } from '../../family.js';
 import type { Part } from '../../stage.js';
 import { openClipTokenizer } from '../../tokenizers.js';
@@ -66,7 +66,7 @@ export async function openSdFolder(
   candidate: Candidate,
   context: OpenContext,
   prefix: string,
-  single?: WeightFile,
+  single?: SingleFile,
 ): Promise<OpenedSd> {
   const { files, index } = candidate;
   const { options, note } = context;
@@ -91,7 +91,12 @@ export async function openSdFolder(
         ...(upscales && { scalingFactor: 0.08333 }),
       });
   const names = Object.keys(CLASSES).filter((part) => components.has(part));
-  const { sources, dropped, close } = await openSources(files, names, { single, variant: options.variant, note });
+  const { sources, dropped, close } = await openSources(files, names, {
+    single,
+    strict: options.strict === true,
+    variant: options.variant,
+    note,
+  });
   try {
     const scheduler = async (part: string) => samplerFromDiffusers(await schedulerOf(candidate, components, part));
     const opened = await assemble(
@@ -166,9 +171,15 @@ async function openSources(
   names: readonly string[],
   {
     single,
+    strict,
     variant,
     note,
-  }: { single: WeightFile | undefined; variant: string | undefined; note: (line: string) => void },
+  }: {
+    single: SingleFile | undefined;
+    strict: boolean;
+    variant: string | undefined;
+    note: (line: string) => void;
+  },
 ): Promise<Pick<OpenedSd, 'dropped' | 'close'> & { readonly sources: ReadonlyMap<string, Translation> }> {
   const open: { close(): void }[] = [];
   const close = () => {
@@ -178,19 +189,24 @@ async function openSources(
     const sources = new Map<string, Translation>();
     let dropped: readonly Dropped[] = [];
     if (single !== undefined) {
-      const opened = openSingleFile(single);
-      dropped = opened.dropped;
-      for (const [part, { weights }] of opened.components) sources.set(part, weights);
+      dropped = single.dropped;
+      for (const [part, { weights }] of single.components) sources.set(part, weights);
       const strange = [...sources.keys()].filter((part) => !names.includes(part));
       if (strange.length > 0)
         throw new InvalidFileError(single.name, `holds ${strange.join(', ')}, which ${files.name} has not`);
     }
-    for (const name of names) {
-      if (sources.has(name)) continue;
-      const file = await weightsOf(files, name, variant, note);
+    const without: { readonly name: string; readonly missing: unknown }[] = [];
+    const read = names.filter((name) => !sources.has(name));
+    for (const name of read) {
+      const { file, missing } = await weightsOf(files, name, variant);
       open.push(file);
-      sources.set(name, openComponent(file, { report: (problem) => note(`${name}: ${problem}`) }).weights);
+      if (missing !== undefined) without.push({ name, missing });
+      const report = strict ? undefined : (problem: string) => note(`${name}: ${problem}`);
+      sources.set(name, openComponent(file, { report }).weights);
     }
+    // A variant that no part has was misspelled.
+    if (without.length > 0 && without.length === read.length) throw without[0]!.missing;
+    for (const { name } of without) note(`${name} has no weights of the variant ${variant}: the plain ones are taken`);
     return { sources, dropped, close };
   } catch (error) {
     close();
@@ -203,16 +219,14 @@ async function weightsOf(
   files: ModelFiles,
   part: string,
   variant: string | undefined,
-  note: (line: string) => void,
-): Promise<WeightFile> {
-  if (variant === undefined) return files.weights(part);
+): Promise<{ readonly file: WeightFile; readonly missing?: unknown }> {
+  if (variant === undefined) return { file: await files.weights(part) };
   try {
-    return await files.weights(part, { variant });
-  } catch (error) {
-    const plain = await files.weights(part).catch(() => undefined);
-    if (plain === undefined) throw error;
-    note(`${part} has no weights of the variant ${variant}: the plain ones are taken`);
-    return plain;
+    return { file: await files.weights(part, { variant }) };
+  } catch (missing) {
+    const file = await files.weights(part).catch(() => undefined);
+    if (file === undefined) throw missing;
+    return { file, missing };
   }
 }
 

@@ -65,7 +65,7 @@ export function sdStage(name: string, model: SdModel, start: Stage['start'] = 'n
     start,
     shape: ({ height, width }) => [height / downscale, width / downscale, channels],
     encode: (batch, context) => {
-      const prompts = second ? encodeSdxl(texts, batch) : encodeSd(texts, batch);
+      const prompts = second ? encodeSdxl(texts, batch, context.note) : encodeSd(texts, batch, context.note);
       if (lowResolution) return withSmallPicture(prompts, batch, context, lowResolution, downscale);
       return unet.config.timeCondProjDim === null ? prompts : withGuidance(prompts, batch, unet.config.timeCondProjDim);
     },

@@ -1,0 +1,67 @@
+import type { JobContext } from '@mezzotint/backend/worker';
+import { InvalidArgumentError } from '@mezzotint/core';
+import { type GeneratedImage, openPipeline, type Progress, type Recipe, recipeOf } from '@mezzotint/pipelines/node';
+import * as tf from '@tensorflow/tfjs-core';
+import type { SampleSettings } from './settings.js';
+
+/** What the engine's thread is asked for. */
+export type PictureRequest = Pick<SampleSettings, 'options' | 'request' | 'replayed'> & { readonly model: string };
+
+/** Pictures, and all that there is to say of them. */
+export interface MadePictures {
+  readonly images: readonly GeneratedImage[];
+  readonly recipe: Recipe;
+  /** What the model was taken for, and why. */
+  readonly description: string;
+  /** Names of its classes. */
+  readonly classes: readonly string[];
+  /** What was left out, cut or overridden. */
+  readonly notes: readonly string[];
+  /** Seconds until the first picture, and in all, without opening the model. */
+  readonly firstSeconds: number;
+  readonly seconds: number;
+}
+
+/** The engine thread's job: opens the model, makes the pictures and frees the model. */
+export async function makePictures(
+  { model, options, request, replayed }: PictureRequest,
+  { signal, engine, report }: JobContext<Progress>,
+): Promise<MadePictures> {
+  const pipeline = await openPipeline(model, { freeText: true, ...options });
+  try {
+    const versions = { tfjs: tf.version_core, [engine.name]: engine.version, node: process.versions.node };
+    // All that can be known without weights is checked before minutes go into them.
+    await pipeline.check(request);
+    const inputs = pipeline.inputs();
+    if (replayed) checkInputs(replayed, inputs);
+    const recipe = await recipeOf(pipeline, {
+      model,
+      options,
+      request,
+      inputs,
+      engine: { name: engine.name, versions },
+    });
+    const started = performance.now();
+    let firstSeconds = 0;
+    const images: GeneratedImage[] = [];
+    const notes = [...pipeline.notes];
+    const hooks = { signal, onProgress: report, onNote: (line: string) => notes.push(line) };
+    for await (const step of pipeline.steps(request, hooks)) {
+      if (step.images === null) continue;
+      if (images.length === 0) firstSeconds = (performance.now() - started) / 1000;
+      images.push(...step.images);
+    }
+    const { description, classes } = pipeline;
+    return { images, recipe, description, classes, notes, firstSeconds, seconds: (performance.now() - started) / 1000 };
+  } finally {
+    pipeline.dispose();
+  }
+}
+
+/** Throws an InvalidArgumentError that names every path of a recipe that does not hold what it held. */
+function checkInputs(then: Recipe, now: Readonly<Record<string, string>>): void {
+  const changed = Object.entries(then.inputs).filter(([path, hash]) => (now[path] ?? hash) !== hash);
+  if (changed.length === 0) return;
+  const names = changed.map(([path]) => path).join(', ');
+  throw new InvalidArgumentError('--replay', `not what they were when the picture was made: ${names}`);
+}

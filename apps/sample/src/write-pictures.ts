@@ -1,0 +1,73 @@
+import { mkdirSync, statSync } from 'node:fs';
+import { extname, join, resolve } from 'node:path';
+import { prepareOutput } from '@mezzotint/app';
+import { InvalidArgumentError } from '@mezzotint/core';
+import { imageGrid, writePng } from '@mezzotint/data';
+import { type GeneratedImage, RECIPE_KEY, type Recipe, recipeOfImage } from '@mezzotint/pipelines';
+import type { MadePictures } from './make-pictures.js';
+import type { SampleSettings } from './settings.js';
+
+/** Whether an output is a folder: it is one, ends with a slash, or has no extension. */
+export function isFolder(out: string): boolean {
+  return statSync(out, { throwIfNoEntry: false })?.isDirectory() || /[\\/]$/.test(out) || extname(out) === '';
+}
+
+/** Makes sure, before any long work, that the output may be written. */
+export function prepareOut({ out, overwrite = false }: SampleSettings['app']): void {
+  if (isFolder(out)) {
+    prepareOutput(join(out, 'x'), true);
+    return;
+  }
+  if (extname(out).toLowerCase() !== '.png')
+    throw new InvalidArgumentError('--out', `expected a .png or a folder, got ${out}`);
+  prepareOutput(out, overwrite);
+}
+
+/**
+ * Writes single pictures into a folder, each with the recipe that makes it again, or one picture or a grid into a file.
+ *
+ * @returns the paths that were written
+ */
+export async function writePictures(made: MadePictures, { app }: SampleSettings): Promise<string[]> {
+  const { out, overwrite = false } = app;
+  if (!isFolder(out)) {
+    await writePng(out, gridOf(made, app), { overwrite, text: textOf({ ...made.recipe }) });
+    return [resolve(out)];
+  }
+  mkdirSync(out, { recursive: true });
+  const files: string[] = [];
+  for (const image of made.images) {
+    const file = join(out, `${String(image.job.index).padStart(5, '0')}-seed-${image.job.seed}.png`);
+    await writePng(file, image, { overwrite, text: textOf(recipeOfImage(made.recipe, image.job)) });
+    files.push(resolve(file));
+  }
+  return files;
+}
+
+function textOf(recipe: Recipe): Record<string, string> {
+  return { [RECIPE_KEY]: JSON.stringify(recipe) };
+}
+
+/** All pictures in one; a row for each label where there are several. */
+function gridOf({ images, recipe, classes }: MadePictures, { columns, scale }: SampleSettings['app']) {
+  const [first] = images as [GeneratedImage];
+  const { height, width, channels } = first;
+  const each = recipe.count ?? 1;
+  const labels = [...new Set(images.map(({ job }) => job.label))];
+  const labelled = labels.every((label) => label !== null) && classes.length > 0;
+  const across = columns ?? (labelled ? each : Math.ceil(Math.sqrt(images.length)));
+  const bytes = new Uint8Array(images.length * first.data.length);
+  images.forEach(({ data }, i) => {
+    bytes.set(data, i * data.length);
+  });
+  return imageGrid(
+    { images: bytes, count: images.length, height, width, channels },
+    {
+      columns: across,
+      scale: scale ?? (labelled && width < 64 ? 2 : 1),
+      ...(images.length === 1 && !labelled && { padding: 0 }),
+      ...(!labelled && images.length > 1 && { padding: 2 }),
+      ...(labelled && across === each && { rowLabels: labels.map((label) => classes[label!]!) }),
+    },
+  );
+}

@@ -1,0 +1,86 @@
+import { exitBadInput, oneOf, runCommand, wholeNumber } from '@mezzotint/app';
+import { useBackend } from '@mezzotint/backend';
+import { type AblationName, ablation } from '@mezzotint/unet';
+import { Command } from 'commander';
+import { type Figure6Flags, runFigure6 } from './figure-6.js';
+import { runTable1, type Table1Flags } from './table-1.js';
+import { runToy, type ToyFlags } from './toy.js';
+
+const engine = (command: Command) =>
+  command
+    .option('--seed <n>', 'seed of everything', wholeNumber('--seed'), 0)
+    .option('--engine <name>', 'TensorFlow.js engine (default: the fastest here)');
+
+const toy = engine(
+  new Command('study toy')
+    .description(
+      'The toy of the autoguidance paper: a learned score beside the analytic one, and outliers with and without guidance.',
+    )
+    .option('--out <folder>', 'where results go', 'studies/toy')
+    .option('--steps <n>', 'updates of the main network', wholeNumber('--steps', 1), 1500)
+    .option('--batch <n>', 'points in a batch', wholeNumber('--batch', 1), 1024)
+    .option('--points <n>', 'samples of each method', wholeNumber('--points', 1000), 3000),
+);
+
+const digits = (name: string, about: string, steps: number) =>
+  engine(
+    new Command(`study ${name}`)
+      .description(`${about} Ctrl-C stops; the same command goes on.`)
+      .option('--out <folder>', 'where results go', `studies/${name}`)
+      .option('--steps <n>', 'updates of each training', wholeNumber('--steps', 1), steps)
+      .option('--batch <n>', 'pictures in a batch', wholeNumber('--batch', 1), 64)
+      .option('--count <n>', 'samples for each distance', wholeNumber('--count', 100), 500),
+  );
+
+const figure6 = digits(
+  'figure-6',
+  'FID against EMA length and guidance from one training, averages made afterwards.',
+  1200,
+);
+const table1 = digits(
+  'table-1',
+  'Configurations A to G of the ablation under equal budgets: FID, and growth of magnitudes.',
+  400,
+);
+
+table1.option(
+  '--configs <list>',
+  "configurations to train, such as 'A,C,E,G'",
+  (text) => text.split(',').map(oneOf('--configs', Object.keys(ablation) as AblationName[])),
+  Object.keys(ablation) as AblationName[],
+);
+
+const [name = '', ...rest] = process.argv.slice(2);
+type Engine = { readonly engine?: string };
+const prepare = async ({ engine }: Engine) => void (await useBackend({ engine }));
+if (name === 'toy') {
+  await runCommand<ToyFlags & Engine>(
+    toy,
+    async (flags, context) => {
+      await prepare(flags);
+      await runToy(flags, context);
+    },
+    rest,
+  );
+} else if (name === 'figure-6') {
+  await runCommand<Figure6Flags & Engine>(
+    figure6,
+    async (flags, context) => {
+      await prepare(flags);
+      await runFigure6(flags, context);
+    },
+    rest,
+  );
+} else if (name === 'table-1') {
+  await runCommand<Table1Flags & Engine>(
+    table1,
+    async (flags, context) => {
+      await prepare(flags);
+      await runTable1(flags, context);
+    },
+    rest,
+  );
+} else {
+  process.stderr.write(`study: expected toy, figure-6 or table-1, got '${name}'\n`);
+  process.exitCode = exitBadInput;
+}
