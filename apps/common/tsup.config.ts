@@ -1,3 +1,3 @@
 import { library } from '@mezzotint/tsup';
 
-export default library({ index: 'src/index.ts', testing: 'src/testing/index.ts' });
+export default library({ index: 'src/index.ts', terminal: 'src/terminal.ts', testing: 'src/testing/index.ts' });

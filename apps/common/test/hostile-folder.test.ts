@@ -113,6 +113,8 @@ describe('where an output goes', () => {
     expect(refusal(() => prepareOutput(at('fifo'), true))).toMatch(/is a FIFO/);
     expect(refusal(() => prepareOutput('/dev/null', true))).toMatch(/is a device/);
     expect(refusal(() => prepareOutput(at('folder'), true))).toMatch(/is a folder/);
+    expect(refusal(() => prepareOutput(at('x.JPG'), true))).toMatch(/written as PNG, which \.jpg would not say/);
+    expect(refusal(() => prepareOutput(at('n'.repeat(300)), true))).toMatch(/the name is too long/);
     expect(refusal(() => prepareOutput(at('round'), true))).toMatch(/leads back to itself/);
     expect(lstatSync('/dev/null').isCharacterDevice()).toBe(true);
   });

@@ -1,6 +1,5 @@
 import { existsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { openDiffusionModel, sampleImages } from '@mezzotint/app';
 import type { JobContext } from '@mezzotint/backend/worker';
 import type { WeightSource } from '@mezzotint/core';
 import {
@@ -43,7 +42,6 @@ export interface MakingPlan {
 /** Jobs of the engine's thread: a network that judges pictures, and a model that makes them; for `serveJobs`. */
 export function evaluationJobs() {
   let network: FeatureNetwork | undefined;
-  let own: Awaited<ReturnType<typeof openDiffusionModel>> | undefined;
   let pipeline: Pipeline | undefined;
 
   const judge = (pictures: readonly PictureBytes[]): Promise<FeatureRows> => readPictures(network!, pictures);
@@ -79,18 +77,13 @@ export function evaluationJobs() {
       }
     },
 
-    /** Opens a model in the place of the one before: a folder of ours, or whatever a pipeline knows. */
+    /** Opens a model in the place of the one before. */
     async openModel(path: string): Promise<ModelFacts> {
-      own?.model.dispose();
       pipeline?.dispose();
-      [own, pipeline] = [undefined, undefined];
-      if (!isOurs(path)) {
-        const { openPipeline } = await import('@mezzotint/pipelines/node'); // large, and a folder of ours needs none of it
-        pipeline = await openPipeline(path);
-        return { classes: pipeline.classes, takesPrompts: pipeline.takes.includes('prompt') };
-      }
-      own = await openDiffusionModel(path);
-      return { classes: own.config.classes, takesPrompts: false };
+      pipeline = undefined;
+      const { openPipeline } = await import('@mezzotint/pipelines/node'); // large, and folders of pictures need none of it
+      pipeline = await openPipeline(path);
+      return { classes: pipeline.classes, takesPrompts: pipeline.takes.includes('prompt') };
     },
 
     /** Makes pictures and judges them; reports steps done and in all. */
@@ -100,17 +93,6 @@ export function evaluationJobs() {
     ): Promise<FeatureRows> {
       const { seed, count, labels, prompts, ...settings } = plan;
       const onProgress = ({ done, total }: { done: number; total: number }) => report([done, total]);
-      if (own !== undefined) {
-        const sampling = own.config.sampling as { solver: SolverName; steps: number; guidance: number };
-        const { images, height, width, channels } = await sampleImages(
-          own,
-          { ...sampling, ...settings, seed, labels, count, batchSize: count },
-          { signal, onStep: (done, total) => report([done, total]) },
-        );
-        const size = height * width * channels;
-        const picture = (i: number) => images.subarray(i * size, (i + 1) * size);
-        return judge(Array.from({ length: count }, (_, i) => ({ data: picture(i), height, width, channels })));
-      }
       const seeds = Array.from({ length: count }, (_, i) => seed + i);
       const asked =
         prompts.length > 0 ? { prompt: [...prompts] } : labels.length > 0 ? { labels: [...labels] } : { count };
@@ -124,13 +106,6 @@ export function evaluationJobs() {
 }
 
 export type EvaluationJobs = ReturnType<typeof evaluationJobs>;
-
-/** A folder of train's: its config.json, or that of its model/, has our format. */
-function isOurs(path: string): boolean {
-  if (!statSync(path, { throwIfNoEntry: false })?.isDirectory()) return !existsSync(path); // openDiffusionModel says so
-  const files = [join(path, 'config.json'), join(path, 'model', 'config.json')].filter((file) => existsSync(file));
-  return files.some((file) => String((readJson(file) as { format?: unknown }).format).startsWith('mezzotint/'));
-}
 
 /** The parsed config.json beside a file of weights or inside a folder. */
 function configBeside(path: string): unknown {

@@ -41,22 +41,13 @@ async function evaluateIn(engine: Engine, settings: Settings, context: CommandCo
   const { worker, signal } = engine;
   const { say, result } = context;
   const network = await worker.run('openFeatures', { name: settings.features, weights: settings.featuresWeights });
-  const { metrics, dropped } = await fitting(engine, settings, network);
-  for (const line of dropped) say(line);
+  const metrics = await fitting(engine, settings, network, say);
   const plan = await planOf(settings, metrics);
   const folder = settings.run === undefined ? undefined : openRun(settings, plan);
   const collected = new Map<string, Collected>();
   const started = performance.now();
 
-  const go = async (side: Side, pictures: Source, needs: readonly Need[], texts: readonly string[] = []) => {
-    if (texts.length > 0 && texts.length !== pictures.count) {
-      const file = side.key.startsWith('real') ? '--source-prompts' : '--prompts';
-      throw new InvalidArgumentError(
-        file,
-        `expected ${pictures.count} prompts, one for each picture, got ${texts.length}`,
-      );
-    }
-    const source = withTexts(engine, pictures, texts);
+  const go = async (side: Side, source: Source, needs: readonly Need[]) => {
     const { dimension: dim, classes, recipe } = network;
     const { rows, shard, resume = false, batch } = settings;
     const progress = startProgress(`Judging ${side.name}`, source.count);
@@ -84,7 +75,7 @@ async function evaluateIn(engine: Engine, settings: Settings, context: CommandCo
   for (const side of plan.real.filter(({ key }) => key !== 'reference')) {
     const take = settings.count ?? (settings.model ? MODEL_COUNT : await dataCount(side.name));
     const texts = realNeeds.includes('textRows') ? lines(settings.sourcePrompts) : [];
-    const collector = await go(side, await dataSource(engine, side.name, 0, take), realNeeds, texts);
+    const collector = await go(side, await dataSource(engine, side.name, 0, take, texts), realNeeds);
     if (settings.saveStatistics !== undefined && side === plan.real[0]) {
       await writeStatistics(settings.saveStatistics, collector, { name: side.name });
       say(`Wrote the statistics of ${collector.count} pictures of ${side.name} to ${settings.saveStatistics}`);
@@ -100,12 +91,12 @@ async function evaluateIn(engine: Engine, settings: Settings, context: CommandCo
     if (side.model !== undefined && opened?.path !== side.model) {
       opened = { path: side.model, facts: await worker.run('openModel', side.model) };
     }
+    const texts = needs.some((need) => need === 'similarity' || need === 'textRows') ? settings.prompts : [];
     const source =
       side.model === undefined
-        ? folderSource(engine, settings.images!, 0, settings.count ?? Number.MAX_SAFE_INTEGER)
-        : makerOf(engine, settings, side, opened!.facts);
-    const texts = needs.some((need) => need === 'similarity' || need === 'textRows') ? settings.prompts : [];
-    await go(side, source, needs, texts.slice(0, source.count));
+        ? folderSource(engine, settings.images!, 0, settings.count ?? Number.MAX_SAFE_INTEGER, texts)
+        : makerOf(engine, settings, side, opened!.facts, texts);
+    await go(side, source, needs);
   }
   if (settings.shard !== undefined) {
     const [i, n] = settings.shard;
@@ -123,25 +114,26 @@ async function evaluateIn(engine: Engine, settings: Settings, context: CommandCo
   result({ engine: name, seed: settings.seed ?? 0, data: settings.data ?? settings.reference ?? null, ...out });
 }
 
-/** The metrics that this network and this model can give. Those asked for by name are an error when they do not fit. */
-async function fitting({ worker }: Engine, settings: Settings, network: NetworkFacts) {
-  const wantsTexts = ({ needs }: Metric) =>
-    needs.generated.some((need) => need === 'similarity' || need === 'textRows');
-  const texts = settings.metrics.filter(wantsTexts);
-  if (texts.length > 0 && !network.readsTexts) {
-    throw new InvalidArgumentError(
-      texts.map(({ name }) => name).join(', '),
-      `needs a network that reads texts, got ${network.name}`,
-    );
+/** The metrics that this network and this model can give. One that was asked for by name and does not fit is an error. */
+async function fitting(
+  { worker }: Engine,
+  { metrics, asked, model }: Settings,
+  network: NetworkFacts,
+  say: CommandContext['say'],
+) {
+  const wants = (need: Need) => metrics.filter(({ needs }) => needs.generated.includes(need));
+  const [reader] = [...wants('similarity'), ...wants('textRows')];
+  if (reader !== undefined && !network.readsTexts) {
+    throw new InvalidArgumentError(reader.name, `needs a network that reads texts, got ${network.name}`);
   }
-  const labelled = settings.metrics.some(({ needs }) => needs.generated.includes('labels'));
-  if (!labelled) return { metrics: settings.metrics, dropped: [] };
-  const model = settings.model![0]!;
-  const { classes } = await worker.run('openModel', model);
-  if (classes.length > 0 && classes.join('\n') === network.classNames.join('\n'))
-    return { metrics: settings.metrics, dropped: [] };
-  const why = `label-accuracy is left out: the classes of ${model} (${classes.slice(0, 10).join(', ') || 'none'}) are not the classifier's`;
-  return { metrics: settings.metrics.filter(({ needs }) => !needs.generated.includes('labels')), dropped: [why] };
+  const [labelled] = wants('labels');
+  if (labelled === undefined) return metrics;
+  const { classes } = await worker.run('openModel', model![0]!);
+  if (classes.length > 0 && classes.join('\n') === network.classNames.join('\n')) return metrics;
+  const why = `the classes of ${model![0]} (${classes.slice(0, 10).join(', ') || 'none'}) are not those of ${network.name}`;
+  if (asked) throw new InvalidArgumentError(labelled.name, why);
+  say(`${labelled.name} is left out: ${why}`);
+  return metrics.filter((metric) => metric !== labelled);
 }
 
 /** Which sides there are. The digits are compared with twice: with those that no model saw, and with those that ours are trained on. */
@@ -153,8 +145,8 @@ async function planOf(settings: Settings, metrics: readonly Metric[]): Promise<E
     real.push({ key: 'real', name: 'digits:held-out', note: 'digits that train never shows to a model' });
     real.push({ key: 'real-train', name: 'digits:train', note: 'the digits that train shows to its models' });
   } else if (data !== undefined) {
-    const note = model.map((path) => trainedOn(path, data)).find((text) => text !== undefined);
-    real.push({ key: 'real', name: data, ...(note !== undefined && { note }) });
+    const notes = [...new Set(model.map((path) => trainedOn(path, data)))];
+    real.push({ key: 'real', name: data, ...(notes.length > 0 && { note: notes.join('; ') }) });
   }
   const generated: Side[] = images === undefined ? [] : [{ key: 'images', name: images }];
   for (const [i, path] of model.entries()) {
@@ -196,7 +188,13 @@ export function trainedOn(model: string, data: string): string {
 }
 
 /** The pictures of a model: its classes in turn, or a picture for each prompt. */
-function makerOf(engine: Engine, settings: Settings, { name, guidance }: Side, facts: ModelFacts): Source {
+function makerOf(
+  engine: Engine,
+  settings: Settings,
+  { name, guidance }: Side,
+  facts: ModelFacts,
+  texts: readonly string[],
+): Source {
   const { solver, steps, seed = 0, prompts } = settings;
   const asked = facts.takesPrompts ? prompts : [];
   if (facts.takesPrompts && asked.length === 0) {
@@ -206,12 +204,16 @@ function makerOf(engine: Engine, settings: Settings, { name, guidance }: Side, f
     ? Math.min(settings.count ?? asked.length, asked.length)
     : (settings.count ?? MODEL_COUNT);
   const labels = Array.from({ length: facts.classes.length === 0 ? 0 : count }, (_, i) => i % facts.classes.length);
-  return modelSource(engine, basename(name), count, {
+  if (!facts.takesPrompts && texts.length > 0) {
+    throw new InvalidArgumentError('--prompts', `${name} makes pictures of classes, not of prompts`);
+  }
+  const maker = modelSource(engine, basename(name), count, {
     ...{ seed, labels, prompts: asked.slice(0, count) },
     ...(guidance !== undefined && { guidance }),
     ...(solver !== undefined && { solver }),
     ...(steps !== undefined && { steps }),
   });
+  return texts.length === 0 ? maker : withTexts(engine, maker, texts.slice(0, count));
 }
 
 /** The file in a run folder that says what is computed. */

@@ -36,6 +36,8 @@ export type Settings = Omit<EvaluateFlags, 'metrics' | 'features' | 'featuresWei
   readonly features: string;
   readonly featuresWeights: readonly string[];
   readonly metrics: readonly Metric[];
+  /** They were asked for by name. */
+  readonly asked: boolean;
   /** Prompts of the pictures that are scored; empty without. */
   readonly prompts: readonly string[];
   readonly batch: number;
@@ -87,13 +89,16 @@ export function mergeSettings(flags: EvaluateFlags): Settings {
     if (needs.real?.includes('textRows') && merged.sourcePrompts === undefined) {
       problems.push(`${name}: needs --source-prompts, those of the pictures in --data`);
     }
+    if (['clip-image', 'clip-directional'].includes(name) && merged.count !== undefined) {
+      problems.push(`${name}: compares pairs in the order of their names; leave --count out`);
+    }
     if (needs.generated.includes('labels') && model.length === 0)
       problems.push(`${name}: needs --model, which is asked for labels`);
   }
   if (problems.length > 0) throw new InvalidArgumentError('evaluate', problems);
   return {
     ...merged,
-    ...{ features: features!, featuresWeights: weights, metrics: wanted, prompts },
+    ...{ features: features!, featuresWeights: weights, metrics: wanted, prompts, asked: merged.metrics !== undefined },
     batch: merged.batch ?? (features === 'classifier' ? 100 : 32),
   };
 }

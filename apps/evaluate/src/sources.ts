@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { openImages, parseImageSource } from '@mezzotint/app';
 import type { EngineWorker } from '@mezzotint/backend/worker';
-import { deriveSeed, NumpyRandomState } from '@mezzotint/core';
+import { deriveSeed, InvalidArgumentError, NumpyRandomState } from '@mezzotint/core';
 import { type ImageSet, pictureFiles, readImage, splitImages } from '@mezzotint/data';
 import type { PictureBytes } from '@mezzotint/features';
 import type { Source } from '@mezzotint/metrics/node';
@@ -17,21 +17,45 @@ export interface Engine {
 /** Seed of the order in which a part of a larger set is taken. */
 const ORDER_SEED = 1;
 
-/** Pictures of a folder, `take` of them from `from` on in the fixed order, or all in the order of their names. */
-export function folderSource({ worker, signal }: Engine, folder: string, from: number, take: number): Source {
+/**
+ * Pictures of a folder, `take` of them from `from` on in the fixed order, or all in the order of their names.
+ *
+ * @param texts one for each file in the order of their names, or none
+ */
+export function folderSource(
+  engine: Engine,
+  folder: string,
+  from: number,
+  take: number,
+  texts: readonly string[] = [],
+): Source {
   const files = pictureFiles(folder);
+  if (texts.length > 0 && texts.length !== files.length) {
+    const problem = `expected ${files.length} prompts, one for each picture in the order of their names, got ${texts.length}`;
+    throw new InvalidArgumentError(folder, problem);
+  }
   const whole = from === 0 && take >= files.length;
-  const order = new NumpyRandomState(deriveSeed(ORDER_SEED, 'split')).permutation(files.length);
-  const picked = whole ? files : Array.from(order.slice(from, from + take), (i) => files[i]!);
-  return {
+  const order = whole
+    ? files.map((_, i) => i)
+    : [...new NumpyRandomState(deriveSeed(ORDER_SEED, 'split')).permutation(files.length).slice(from, from + take)];
+  const picked = order.map((i) => files[i]!);
+  const source: Source = {
     name: folder,
     count: picked.length,
     identity: createHash('sha256').update(picked.join('\n')).digest('hex'),
     async judge(first, count) {
       const paths = picked.slice(first, first + count).map((file) => join(folder, file));
-      return worker.run('judge', await Promise.all(paths.map((path) => readImage(path))), { signal });
+      const pictures = await Promise.all(paths.map((path) => readImage(path)));
+      return engine.worker.run('judge', pictures, { signal: engine.signal });
     },
   };
+  return texts.length === 0
+    ? source
+    : withTexts(
+        engine,
+        source,
+        order.map((i) => texts[i]!),
+      );
 }
 
 /** Pictures in memory: the digits. */
@@ -56,9 +80,15 @@ function setSource({ worker, signal }: Engine, name: string, { images, count, ..
 }
 
 /** `digits`, `digits:train`, `digits:held-out` or a folder: `take` of its pictures from `from` on in the fixed order. */
-export async function dataSource(engine: Engine, data: string, from: number, take: number): Promise<Source> {
+export async function dataSource(
+  engine: Engine,
+  data: string,
+  from: number,
+  take: number,
+  texts: readonly string[] = [],
+): Promise<Source> {
   const source = parseImageSource(data, 1, 3);
-  if (source.kind === 'folder') return folderSource(engine, data, from, take);
+  if (source.kind === 'folder') return folderSource(engine, data, from, take, texts);
   const digits = await openImages(source);
   const kept = Math.min(take, digits.count - from);
   const sizes = from > 0 ? [from, kept] : [kept];
@@ -95,7 +125,6 @@ export function modelSource(
 
 /** A source whose pictures have texts, one each. */
 export function withTexts({ worker, signal }: Engine, source: Source, texts: readonly string[]): Source {
-  if (texts.length === 0) return source;
   return {
     ...source,
     identity: JSON.stringify([source.identity, texts]),

@@ -37,8 +37,8 @@ export async function printTable({ add = [], format, picture }: TableFlags, cont
   const rows = [...imageNet512, ...add.flatMap(addedRows)].map(
     (system): Row => ({ ...system, ours: systemCost(system) }),
   );
-  if (format === 'json') process.stdout.write(`${JSON.stringify(rows, null, 2)}\n`);
-  else for (const line of textOf(rows, format)) context.say(line);
+  const lines = format === 'json' ? JSON.stringify(rows, null, 2).split('\n') : textOf(rows, format);
+  for (const line of lines) context.say(line);
   if (picture !== undefined) {
     await writePng(picture, pictureOf(rows), { overwrite: true });
     context.say(`Wrote ${picture}`);
@@ -51,21 +51,12 @@ function addedRows(file: string): PublishedSystem[] {
   const json = readJson(file) as Record<string, unknown>;
   const numberOf = (value: unknown) => (typeof value === 'number' && Number.isFinite(value) ? value : null);
   if (typeof json.name === 'string' && (numberOf(json.fid) ?? numberOf(json.guidedFid)) !== null) {
-    const { name, source = file, note } = json as { name: string; source?: string; note?: string };
-    const [fid, guidedFid, parameters] = [json.fid, json.guidedFid, json.parameters].map(numberOf) as (number | null)[];
-    const [gflops, nfe] = [json.gflops, json.nfe].map(numberOf) as (number | null)[];
-    return [
-      {
-        ...{
-          name,
-          fid: fid ?? null,
-          guidedFid: guidedFid ?? null,
-          parameters: parameters ?? null,
-          gflops: gflops ?? null,
-        },
-        ...{ nfe: nfe ?? null, source: String(source), ...(note !== undefined && { note: String(note) }) },
-      },
-    ];
+    const [fid, guidedFid, parameters, gflops, nfe] = ['fid', 'guidedFid', 'parameters', 'gflops', 'nfe'].map((key) =>
+      numberOf(json[key]),
+    ) as [number | null, number | null, number | null, number | null, number | null];
+    const note = typeof json.note === 'string' ? { note: json.note } : {};
+    const source = typeof json.source === 'string' ? json.source : file;
+    return [{ name: json.name, fid, guidedFid, parameters, gflops, nfe, source, ...note }];
   }
   const rows = (json.rows ?? []) as {
     generated: string;
@@ -91,7 +82,14 @@ function addedRows(file: string): PublishedSystem[] {
     const recipe = String(json.recipe ?? '');
     const features = json.features === 'inception' ? '' : `NOT FID: ${String(json.features)} features; `;
     return {
-      ...{ name, fid: least(false), guidedFid: least(true), parameters: null, gflops: null, nfe: null },
+      ...{
+        name: String(name),
+        fid: least(false),
+        guidedFid: least(true),
+        parameters: null,
+        gflops: null,
+        nfe: null,
+      },
       ...{ source: `measured, ${file}`, note: `${features}${recipe}` },
     };
   });
@@ -100,18 +98,7 @@ function addedRows(file: string): PublishedSystem[] {
 function textOf(rows: readonly Row[], format: 'text' | 'markdown'): string[] {
   const cell = (value: number | null | undefined, digits = 0) =>
     value === null || value === undefined ? '–' : value.toFixed(digits);
-  const head = [
-    'system',
-    'FID',
-    'with guidance',
-    'M params',
-    'Gflops',
-    'NFE',
-    'ours: M params',
-    'G MACs',
-    'EDM2 Gflops',
-    'source',
-  ];
+  const head = 'system,FID,with guidance,M params,Gflops,NFE,ours: M params,G MACs,EDM2 Gflops,source'.split(',');
   const notes: string[] = [];
   const body = rows.map(({ name, fid, guidedFid, parameters, gflops, nfe, ours, source, note }) => {
     if (note !== undefined && !notes.includes(note)) notes.push(note);

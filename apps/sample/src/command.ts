@@ -1,4 +1,4 @@
-import { realNumber, wholeNumber } from '@mezzotint/app';
+import { realNumber, wholeNumber } from '@mezzotint/app/terminal';
 import type { OpenOptions, Request } from '@mezzotint/pipelines';
 import { Command, Option } from 'commander';
 import { addSchemaFlags } from './flags.js';

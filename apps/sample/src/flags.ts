@@ -1,4 +1,4 @@
-import { oneOf, realNumber, wholeNumber } from '@mezzotint/app';
+import { oneOf, realNumber, wholeNumber } from '@mezzotint/app/terminal';
 import { InvalidArgumentError } from '@mezzotint/core';
 import { openSchema, requestSchema, type SettingMeta } from '@mezzotint/pipelines';
 import { type Command, Option } from 'commander';

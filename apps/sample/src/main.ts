@@ -1,4 +1,4 @@
-import { runCommand } from '@mezzotint/app';
+import { runCommand } from '@mezzotint/app/terminal';
 import { sampleCommand } from './command.js';
 import { sampleToFile } from './sample-to-file.js';
 

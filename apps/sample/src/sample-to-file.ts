@@ -1,4 +1,4 @@
-import { type Progress as Bar, type CommandContext, startProgress } from '@mezzotint/app';
+import { type Progress as Bar, type CommandContext, startProgress } from '@mezzotint/app/terminal';
 import { EngineWorker } from '@mezzotint/backend/worker';
 import type { Progress } from '@mezzotint/pipelines';
 import type { SampleFlags } from './command.js';

@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { readConfig } from '@mezzotint/app';
+import { readConfig } from '@mezzotint/app/terminal';
 import { InvalidArgumentError } from '@mezzotint/core';
 import { readPngText } from '@mezzotint/data';
 import {

@@ -1,6 +1,6 @@
 import { mkdirSync, statSync } from 'node:fs';
 import { extname, join, resolve } from 'node:path';
-import { prepareOutput } from '@mezzotint/app';
+import { prepareOutput } from '@mezzotint/app/terminal';
 import { InvalidArgumentError } from '@mezzotint/core';
 import { imageGrid, writePng } from '@mezzotint/data';
 import { type GeneratedImage, RECIPE_KEY, type Recipe, recipeOfImage } from '@mezzotint/pipelines';
@@ -54,7 +54,8 @@ function gridOf({ images, recipe, classes }: MadePictures, { columns, scale }: S
   const { height, width, channels } = first;
   const each = recipe.count ?? 1;
   const labels = [...new Set(images.map(({ job }) => job.label))];
-  const labelled = labels.every((label) => label !== null) && classes.length > 0;
+  // A single picture is written as it is, so that one of a folder replays to the same file.
+  const labelled = images.length > 1 && labels.every((label) => label !== null) && classes.length > 0;
   const across = columns ?? (labelled ? each : Math.ceil(Math.sqrt(images.length)));
   const bytes = new Uint8Array(images.length * first.data.length);
   images.forEach(({ data }, i) => {
@@ -65,7 +66,7 @@ function gridOf({ images, recipe, classes }: MadePictures, { columns, scale }: S
     {
       columns: across,
       scale: scale ?? (labelled && width < 64 ? 2 : 1),
-      ...(images.length === 1 && !labelled && { padding: 0 }),
+      ...(images.length === 1 && { padding: 0 }),
       ...(!labelled && images.length > 1 && { padding: 2 }),
       ...(labelled && across === each && { rowLabels: labels.map((label) => classes[label!]!) }),
     },

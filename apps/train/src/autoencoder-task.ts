@@ -45,7 +45,7 @@ export async function autoencoderTask(config: AutoencoderTask, images: TrainingD
     loss: ({ batch: { images: pixels, shape }, ...input }) =>
       tf.tidy(() => autoencoderLoss(config, parts, tf.tensor4d(pixels, [...shape]), input)),
     hooks: [{ afterUpdate: ({ rng }) => codebook?.update(rng) }],
-    ...(codebook && { keepers: { codebook } }),
+    ...(codebook && { statefulParts: { codebook } }),
     ...(critic && {
       auxiliary: { discriminator: discriminatorOf({ ...config, adversarial: critic }, model, discriminator!) },
     }),

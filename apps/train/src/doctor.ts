@@ -68,7 +68,8 @@ export function lookAfter(config: WholeConfig, lines: readonly LogLine[]): strin
       `The loss of held-out pictures was best at update ${at} (${best.toPrecision(3)}) and is ${latest.validationLoss!.toPrecision(3)} now: the network learns its pictures by heart; stop there, or give it more pictures.`,
     );
   }
-  const waiting = lines.filter(({ waited }) => waited !== undefined).map(({ waited }) => waited!);
+  // The first pictures are always waited for.
+  const waiting = lines.slice(5).flatMap(({ waited = 0 }) => waited);
   if (waiting.length > 0 && mean(waiting) > 0.2) {
     notes.push(
       `${Math.round(100 * mean(waiting))} % of the time was spent waiting for pictures: raise data.threads, or store smaller pictures.`,

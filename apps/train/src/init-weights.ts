@@ -26,7 +26,7 @@ export interface InitSource {
     readonly image: { readonly size: number; readonly channels: number };
   };
   /** Of a diffusers folder: our architecture and its configuration. */
-  readonly foreign?: { readonly architecture: string; readonly network: unknown };
+  readonly foreign?: { readonly architecture: string; readonly network: unknown; readonly config: string };
 }
 
 /** Folders of a diffusers pipeline that hold the network. */
@@ -55,7 +55,7 @@ export function findInit(path: string): InitSource {
       }
       return {
         file: findWeights(folder),
-        foreign: { architecture: architecture.name, network: reference.config(json) },
+        foreign: { architecture: architecture.name, network: reference.config(json), config: file },
       };
     }
   }

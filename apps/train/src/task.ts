@@ -1,7 +1,7 @@
 import type { ModelConfig } from '@mezzotint/app';
 import type { Module, RandomStream } from '@mezzotint/core';
 import type { LoraAdapter, Loss, LossValue, TrainHooks } from '@mezzotint/training';
-import type { KeepsTensors } from '@mezzotint/training/node';
+import type { StatefulPart } from '@mezzotint/training/node';
 import type { LearningRateConfig, OptimizerConfig } from './config.js';
 import type { TrainingBatch } from './training-data.js';
 
@@ -20,7 +20,7 @@ export interface Task {
   /** What is trained against the model, in turns with it, by name. */
   readonly auxiliary?: Readonly<Record<string, Auxiliary>>;
   /** What else keeps tensors from update to update, by name. */
-  readonly keepers?: Readonly<Record<string, KeepsTensors>>;
+  readonly statefulParts?: Readonly<Record<string, StatefulPart>>;
   /** Looks at the model as it is now (with averaged weights); writes files into `folder` if it has any. */
   report(step: number, folder: string, signal: AbortSignal): Promise<Readonly<Record<string, number>>>;
 }

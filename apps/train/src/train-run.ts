@@ -1,4 +1,4 @@
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { type CommandContext, readConfig, saveModel, startProgress } from '@mezzotint/app';
 import { type ChosenEngine, useBackend } from '@mezzotint/backend';
 import { deriveSeed, InvalidArgumentError, MezzotintError, quoted, TorchGenerator } from '@mezzotint/core';
@@ -12,15 +12,16 @@ import {
   train,
   trainableParams,
 } from '@mezzotint/training';
-import { CheckpointFolder, type Companion } from '@mezzotint/training/node';
+import { type AuxiliaryState, CheckpointFolder } from '@mezzotint/training/node';
 import { autoencoderTask } from './autoencoder-task.js';
 import { classifierTask } from './classifier-task.js';
 import type { TrainFlags } from './command.js';
 import { type ConfigFlags, type TrainConfig, trainConfigSchema, type WholeConfig } from './config.js';
 import { configFromFlags, wholeConfig } from './defaults.js';
+import { saveDiffusers } from './diffusers-folder.js';
 import { diffusionTask } from './diffusion-task.js';
 import { lookAfter, lookBefore } from './doctor.js';
-import { describeInit, initWeights } from './init-weights.js';
+import { describeInit, findInit, initWeights } from './init-weights.js';
 import { learningRateOf } from './learning-rate.js';
 import { saveLora } from './lora-files.js';
 import { optimizerOf } from './optimizer.js';
@@ -79,7 +80,7 @@ async function trainInto(run: RunFolder, start: Start): Promise<void> {
   const started = performance.now();
   let last = from;
   let recent = [...state.recent];
-  const { averages, optimizer, rng, order, companions } = state;
+  const { averages, optimizer, rng, order, auxiliary } = state;
   const averaged = averages.ema!;
   /** What an update depends on beside the networks, as it was after the last whole update. */
   const place = () => ({ step: last, rng: TorchGenerator.fromState(rng.state()), order: order.state() });
@@ -107,7 +108,7 @@ async function trainInto(run: RunFolder, start: Start): Promise<void> {
         Object.entries(task.auxiliary ?? {}).map(([name, { learningRate: rate, optimizer: clip, ...other }]) => [
           name,
           {
-            ...{ loss: other.loss, start: other.start, optimizer: companions[name]!.optimizer },
+            ...{ loss: other.loss, start: other.start, optimizer: auxiliary[name]!.optimizer },
             ...{ learningRate: learningRateOf(rate, config.steps) },
             ...(clip.maxGradientNorm !== null && { maxGradientNorm: clip.maxGradientNorm }),
           },
@@ -169,6 +170,13 @@ async function trainInto(run: RunFolder, start: Start): Promise<void> {
   await withBestWeights(task, averaged, () =>
     saveModel(run.model, task.modelConfig, task.model, { half: config.half, overwrite: true }),
   );
+  const foreign = config.init && findInit(config.init.from).foreign;
+  if (foreign !== undefined) {
+    const folder = join(run.path, 'diffusers');
+    say(
+      `For diffusers: ${await withBestWeights(task, averaged, () => saveDiffusers(folder, foreign.config, task.model))}`,
+    );
+  }
   if (task.adapter !== undefined) {
     const { adapter } = task;
     const files = await averaged.withAveragedWeights(() => saveLora(run.path, adapter, task.modelConfig));
@@ -264,10 +272,10 @@ async function startState(run: RunFolder, { config, flags, task, data: source, s
   const data = { classes: source.classes, fingerprint: source.fingerprint };
   const trained = task.adapter ?? task.model;
   const optimizer = optimizerOf(trainableParams(trained, { freeze: config.freeze }), config.optimizer);
-  const companions = companionsOf(task);
+  const auxiliary = auxiliaryOf(task);
   const averages: Record<string, Average> = { ema: ema(trained, ratioWarmUp(config.ema.decay!)) };
   for (const width of config.ema.sigmaRel) averages[`power-${width}`] = ema(trained, powerFunctionDecay(width));
-  const keepers = task.keepers ?? {};
+  const statefulParts = task.statefulParts ?? {};
   let rng = new TorchGenerator(deriveSeed(config.seed, 'training'));
   if (saved !== undefined) {
     for (const { folder, problem } of saved.damaged) say(`Passed over ${folder}: ${problem}`);
@@ -278,7 +286,7 @@ async function startState(run: RunFolder, { config, flags, task, data: source, s
     if (other !== undefined && flags.otherData !== true) {
       throw new InvalidArgumentError(run.path, `${other}. Bring the data back, or go on with it by --other-data`);
     }
-    await saved.load({ model: trained, optimizer, averages, companions, keepers });
+    await saved.load({ model: trained, optimizer, averages, auxiliary, statefulParts });
     const before = saved.data as ReturnType<TrainingBatches['state']>;
     // Of other data, the epoch that was under way means nothing: the next one begins.
     order.resume(other === undefined ? before : { ...order.state(), epoch: before.epoch + 1, batch: 0 });
@@ -287,11 +295,11 @@ async function startState(run: RunFolder, { config, flags, task, data: source, s
   const from = saved?.step ?? 0;
   await run.rewind(from);
   return {
-    ...{ from, optimizer, averages, companions, order, rng, recent: extra.recent ?? [] },
+    ...{ from, optimizer, averages, auxiliary, order, rng, recent: extra.recent ?? [] },
     /** A checkpoint of everything. */
     async save(at: { step: number; rng: TorchGenerator; order: unknown }, recent: TrainStep[]): Promise<void> {
       await checkpoints.save({
-        ...{ step: at.step, model: trained, optimizer, averages, companions, keepers },
+        ...{ step: at.step, model: trained, optimizer, averages, auxiliary, statefulParts },
         ...{ streams: { training: at.rng }, data: at.order },
         extra: { engine: engine.name, data, recent } satisfies Extra,
       });
@@ -309,7 +317,7 @@ function otherData(before: Extra['data'], now: NonNullable<Extra['data']>): stri
 }
 
 /** The network that is trained against the model, if any, with its optimizer, as checkpoints take it. */
-function companionsOf({ auxiliary = {} }: Task): Record<string, Companion> {
+function auxiliaryOf({ auxiliary = {} }: Task): Record<string, AuxiliaryState> {
   return Object.fromEntries(
     Object.entries(auxiliary).map(([name, { model, optimizer }]) => [
       name,

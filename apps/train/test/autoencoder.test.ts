@@ -142,7 +142,7 @@ test('with LPIPS, a discriminator and a running codebook, a stopped and resumed 
     [
       ...[
         'average-ema',
-        'companion-discriminator',
+        'auxiliary-discriminator',
         'model',
         'optimizer',
         'optimizer-discriminator',

@@ -12,7 +12,9 @@ import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { trainCommand } from '../src/command.js';
 import type { TrainConfig } from '../src/config.js';
+import { saveDiffusers } from '../src/diffusers-folder.js';
 import { lookAfter, lookBefore } from '../src/doctor.js';
+import { initWeights } from '../src/init-weights.js';
 import { referencePage } from '../src/reference.js';
 import { trainRun } from '../src/train-run.js';
 
@@ -221,6 +223,49 @@ test('a LoRA is trained on a model, resumed exactly, and saved for peft, diffuse
   got.forEach((value, i) => {
     expect(Math.abs(value - expected[i]!)).toBeLessThan(1e-5);
   });
+});
+
+test('a model of diffusers is fine-tuned, and comes out as a folder that diffusers opens too', async () => {
+  const record = architectureOfKind('denoiser', 'DiT');
+  const origin = join(root, 'origin');
+  mkdirSync(origin);
+  const json = {
+    ...{ _class_name: 'DiTTransformer2DModel', num_attention_heads: 2, attention_head_dim: 8, in_channels: 3 },
+    ...{ num_layers: 2, sample_size: 8, patch_size: 4, num_embeds_ada_norm: 5 },
+  };
+  writeFileSync(join(origin, 'config.json'), JSON.stringify(json));
+  const reference = record.references!.find(({ className }) => className === json._class_name)!;
+  await switchTo('wasm');
+  await saveDiffusers(origin, join(origin, 'config.json'), record.build(reference.config(json)).init(3));
+  const run = join(root, 'from-diffusers');
+  const flags = [
+    '--data',
+    pictures,
+    '--init',
+    origin,
+    '--size',
+    '8',
+    '--run',
+    run,
+    '--steps',
+    '1',
+    '--batch-size',
+    '2',
+  ];
+  const { code, out } = await train(...flags);
+  expect(code).toBe(0);
+  expect(out).toMatch(/y_embedder.embedding_table.weight has another shape: \[6, 16\], the model has \[3, 16\]/);
+  const folder = join(run, 'diffusers');
+  expect(JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8'))).toEqual({ ...json, num_embeds_ada_norm: 2 });
+  // Read again as a file of diffusers, it is the model of the run.
+  const opened = await openDiffusionModel(run);
+  const again = record.build(reference.config({ ...json, num_embeds_ada_norm: 2 })).init(9);
+  const report = await initWeights(again, { from: folder, strict: false }, ['left', 'right']);
+  expect(report.fresh).toEqual([{ name: 'pos_embed', why: 'is not in the weights' }]);
+  const x = tf.randomNormal([1, 8, 8, 3], 0, 1, 'float32', 3) as tf.Tensor4D;
+  const answer = (model: typeof opened.model) =>
+    model.forward(x, tf.tensor1d([40]), { labels: tf.tensor1d([1], 'int32') }).dataSync();
+  expect(answer(again)).toEqual(answer(opened.model));
 });
 
 test('the reference page is that of the schema', () => {

@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from './errors.js';
+import { named } from './printable.js';
 
 /** What a configuration of another library may hold. */
 export interface ForeignConfigKeys {
@@ -37,6 +38,16 @@ export function foreignConfig(
     (key) => !Object.hasOwn(defaults, key) && !Object.hasOwn(fixed, key) && !ignored(key),
   );
   for (const key of unknown) report?.(key);
+  // No class that we read takes an object; and one without a text of its own would end arithmetic and messages in a TypeError.
+  const objects = [...given]
+    .filter(([key, value]) => (Object.hasOwn(defaults, key) || Object.hasOwn(fixed, key)) && holdsObject(value))
+    .map(([key]) => key);
+  if (objects.length > 0) {
+    throw new InvalidArgumentError(
+      who,
+      objects.map((key) => `${named(key)}: expected a number, a text or a list, got an object`),
+    );
+  }
   const problems = [
     ...(report ? [] : unknown).map((key) => `${key}: not an argument of this class`),
     ...Object.keys(defaults)
@@ -51,4 +62,10 @@ export function foreignConfig(
   ];
   if (problems.length > 0) throw new InvalidArgumentError(who, problems);
   return (key) => (given.has(key) ? given.get(key) : defaults[key]);
+}
+
+/** Whether a JSON value is an object, or a list that has one inside. */
+function holdsObject(value: unknown): boolean {
+  if (Array.isArray(value)) return value.some(holdsObject);
+  return typeof value === 'object' && value !== null;
 }

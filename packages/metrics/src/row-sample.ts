@@ -26,6 +26,8 @@ export class RowSample {
   readonly limit: number;
   readonly seed: number;
   #seen = 0;
+  /** The highest hash of a row that is kept, once there are `limit`. */
+  #worst = Number.POSITIVE_INFINITY;
   #rows: { readonly index: number; readonly priority: number; readonly values: Float32Array }[] = [];
 
   /** @throws InvalidArgumentError when `dim` or `limit` is not a positive integer */
@@ -66,8 +68,9 @@ export class RowSample {
     const { data, count, dim } = features;
     for (let i = 0; i < count; i++) {
       const index = first + i * step;
-      const values = Float32Array.from(data.subarray(i * dim, (i + 1) * dim));
-      this.#rows.push({ index, priority: hash(this.seed, index), values });
+      const priority = hash(this.seed, index);
+      if (priority > this.#worst) continue; // it could not be kept
+      this.#rows.push({ index, priority, values: Float32Array.from(data.subarray(i * dim, (i + 1) * dim)) });
       if (this.#rows.length >= this.limit + SLACK) this.#drop();
     }
     this.#seen += count;
@@ -119,6 +122,7 @@ export class RowSample {
     if (this.#rows.length <= this.limit) return;
     this.#rows.sort((a, b) => a.priority - b.priority || a.index - b.index);
     this.#rows.length = this.limit;
+    this.#worst = this.#rows.at(-1)!.priority;
   }
 }
 

@@ -122,7 +122,7 @@ export async function openDefinition(
 }
 
 function unknownModel(
-  { files, index, config, source, singleError }: Candidate,
+  { files, index, config, source, single, singleError }: Candidate,
   families: readonly Family[],
 ): InvalidArgumentError {
   const known = families.map(({ name }) => name).join('; ');
@@ -131,8 +131,10 @@ function unknownModel(
       ? `is a folder of ${String(index._class_name ?? 'diffusers')}`
       : config !== null
         ? `has a config.json of ${String(config._class_name ?? config.architecture ?? config.format ?? 'an unknown model')}`
-        : source !== null
-          ? `holds ${[...source.tensors.keys()].slice(0, 3).join(', ') || 'no tensors'}${singleError === null ? '' : ` (${singleError})`}`
-          : 'has neither model_index.json nor config.json';
+        : single !== null
+          ? `holds ${[...single.components].map(([part, { model, layout }]) => `${part} (${model}, ${layout} layout)`).join(', ')}`
+          : source !== null
+            ? `holds ${[...source.tensors.keys()].slice(0, 3).join(', ') || 'no tensors'}${singleError === null ? '' : ` (${singleError})`}`
+            : 'has neither model_index.json nor config.json';
   return new InvalidArgumentError(files.name, `${what}, which no family can open; known are: ${known}`);
 }

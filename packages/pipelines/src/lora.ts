@@ -16,7 +16,8 @@ export interface MergedParts {
 }
 
 /**
- * Merges LoRA files into the parts that they may change, one after the other; nothing is read but headers and alphas.
+ * Merges LoRA files into the parts that they may change, one after the other; nothing is read but headers and alphas. A note
+ * says of each how many of its tensors were applied.
  *
  * @throws InvalidArgumentError when a layer finds no home, or a file changes nothing
  */
@@ -24,6 +25,7 @@ export async function mergeLoras(
   parts: readonly Part[],
   loras: readonly LoraFile[],
   files: (path: string) => ModelFiles,
+  note: (line: string) => void,
 ): Promise<MergedParts> {
   const open: WeightFile[] = [];
   const close = () => {
@@ -37,7 +39,10 @@ export async function mergeLoras(
       const file = await (at.lora?.() ?? at.weights(''));
       open.push(file);
       if (parseLora(file).length === 0) throw new InvalidArgumentError(path, 'holds no layer of a LoRA');
-      models = await mergeLora(models, file, { scale });
+      models = await mergeLora(models, file, {
+        scale,
+        onApplied: ({ tensors, total }) => note(`${path}: applied ${tensors} of ${total} tensors`),
+      });
     }
   } catch (error) {
     close();

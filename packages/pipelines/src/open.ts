@@ -30,7 +30,7 @@ export async function openPipelineFiles(
   const definition = await openDefinition(model, families, { options: checked, files, note });
   try {
     const fitted = fitParts(definition.parts, { strict: checked.strict === true, note });
-    const merged = await mergeLoras(fitted, checked.lora ?? [], files);
+    const merged = await mergeLoras(fitted, checked.lora ?? [], files, note);
     const close = () => {
       merged.close();
       definition.close();

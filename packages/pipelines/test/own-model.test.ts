@@ -134,6 +134,18 @@ test('a network whose latents go on from step to step (RIN) has them in a run, a
   pipeline.dispose();
 });
 
+test.each([
+  { kind: 'edm', sigmaData: 0.5, sigmaMin: 0.002, sigmaMax: 80 },
+  { kind: 'flow', shift: 1, timeScale: 1000 },
+  { kind: 'log-snr', curve: { kind: 'cosine', min: -15, max: 15, shift: 0 }, prediction: 'v', time: 'fraction' },
+])('a model of the process $kind samples too', async (process) => {
+  const sampling = { solver: 'euler', steps: 2, guidance: 1.5 };
+  const pipeline = await openPipeline(await writeRun(process.kind, { process, sampling }));
+  const { images } = await pipeline.generate({ labels: 'cat' });
+  expect(new Set(images[0]!.data).size).toBeGreaterThan(4);
+  pipeline.dispose();
+});
+
 test('the digits that come with the project, in few steps, with their classifier as a guide', async () => {
   const pipeline = await openPipeline(digits, { classifier });
   const { images } = await pipeline.generate({ labels: '7', seed: 2, steps: 2, classifierScale: 0.5 });

@@ -217,6 +217,29 @@ describe('files of other tools make the pictures of their own weights', () => {
     await expect(openPipeline(file, { parts: scratch })).rejects.toThrow(/hold files such as ae.safetensors, clip_l/);
   });
 
+  test('a LoRA says how much of it was applied; one that changes nothing changes nothing', async () => {
+    const [down, up] = ['lora_down', 'lora_up'].map((part) => `lora_unet_single_blocks_0_linear1.${part}.weight`);
+    const path = join(scratch, 'style.safetensors');
+    const write = (value: number) =>
+      writeSafetensors(
+        path,
+        {
+          [down!]: { shape: [2, 32], data: new Float32Array(64).fill(0.1) },
+          [up!]: { shape: [7 * 32, 2], data: new Float32Array(14 * 32).fill(value) },
+        },
+        { overwrite: true },
+      );
+    const file = fixture('flux-files/tiny-schnell-Q4_0.gguf');
+    const parts = await schnellFolder();
+    await write(0);
+    const same = await opened(file, { parts, lora: [{ path }] });
+    expect(same.notes).toContain(`${path}: applied 2 of 2 tensors`);
+    await check('flux-gguf-q4_0', same);
+    await write(0.1);
+    const other = await opened(file, { parts, lora: [{ path }] });
+    await expect(check('flux-gguf-q4_0', other)).rejects.toThrow(/to be less than/);
+  });
+
   test('Kontext and other pipelines are refused by name', async () => {
     const kontext = join(scratch, 'flux1-kontext-dev-Q4_0.gguf');
     cpSync(fixture('flux-files/tiny-schnell-Q4_0.gguf'), kontext);

@@ -1,4 +1,4 @@
-export type { Companion, KeepsTensors, SavedCheckpoint, Trained, TrainingState } from './checkpoint/checkpoint.js';
+export type { AuxiliaryState, SavedCheckpoint, StatefulPart, Trained, TrainingState } from './checkpoint/checkpoint.js';
 export { CheckpointFolder, type CheckpointFolderOptions } from './checkpoint/checkpoint-folder.js';
 export { type FolderLock, lockFolder } from './checkpoint/folder-lock.js';
 export {

@@ -74,7 +74,7 @@ describe.each(await testEngines())('on %s', (engine) => {
     expect(await two.averages.ema.save()).toEqual(await one.averages.ema.save());
   });
 
-  test('a companion that has not begun, one that has, and kept tensors come back, bit for bit', async () => {
+  test('an auxiliary network that has not begun, one that has, and kept tensors come back, bit for bit', async () => {
     const checkpoints = new CheckpointFolder(root);
     const one = await training(1);
     const idle = new TinyNet().init(3);
@@ -86,15 +86,15 @@ describe.each(await testEngines())('on %s', (engine) => {
         running = state;
       },
     };
-    const companions = { critic: { model, optimizer }, idle: { model: idle, optimizer: adamW(idle) } };
-    await checkpoints.save({ step: 1, ...one, companions, keepers: { codebook } });
+    const auxiliary = { critic: { model, optimizer }, idle: { model: idle, optimizer: adamW(idle) } };
+    await checkpoints.save({ step: 1, ...one, auxiliary, statefulParts: { codebook } });
 
     const saved = (await checkpoints.latest())!;
     const [two, other] = [await training(2), await training(5)];
     const late = new TinyNet().init(6);
     running = { counts: { shape: [2], data: Float32Array.of(0, 0) } };
     const into = { critic: other, idle: { model: late, optimizer: adamW(late) } };
-    await saved.load({ ...two, companions: into, keepers: { codebook } });
+    await saved.load({ ...two, auxiliary: into, statefulParts: { codebook } });
     expect(await two.model.save()).toEqual(await one.model.save());
     expect(await other.model.save()).toEqual(await model.save());
     expect(await other.optimizer.save()).toEqual(await optimizer.save());
@@ -102,10 +102,10 @@ describe.each(await testEngines())('on %s', (engine) => {
     expect(await into.idle.optimizer.save()).toEqual({ step: 0, tensors: {} });
     expect([...running.counts.data]).toEqual([1, 2]);
     // Without its discriminator a run would go on as another one.
-    await expect(saved.load({ ...two, keepers: { codebook } })).rejects.toThrow(
-      /holds the companions \[critic, idle\], but \[\] are trained/,
+    await expect(saved.load({ ...two, statefulParts: { codebook } })).rejects.toThrow(
+      /holds the auxiliary networks \[critic, idle\], but \[\] are trained/,
     );
-    await expect(saved.load({ ...two, companions: into })).rejects.toThrow(/holds the keepers \[codebook\]/);
+    await expect(saved.load({ ...two, auxiliary: into })).rejects.toThrow(/holds the stateful parts \[codebook\]/);
   });
 
   test('the averages are a weights file that the model loads', async () => {
@@ -287,7 +287,7 @@ describe.each(await testEngines())('on %s', (engine) => {
   test.each<[string, (state: Record<string, unknown>) => unknown, RegExp]>([
     ['no averages', ({ averageUpdates: _, ...rest }) => rest, /missing or malformed: averageUpdates/],
     ['averages that are null', (s) => ({ ...s, averageUpdates: null }), /malformed: averageUpdates/],
-    ['keepers that are null', (s) => ({ ...s, keepers: null }), /malformed: keepers/],
+    ['statefulParts that are null', (s) => ({ ...s, statefulParts: null }), /malformed: statefulParts/],
     ['a step that is text', (s) => ({ ...s, optimizerStep: '1' }), /malformed: optimizerStep/],
     ['streams that are a list', (s) => ({ ...s, streams: [1] }), /malformed: streams/],
     ['a stream that is none', (s) => ({ ...s, streams: { noise: {} } }), /state\.json is not the state of a training/],
@@ -296,7 +296,7 @@ describe.each(await testEngines())('on %s', (engine) => {
       (s) => ({ ...s, averageUpdates: { ema: 1, more: 1 } }),
       /does not list average-more/,
     ],
-    ['a name that is a path', (s) => ({ ...s, keepers: ['../../x'] }), /malformed: keepers/],
+    ['a name that is a path', (s) => ({ ...s, statefulParts: ['../../x'] }), /malformed: statefulParts/],
     ['a list', () => [], /expected an object/],
   ])('a state.json with %s is a damaged checkpoint, whatever its hashes say', async (_, change, problem) => {
     const checkpoints = new CheckpointFolder(root);

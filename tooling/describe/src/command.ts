@@ -35,7 +35,7 @@ export async function runDescribe(
   if (name === undefined) {
     const reports = listed.map((preset) => reportOf(preset).report);
     if (json) result(reports);
-    else say(listText(reports));
+    else for (const line of listText(reports).split('\n')) say(line);
     return;
   }
   const { report, cost } = reportOf(presetNamed(name));
@@ -48,9 +48,10 @@ export async function runDescribe(
   say(`MACs       ${macsText(report.macs)} for ${inputText(report)}`);
   say(`FLOPs      ${macsText(report.flops)}, two for each MAC`);
   say(
-    `EDM2 FLOPs ${macsText(report.edm2Flops)}, MACs and weighted element-wise operations (the convention of EDM2's tables)\n`,
+    `EDM2 FLOPs ${macsText(report.edm2Flops)}, MACs and weighted element-wise operations (the convention of EDM2's tables)`,
   );
-  say(treeText(treeOf(cost.modules), depth));
+  say('');
+  for (const line of treeText(treeOf(cost.modules), depth).split('\n')) say(line);
 }
 
 function listText(reports: readonly PresetReport[]): string {

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CommandContext } from '@mezzotint/app';
 import { openClassifier } from '@mezzotint/app';
-import type { Denoiser, Module, StateDict } from '@mezzotint/core';
+import { type Denoiser, InvalidArgumentError, type Module, type StateDict } from '@mezzotint/core';
 import { loadDigits } from '@mezzotint/data';
 import { classifierFree } from '@mezzotint/guidance';
 import { forceWeightNormalization } from '@mezzotint/layers';
@@ -120,7 +120,11 @@ export async function trainDigits(
     tracked.map((width) => [`power-${width}`, ema(model, powerFunctionDecay(width))]),
   );
   const checkpoints = new CheckpointFolder(join(folder, 'checkpoints'), { keep: 1 });
+  const settings = { steps, batch, seed, config, snapshotEvery };
   const saved = await checkpoints.latest();
+  if (saved && JSON.stringify(saved.extra) !== JSON.stringify(settings)) {
+    throw new InvalidArgumentError(folder, 'holds a training with other settings; choose another --out, or remove it');
+  }
   await saved?.load({ model, optimizer, averages });
   const stream = saved?.streams.main ?? rng;
   // The paper decays after 70,000 of 1,048,576 updates.
@@ -170,7 +174,7 @@ export async function trainDigits(
       }
     }
     if (step % 100 === 0 || step === steps || signal.aborted) {
-      await checkpoints.save({ step, model, optimizer, averages, streams: { main: stream } });
+      await checkpoints.save({ step, model, optimizer, averages, streams: { main: stream }, extra: settings });
     }
   }
   signal.throwIfAborted();
@@ -188,7 +192,8 @@ export interface Judge {
 
 /** The features of `models/digits-classifier`, which sees the small digits doubled. */
 export async function openJudge(classifier = 'models/digits-classifier'): Promise<Judge> {
-  if (!existsSync(classifier)) throw new Error(`${classifier} is not there: run from the repository's root`);
+  if (!existsSync(classifier))
+    throw new InvalidArgumentError(classifier, "is not there: run from the repository's root");
   const { model } = await openClassifier(classifier);
   const statistics = async (images: Float32Array) => {
     let all: FeatureStatistics | undefined;

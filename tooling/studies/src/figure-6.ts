@@ -5,7 +5,7 @@ import { imageGrid, plotLines, toBytes, writePng } from '@mezzotint/data';
 import { reconstructAverages } from '@mezzotint/training/node';
 import { readSafetensors } from '@mezzotint/weights/node';
 import { build, openJudge, sampleDigits, size, tiny, trainDigits } from './digits.js';
-import { readJson, writeJson } from './files.js';
+import { kept, writeJson } from './files.js';
 import { heatMap } from './heat-map.js';
 
 /** The flags of `study figure-6`. */
@@ -15,17 +15,17 @@ export interface Figure6Flags {
   readonly batch: number;
   readonly count: number;
   readonly seed: number;
+  /** EMA lengths, relative widths. */
+  readonly sigmaRel: readonly number[];
+  readonly guidance: readonly number[];
 }
-
-const widths = [0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25];
-const scales = [1, 1.25, 1.5, 2, 3];
 
 /**
  * EDM2's figure 6 at a tiny size: the Fréchet distance against EMA length and guidance strength, all averages reconstructed after one
  * training from its snapshots. Goes on where it was stopped.
  */
 export async function runFigure6(
-  { out, steps, batch, count, seed }: Figure6Flags,
+  { out, steps, batch, count, seed, sigmaRel: widths, guidance: scales }: Figure6Flags,
   context: CommandContext,
 ): Promise<void> {
   const { say, result, signal } = context;
@@ -48,8 +48,9 @@ export async function runFigure6(
   }
   const judge = await openJudge();
   const place = join(out, 'figure-6.json');
-  const before = readJson<{ distances: (number | null)[][] }>(place);
-  const distances = before?.distances ?? widths.map(() => scales.map((): number | null => null));
+  const settings = { steps, batch, count, seed, widths, scales };
+  const none = widths.map(() => scales.map((): number | null => null));
+  const distances = kept<{ distances: typeof none }>(place, settings)?.distances ?? none;
   const progress = startProgress('Scoring', widths.length * scales.length);
   let done = 0;
   try {
@@ -60,10 +61,10 @@ export async function runFigure6(
       for (const [j, guidance] of scales.entries()) {
         signal.throwIfAborted();
         if (distances[i]![j] === null) {
-          const images = await sampleDigits(model, { count, steps: 12, guidance, seed });
+          const images = await sampleDigits(model, { count, steps: 8, guidance, seed });
           distances[i]![j] = await judge.distance(images);
-          writeJson(place, { steps, batch, count, seed, widths, scales, distances });
-          if (guidance === 1.5) await writeSamples(join(out, `samples-${widths[i]!.toFixed(3)}.png`), images);
+          writeJson(place, { ...settings, distances });
+          if (guidance === scales[0]) await writeSamples(join(out, `samples-${widths[i]!.toFixed(3)}.png`), images);
         }
         progress.update(++done);
       }
@@ -95,7 +96,7 @@ export async function runFigure6(
       `EMA ${String(width).padEnd(6)} ${table[i]!.map((d) => d.toFixed(2).padStart(8)).join('')}   at guidance ${scales.join(', ')}`,
     );
   }
-  result({ steps, batch, count, seed, widths, scales, distances });
+  result({ ...settings, distances });
 }
 
 /** The first forty of samples in [-1, 1], three times as large. */

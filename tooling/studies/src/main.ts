@@ -1,4 +1,4 @@
-import { exitBadInput, oneOf, runCommand, wholeNumber } from '@mezzotint/app';
+import { exitBadInput, oneOf, realNumber, runCommand, wholeNumber } from '@mezzotint/app';
 import { useBackend } from '@mezzotint/backend';
 import { type AblationName, ablation } from '@mezzotint/unet';
 import { Command } from 'commander';
@@ -43,6 +43,10 @@ const table1 = digits(
   400,
 );
 
+const numbers = (flag: string) => (text: string) => text.split(',').map((part) => realNumber(flag, 0)(part.trim()));
+figure6
+  .option('--sigma-rel <list>', 'EMA lengths', numbers('--sigma-rel'), [0.03, 0.05, 0.075, 0.1, 0.15, 0.2])
+  .option('--guidance <list>', 'guidance scales', numbers('--guidance'), [1, 1.5, 2, 3]);
 table1.option(
   '--configs <list>',
   "configurations to train, such as 'A,C,E,G'",

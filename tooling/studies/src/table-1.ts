@@ -5,7 +5,7 @@ import { plotLines, writePng } from '@mezzotint/data';
 import { type AblationName, ablation } from '@mezzotint/unet';
 import { build, magnitudes, openJudge, sampleDigits, tiny, tracked, trainDigits } from './digits.js';
 import { writeSamples } from './figure-6.js';
-import { readJson, writeJson } from './files.js';
+import { kept, readJson, writeJson } from './files.js';
 
 /** The flags of `study table-1`. */
 export interface Table1Flags {
@@ -40,7 +40,8 @@ export async function runTable1(
   const { say, result, signal } = context;
   mkdirSync(out, { recursive: true });
   const place = join(out, 'table-1.json');
-  const rows = readJson<{ rows: Partial<Record<AblationName, Row>> }>(place)?.rows ?? {};
+  const settings = { steps, batch, count, seed, tracked };
+  const rows = kept<{ rows: Partial<Record<AblationName, Row>> }>(place, settings)?.rows ?? {};
   const judge = await openJudge();
   for (const name of configs) {
     if (rows[name] !== undefined) continue;
@@ -83,7 +84,7 @@ export async function runTable1(
     }
     const last = losses.slice(-50);
     rows[name] = { parameters, loss: last.reduce((a, b) => a + b, 0) / last.length, distances, measured };
-    writeJson(place, { steps, batch, count, seed, tracked, rows });
+    writeJson(place, { ...settings, rows });
   }
   for (const what of ['weights', 'activations'] as const) {
     const lines = drawn
@@ -103,5 +104,5 @@ export async function runTable1(
     const found = distances.map((d, i) => `${d.toFixed(2)} (EMA ${tracked[i]})`).join(', ');
     say(`${name}: ${parameters.toLocaleString('en-US')} parameters, Fréchet distance ${found}; the paper's FID ${fid}`);
   }
-  result({ steps, batch, count, seed, tracked, rows });
+  result({ ...settings, rows });
 }

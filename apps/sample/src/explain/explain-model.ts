@@ -1,4 +1,4 @@
-import type { CommandContext } from '@mezzotint/app';
+import type { CommandContext } from '@mezzotint/app/terminal';
 import { InvalidArgumentError } from '@mezzotint/core';
 import { diskFiles, families, openDefinition } from '@mezzotint/pipelines/node';
 import type { LoraModels } from '@mezzotint/weights';

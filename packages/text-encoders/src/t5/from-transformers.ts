@@ -13,7 +13,7 @@ export function t5FromTransformers(json: unknown): T5EncoderConfig {
   const who = 't5FromTransformers';
   const read = transformersReader(who, json, ['t5']);
   const said = read('feed_forward_proj', 'relu');
-  const [, gate, name] = /^(gated-)?(\w+)$/.exec(String(said)) ?? [];
+  const [, gate, name] = /^(gated-)?(\w+)$/.exec(typeof said === 'string' ? said : '') ?? [];
   // By "gated-gelu" the first files of version 1.1 mean the tanh form.
   const activation = said === 'gated-gelu' ? 'tanh' : activationOf(name);
   if (activation === undefined) {

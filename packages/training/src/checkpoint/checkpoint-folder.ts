@@ -21,9 +21,9 @@ const STATE = 'state.json';
 const MODEL = 'model.safetensors';
 const OPTIMIZER = 'optimizer.safetensors';
 const average = (name: string) => `average-${name}.safetensors`;
-const companion = (name: string) => `companion-${name}.safetensors`;
-const companionOptimizer = (name: string) => `optimizer-${name}.safetensors`;
-const keeper = (name: string) => `tensors-${name}.safetensors`;
+const auxiliaryFile = (name: string) => `auxiliary-${name}.safetensors`;
+const auxiliaryOptimizer = (name: string) => `optimizer-${name}.safetensors`;
+const statefulFile = (name: string) => `tensors-${name}.safetensors`;
 
 /** Names become parts of file names. */
 const NAME = /^[\w.-]+$/;
@@ -33,9 +33,9 @@ interface StateFile {
   readonly step: number;
   readonly optimizerStep: number;
   readonly averageUpdates: Readonly<Record<string, number>>;
-  /** Updates of each companion; absent in files from before there were any. */
-  readonly companionSteps?: Readonly<Record<string, number>>;
-  readonly keepers?: readonly string[];
+  /** Updates of each auxiliary network; absent in files from before there were any. */
+  readonly auxiliarySteps?: Readonly<Record<string, number>>;
+  readonly statefulParts?: readonly string[];
   readonly streams: Readonly<Record<string, TorchGeneratorState>>;
   readonly data: unknown;
   readonly extra: unknown;
@@ -211,7 +211,7 @@ export class CheckpointFolder {
 
 /** Writes all but the manifest; returns the names. */
 async function writeFiles(folder: string, state: TrainingState): Promise<string[]> {
-  const { model, optimizer, averages = {}, companions = {}, keepers = {}, streams = {} } = state;
+  const { model, optimizer, averages = {}, auxiliary = {}, statefulParts = {}, streams = {} } = state;
   const names: string[] = [];
   const write = async (name: string, tensors: StateDict) => {
     await writeSafetensors(join(folder, name), tensors);
@@ -226,20 +226,20 @@ async function writeFiles(folder: string, state: TrainingState): Promise<string[
     averageUpdates[name] = saved.updates;
     await write(average(name), saved.tensors);
   }
-  const companionSteps: Record<string, number> = {};
-  for (const [name, other] of Object.entries(companions)) {
-    await write(companion(name), await other.model.save());
+  const auxiliarySteps: Record<string, number> = {};
+  for (const [name, other] of Object.entries(auxiliary)) {
+    await write(auxiliaryFile(name), await other.model.save());
     const saved = await other.optimizer.save();
-    companionSteps[name] = saved.step;
-    await write(companionOptimizer(name), saved.tensors);
+    auxiliarySteps[name] = saved.step;
+    await write(auxiliaryOptimizer(name), saved.tensors);
   }
-  for (const [name, other] of Object.entries(keepers)) await write(keeper(name), await other.save());
+  for (const [name, other] of Object.entries(statefulParts)) await write(statefulFile(name), await other.save());
   const file: StateFile = {
     step: state.step,
     optimizerStep,
     averageUpdates,
-    companionSteps,
-    keepers: Object.keys(keepers),
+    auxiliarySteps,
+    statefulParts: Object.keys(statefulParts),
     streams: Object.fromEntries(Object.entries(streams).map(([name, stream]) => [name, stream.state()])),
     data: state.data ?? null,
     extra: state.extra ?? null,
@@ -286,13 +286,13 @@ function checkStateFile(value: unknown): StateFile {
   const isCounts = (counts: unknown) =>
     isObject(counts) && Object.entries(counts as object).every(([name, count]) => isName(name) && isCount(count));
   if (!isObject(value)) throw new TypeError('expected an object');
-  const { step, optimizerStep, averageUpdates, companionSteps = {}, keepers = [], streams } = value as StateFile;
+  const { step, optimizerStep, averageUpdates, auxiliarySteps = {}, statefulParts = [], streams } = value as StateFile;
   const fields: Readonly<Record<string, boolean>> = {
     step: isCount(step),
     optimizerStep: isCount(optimizerStep),
     averageUpdates: isCounts(averageUpdates),
-    companionSteps: isCounts(companionSteps),
-    keepers: Array.isArray(keepers) && keepers.every(isName),
+    auxiliarySteps: isCounts(auxiliarySteps),
+    statefulParts: Array.isArray(statefulParts) && statefulParts.every(isName),
     streams: isObject(streams) && Object.values(streams).every(isObject),
   };
   const wrong = Object.keys(fields).filter((name) => !fields[name]);
@@ -301,11 +301,11 @@ function checkStateFile(value: unknown): StateFile {
 }
 
 /** The files of weights that a state speaks of. */
-function filesOf({ averageUpdates, companionSteps = {}, keepers = [] }: StateFile): string[] {
+function filesOf({ averageUpdates, auxiliarySteps = {}, statefulParts = [] }: StateFile): string[] {
   return [
     ...Object.keys(averageUpdates).map(average),
-    ...Object.keys(companionSteps).flatMap((name) => [companion(name), companionOptimizer(name)]),
-    ...keepers.map(keeper),
+    ...Object.keys(auxiliarySteps).flatMap((name) => [auxiliaryFile(name), auxiliaryOptimizer(name)]),
+    ...statefulParts.map(statefulFile),
   ];
 }
 
@@ -320,22 +320,22 @@ async function isWhole(folder: string, step: number): Promise<boolean> {
 }
 
 async function load(folder: string, state: StateFile, into: Trained): Promise<void> {
-  const { model, optimizer, averages = {}, companions = {}, keepers = {} } = into;
+  const { model, optimizer, averages = {}, auxiliary = {}, statefulParts = {} } = into;
   checkNames(folder, 'averages', Object.keys(state.averageUpdates), averages);
-  checkNames(folder, 'companions', Object.keys(state.companionSteps ?? {}), companions);
-  checkNames(folder, 'keepers', state.keepers ?? [], keepers);
+  checkNames(folder, 'auxiliary networks', Object.keys(state.auxiliarySteps ?? {}), auxiliary);
+  checkNames(folder, 'stateful parts', state.statefulParts ?? [], statefulParts);
   const tensors = (name: string) => withTensors(join(folder, name), readAll);
   await withTensors(join(folder, MODEL), (file) => model.load(file));
   optimizer.load({ step: state.optimizerStep, tensors: await tensors(OPTIMIZER) });
   for (const [name, running] of Object.entries(averages)) {
     running.load({ updates: state.averageUpdates[name]!, tensors: await tensors(average(name)) });
   }
-  for (const [name, other] of Object.entries(companions)) {
-    await withTensors(join(folder, companion(name)), (file) => other.model.load(file));
-    const step = state.companionSteps![name]!;
-    other.optimizer.load({ step, tensors: await tensors(companionOptimizer(name)) });
+  for (const [name, other] of Object.entries(auxiliary)) {
+    await withTensors(join(folder, auxiliaryFile(name)), (file) => other.model.load(file));
+    const step = state.auxiliarySteps![name]!;
+    other.optimizer.load({ step, tensors: await tensors(auxiliaryOptimizer(name)) });
   }
-  for (const [name, other] of Object.entries(keepers)) await other.load(await tensors(keeper(name)));
+  for (const [name, other] of Object.entries(statefulParts)) await other.load(await tensors(statefulFile(name)));
 }
 
 /** Throws unless what is trained is what was saved. */
@@ -365,10 +365,10 @@ async function readAll(file: File): Promise<StateDict> {
   return tensors;
 }
 
-function checkState({ step, averages = {}, companions = {}, keepers = {} }: TrainingState): void {
+function checkState({ step, averages = {}, auxiliary = {}, statefulParts = {} }: TrainingState): void {
   const problems: string[] = [];
   if (!Number.isSafeInteger(step) || step < 0) problems.push(`step must be an integer of at least 0, got ${step}`);
-  for (const name of [averages, companions, keepers].flatMap(Object.keys)) {
+  for (const name of [averages, auxiliary, statefulParts].flatMap(Object.keys)) {
     if (!NAME.test(name)) problems.push(`the name "${name}" must be letters, digits, _, . and -`);
   }
   if (problems.length > 0) throw new InvalidArgumentError('CheckpointFolder', problems);

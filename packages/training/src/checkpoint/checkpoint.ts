@@ -3,10 +3,10 @@ import type { Average } from '../averages/average.js';
 import type { Optimizer } from '../optimizer/optimizer.js';
 
 /** A network that is trained beside the model, with its own optimizer: a discriminator. */
-export type Companion = Pick<Trained, 'model' | 'optimizer'>;
+export type AuxiliaryState = Pick<Trained, 'model' | 'optimizer'>;
 
 /** Anything else whose tensors an update depends on, such as the running means of an EMA codebook. */
-export interface KeepsTensors {
+export interface StatefulPart {
   save(): Promise<StateDict>;
   load(state: StateDict): unknown;
 }
@@ -16,8 +16,8 @@ export interface Trained {
   readonly model: Module;
   readonly optimizer: Optimizer;
   readonly averages?: Readonly<Record<string, Average>>;
-  readonly companions?: Readonly<Record<string, Companion>>;
-  readonly keepers?: Readonly<Record<string, KeepsTensors>>;
+  readonly auxiliary?: Readonly<Record<string, AuxiliaryState>>;
+  readonly statefulParts?: Readonly<Record<string, StatefulPart>>;
 }
 
 /** All that an update depends on. */

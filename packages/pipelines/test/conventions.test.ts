@@ -1,0 +1,145 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { useBackend } from '@mezzotint/backend';
+import type { HostTensor } from '@mezzotint/core';
+import type { Bitmap } from '@mezzotint/data/pixels';
+import { readSafetensors, writeSafetensors } from '@mezzotint/weights/node';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { type OpenPipelineOptions, openPipeline, type Request } from '../src/node/index.js';
+import { fixture, sampleFixture } from './support/goldens.js';
+import { temporaryFile, variant } from './support/variants.js';
+
+beforeAll(() => useBackend({ engine: 'cpu' }));
+
+const small = { prompt: 'a red cat', height: 8, width: 8, steps: 2 } as const;
+
+/** Bytes of the one picture, and the notes. */
+async function picture(path: string, request: Request = {}, options: OpenPipelineOptions = {}) {
+  const pipeline = await openPipeline(path, options);
+  try {
+    const notes = [...pipeline.notes];
+    const { images } = await pipeline.generate({ ...small, ...request }, { onNote: (line) => notes.push(line) });
+    return { data: images[0]!.data, notes };
+  } finally {
+    pipeline.dispose();
+  }
+}
+
+const rgb = (of: (i: number) => number): Bitmap => ({
+  ...{ height: 8, width: 8, channels: 3 },
+  data: Uint8Array.from({ length: 192 }, (_, i) => of(i)),
+});
+const image = rgb((i) => (i * 37) % 256);
+
+describe('masks', () => {
+  test('grey of colours is luminance: green 150 is black below, green 255 white', async () => {
+    const grey = (value: number): Bitmap => ({
+      height: 8,
+      width: 8,
+      channels: 1,
+      data: new Uint8Array(64).fill(value),
+    });
+    const green = rgb((i) => (i % 3 === 1 ? 255 : 0)); // luminance 150 of 255, the mean 85
+    const of = async (mask: Bitmap) => (await picture(sampleFixture('tiny-sd'), { image, mask, strength: 0.9 })).data;
+    expect(await of(green)).toEqual(await of(grey(255)));
+    expect(await of(green)).not.toEqual(await of(grey(0)));
+  });
+
+  test('the refiner keeps mask and start: a black mask protects everything', async () => {
+    const mask: Bitmap = { height: 8, width: 8, channels: 1, data: new Uint8Array(64) };
+    const request = { image, mask, steps: 4 };
+    const alone = await picture(sampleFixture('tiny-sdxl'), request);
+    const refined = await picture(
+      sampleFixture('tiny-sdxl'),
+      { ...request, denoisingEnd: 0.5 },
+      { refiner: sampleFixture('tiny-sdxl-refiner') },
+    );
+    expect(refined.data).toEqual(alone.data);
+  });
+
+  test('pasteBack: outside of the mask the pixels are the original’s', async () => {
+    const mask: Bitmap = {
+      ...{ height: 8, width: 8, channels: 1 },
+      data: Uint8Array.from({ length: 64 }, (_, i) => (i % 8 < 4 ? 255 : 0)),
+    };
+    const { data } = await picture(sampleFixture('tiny-sd'), { image, mask, pasteBack: true });
+    const outside = Array.from({ length: 192 }, (_, i) => i).filter((i) => Math.floor(i / 3) % 8 >= 4);
+    expect(outside.map((i) => data[i])).toEqual(outside.map((i) => image.data[i]));
+    expect([...data]).not.toEqual([...image.data]);
+  });
+});
+
+/** A copy of a folder with all numbers of a tensor replaced. */
+async function withNumber(part: string, tensor: string, number: number): Promise<string> {
+  const folder = variant(sampleFixture('tiny-sd'));
+  const file = join(folder, part, 'diffusion_pytorch_model.safetensors');
+  const source = readSafetensors(file);
+  const state: Record<string, HostTensor> = {};
+  for (const name of source.tensors.keys()) state[name] = source.read(name);
+  source.close();
+  state[tensor]!.data.fill(number);
+  await writeSafetensors(file, state, { overwrite: true });
+  return folder;
+}
+
+test('numbers that are not finite are an error that names part and step, never a picture', async () => {
+  const broken = await withNumber('unet', 'conv_out.bias', Number.NaN);
+  await expect(picture(broken)).rejects.toThrowError(/conv_out.bias: 4 of 4 numbers/);
+  // Weights that are finite, and whose sums are not.
+  const unet = await withNumber('unet', 'conv_out.weight', 3e38);
+  await expect(picture(unet)).rejects.toThrowError(/unet, step 1 of 3: gives numbers that are not finite/);
+  const vae = await withNumber('vae', 'decoder.conv_out.weight', 3e38);
+  await expect(picture(vae)).rejects.toThrowError(/vae: gives numbers that are not finite/);
+});
+
+describe('what diffusers passes over is named and passed over', () => {
+  const plain = () => picture(sampleFixture('tiny-sd'));
+
+  test('keys of a configuration that its class does not have', async () => {
+    const folder = variant(
+      sampleFixture('tiny-sd'),
+      {},
+      {
+        'unet/config.json': { decay: 0.9999, optimization_step: 37000 },
+        'vae/config.json': { extra_thing: 1 },
+      },
+    );
+    const { data, notes } = await picture(folder);
+    expect(data).toEqual((await plain()).data);
+    expect(notes.join('\n')).toMatch(/vae\/config.json: extra_thing[\s\S]*unet\/config.json: decay/);
+    await expect(picture(folder, {}, { strict: true })).rejects.toThrowError(/extra_thing: not an argument/);
+  });
+
+  test('a part that would be left out is an error, unless it may be', async () => {
+    const folder = variant(
+      sampleFixture('tiny-sd'),
+      {},
+      {
+        'model_index.json': { controlnet: ['diffusers', 'ControlNetModel'] },
+      },
+    );
+    await expect(picture(folder)).rejects.toThrowError(/controlnet \(ControlNetModel\) is not built/);
+    expect((await picture(folder, {}, { ignoreParts: true })).data).toEqual((await plain()).data);
+  });
+
+  test('SDXL without force_zeros_for_empty_prompt takes the default of its class, true', async () => {
+    const folder = variant(sampleFixture('tiny-sdxl'));
+    const index = JSON.parse(readFileSync(join(folder, 'model_index.json'), 'utf8')) as Record<string, unknown>;
+    delete index.force_zeros_for_empty_prompt;
+    writeFileSync(join(folder, 'model_index.json'), JSON.stringify(index));
+    expect((await picture(folder)).data).toEqual((await picture(sampleFixture('tiny-sdxl'))).data);
+  });
+});
+
+test('what is cut off of a long prompt is quoted', async () => {
+  const prompt = `${'a red cat '.repeat(30)}on the dog`;
+  const { notes } = await picture(fixture('tiny-sd2'), { prompt });
+  expect(notes.join()).toMatch(/longer than 75 tokens; cut off: '.*on the dog'/);
+  expect((await picture(fixture('tiny-sd2'), { prompt, longPrompts: 'chunks' })).notes).toEqual([]);
+});
+
+test('a LoRA of which nothing applies is an error', async () => {
+  const file = temporaryFile('lora.safetensors');
+  await writeSafetensors(file, { 'something.weight': { shape: [1], data: Float32Array.of(1) } });
+  await expect(openPipeline(sampleFixture('tiny-sd'), { lora: [{ path: file }] })).rejects.toThrow();
+});

@@ -1,0 +1,172 @@
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpus, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { oneOf, runCommand, wholeNumber } from '@mezzotint/app';
+import { vaeFlux, vaeSd3 } from '@mezzotint/autoencoders';
+import { useBackend } from '@mezzotint/backend';
+import type { Module } from '@mezzotint/core';
+import { writePng } from '@mezzotint/data';
+import { fluxSchnell, sd35Medium } from '@mezzotint/mmdit';
+import { openPipeline } from '@mezzotint/pipelines/node';
+import { clipTextL14, clipTextL14Projection, openClipTextBigG14, t5Xxl } from '@mezzotint/text-encoders';
+import { writeSafetensors } from '@mezzotint/weights/node';
+import { Command } from 'commander';
+import { type GgufBlocks, writeRandomGguf } from './random-gguf.js';
+
+const models = ['flux.1-schnell', 'sd3.5-medium'] as const;
+
+interface Flags {
+  readonly folder: string;
+  readonly model: (typeof models)[number];
+  readonly blocks: GgufBlocks;
+  readonly size: number;
+  readonly steps: number;
+  readonly textLength: number;
+  readonly onlyWrite: boolean;
+}
+
+const command = new Command('bench:full-size')
+  .description(
+    'Writes a model of full size with random weights as GGUF, its encoders and autoencoder, and makes a picture with it: seconds\n' +
+      'to load and of each step, and the most memory that the process had resident. The picture is noise; sizes and times are real.',
+  )
+  .requiredOption('--folder <folder>', 'where the files go; they take up to 13 GB, and are left for the next run')
+  .option('--model <name>', models.join(', '), oneOf('--model', models), 'flux.1-schnell')
+  .option(
+    '--blocks <type>',
+    'how matrices are stored: Q4_0, Q8_0',
+    oneOf('--blocks', ['Q4_0', 'Q8_0'] as const),
+    'Q4_0',
+  )
+  .option('--size <pixels>', 'height and width', wholeNumber('--size'), 512)
+  .option('--steps <n>', 'steps of the sampler', wholeNumber('--steps'), 4)
+  .option('--text-length <n>', 'tokens that T5 reads', wholeNumber('--text-length'), 256)
+  .option('--only-write', 'write the files and leave them', false);
+
+await runCommand<Flags>(command, async (flags, { say, result, signal }) => {
+  await useBackend({ engine: 'cpu' }); // Draws the small parts.
+  const file = await writeFiles(flags, say);
+  if (flags.onlyWrite) return;
+  const engine = await useBackend({ engine: 'onnxruntime' });
+  resetPeak();
+  const clock = stopwatch();
+  const pipeline = await openPipeline(file, { parts: flags.folder, weights: 'stored', freeText: true });
+  say(`${pipeline.description}; opened in ${clock().toFixed(1)} s`);
+  const phases: Record<string, number> = {};
+  const steps: number[] = [];
+  let phase = 'opening';
+  const onProgress = (told: { readonly phase: string }) => {
+    if (told.phase === phase) return;
+    const seconds = clock();
+    phases[phase] = (phases[phase] ?? 0) + seconds;
+    say(`${phase}: ${seconds.toFixed(1)} s, ${peak().toFixed(2)} GB at most`);
+    phase = told.phase;
+  };
+  const guided = flags.model === 'sd3.5-medium' ? { guidance: 4.5 } : {};
+  const request = {
+    prompt: 'a red cat on the dog',
+    height: flags.size,
+    width: flags.size,
+    steps: flags.steps,
+    seed: 7,
+  };
+  const step = stopwatch();
+  for await (const { images, index } of pipeline.steps(
+    { ...request, ...guided, textLength: flags.textLength },
+    { onProgress, signal },
+  )) {
+    steps.push(step());
+    say(`step ${index + 1}: ${steps.at(-1)!.toFixed(1)} s since the one before, ${peak().toFixed(2)} GB at most`);
+    if (images !== null) await writePng(join(flags.folder, 'picture.png'), images[0]!, { overwrite: true });
+  }
+  pipeline.dispose();
+  const processor = `${cpus()[0]!.model}, ${cpus().length} cores, ${(totalmem() / 2 ** 30).toFixed(0)} GB`;
+  result({
+    model: flags.model,
+    blocks: flags.blocks,
+    engine: `${engine.name} ${engine.version}`,
+    processor,
+    phases,
+    steps,
+    peakGB: peak(),
+  });
+});
+
+/** Writes what is not there yet; gives the transformer's file. */
+async function writeFiles({ folder, model, blocks }: Flags, say: (line: string) => void): Promise<string> {
+  mkdirSync(folder, { recursive: true });
+  const at = (name: string) => join(folder, name);
+  const gguf = (name: string, module: Module, type: GgufBlocks, metadata: Record<string, string>) => {
+    if (existsSync(at(name))) return;
+    writeRandomGguf(at(name), module.params(), type, metadata);
+    say(`wrote ${name}`);
+  };
+  const isFlux = model === 'flux.1-schnell';
+  const transformer = `${model}-${blocks}.gguf`;
+  gguf(transformer, (isFlux ? fluxSchnell : sd35Medium).build(), blocks, {
+    'general.architecture': isFlux ? 'flux' : 'sd3',
+  });
+  gguf('t5-v1_1-xxl-encoder-Q8_0.gguf', t5Xxl.build(), 'Q8_0', { 'general.architecture': 't5encoder' });
+  const small: readonly (readonly [string, () => Module])[] = isFlux
+    ? [
+        ['ae.safetensors', () => vaeFlux.build()],
+        ['clip_l.safetensors', () => clipTextL14.build()],
+      ]
+    : [
+        ['sd3_vae.safetensors', () => vaeSd3.build()],
+        ['clip_l.safetensors', () => clipTextL14Projection.build()],
+        ['clip_g.safetensors', () => openClipTextBigG14.build()],
+      ];
+  for (const [name, build] of small) {
+    if (existsSync(at(name))) continue;
+    const module = build().init(1);
+    await writeSafetensors(at(name), await module.save(), { dtype: 'F16' });
+    module.dispose();
+    say(`wrote ${name}`);
+  }
+  const tokenizer = at(isFlux ? 'tokenizer_2' : 'tokenizer_3');
+  mkdirSync(tokenizer, { recursive: true });
+  writeFileSync(join(tokenizer, 'tokenizer.json'), JSON.stringify(letters()));
+  return at(transformer);
+}
+
+/** A T5 vocabulary of single letters: as good as any for weights that know no words. */
+function letters(): unknown {
+  const special = ['<pad>', '</s>', '<unk>'];
+  const pieces = [
+    ...special.map((piece) => [piece, 0]),
+    ['\u2581', -2],
+    ...[...'abcdefghijklmnopqrstuvwxyz'].map((c) => [c, -3]),
+  ];
+  return {
+    added_tokens: special.map((content, id) => ({ id, content, special: true })),
+    normalizer: null,
+    pre_tokenizer: { type: 'Metaspace', replacement: '\u2581', prepend_scheme: 'always' },
+    model: { type: 'Unigram', unk_id: 2, vocab: pieces },
+  };
+}
+
+/** Seconds since the last call. */
+function stopwatch(): () => number {
+  let last = performance.now();
+  return () => {
+    const now = performance.now();
+    const seconds = (now - last) / 1000;
+    last = now;
+    return seconds;
+  };
+}
+
+/** The most that the process had resident, GB (Linux). */
+function peak(): number {
+  const [, kilobytes] = /VmHWM:\s+(\d+) kB/.exec(readFileSync('/proc/self/status', 'utf8')) ?? [];
+  return Number(kilobytes) / 1e6;
+}
+
+function resetPeak(): void {
+  try {
+    writeFileSync('/proc/self/clear_refs', '5');
+  } catch {
+    // Not allowed here: what was written before counts too.
+  }
+}
