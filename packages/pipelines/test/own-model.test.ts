@@ -91,10 +91,8 @@ test('a network whose latents go on from step to step (RIN) has them in a run, a
     ...{ imageHeight: 8, imageWidth: 8, patchSize: 2, inChannels: 1, blocks: [1], latents: 4, latentWidth: 16 },
     ...{ latentHeads: 2, tokenWidth: 8, readWriteHeads: 2, classes: 2, dropout: 0, dropPath: 0 },
   };
-  const process = {
-    ...{ kind: 'log-snr', curve: { kind: 'sigmoid', start: -3, end: 3, tau: 0.9 } },
-    ...{ prediction: 'eps', time: 'gamma', timeScale: 1 },
-  } as const;
+  const curve = { kind: 'sigmoid', start: -3, end: 3, tau: 0.9 } as const;
+  const process = { kind: 'log-snr', curve, prediction: 'eps', time: 'gamma', timeScale: 1 } as const;
   const run = await writeRun('rin', { architecture: 'RIN', network, process });
   const model = rin.build(network);
   const state: Record<string, HostTensor> = {};
