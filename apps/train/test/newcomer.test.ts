@@ -66,6 +66,15 @@ function configFile(name: string, change: object): string {
   return file;
 }
 
+/** A run of two updates, made once, that others begin with. */
+async function baseRun(): Promise<string> {
+  const run = join(root, 'base');
+  if (existsSync(run)) return run;
+  const file = configFile('base', { recipe: 'v-cosine', steps: 2 });
+  expect(await train('--config', file, '--run', run)).toMatchObject({ code: 0 });
+  return run;
+}
+
 test('a folder and a preset are enough: what was read is said, and the run folder opens as a model', async () => {
   const run = join(root, 'mine');
   const { code, out: output } = await train(
@@ -125,10 +134,7 @@ test.each(['v-cosine', 'min-snr', 'edm', 'rectified-flow', 'simple-diffusion', '
 );
 
 test('weights of a run are taken by a network of another size and other classes, with a report', async () => {
-  const base = join(root, 'base');
-  expect(await train('--config', configFile('base', { recipe: 'v-cosine', steps: 2 }), '--run', base)).toMatchObject({
-    code: 0,
-  });
+  const base = await baseRun();
   const other = join(root, 'other');
   mkdirSync(join(other, 'right'), { recursive: true });
   mkdirSync(join(other, 'up'), { recursive: true });
@@ -178,7 +184,7 @@ test('weights of a run are taken by a network of another size and other classes,
 });
 
 test('a LoRA is trained on a model, resumed exactly, and saved for peft, diffusers and kohya, and merged', async () => {
-  const base = join(root, 'base');
+  const base = await baseRun();
   const lora = { rank: 2, alpha: 4, targets: ['*attn.qkv', '*mlp*'] };
   const file = configFile('lora', {
     recipe: 'v-cosine',

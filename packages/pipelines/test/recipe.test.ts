@@ -1,0 +1,28 @@
+import { expect, test } from 'vitest';
+import { fromRecipe, parseRecipe } from '../src/index.js';
+
+/** What sample wrote before there were pipelines. */
+const first = {
+  ...{ prompt: 'a cat', negative: null, model: { path: 'sdxl', hash: 'x' }, parts: null, tokenizer: null },
+  ...{ prediction: null, refiner: { path: 'refiner', hash: 'y' }, handover: 0.25, variant: 'fp16', weights: null },
+  loras: [{ path: 'a.safetensors', hash: 'z', scale: 1e-7 }],
+  ...{ image: null, mask: null, strength: null, height: 64, width: 32, solver: 'ddim', steps: 5, guidance: 4 },
+  ...{ guidanceRescale: 0, seed: 7, count: 2, batch: 1, columns: 2, scale: 1, engine: 'cpu', versions: { node: '20' } },
+};
+
+test('recipes of earlier versions become today’s: names, the fraction of the base, prompts in chunks', () => {
+  const recipe = parseRecipe('old.png', JSON.stringify(first));
+  expect(recipe).toMatchObject({ recipe: 2, model: 'sdxl', engine: 'cpu', inputs: {} });
+  const { options, request } = fromRecipe(recipe);
+  expect(options).toEqual({ refiner: 'refiner', variant: 'fp16', lora: [{ path: 'a.safetensors', scale: 1e-7 }] });
+  expect(request).toEqual({
+    ...{ prompt: 'a cat', denoisingEnd: 0.75, height: 64, width: 32, solver: 'ddim', steps: 5, guidance: 4 },
+    ...{ guidanceRescale: 0, seed: 7, count: 2, batch: 1, promptSyntax: 'weighted', longPrompts: 'chunks' },
+  });
+});
+
+test('a picture without a recipe, and one that was edited, are named', () => {
+  expect(() => parseRecipe('a.png', undefined)).toThrowError(/a.png: has no recipe/);
+  expect(() => parseRecipe('a.png', '{')).toThrowError(/not JSON/);
+  expect(() => parseRecipe('a.png', '{"recipe":2,"steps":"many"}')).toThrowError(/has no recipe/);
+});
