@@ -54,6 +54,17 @@ export interface DenoiserArchitecture<M extends DenoisingNetwork = DenoisingNetw
   readonly time: TimeInput;
   /** What `forward` takes and gives with a configuration. */
   signature(config: ConfigOf<M>): NetworkSignature;
+  /**
+   * The network for one run of a sampler, where something goes on from step to step (RIN's latents); absent where each step
+   * stands alone. `images` of the run: a call may hold the conditional images and then the unconditional ones.
+   */
+  startRun?(model: M, options: { readonly images: number }): SamplingRun;
+}
+
+/** A network during one run of a sampler, where something goes on from step to step. */
+export interface SamplingRun extends Pick<DenoisingNetwork, 'forward'> {
+  /** Frees what goes on. */
+  dispose(): void;
 }
 
 /** A network that reads the class of a (noisy) image. */

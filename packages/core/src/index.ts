@@ -29,6 +29,7 @@ export {
   type OtherArchitecture,
   type ReferenceClass,
   readNetworkConfig,
+  type SamplingRun,
   type TimeInput,
 } from './architecture.js';
 export { parseJson } from './bounded-json.js';

@@ -154,7 +154,24 @@ export function runStage({
   const model = sampler.model<Conditions>(network, guideOf(stage, batch.settings, encoded, route));
   const inside = keepsOutside(stage, start) ? withPicture(model, start!, pure) : model;
   const options = { noise, steps, ...(signal && { signal }) };
-  return run<typeof schedule.kind, Need, Conditions>(sampler.solver, inside, from, schedule, encoded.positive, options);
+  const all = run<typeof schedule.kind, Need, Conditions>(
+    sampler.solver,
+    inside,
+    from,
+    schedule,
+    encoded.positive,
+    options,
+  );
+  return network.dispose ? endedBy(all, () => network.dispose!()) : all;
+}
+
+/** The same steps, and `end` after the last one or when the run is left. */
+async function* endedBy(steps: AsyncGenerator<Step>, end: () => void): AsyncGenerator<Step> {
+  try {
+    yield* steps;
+  } finally {
+    end();
+  }
 }
 
 /** Whether a mask protects a part of the picture that the network does not see. */

@@ -102,8 +102,8 @@ export interface Stage<C extends Conditions = any> {
   tokens?(settings: Settings): number;
   /** Conditions of a batch; the caller disposes them. */
   encode(batch: Batch, context: EncodeContext): EncodedBatch<C> | Promise<EncodedBatch<C>>;
-  /** The raw network for a run. */
-  network(context: NetworkContext): Network<C>;
+  /** The raw network for a run; `dispose`, where there is one, frees what goes on from step to step when the run ends. */
+  network(context: NetworkContext): Network<C> & { dispose?(): void };
   /** The network is made for inpainting: it sees the mask and the masked picture. */
   readonly seesMask?: boolean;
   /** Guidance of a run, where it is not classifier-free guidance by the setting `guidance`; undefined for none. */

@@ -6,6 +6,17 @@ import { useBackend } from '@mezzotint/backend';
 import type { HostTensor } from '@mezzotint/core';
 import { TorchGenerator } from '@mezzotint/core';
 import { dit } from '@mezzotint/dit';
+import { rin, warmStarted } from '@mezzotint/rin';
+import {
+  ddim,
+  initialNoise,
+  type Network,
+  type NoiseSchedule,
+  perImageNoise,
+  sample,
+  samplerFromProcess,
+} from '@mezzotint/schedulers';
+import { relativeError } from '@mezzotint/testing';
 import { writeSafetensors } from '@mezzotint/weights/node';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -71,6 +82,53 @@ test('a run’s folder of any registered architecture: labels by name, guidance,
   expect(await one({ labels: 'dog', batch: 1 })).toEqual([...images[0]!.data]);
   expect(await one({ labels: 'cat' })).not.toEqual([...images[0]!.data]);
   expect(await one({ labels: 'dog', guidance: 1 })).not.toEqual([...images[0]!.data]);
+  pipeline.dispose();
+});
+
+test('a network whose latents go on from step to step (RIN) has them in a run, and they are freed', async () => {
+  const network = {
+    ...rin.presets[0]!.config,
+    ...{ imageHeight: 8, imageWidth: 8, patchSize: 2, inChannels: 1, blocks: [1], latents: 4, latentWidth: 16 },
+    ...{ latentHeads: 2, tokenWidth: 8, readWriteHeads: 2, classes: 2, dropout: 0, dropPath: 0 },
+  };
+  const curve = { kind: 'sigmoid', start: -3, end: 3, tau: 0.9 } as const;
+  const process = { kind: 'log-snr', curve, prediction: 'eps', time: 'gamma', timeScale: 1 } as const;
+  const run = await writeRun('rin', { architecture: 'RIN', network, process });
+  const model = rin.build(network);
+  const state: Record<string, HostTensor> = {};
+  for (const [key, param] of model.params()) {
+    state[key] = { shape: param.fileShape, data: new TorchGenerator(key.length).randn(param.size).map((n) => 0.3 * n) };
+  }
+  await model.load(state);
+  await writeSafetensors(join(run, 'model', 'model.safetensors'), state, { overwrite: true });
+
+  const pipeline = await openPipeline(run);
+  const request = { labels: 'dog', seed: 3, steps: 3, guidance: 1 };
+  const sampled = async () => {
+    let last: Float32Array | undefined;
+    for await (const { x } of pipeline.steps(request)) last = x.dataSync<'float32'>().slice();
+    return last!;
+  };
+  const ours = await sampled();
+  const before = tf.memory().numTensors;
+  expect(await sampled()).toEqual(ours);
+  expect(tf.memory().numTensors).toBe(before);
+
+  const sampler = samplerFromProcess(process, { solver: 'ddim', limit: { kind: 'clip', range: 1 } });
+  const schedule = sampler.schedule({ steps: 3 }) as NoiseSchedule<'vp'>;
+  const noise = () => initialNoise(schedule, [1, 8, 8, 1], perImageNoise([3]));
+  const cond = { labels: tf.tensor1d([1], 'int32') };
+  const by = async (net: Network<typeof cond>) => {
+    const model = sampler.finishEstimate(sampler.denoiser(net));
+    return (await sample(ddim(), model, noise(), schedule, cond)).dataSync<'float32'>();
+  };
+  const warm = warmStarted(model);
+  expect(relativeError(ours, await by(warm.network))).toBeLessThan(1e-5);
+  expect(relativeError(ours, await by((x, time, { labels }) => model.forward(x, time, { labels })))).toBeGreaterThan(
+    1e-3,
+  );
+  warm.dispose();
+  model.dispose();
   pipeline.dispose();
 });
 

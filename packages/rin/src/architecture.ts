@@ -2,6 +2,7 @@ import { type DenoiserArchitecture, labelCondition, throwIf } from '@mezzotint/c
 import { presets, rinCifar10, rinImageNet64 } from './presets.js';
 import { RIN } from './rin.js';
 import { type RINConfig, rinFromOriginal } from './rin-config.js';
+import { warmStarted } from './warm-start.js';
 
 const { blocks, latentWidth, tokenWidth, readWriteHeads, tokenMlpRatio } = rinImageNet64.config;
 
@@ -23,7 +24,7 @@ const sizes = {
 /** Most patches a side of a sized network. */
 const mostPatches = 16;
 
-/** RIN as the apps and tools see it; `warmStarted` adds its latent self-conditioning to sampling. */
+/** RIN as the apps and tools see it; in a run of a sampler its latents go on from step to step. */
 export const rin: DenoiserArchitecture<RIN> = {
   kind: 'denoiser',
   name: 'RIN',
@@ -54,6 +55,10 @@ export const rin: DenoiserArchitecture<RIN> = {
       ...sizes[size],
       ...{ imageHeight: imageSize, imageWidth: imageSize, patchSize: patchSize!, inChannels: channels, classes },
     };
+  },
+  startRun(model, options) {
+    const { network, dispose } = warmStarted(model, options);
+    return { forward: (x, gamma, { labels } = {}) => network(x, gamma, { ...(labels && { labels }) }), dispose };
   },
   references: [{ library: 'pix2seq', className: 'ImageTapeDenoiser', config: rinFromOriginal }],
 };

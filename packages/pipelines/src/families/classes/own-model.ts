@@ -51,6 +51,7 @@ export const ownModel: Family = {
       stages: [
         classStage({
           ...{ name: 'model', network: module, signature, sampler, codec: null, parts: ['model'] },
+          startRun: architecture.startRun && ((images) => architecture.startRun!(module, { images })),
           classifier: guide?.classifier,
         }),
       ],

@@ -1,6 +1,6 @@
-import type { ClassifierNetwork, DenoisingNetwork, NetworkSignature } from '@mezzotint/core';
+import type { ClassifierNetwork, DenoisingNetwork, NetworkSignature, SamplingRun } from '@mezzotint/core';
 import { classifierFree, classifierGuidance } from '@mezzotint/guidance';
-import type { Guide, Sampler } from '@mezzotint/schedulers';
+import type { Guide, Network, Sampler } from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Request, RequestKey, Settings } from '../../request.js';
 import type { Batch, Codec, Conditions, EncodeContext, EncodedBatch, Stage } from '../../stage.js';
@@ -9,6 +9,8 @@ import type { Batch, Codec, Conditions, EncodeContext, EncodedBatch, Stage } fro
 export interface ClassStageOptions {
   readonly name: string;
   readonly network: DenoisingNetwork;
+  /** The network for one run, where something goes on from step to step; `network` itself when absent. */
+  readonly startRun?: ((images: number) => SamplingRun) | undefined;
   readonly signature: NetworkSignature;
   readonly sampler: Sampler;
   readonly codec: Codec | null;
@@ -42,13 +44,17 @@ export function classStage(options: ClassStageOptions): Stage<ClassConditions> {
       return [height / f, width / f, codec?.channels ?? signature.inChannels];
     },
     encode: ({ images }) => encodeLabels(images, signature, options.nullLabel),
-    network: () => (x, time, conditions) =>
-      tf.tidy(() => {
-        const { labels, lowRes } = conditions as { labels?: tf.Tensor1D; lowRes?: tf.Tensor4D };
-        const given = { ...(conditional && labels && { labels }), ...(lowRes && { lowRes }) };
-        const out = network.forward(x, time, given);
-        return predictionChannels === undefined ? out : tf.slice(out, [0, 0, 0, 0], [-1, -1, -1, predictionChannels]);
-      }),
+    network({ batch }) {
+      const going = options.startRun?.(batch.images.length);
+      const predict: Network<ClassConditions> = (x, time, conditions) =>
+        tf.tidy(() => {
+          const { labels, lowRes } = conditions as { labels?: tf.Tensor1D; lowRes?: tf.Tensor4D };
+          const given = { ...(conditional && labels && { labels }), ...(lowRes && { lowRes }) };
+          const out = (going ?? network).forward(x, time, given);
+          return predictionChannels === undefined ? out : tf.slice(out, [0, 0, 0, 0], [-1, -1, -1, predictionChannels]);
+        });
+      return going ? Object.assign(predict, { dispose: () => going.dispose() }) : predict;
+    },
     guide: ({ settings, negative }) => guideOf(options, settings, negative),
   };
 }
