@@ -128,6 +128,10 @@ describe('relations are checked before anything is allocated', () => {
     [() => new ClipVisionModel({ ...vision, patchSize: 15 }), /15 pixels do not divide an image of 224/],
     [() => new ClipModel({ text, vision }), /expected the same width, got null and 768/],
     [() => new ClipModel({ text: { ...text, layers: 0.5, projection: 768 }, vision }), /text\.layers/],
+    [
+      () => new T5EncoderModel({ ...t5, buckets: {} as number, maxDistance: [] as unknown as number }),
+      /buckets[\s\S]*maxDistance/,
+    ],
     [() => new T5EncoderModel({ ...t5, buckets: 6 }), /buckets: expected a multiple of 4/],
     [() => new T5EncoderModel({ ...t5, maxDistance: 8 }), /maxDistance: expected more than buckets \/ 4 = 8, got 8/],
   ])('%#', (build, message) => {

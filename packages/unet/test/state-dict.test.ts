@@ -56,6 +56,10 @@ const published = {
   'edm2-ablation-e': 277_816_512 + 128,
   'edm2-ablation-f': 280_212_672 + 128,
   'edm2-ablation-g': 280_212_709 + 128,
+  // VDM++ (Kingma and Gao 2023) prints 2,455 M; the paper gives no count to the last, so these pin what we build.
+  'simple-diffusion-uvit-128': 2_455_685_891,
+  'simple-diffusion-uvit-256': 2_455_688_204,
+  'simple-diffusion-uvit-512': 2_455_697_456,
   // Our own.
   digits: 735_473,
   'digits-classifier': 357_994,

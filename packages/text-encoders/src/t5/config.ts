@@ -32,6 +32,7 @@ export function validateT5Config(who: string, config: T5EncoderConfig): void {
     problems.push(`activation: expected one of ${activationKinds.join(', ')}, got ${JSON.stringify(activation)}`);
   }
   if (typeof gated !== 'boolean') problems.push(`gated: expected true or false, got ${JSON.stringify(gated)}`);
+  throwIf(who, problems); // What follows computes with these numbers.
   if (config.buckets < 4 || config.buckets % 4 !== 0) {
     problems.push(`buckets: expected a multiple of 4, got ${config.buckets}`);
   }
