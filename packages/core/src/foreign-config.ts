@@ -9,6 +9,8 @@ export interface ForeignConfigKeys {
   readonly fixed: Readonly<Record<string, unknown>>;
   /** Keys that change nothing that we compute. */
   readonly ignored: (key: string) => boolean;
+  /** Keys whose value may be an object, which the reader checks itself; of all others none is. */
+  readonly objects?: readonly string[];
 }
 
 /** What is done about keys that a class does not know. */
@@ -27,7 +29,7 @@ export interface ForeignConfigOptions {
 export function foreignConfig(
   who: string,
   json: unknown,
-  { defaults, fixed, ignored }: ForeignConfigKeys,
+  { defaults, fixed, ignored, objects: allowed = [] }: ForeignConfigKeys,
   { report }: ForeignConfigOptions = {},
 ): (key: string) => unknown {
   if (typeof json !== 'object' || json === null || Array.isArray(json)) {
@@ -38,10 +40,9 @@ export function foreignConfig(
     (key) => !Object.hasOwn(defaults, key) && !Object.hasOwn(fixed, key) && !ignored(key),
   );
   for (const key of unknown) report?.(key);
-  // No class that we read takes an object; and one without a text of its own would end arithmetic and messages in a TypeError.
-  const objects = [...given]
-    .filter(([key, value]) => (Object.hasOwn(defaults, key) || Object.hasOwn(fixed, key)) && holdsObject(value))
-    .map(([key]) => key);
+  // An object where none is meant, without a text of its own, would end arithmetic and messages in a TypeError.
+  const read = (key: string) => (Object.hasOwn(defaults, key) || Object.hasOwn(fixed, key)) && !allowed.includes(key);
+  const objects = [...given].filter(([key, value]) => read(key) && holdsObject(value)).map(([key]) => key);
   if (objects.length > 0) {
     throw new InvalidArgumentError(
       who,

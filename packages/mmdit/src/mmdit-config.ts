@@ -98,6 +98,7 @@ export function mmditFromOriginal(json: unknown): MMDiTConfig {
       hidden_size: null,
       num_heads: null,
     },
+    objects: ['context_embedder_config'],
     fixed: {
       learn_sigma: false,
       rmsnorm: false,

@@ -60,13 +60,19 @@ function sizeUnitOf({ sizeUnit, stages }: PipelineDefinition): number {
 /** The largest picture that is made: 8192 x 8192. */
 const MOST_PIXELS = 2 ** 26;
 
-function settingProblems(definition: PipelineDefinition, settings: Settings): string[] {
-  const problems: string[] = [];
-  const { height, width } = settings;
+/** What is wrong with the sides that are known. */
+function sideProblems(definition: PipelineDefinition, { height, width }: Pick<Request, 'height' | 'width'>): string[] {
   const unit = sizeUnitOf(definition);
-  for (const [name, side] of Object.entries({ height, width })) {
-    if (side < unit || side % unit !== 0) problems.push(`${name}: expected a multiple of ${unit}, got ${side}`);
-  }
+  return Object.entries({ height, width }).flatMap(([name, side]) =>
+    side !== undefined && (side < unit || side % unit !== 0)
+      ? [`${name}: expected a multiple of ${unit}, got ${side}`]
+      : [],
+  );
+}
+
+function settingProblems(definition: PipelineDefinition, settings: Settings): string[] {
+  const problems = sideProblems(definition, settings);
+  const { height, width } = settings;
   if (height * width > MOST_PIXELS)
     problems.push(`size: expected at most ${MOST_PIXELS} pixels, got ${height} x ${width}`);
   return problems;
@@ -85,8 +91,9 @@ async function pictureOf(
 }
 
 /** Settings that need others, before any file is read. */
-function needProblems({ stages, takes, imageIs }: PipelineDefinition, asked: Request): string[] {
-  const problems: string[] = [];
+function needProblems(definition: PipelineDefinition, asked: Request): string[] {
+  const { stages, takes, imageIs } = definition;
+  const problems = sideProblems(definition, asked);
   if (asked.image === undefined) {
     for (const key of ['mask', 'strength', 'pasteBack'] as const) {
       if (asked[key] !== undefined) problems.push(`${key}: needs an image that it is for`);

@@ -38,7 +38,7 @@ export async function recipeOf(pipeline: Pipeline, facts: RecipeFacts): Promise<
   const settings = await pipeline.settings(request);
   const filled: [string, unknown][] = [...pipeline.takes, 'steps', 'count', 'batch', 'solver', 'solverOptions', 'seeds']
     .map((key): [string, unknown] => [key, request[key as RequestKey] ?? settings[key as RequestKey]])
-    .filter(([, value]) => value !== undefined);
+    .filter(([key, value]) => value !== undefined && key !== 'labels');
   const named = filled.map(([key, value]): [string, unknown] => {
     if (isBitmap(value)) throw new InvalidFileError(key, 'a picture without a path cannot be named in a recipe');
     return [key, value];
@@ -53,10 +53,11 @@ export async function recipeOf(pipeline: Pipeline, facts: RecipeFacts): Promise<
     inputs: { ...inputs },
     engine: engine.name,
     versions: { ...engine.versions },
-    ...opened,
+    // In one order, whoever asked: a replayed picture is the same file.
+    ...Object.fromEntries(Object.entries(opened).sort(([a], [b]) => (a < b ? -1 : 1))),
     ...(ignoreParts && { ignoreParts }),
-    ...Object.fromEntries(named),
     ...(labels && { labels }),
+    ...Object.fromEntries(named),
     height: settings.height,
     width: settings.width,
     ...(request.seeds === undefined && { seed: request.seed ?? 0 }),
