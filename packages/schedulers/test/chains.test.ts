@@ -132,10 +132,15 @@ describe('log-SNR schedules of simple diffusion', () => {
     });
   });
 
-  test('interpolated: each end as its own shift', () => {
-    const curve = interpolatedCosineLogSnr({ size: 256, low: 32, high: 256 });
-    expect(curve(1)).toBeCloseTo(shiftedCosineLogSnr({ size: 256, reference: 32 })(1), 9);
-    expect(curve(0)).toBeCloseTo(cosineLogSnr({ min: -15, max: 15 })(0), 9);
+  // denoising-diffusion-pytorch at commit faed4db in float64 has the reversed one; the other is eq. 6 of the paper computed apart.
+  test.each([
+    [false, [9.454822555520437, -1.4495487011612496, -3.465735902799726, -5.481923104438205, -16.386294361120136]],
+    [true, [13.61370563888011, 1.877557765526488, -3.465735902799726, -8.809029571125942, -20.54517744447981]],
+  ])('interpolated between two shifts, reversed: %s', (reversed, values) => {
+    const curve = interpolatedCosineLogSnr({ size: 512, low: 32, high: 256, reversed });
+    [0, 0.1, 0.5, 0.9, 1].forEach((u, i) => {
+      expect(curve(u)).toBeCloseTo(values[i]!, 9);
+    });
   });
 
   test('rows of a table', () => {

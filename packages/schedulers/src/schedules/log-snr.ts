@@ -36,17 +36,26 @@ export function shiftedCosineLogSnr({
 }
 
 /**
- * Shifted to `low` at the noisy end and to `high` at the clean end: u log snr_low(u) + (1 - u) log snr_high(u). Simple
- * diffusion, section 2.2 (interpolating schedules).
+ * Between two shifts: u log snr_high(u) + (1 - u) log snr_low(u), so that the clean end is shifted to `low` pixels and the noisy
+ * end to `high`. Simple diffusion, eq. 6, for text to image at 512 pixels with low 32 and high 256.
+ *
+ * @param options size, pixels of the pictures; low, 32; high, `size`; reversed: the two exchanged, as
+ *   lucidrains' denoising-diffusion-pytorch has them
  */
 export function interpolatedCosineLogSnr({
   size,
   low = 32,
   high = size,
+  reversed = false,
   ...range
-}: LogSnrRange & { readonly size: number; readonly low?: number; readonly high?: number }): LogSnr {
-  const noisy = shiftedCosineLogSnr({ size, reference: low, ...range });
-  const clean = shiftedCosineLogSnr({ size, reference: high, ...range });
+}: LogSnrRange & {
+  readonly size: number;
+  readonly low?: number;
+  readonly high?: number;
+  readonly reversed?: boolean;
+}): LogSnr {
+  const clean = shiftedCosineLogSnr({ size, reference: reversed ? high : low, ...range });
+  const noisy = shiftedCosineLogSnr({ size, reference: reversed ? low : high, ...range });
   return (u) => u * noisy(u) + (1 - u) * clean(u);
 }
 
