@@ -1,7 +1,7 @@
 # What torch-fidelity, clean-fid, pytorch-fid and torchmetrics print of two folders of formula-made pictures with Inception's
 # formula-made weights (those of features.py): what `evaluate` has to print too.
 #
-#   /work/py/bin/python tooling/golden/scripts/evaluate.py apps/evaluate/test/fixtures/references.json
+#   python tooling/golden/scripts/evaluate.py apps/evaluate/test/fixtures/references.json
 import importlib.metadata as metadata
 import importlib.util
 import json

@@ -2,7 +2,7 @@
 # without registers, gated MLP, the three ways of stretching positions), CLIP with its own preprocessing, and the resizing
 # itself. Every weight and picture comes from a formula, so no weights are stored.
 #
-#   /work/py/bin/python tooling/golden/scripts/features.py packages/features/test/fixtures
+#   python tooling/golden/scripts/features.py packages/features/test/fixtures
 import importlib.metadata as metadata
 import json
 import os

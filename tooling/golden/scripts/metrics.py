@@ -1,6 +1,6 @@
 # What pytorch-fid, clean-fid, torch-fidelity, torchmetrics and prdc compute from formula-made features.
 #
-#   /work/py/bin/python tooling/golden/scripts/metrics.py packages/metrics/test/fixtures/references.json
+#   python tooling/golden/scripts/metrics.py packages/metrics/test/fixtures/references.json
 import importlib.metadata as metadata
 import json
 import sys
