@@ -14,16 +14,14 @@ import {
   zeros,
 } from '@mezzotint/core';
 import {
-  attention,
   Embedding,
-  gelu,
-  joinHeads,
   LayerNorm,
   Linear,
+  Mlp,
   modulate,
   PatchEmbed,
+  SelfAttention,
   silu,
-  splitHeads,
   timestepEmbedding,
   unpatchify,
 } from '@mezzotint/layers';
@@ -186,9 +184,9 @@ class Block extends Module {
     super();
     const { width, epsilon, mlpEpsilon } = config;
     this.norm1 = new LayerNorm(width, { affine: false, epsilon });
-    this.attn = new SelfAttention(width, config.heads, config.qkvBias);
+    this.attn = new SelfAttention(width, config.heads, { qkvBias: config.qkvBias, dense });
     this.norm2 = new LayerNorm(width, { affine: false, epsilon: mlpEpsilon });
-    this.mlp = new Mlp(width, mlpWidth(config));
+    this.mlp = new Mlp(width, mlpWidth(config), { activation: 'tanh', dense });
     this.adaLN_modulation = { 1: new Linear(width, 6 * width, { init: zeros }) };
     if (config.embedders === 'per-block') {
       const rows = labelRows(config);
@@ -208,44 +206,6 @@ class Block extends Module {
       const mixed = this.mlp.forward(modulate(this.norm2.forward(h), shift2, scale2));
       return tf.add(h, tf.mul(gate2, mixed));
     });
-  }
-}
-
-/** Multi-head self-attention with q, k and v in one map. `[N, T, D] -> [N, T, D]`. */
-class SelfAttention extends Module {
-  readonly qkv: Linear;
-  readonly proj: Linear;
-  readonly heads: number;
-
-  constructor(width: number, heads: number, qkvBias: boolean) {
-    super();
-    this.heads = heads;
-    this.qkv = dense(width, 3 * width, qkvBias);
-    this.proj = dense(width, width);
-  }
-
-  forward(x: tf.Tensor3D): tf.Tensor3D {
-    return tf.tidy(() => {
-      const parts = tf.split(this.qkv.forward(x), 3, 2) as tf.Tensor3D[]; //          3 x [N, T, D]
-      const [q, k, v] = parts.map((part) => splitHeads(part, this.heads)); //         [N, h, T, d]
-      return this.proj.forward(joinHeads(attention(q!, k!, v!, { by: this })));
-    });
-  }
-}
-
-/** Two linear layers with tanh-GELU between. `[N, T, D] -> [N, T, D]`. */
-class Mlp extends Module {
-  readonly fc1: Linear;
-  readonly fc2: Linear;
-
-  constructor(width: number, hidden: number) {
-    super();
-    this.fc1 = dense(width, hidden);
-    this.fc2 = dense(hidden, width);
-  }
-
-  forward(x: tf.Tensor3D): tf.Tensor3D {
-    return tf.tidy(() => this.fc2.forward(gelu(this.fc1.forward(x), 'tanh')));
   }
 }
 

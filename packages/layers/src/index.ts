@@ -10,6 +10,13 @@ export { Linear, type LinearOptions } from './modules/linear.js';
 export { forceWeightNormalization, MPConv, MPFourier } from './modules/magnitude-preserving.js';
 export { GroupNorm, LayerNorm, type NormOptions, RmsNorm } from './modules/norms.js';
 export { PatchEmbed, type PatchEmbedOptions } from './modules/patch-embed.js';
+export {
+  type MakeLinear,
+  Mlp,
+  type MlpOptions,
+  SelfAttention,
+  type SelfAttentionOptions,
+} from './modules/transformer.js';
 export { type ActivationKind, activate, activationKinds, type GeluKind, gelu, silu } from './ops/activations.js';
 export { type AttentionOptions, attention } from './ops/attention.js';
 export { causalConv1d } from './ops/causal-conv1d.js';

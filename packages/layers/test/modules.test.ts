@@ -10,8 +10,10 @@ import {
   GroupNorm,
   LayerNorm,
   Linear,
+  Mlp,
   PatchEmbed,
   RmsNorm,
+  SelfAttention,
 } from '../src/index.js';
 
 const state = (module: Module) =>
@@ -24,6 +26,16 @@ describe('state dicts, as PyTorch spells them', () => {
     ['Conv2d', new Conv2d(3, 5, 3), { weight: [5, 3, 3, 3], bias: [5] }],
     ['Conv2d without bias', new Conv2d(3, 5, 1, { bias: false }), { weight: [5, 3, 1, 1] }],
     ['PatchEmbed', new PatchEmbed(2, 3, 5), { 'proj.weight': [5, 3, 2, 2], 'proj.bias': [5] }],
+    [
+      'SelfAttention without qkv bias',
+      new SelfAttention(4, 2, { qkvBias: false }),
+      { 'qkv.weight': [12, 4], 'proj.weight': [4, 4], 'proj.bias': [4] },
+    ],
+    [
+      'Mlp',
+      new Mlp(3, 5, { activation: 'erf' }),
+      { 'fc1.weight': [5, 3], 'fc1.bias': [5], 'fc2.weight': [3, 5], 'fc2.bias': [3] },
+    ],
     ['PatchEmbed without bias', new PatchEmbed(2, 3, 5, { bias: false }), { 'proj.weight': [5, 3, 2, 2] }],
     ['GroupNorm', new GroupNorm(2, 4), { weight: [4], bias: [4] }],
     ['LayerNorm', new LayerNorm(4), { weight: [4], bias: [4] }],

@@ -14,10 +14,10 @@ import {
 } from '@mezzotint/core';
 import {
   attention,
-  gelu,
   joinHeads,
   LayerNorm,
   Linear,
+  Mlp,
   modulate,
   PatchEmbed,
   RmsNorm,
@@ -204,7 +204,7 @@ class Stream extends Module {
     this.attn = new Attention(config, kind !== 'pre-only');
     this.attn2 = kind === 'dual' ? new Attention(config, true) : null;
     this.norm2 = new LayerNorm(width, { affine: false, epsilon });
-    this.mlp = kind === 'pre-only' ? null : new Mlp(width, mmditMlpWidth(config));
+    this.mlp = kind === 'pre-only' ? null : new Mlp(width, mmditMlpWidth(config), { activation: 'tanh', dense });
     this.adaLN_modulation = { 1: new Linear(width, modulations[kind] * width, { init: zeros }) };
   }
 
@@ -274,22 +274,6 @@ class Attention extends Module {
   private normalised(x: tf.Tensor4D, rms: RmsNorm | null): tf.Tensor4D {
     if (rms !== null) return rms.forward(x);
     return this.qkNorm === 'l2' ? tf.div(x, tf.maximum(tf.sqrt(tf.sum(tf.square(x), 3, true)), 1e-12)) : x;
-  }
-}
-
-/** Two linear layers with tanh-GELU between. `[N, T, D] -> [N, T, D]`. */
-class Mlp extends Module {
-  readonly fc1: Linear;
-  readonly fc2: Linear;
-
-  constructor(width: number, hidden: number) {
-    super();
-    this.fc1 = dense(width, hidden);
-    this.fc2 = dense(hidden, width);
-  }
-
-  forward(x: tf.Tensor3D): tf.Tensor3D {
-    return tf.tidy(() => this.fc2.forward(gelu(this.fc1.forward(x), 'tanh')));
   }
 }
 

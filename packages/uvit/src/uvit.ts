@@ -12,16 +12,14 @@ import {
   zeros,
 } from '@mezzotint/core';
 import {
-  attention,
   Conv2d,
   Embedding,
-  gelu,
-  joinHeads,
   LayerNorm,
   Linear,
+  Mlp,
   PatchEmbed,
+  SelfAttention,
   silu,
-  splitHeads,
   timestepEmbedding,
   unpatchify,
 } from '@mezzotint/layers';
@@ -164,9 +162,9 @@ class Block extends Module {
     super();
     const { width, heads, qkvBias } = config;
     this.norm1 = new LayerNorm(width);
-    this.attn = new SelfAttention(width, heads, qkvBias);
+    this.attn = new SelfAttention(width, heads, { qkvBias, dense });
     this.norm2 = new LayerNorm(width);
-    this.mlp = new Mlp(width, mlpWidth(config));
+    this.mlp = new Mlp(width, mlpWidth(config), { activation: 'erf', dense });
     if (longSkip) this.skip_linear = dense(2 * width, width);
   }
 
@@ -178,44 +176,6 @@ class Block extends Module {
       const h = tf.add(joined, this.attn.forward(this.norm1.forward(joined))) as tf.Tensor3D;
       return tf.add(h, this.mlp.forward(this.norm2.forward(h)));
     });
-  }
-}
-
-/** Multi-head self-attention with q, k and v in one map. `[N, T, D] -> [N, T, D]`. */
-class SelfAttention extends Module {
-  readonly qkv: Linear;
-  readonly proj: Linear;
-  readonly heads: number;
-
-  constructor(width: number, heads: number, qkvBias: boolean) {
-    super();
-    this.heads = heads;
-    this.qkv = dense(width, 3 * width, qkvBias);
-    this.proj = dense(width, width);
-  }
-
-  forward(x: tf.Tensor3D): tf.Tensor3D {
-    return tf.tidy(() => {
-      const parts = tf.split(this.qkv.forward(x), 3, 2) as tf.Tensor3D[]; //        3 x [N, T, D]
-      const [q, k, v] = parts.map((part) => splitHeads(part, this.heads)); //       [N, h, T, d]
-      return this.proj.forward(joinHeads(attention(q!, k!, v!, { by: this })));
-    });
-  }
-}
-
-/** Two linear layers with GELU between. `[N, T, D] -> [N, T, D]`. */
-class Mlp extends Module {
-  readonly fc1: Linear;
-  readonly fc2: Linear;
-
-  constructor(width: number, hidden: number) {
-    super();
-    this.fc1 = dense(width, hidden);
-    this.fc2 = dense(hidden, width);
-  }
-
-  forward(x: tf.Tensor3D): tf.Tensor3D {
-    return tf.tidy(() => this.fc2.forward(gelu(this.fc1.forward(x), 'erf')));
   }
 }
 
