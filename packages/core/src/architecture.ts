@@ -208,6 +208,16 @@ export interface ReferenceClass<M extends Module = Module> {
   readonly output?: string;
 }
 
+/** Most patches a side of a sized network; attention's cost grows with their fourth power. */
+const mostPatches = 16;
+
+/** The smallest patch, in pixels a side, that cuts an image into at most 16 x 16: for `sized` of transformers over patches. */
+export function sizedPatch(imageSize: number): number {
+  let patch = 1;
+  while (patch < imageSize && (imageSize % patch !== 0 || imageSize / patch > mostPatches)) patch++;
+  return patch;
+}
+
 /** Rows of a label table: one a class, and one for the null label where there is one; null for a model without labels. */
 export function labelRows({ classes, nullLabel }: Pick<NetworkSignature, 'classes' | 'nullLabel'>): number | null {
   return classes === null ? null : classes + (nullLabel ? 1 : 0);

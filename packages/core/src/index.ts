@@ -30,6 +30,7 @@ export {
   type ReferenceClass,
   readNetworkConfig,
   type SamplingRun,
+  sizedPatch,
   type TimeInput,
 } from './architecture.js';
 export { parseJson } from './bounded-json.js';

@@ -1,4 +1,4 @@
-import { type DenoiserArchitecture, labelCondition } from '@mezzotint/core';
+import { type DenoiserArchitecture, labelCondition, sizedPatch } from '@mezzotint/core';
 import { DiT } from './dit.js';
 import { type DiTConfig, ditFromDiffusers, ditFromOriginal } from './dit-config.js';
 import { ditFromShapes } from './from-shapes.js';
@@ -25,9 +25,6 @@ const sizes = {
   large: { depth: 12, width: 768, heads: 12 },
 } as const;
 
-/** Most patches a side of a sized network; attention's cost grows with their fourth power. */
-const mostPatches = 16;
-
 /** DiT as the apps and tools see it. */
 export const dit: DenoiserArchitecture<DiT> = {
   kind: 'denoiser',
@@ -47,14 +44,12 @@ export const dit: DenoiserArchitecture<DiT> = {
     conditions: labelCondition({ classes, nullLabel }),
   }),
   sized(size, { imageSize, channels, classes, learnedVariance = false }): DiTConfig {
-    const patchSize = Array.from({ length: imageSize }, (_, i) => i + 1).find(
-      (p) => imageSize % p === 0 && imageSize / p <= mostPatches,
-    );
+    const patchSize = sizedPatch(imageSize);
     return {
       ...ditFromOriginal({}),
       ...sizes[size],
       imageSize,
-      patchSize: patchSize!,
+      patchSize,
       inChannels: channels,
       outChannels: learnedVariance ? 2 * channels : channels,
       classes,

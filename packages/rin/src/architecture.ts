@@ -1,4 +1,4 @@
-import { type DenoiserArchitecture, labelCondition, throwIf } from '@mezzotint/core';
+import { type DenoiserArchitecture, labelCondition, sizedPatch, throwIf } from '@mezzotint/core';
 import { presets, rinCifar10, rinImageNet64 } from './presets.js';
 import { RIN } from './rin.js';
 import { type RINConfig, rinFromOriginal } from './rin-config.js';
@@ -20,9 +20,6 @@ const sizes = {
   medium: {},
   large: { blocks, latentWidth, tokenWidth, readWriteHeads, tokenMlpRatio },
 } as const;
-
-/** Most patches a side of a sized network. */
-const mostPatches = 16;
 
 /** RIN as the apps and tools see it; in a run of a sampler its latents go on from step to step. */
 export const rin: DenoiserArchitecture<RIN> = {
@@ -47,13 +44,11 @@ export const rin: DenoiserArchitecture<RIN> = {
       ...(contextWidth === undefined ? [] : ['takes no text']),
     ];
     throwIf('RIN', problems);
-    const patchSize = Array.from({ length: imageSize }, (_, i) => i + 1).find(
-      (p) => imageSize % p === 0 && imageSize / p <= mostPatches,
-    );
+    const patchSize = sizedPatch(imageSize);
     return {
       ...rinCifar10.config,
       ...sizes[size],
-      ...{ imageHeight: imageSize, imageWidth: imageSize, patchSize: patchSize!, inChannels: channels, classes },
+      ...{ imageHeight: imageSize, imageWidth: imageSize, patchSize, inChannels: channels, classes },
     };
   },
   startRun(model, options) {

@@ -1,4 +1,4 @@
-import { type DenoiserArchitecture, InvalidArgumentError, labelCondition } from '@mezzotint/core';
+import { type DenoiserArchitecture, InvalidArgumentError, labelCondition, sizedPatch } from '@mezzotint/core';
 import { presets } from './presets.js';
 import { UViT } from './uvit.js';
 import { type UViTConfig, uvitFromOriginal, uvitFromShapes } from './uvit-config.js';
@@ -9,9 +9,6 @@ const sizes = {
   medium: { width: 512, depth: 12, heads: 8 },
   large: { width: 768, depth: 16, heads: 12 },
 } as const;
-
-/** Most patches a side of a sized network; attention's cost grows with their fourth power. */
-const mostPatches = 16;
 
 /** Tokens of a CLIP text. */
 const textTokens = 77;
@@ -37,13 +34,11 @@ export const uvit: DenoiserArchitecture<UViT> = {
     if (learnedVariance) throw new InvalidArgumentError('UViT', 'has no channels for a learned variance');
     // A U-ViT has labels or text, and text says more.
     const classes = contextWidth === undefined ? labels : null;
-    const patchSize = Array.from({ length: imageSize }, (_, i) => i + 1).find(
-      (p) => imageSize % p === 0 && imageSize / p <= mostPatches,
-    );
+    const patchSize = sizedPatch(imageSize);
     return {
       ...uvitFromOriginal({}),
       ...sizes[size],
-      ...{ imageSize, patchSize: patchSize!, inChannels: channels, classes, nullLabel: classes !== null },
+      ...{ imageSize, patchSize, inChannels: channels, classes, nullLabel: classes !== null },
       context: contextWidth === undefined ? null : { tokens: textTokens, width: contextWidth },
     };
   },

@@ -1,4 +1,4 @@
-import { type DenoiserArchitecture, InvalidArgumentError, labelCondition } from '@mezzotint/core';
+import { type DenoiserArchitecture, InvalidArgumentError, labelCondition, sizedPatch } from '@mezzotint/core';
 import { presets, zigmaS1 } from './presets.js';
 import { ZigMa } from './zigma.js';
 import { type ZigMaConfig, zigmaFromOriginal, zigmaFromShapes } from './zigma-config.js';
@@ -9,9 +9,6 @@ const sizes = {
   medium: { width: 384, depth: 16 },
   large: { width: 768, depth: 24 },
 } as const;
-
-/** Most patches a side of a sized network. */
-const mostPatches = 16;
 
 /** Tokens of a CLIP text. */
 const textTokens = 77;
@@ -37,13 +34,11 @@ export const zigma: DenoiserArchitecture<ZigMa> = {
     if (learnedVariance) throw new InvalidArgumentError('ZigMa', 'has no channels for a learned variance');
     // A ZigMa has labels or text, and text says more.
     const classes = contextWidth === undefined ? labels : null;
-    const patchSize = Array.from({ length: imageSize }, (_, i) => i + 1).find(
-      (p) => imageSize % p === 0 && imageSize / p <= mostPatches,
-    );
+    const patchSize = sizedPatch(imageSize);
     return {
       ...zigmaS1.config,
       ...sizes[size],
-      ...{ imageSize, patchSize: patchSize!, inChannels: channels, classes, nullLabel: classes !== null },
+      ...{ imageSize, patchSize, inChannels: channels, classes, nullLabel: classes !== null },
       context: contextWidth === undefined ? null : { tokens: textTokens, width: contextWidth },
     };
   },
