@@ -117,7 +117,9 @@ function fromGguf({ name: file, metadata, lists }: GgufVocabulary): Unigram {
     ...(model === 't5' ? [] : [`tokenizer.ggml.model: expected t5, got ${quoted(model)}`]),
     ...(used > 0 && pieces.every(isPiece) && kinds?.length === count
       ? []
-      : [`expected as many tokens, scores and token_types, got ${count}, ${scores?.length ?? 0}, ${kinds?.length ?? 0}`]),
+      : [
+          `expected as many tokens, scores and token_types, got ${count}, ${scores?.length ?? 0}, ${kinds?.length ?? 0}`,
+        ]),
     ...(Number.isInteger(unknown) && unknown >= 0 && unknown < used
       ? []
       : [`unknown_token_id: expected one of ${used} pieces, got ${unknown}`]),

@@ -4,8 +4,14 @@ import { widen } from '../numbers/widen.js';
 import type { WeightFile } from '../weight-file.js';
 import { codesOfQ4, codesOfQ8 } from './codes.js';
 import { dequantizeBlocks } from './dequantize.js';
-import { type GgufEntry, type GgufHeader,
-  type GgufList, HeaderIsLonger, MAX_GGUF_HEADER_BYTES, parseGgufHeader } from './header.js';
+import {
+  type GgufEntry,
+  type GgufHeader,
+  type GgufList,
+  HeaderIsLonger,
+  MAX_GGUF_HEADER_BYTES,
+  parseGgufHeader,
+} from './header.js';
 import { isGgufBlockType } from './types.js';
 
 /** A GGUF file with the lists of its vocabulary, `tokenizer.ggml.*`, where it has one. */
