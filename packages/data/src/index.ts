@@ -9,6 +9,7 @@ export {
   type ImageBatch,
   type ImageBatches,
 } from './batches.js';
+export type { BatchShare } from './batch-share.js';
 export type { Bitmap } from './bitmap.js';
 export { type Dataset, type DatasetOptions, type Example, openDataset, splitDataset } from './dataset.js';
 export { type DecodeOptions, decodeImage } from './decode-image.js';
