@@ -268,7 +268,7 @@ export function emojiCaptions(emoji: Emoji): string[] {
 /** `a red heart`; plurals, faces and names of things that are one of a kind go without. */
 function withArticle(name: string): string {
   const [first = ''] = name.split(' ');
-  if (/^(the|flag|keycap|family|\d)/.test(name) || /[^s]s$/.test(name)) return name;
+  if (/^(the|flag|keycap|family|\d)/.test(name) || /[^su]s$/.test(name)) return name;
   return /^([aeio]|u(?!ni|s))/.test(first) ? `an ${name}` : `a ${name}`;
 }
 
