@@ -239,7 +239,9 @@ describe('configurations', () => {
   test("sides that DeepFloyd IF's residual steps would not come back to are refused", () => {
     const model = new UNet2DCondition(tinyDeepFloyd).init(1);
     const inputs = { context: tf.zeros([1, 3, 6]) as tf.Tensor3D, labels: tf.tensor1d([0]) };
-    expect(() => model.forward(tf.zeros([1, 7, 8, 2]), tf.tensor1d([5]), inputs)).toThrowError(/a height and a width that 2 divides, got 7 x 8/);
+    expect(() => model.forward(tf.zeros([1, 7, 8, 2]), tf.tensor1d([5]), inputs)).toThrowError(
+      /a height and a width that 2 divides, got 7 x 8/,
+    );
     model.dispose();
   });
 });
