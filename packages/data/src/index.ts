@@ -22,7 +22,7 @@ export {
   exampleStream,
 } from './example-stream.js';
 export { type FolderImages, type FolderOptions, imageFolder } from './image-folder.js';
-export { type GridOptions, imageGrid } from './image-grid.js';
+export { type GridOptions, imageGrid, stackPictures } from './image-grid.js';
 export { fingerprint, type ImageSet, splitImages, subset } from './image-set.js';
 export {
   type EncodedBatch,
@@ -41,4 +41,5 @@ export type { PngText } from './png-text.js';
 export { readImage, readPngText } from './read-image.js';
 export type { ResizeFilter } from './resample-weights.js';
 export { type FloatImage, type ImageSize, type ImageWindow, resize, resizeFloat, resizeWindow } from './resize.js';
+export { drawShapes, type ShapeSet } from './shapes.js';
 export { readTar, readTarMember, type TarMember } from './tar.js';
