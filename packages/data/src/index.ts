@@ -1,5 +1,6 @@
 export { type WriteOptions, writeFileAtomically } from './atomic-file.js';
 export { AUGMENT_LABELS, type Augmented, edmAugment } from './augment.js';
+export type { BatchShare } from './batch-share.js';
 export {
   type BatchesSource,
   type BatchesState,
@@ -9,7 +10,6 @@ export {
   type ImageBatch,
   type ImageBatches,
 } from './batches.js';
-export type { BatchShare } from './batch-share.js';
 export type { Bitmap } from './bitmap.js';
 export { type Dataset, type DatasetOptions, type Example, openDataset, splitDataset } from './dataset.js';
 export { type DecodeOptions, decodeImage } from './decode-image.js';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { batches, type Dataset, exampleStream, type ImageSet } from '../src/index.js';
+import { batches, type ImageSet } from '../src/index.js';
 
 const count = 14;
 const set: ImageSet = {
@@ -7,22 +7,6 @@ const set: ImageSet = {
   labels: Int32Array.from({ length: count }, (_, i) => i),
   ...{ classes: Array.from({ length: count }, String), count, height: 2, width: 2, channels: 1 },
 };
-
-/** The same as a data set that is decoded: raw 2 x 2 pictures. */
-const dataset = (): Dataset => ({
-  examples: Array.from({ length: count }, (_, i) => ({
-    name: `${i}.png`,
-    source: { bytes: async () => new Uint8Array() },
-    label: i,
-    captions: [`caption ${i}`],
-    height: 2,
-    width: 2,
-  })) as unknown as Dataset['examples'],
-  classes: set.classes,
-  captioned: count,
-  skipped: [],
-  fingerprint: 'x',
-});
 
 /** Labels of the micro-batches of `updates` updates, as `size` processes take them, by update. */
 async function labelsOf(size: number, parts: number, accumulation: number, updates: number, from = 0) {
@@ -73,6 +57,5 @@ describe('a share of batches', () => {
     expect(of({ parts: 3 })).toThrow('a batch of 4 cannot be cut into 3 equal parts');
     expect(of({ parts: 2, first: 1, count: 2 })).toThrow('the parts 1 to 2 are not among the 2 of an update');
     expect(of({ count: 0 })).toThrow('expected whole numbers');
-    expect(() => exampleStream(dataset(), { batchSize: 4, seed: 0, size: 2, channels: 1, share: { batches: 1, parts: 3, first: 0, count: 1 } })).toThrow('cannot be cut into 3');
   });
 });
