@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { checkSampling, type DiffusionConfig, sampleImages } from '@mezzotint/app';
+import { checkSampling, type DiffusionConfig, sampleImages, saveModel } from '@mezzotint/app';
 import { architectureOfKind } from '@mezzotint/architectures';
 import { type DenoisingNetwork, InvalidArgumentError, type NetworkSignature, type RandomStream } from '@mezzotint/core';
 import { AUGMENT_LABELS, edmAugment, imageGrid, writePng } from '@mezzotint/data';
@@ -76,7 +76,7 @@ export function diffusionTask(config: WholeDiffusionTask, data: TrainingData): T
 
   return {
     model,
-    modelConfig,
+    save: (folder, { half }) => saveModel(folder, modelConfig, model, { half, overwrite: true }),
     ...(adapter && { adapter }),
     loss: (input) => (adapter === undefined ? loss(input, true) : adapter.apply(() => loss(input, true))),
     validate: (batch, rng) => loss({ batch, rng }, false),
