@@ -1,7 +1,8 @@
 import { existsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { JobContext } from '@mezzotint/backend/worker';
-import type { WeightSource } from '@mezzotint/core';
+import { parseJson, readingBudget, type WeightSource } from '@mezzotint/core';
+import { readPlainText } from '@mezzotint/core/node';
 import {
   type FeatureNetwork,
   type FeatureRows,

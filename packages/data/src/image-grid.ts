@@ -23,6 +23,28 @@ export interface GridOptions {
 const MAX_PIXELS = 1 << 28;
 
 /**
+ * Pictures one after the other in one array, as grids and image sets have them.
+ *
+ * @throws InvalidArgumentError when there is none, or they are not of one size
+ */
+export function stackPictures(
+  pictures: readonly Bitmap[],
+): Pick<ImageSet, 'images' | 'count' | 'height' | 'width' | 'channels'> {
+  const [first] = pictures;
+  if (first === undefined) throw new InvalidArgumentError('stackPictures', 'expected at least one picture');
+  const { height, width, channels } = first;
+  const sizes = new Set(pictures.map((picture) => `${picture.height} x ${picture.width} x ${picture.channels}`));
+  if (sizes.size > 1) {
+    throw new InvalidArgumentError('stackPictures', `expected pictures of one size, got ${[...sizes].join(', ')}`);
+  }
+  const images = new Uint8Array(pictures.length * first.data.length);
+  pictures.forEach(({ data }, i) => {
+    images.set(data, i * first.data.length);
+  });
+  return { images, count: pictures.length, height, width, channels };
+}
+
+/**
  * One picture of many, row by row, on white, with labels if given. `images.images` is NHWC bytes, as in an image set or
  * from `toBytes`.
  *

@@ -21,7 +21,7 @@ export {
   exampleStream,
 } from './example-stream.js';
 export { type FolderImages, type FolderOptions, imageFolder } from './image-folder.js';
-export { type GridOptions, imageGrid } from './image-grid.js';
+export { type GridOptions, imageGrid, stackPictures } from './image-grid.js';
 export { fingerprint, type ImageSet, splitImages, subset } from './image-set.js';
 export {
   type EncodedBatch,

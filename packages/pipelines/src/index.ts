@@ -15,7 +15,7 @@ export {
   type OpenContext,
   openDefinition,
 } from './family.js';
-export { parseLabels } from './jobs.js';
+export { parseLabels } from './labels.js';
 export {
   type AutoencoderModelConfig,
   autoencoderConfigSchema,
