@@ -7,20 +7,22 @@ const FONT_FILE = 'dejavu-fonts-ttf/ttf/DejaVuSans.ttf';
 
 const require = createRequire(import.meta.url);
 
-/** Draws an SVG on white. Fonts of the machine are not looked at. */
-export function rasterizeSvg(svg: string): Bitmap & { readonly channels: 3 } {
+/** Draws an SVG on white, `width` pixels wide or as large as it says. Fonts of the machine are not looked at. */
+export function rasterizeSvg(svg: string, width?: number): Bitmap & { readonly channels: 3 } {
   // A native library, which programs that draw nothing need not load.
   const { Resvg } = require('@resvg/resvg-js') as typeof import('@resvg/resvg-js');
   const fontFile = require.resolve(FONT_FILE);
   const font = { loadSystemFonts: false, fontFiles: [fontFile], defaultFontFamily: FONT };
-  const { width, height, pixels } = new Resvg(svg, { background: '#fff', font }).render();
-  const data = new Uint8Array(width * height * 3);
-  for (let i = 0; i < width * height; i++) {
+  const fitTo = width === undefined ? undefined : { mode: 'width' as const, value: width };
+  const drawn = new Resvg(svg, { background: '#fff', font, ...(fitTo !== undefined && { fitTo }) }).render();
+  const { height, pixels } = drawn;
+  const data = new Uint8Array(drawn.width * height * 3);
+  for (let i = 0; i < drawn.width * height; i++) {
     data[3 * i] = pixels[4 * i]!;
     data[3 * i + 1] = pixels[4 * i + 1]!;
     data[3 * i + 2] = pixels[4 * i + 2]!;
   }
-  return { data, height, width, channels: 3 };
+  return { data, height, width: drawn.width, channels: 3 };
 }
 
 /** Text made safe for an SVG. */
