@@ -2,6 +2,7 @@ import { library } from '@mezzotint/tsup';
 
 export default library({
   index: 'src/index.ts',
+  digits: 'src/digits.ts',
   pixels: 'src/pixels-entry.ts',
   'decode-worker': 'src/decode-worker.ts',
 });

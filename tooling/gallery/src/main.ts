@@ -10,8 +10,9 @@ import {
   wholeNumber,
 } from '@mezzotint/app';
 import { useBackend } from '@mezzotint/backend';
-import { imageGrid, splitImages, writePng } from '@mezzotint/data';
+import { splitImages, writePng } from '@mezzotint/data';
 import { classifierFeatures, type ImageBytes, readFeatures } from '@mezzotint/features';
+import { imageGrid } from '@mezzotint/figures';
 import { FeatureStatistics, frechetDistance } from '@mezzotint/metrics';
 import { type SolverName, solvers } from '@mezzotint/schedulers';
 import { Command } from 'commander';

@@ -1,6 +1,5 @@
 import { InvalidArgumentError } from '@mezzotint/core';
-import type { Bitmap } from './bitmap.js';
-import type { ImageSet } from './image-set.js';
+import type { Bitmap, ImageSet } from '@mezzotint/data';
 import { escapeXml, FONT, rasterizeSvg, textWidth } from './svg.js';
 
 /** How a grid is laid out. */

@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module';
-import type { Bitmap } from './bitmap.js';
+import type { Bitmap } from '@mezzotint/data';
 
 /** Font of every text we draw; it comes with the package, so that text looks the same on a machine without fonts. */
 export const FONT = 'DejaVu Sans';

@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from '@mezzotint/core';
+import type { Bitmap } from '@mezzotint/data';
 import { scaleLinear, scaleLog } from 'd3-scale';
-import type { Bitmap } from './bitmap.js';
 import { escapeXml, FONT, rasterizeSvg, textWidth } from './svg.js';
 
 /** One line of a plot. */
