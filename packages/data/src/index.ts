@@ -20,7 +20,7 @@ export {
   exampleStream,
 } from './example-stream.js';
 export { type FolderImages, type FolderOptions, imageFolder } from './image-folder.js';
-export { fingerprint, type ImageSet, splitImages, subset } from './image-set.js';
+export { fingerprint, type ImageSet, splitImages, stackPictures, subset } from './image-set.js';
 export {
   type EncodedBatch,
   encodeLatents,

@@ -1,10 +1,10 @@
-import { InvalidArgumentError } from '@mezzotint/core';
+import { InvalidArgumentError, type Preset } from '@mezzotint/core';
 import { classifierRecord } from './classifier.js';
 import { clipRecords } from './clip.js';
-import { dinoV2Records } from './dinov2.js';
+import { dinoV2Architecture, dinoV2Records } from './dinov2.js';
 import type { FeatureNetworkRecord } from './feature-network.js';
-import { inceptionRecords } from './inception.js';
-import { lpipsRecord } from './lpips.js';
+import { inceptionArchitecture, inceptionRecords } from './inception.js';
+import { lpipsArchitecture, lpipsRecord } from './lpips.js';
 
 /** Every feature network of this package. */
 export const featureNetworks: readonly FeatureNetworkRecord[] = [
@@ -36,3 +36,9 @@ export function whereToGet({ name, weights }: FeatureNetworkRecord): string {
   );
   return `${name}: its makers publish ${files.join(' and ')}`;
 }
+
+/** The networks of this package as architectures, for lists of what there is and what it costs. CLIP's are in `@mezzotint/text-encoders`. */
+export const architectures = [inceptionArchitecture, dinoV2Architecture, lpipsArchitecture] as const;
+
+/** Every preset of this package. */
+export const presets: readonly Preset[] = architectures.flatMap(({ presets }): readonly Preset[] => presets);

@@ -1,23 +1,19 @@
 import { readFileSync } from 'node:fs';
 import { switchTo, testEngines } from '@mezzotint/backend/testing';
-import { TorchGenerator } from '@mezzotint/core';
+import { describe as describeCost, TorchGenerator } from '@mezzotint/core';
 import { relativeError } from '@mezzotint/testing';
 import { type ClassifierConfig, NoisyClassifier } from '@mezzotint/unet';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, expect, test } from 'vitest';
 import {
   classifierFeatures,
-  DinoV2,
-  dinoV2Config,
   featureNetworkNamed,
   featureNetworks,
   InceptionV3,
+  presets,
   readFeatures,
   whereToGet,
 } from '../src/index.js';
-
-const parameters = (module: { params(): ReadonlyMap<string, { size: number }> }) =>
-  [...module.params().values()].reduce((sum, { size }) => sum + size, 0);
 
 beforeAll(() => switchTo('cpu'));
 
@@ -37,14 +33,19 @@ test('names are unique, each says where its weights are, and the README has all 
 });
 
 test('published sizes: as many parameters as the makers say', () => {
-  // torchvision: 27,161,264 for Inception v3 with the auxiliary classifier (3,326,696), which is left out here.
-  const inception = new InceptionV3({ classes: 1000, pooling: 'torchvision' });
-  const statistics = [...inception.params()].filter(([name]) => name.includes('running_'));
-  const buffers = statistics.reduce((sum, [, { size }]) => sum + size, 0);
-  expect(parameters(inception) - buffers).toBe(27_161_264 - 3_326_696);
-  // Counted on transformers' Dinov2Model of the same sizes.
-  const counts = (['s', 'b', 'l', 'g'] as const).map((size) => parameters(new DinoV2(dinoV2Config(size))));
-  expect(counts).toEqual([22_056_576, 86_580_480, 304_368_640, 1_136_480_768]);
+  // torchvision: 27,161,264 for Inception v3 with the auxiliary classifier (3,326,696), which is left out here; FID's has eight
+  // classes more. Those of DINOv2 and of VGG16 (without its classifier, and with LPIPS's 1,472 weights) were counted on the classes of
+  // transformers 5 and torchvision 0.29.
+  const published = {
+    ...{ 'inception-v3': 27_161_264 - 3_326_696, 'inception-v3-fid': 23_834_568 + 8 * 2049 },
+    ...{ 'dinov2-vit-s-14': 22_056_576, 'dinov2-vit-b-14': 86_580_480, 'dinov2-vit-l-14': 304_368_640 },
+    ...{ 'dinov2-vit-g-14': 1_136_480_768, 'dinov2-vit-s-14-reg': 22_058_112, 'dinov2-vit-b-14-reg': 86_583_552 },
+    ...{ 'dinov2-vit-l-14-reg': 304_372_736, 'dinov2-vit-g-14-reg': 1_136_486_912, 'lpips-vgg16': 14_714_688 + 1472 },
+  };
+  const costs = presets.map(({ name, build, inputs }) => [name, describeCost(build(), inputs())] as const);
+  expect(Object.fromEntries(costs.map(([name, { parameters }]) => [name, parameters]))).toEqual(published);
+  // torchvision prints 5.71 G multiply-adds for Inception v3 at 299 x 299.
+  expect(Object.fromEntries(costs)['inception-v3']!.macs / 1e9).toBeCloseTo(5.71, 2);
 });
 
 test('files of another network are refused before anything is loaded', async () => {

@@ -8,10 +8,14 @@ import {
 import { ClipTextModel, ClipTextModelWithProjection } from './clip/text.js';
 import { ClipVisionModel, ClipVisionModelWithProjection } from './clip/vision.js';
 import {
+  clipB16,
   clipB32,
   clipL14,
+  clipL14At336,
   clipTextL14,
   clipTextL14Projection,
+  openClipBigG14,
+  openClipH14,
   openClipTextBigG14,
   openClipTextH14,
   t5Base,
@@ -75,7 +79,7 @@ export const clip: OtherArchitecture<ClipModel> = {
   kind: 'feature-network',
   name: 'ClipModel',
   about: 'CLIP, text and image in one space (Radford et al. 2021)',
-  presets: [clipB32, clipL14],
+  presets: [clipB16, clipB32, clipL14, clipL14At336, openClipH14, openClipBigG14],
   build: (config) => new ClipModel(config),
   references: [{ library: 'transformers', className: 'CLIPModel', config: clipFromTransformers }],
 };

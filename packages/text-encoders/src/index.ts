@@ -31,10 +31,14 @@ export {
   clipPixels,
 } from './clip/vision.js';
 export {
+  clipB16,
   clipB32,
   clipL14,
+  clipL14At336,
   clipTextL14,
   clipTextL14Projection,
+  openClipBigG14,
+  openClipH14,
   openClipTextBigG14,
   openClipTextH14,
   t5Base,
