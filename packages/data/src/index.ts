@@ -37,4 +37,5 @@ export type { PngText } from './png-text.js';
 export { readImage, readPngText } from './read-image.js';
 export type { ResizeFilter } from './resample-weights.js';
 export { type FloatImage, type ImageSize, type ImageWindow, resize, resizeFloat, resizeWindow } from './resize.js';
+export { drawShapes, type ShapeSet } from './shapes.js';
 export { readTar, readTarMember, type TarMember } from './tar.js';
