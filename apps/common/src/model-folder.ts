@@ -155,12 +155,18 @@ async function loadWeights(folder: string, model: Module): Promise<void> {
 /** Image channels and classes of the configuration against those of its network. */
 function checkNetwork(
   folder: string,
-  { image, classes }: { image: { channels: number }; classes: readonly string[] },
+  {
+    image,
+    classes,
+    latents,
+  }: { image: { channels: number }; classes: readonly string[]; latents?: { mean: readonly number[] } | undefined },
   network: { readonly inChannels: number; readonly classes: number | null },
 ): void {
   const problems = [];
-  if (network.inChannels !== image.channels) {
-    problems.push(`image.channels is ${image.channels}, the network takes ${network.inChannels}`);
+  const channels = latents?.mean.length ?? image.channels;
+  if (network.inChannels !== channels) {
+    const what = latents ? 'latents have' : 'image.channels is';
+    problems.push(`${what} ${channels}, the network takes ${network.inChannels}`);
   }
   const expected = classes.length === 0 ? null : classes.length;
   if (network.classes !== expected) {

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { type CommandContext, prepareOutput, startProgress } from '@mezzotint/app';
 import { EngineWorker } from '@mezzotint/backend/worker';
@@ -9,13 +9,14 @@ import {
   collect,
   computeEvaluation,
   type EvaluationPlan,
+  openRun,
   plotEvaluation,
   readStatistics,
   type Side,
   type Source,
   writeStatistics,
 } from '@mezzotint/metrics/node';
-import { readJson, writeFileAtomically } from '@mezzotint/weights/node';
+import { readJson } from '@mezzotint/weights/node';
 import type { EvaluateFlags } from './command.js';
 import type { EvaluationJobs, ModelFacts, NetworkFacts } from './engine-jobs.js';
 import { lines, mergeSettings, type Settings } from './settings.js';
@@ -43,7 +44,8 @@ async function evaluateIn(engine: Engine, settings: Settings, context: CommandCo
   const network = await worker.run('openFeatures', { name: settings.features, weights: settings.featuresWeights });
   const metrics = await fitting(engine, settings, network, say);
   const plan = await planOf(settings, metrics);
-  const folder = settings.run === undefined ? undefined : openRun(settings, plan);
+  const folder = settings.run;
+  if (folder !== undefined) await openRun(folder, plan, settings.resume ?? false);
   const collected = new Map<string, Collected>();
   const started = performance.now();
 
@@ -214,25 +216,4 @@ function makerOf(
     ...(steps !== undefined && { steps }),
   });
   return texts.length === 0 ? maker : withTexts(engine, maker, texts.slice(0, count));
-}
-
-/** The file in a run folder that says what is computed. */
-export const PLAN_FILE = 'evaluation.json';
-
-/** Makes a run folder, or finds the one to go on with. */
-function openRun({ run, resume }: Settings, plan: EvaluationPlan): string {
-  const file = join(run!, PLAN_FILE);
-  const text = `${JSON.stringify(plan, null, 2)}\n`;
-  if (!existsSync(file)) {
-    mkdirSync(run!, { recursive: true });
-    void writeFileAtomically(file, (append) => append(Buffer.from(text)), { overwrite: true });
-  } else if (!resume) {
-    throw new InvalidArgumentError(
-      run!,
-      'holds an evaluation already: pass --resume to go on with it, or choose another folder',
-    );
-  } else if (readFileSync(file, 'utf8') !== text) {
-    throw new InvalidArgumentError(run!, `was begun with other settings, see ${file}: resume with those`);
-  }
-  return run!;
 }

@@ -1,7 +1,8 @@
 import { type CommandContext, oneOf, prepareOutput } from '@mezzotint/app';
-import { imageNet512, type PublishedSystem, type SystemCost, systemCost } from '@mezzotint/architectures';
+import { imageNet512, type PublishedSystem, type SystemRow, systemCost, systemsTable } from '@mezzotint/architectures';
 import { InvalidFileError } from '@mezzotint/core';
-import { plotLines, writePng } from '@mezzotint/data';
+import { writePng } from '@mezzotint/data';
+import { plotLines } from '@mezzotint/figures';
 import { readJson } from '@mezzotint/weights/node';
 import { Command } from 'commander';
 
@@ -26,18 +27,13 @@ export function tableCommand(): Command {
     .option('--picture <file>', 'PNG of FID against Gflops');
 }
 
-/** A system, and what our cost model counts of it. */
-interface Row extends PublishedSystem {
-  readonly ours: SystemCost | null;
-}
-
 /** Prints the table and draws the picture. */
 export async function printTable({ add = [], format, picture }: TableFlags, context: CommandContext): Promise<void> {
   if (picture !== undefined) prepareOutput(picture, true);
   const rows = [...imageNet512, ...add.flatMap(addedRows)].map(
-    (system): Row => ({ ...system, ours: systemCost(system) }),
+    (system): SystemRow => ({ ...system, ours: systemCost(system) }),
   );
-  const lines = format === 'json' ? JSON.stringify(rows, null, 2).split('\n') : textOf(rows, format);
+  const lines = format === 'json' ? JSON.stringify(rows, null, 2).split('\n') : systemsTable(rows, format);
   for (const line of lines) context.say(line);
   if (picture !== undefined) {
     await writePng(picture, pictureOf(rows), { overwrite: true });
@@ -95,40 +91,9 @@ function addedRows(file: string): PublishedSystem[] {
   });
 }
 
-function textOf(rows: readonly Row[], format: 'text' | 'markdown'): string[] {
-  const cell = (value: number | null | undefined, digits = 0) =>
-    value === null || value === undefined ? '–' : value.toFixed(digits);
-  const head = 'system,FID,with guidance,M params,Gflops,NFE,ours: M params,G MACs,EDM2 Gflops,source'.split(',');
-  const notes: string[] = [];
-  const body = rows.map(({ name, fid, guidedFid, parameters, gflops, nfe, ours, source, note }) => {
-    if (note !== undefined && !notes.includes(note)) notes.push(note);
-    const mark = note === undefined ? '' : ` [${notes.indexOf(note) + 1}]`;
-    return [
-      ...[name + mark, cell(fid, 2), cell(guidedFid, 2), cell(parameters), cell(gflops), cell(nfe)],
-      ...[cell(ours?.parameters, 1), cell(ours?.gmacs, 1), cell(ours?.edm2Gflops, 1), source],
-    ];
-  });
-  const footnotes = [
-    ...notes.map((note, i) => `[${i + 1}] ${note}`),
-    'Gflops of the papers are multiply-adds of one evaluation, latent models without the decoder; those of EDM2 rows also count element-wise operations.',
-  ];
-  if (format === 'markdown') {
-    const escaped = (cells: readonly string[]) => `| ${cells.map((text) => text.replaceAll('|', '\\|')).join(' | ')} |`;
-    const rule = head.map((_, i) => (i === 0 || i === head.length - 1 ? '---' : '---:'));
-    return [escaped(head), escaped(rule), ...body.map(escaped), '', ...footnotes.flatMap((note) => [note, ''])];
-  }
-  const widths = head.map((title, i) => Math.max(title.length, ...body.map((cells) => cells[i]!.length)));
-  const line = (cells: readonly string[]) =>
-    cells
-      .map((text, i) => (i === 0 || i === cells.length - 1 ? text.padEnd(widths[i]!) : text.padStart(widths[i]!)))
-      .join('  ')
-      .trimEnd();
-  return [line(head), ...body.map(line), '', ...footnotes];
-}
-
 /** FID, the guided one where there is one, against the operations of one evaluation; both axes logarithmic. */
-function pictureOf(rows: readonly Row[]) {
-  const series = (name: string, own: readonly Row[]) => ({
+function pictureOf(rows: readonly SystemRow[]) {
+  const series = (name: string, own: readonly SystemRow[]) => ({
     ...{ name, x: own.map(({ gflops }) => gflops!), y: own.map(({ fid, guidedFid }) => guidedFid ?? fid!) },
     marks: own.map((row) => row.name),
   });

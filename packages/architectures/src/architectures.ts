@@ -2,6 +2,7 @@ import { architectures as autoencoders } from '@mezzotint/autoencoders';
 import { type Architecture, type ArchitectureOfKind, InvalidArgumentError, type Preset } from '@mezzotint/core';
 import { architectures as dit } from '@mezzotint/dit';
 import { architectures as efficientUNet } from '@mezzotint/efficient-unet';
+import { architectures as features } from '@mezzotint/features';
 import { architectures as mmdit } from '@mezzotint/mmdit';
 import { architectures as rin } from '@mezzotint/rin';
 import { architectures as textEncoders } from '@mezzotint/text-encoders';
@@ -20,6 +21,7 @@ export const architectures: readonly Architecture[] = [
   ...efficientUNet,
   ...autoencoders,
   ...textEncoders,
+  ...features,
 ];
 
 /** A preset and the architecture that it is a configuration of. */

@@ -6,6 +6,7 @@ import {
   Module,
   NameTree,
   normal,
+  type OtherArchitecture,
   ones,
   Param,
   type StateDict,
@@ -322,7 +323,7 @@ export const dinoV2Records: readonly FeatureNetworkRecord[] = sizes.flatMap(([si
     const file = `${model}${registers > 0 ? '_reg4' : ''}_pretrain.pth`;
     return {
       name,
-      about: `DINOv2 ViT-${size}/14${registers > 0 ? ' with registers' : ''}, ${width} features: FD-DINOv2 (Stein et al. 2023)`,
+      about: `DINOv2 ViT-${size.toUpperCase()}/14${registers > 0 ? ' with registers' : ''}, ${width} features: FD-DINOv2 (Stein et al. 2023)`,
       weights: [{ file, url: `https://dl.fbaipublicfiles.com/dinov2/${model}/${file}` }],
       async open({ weights }) {
         throwIf(name, weights.length === 1 ? [] : [`expected one file of weights, got ${weights.length}`]);
@@ -337,3 +338,25 @@ export const dinoV2Records: readonly FeatureNetworkRecord[] = sizes.flatMap(([si
     };
   }),
 );
+
+/** DINOv2 in the list of architectures. */
+export const dinoV2Architecture: OtherArchitecture<DinoV2> = {
+  name: 'DinoV2',
+  kind: 'feature-network',
+  package: '@mezzotint/features',
+  about: 'DINOv2, a vision transformer (Oquab et al. 2023)',
+  presets: ([0, 4] as const).flatMap((registers) =>
+    sizes.map(([size]) => {
+      const config = dinoV2Config(size, registers);
+      return {
+        name: `dinov2-vit-${size}-14${registers > 0 ? '-reg' : ''}`,
+        about: `DINOv2 ViT-${size.toUpperCase()}/14${registers > 0 ? ' with 4 registers (Darcet et al. 2024)' : ''}, 224x224 (Oquab et al. 2023)`,
+        config,
+        build: () => new DinoV2(config),
+        inputs: () => [{ shape: [1, SIDE, SIDE, 3] }],
+      };
+    }),
+  ),
+  build: (config) => new DinoV2(config),
+  fromShapes: (tensors) => dinoV2FromShapes({ name: 'the file', tensors }),
+};

@@ -5,8 +5,10 @@ import {
   type Initializer,
   Module,
   normal,
+  type OtherArchitecture,
   ones,
   Param,
+  type Preset,
   renamed,
   throwIf,
   type WeightSource,
@@ -106,6 +108,11 @@ export class InceptionV3 extends Module {
     });
   }
 
+  /** The means of the 2048 channels of Mixed_7c, `[N, 2048]`: the features of FID. x as in {@link maps}. */
+  forward(x: tf.Tensor4D): tf.Tensor2D {
+    return tf.tidy(() => tf.mean(this.maps(x)[3], [1, 2]) as tf.Tensor2D);
+  }
+
   /** Logits `[N, classes]` of features `[N, 2048]`, without the bias unless asked: the inception score leaves it out. */
   logits(features: tf.Tensor2D, { bias = false }: { readonly bias?: boolean } = {}): tf.Tensor2D {
     return linear(features, this.fc.weight.value, bias ? this.fc.bias!.value : null);
@@ -153,7 +160,8 @@ class ConvNorm extends Module {
     this.conv = {
       weight: new Param([height, width, inputs, outputs], { init: heNormal, layout: 'conv2d', trainable: false }),
     };
-    this.bn = { weight: fixed(ones), bias: fixed(zeros), running_mean: fixed(zeros), running_var: fixed(ones) };
+    const measured = (init: Initializer) => new Param([outputs], { init, buffer: true });
+    this.bn = { weight: fixed(ones), bias: fixed(zeros), running_mean: measured(zeros), running_var: measured(ones) };
     this.stride = stride;
     this.pad = pad;
   }
@@ -467,3 +475,25 @@ export const inceptionRecords: readonly FeatureNetworkRecord[] = [
     record(`inception-${layer}`, `Inception v3, ${layer} features of an earlier layer, as torch-fidelity`, { layer }),
   ),
 ];
+
+function preset(name: string, about: string, config: InceptionConfig): Preset<InceptionV3> {
+  const inputs = () => [{ shape: [1, SIDE, SIDE, 3] }];
+  return { name, about, config, build: () => new InceptionV3(config), inputs };
+}
+
+/** Inception v3 in the list of architectures. */
+export const inceptionArchitecture: OtherArchitecture<InceptionV3> = {
+  name: 'InceptionV3',
+  kind: 'feature-network',
+  package: '@mezzotint/features',
+  about: 'Inception v3 (Szegedy et al. 2015)',
+  presets: [
+    preset('inception-v3', 'Inception v3 of ImageNet, as torchvision has it, 299x299 (Szegedy et al. 2015)', {
+      ...{ classes: 1000, pooling: 'torchvision' },
+    }),
+    preset('inception-v3-fid', 'Inception v3 of 2015-12-05, which FID is defined by, 299x299 (Heusel et al. 2017)', {
+      ...{ classes: 1008, pooling: 'tensorflow' },
+    }),
+  ],
+  build: (config) => new InceptionV3(config),
+};

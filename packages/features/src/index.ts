@@ -15,7 +15,7 @@ export {
 } from './feature-network.js';
 export { type InceptionConfig, type InceptionFeatureOptions, InceptionV3, inceptionFeatures } from './inception.js';
 export { Lpips, lpipsWeights } from './lpips.js';
-export { featureNetworkNamed, featureNetworks, whereToGet } from './registry.js';
+export { architectures, featureNetworkNamed, featureNetworks, presets, whereToGet } from './registry.js';
 export {
   pillowBicubic,
   type ResizeMethod,

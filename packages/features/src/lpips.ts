@@ -5,6 +5,7 @@ import {
   type Initializer,
   InvalidArgumentError,
   Module,
+  type OtherArchitecture,
   Param,
   type StateDict,
   type WeightSource,
@@ -266,4 +267,22 @@ export const lpipsRecord: FeatureNetworkRecord = {
       dispose: () => network.dispose(),
     };
   },
+};
+
+/** LPIPS in the list of architectures. It has nothing to configure. */
+export const lpipsArchitecture: OtherArchitecture<Lpips> = {
+  name: 'Lpips',
+  kind: 'feature-network',
+  package: '@mezzotint/features',
+  about: 'LPIPS: distance of two pictures by VGG16 (Zhang et al. 2018)',
+  presets: [
+    {
+      name: 'lpips-vgg16',
+      about: 'LPIPS 0.1 with VGG16, two pictures of 64x64 (Zhang et al. 2018)',
+      config: {},
+      build: () => new Lpips(),
+      inputs: () => [{ shape: [1, SIDE, SIDE, 3] }, { shape: [1, SIDE, SIDE, 3] }],
+    },
+  ],
+  build: () => new Lpips(),
 };

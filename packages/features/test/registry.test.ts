@@ -1,23 +1,20 @@
 import { readFileSync } from 'node:fs';
 import { switchTo, testEngines } from '@mezzotint/backend/testing';
-import { TorchGenerator } from '@mezzotint/core';
+import { describe as describeCost, TorchGenerator } from '@mezzotint/core';
 import { relativeError } from '@mezzotint/testing';
+import { ClipModel, clipToTransformers, trainClipVocabulary } from '@mezzotint/text-encoders';
 import { type ClassifierConfig, NoisyClassifier } from '@mezzotint/unet';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, expect, test } from 'vitest';
 import {
   classifierFeatures,
-  DinoV2,
-  dinoV2Config,
   featureNetworkNamed,
   featureNetworks,
   InceptionV3,
+  presets,
   readFeatures,
   whereToGet,
 } from '../src/index.js';
-
-const parameters = (module: { params(): ReadonlyMap<string, { size: number }> }) =>
-  [...module.params().values()].reduce((sum, { size }) => sum + size, 0);
 
 beforeAll(() => switchTo('cpu'));
 
@@ -26,7 +23,7 @@ test('names are unique, each says where its weights are, and the README has all 
   const names = featureNetworks.map((record) => record.name);
   expect(new Set(names).size).toBe(names.length);
   for (const record of featureNetworks) {
-    expect(record.weights.length > 0 || record.name === 'classifier').toBe(true);
+    expect(record.weights.length > 0 || ['classifier', 'clip'].includes(record.name)).toBe(true);
     expect(whereToGet(record)).toMatch(/https:|train made/);
     const { name } = record;
     const suffix = name.replace(/^(clip-vit|inception|dinov2-vit-[sblg]-14|dinov2-vit)/, '');
@@ -37,14 +34,19 @@ test('names are unique, each says where its weights are, and the README has all 
 });
 
 test('published sizes: as many parameters as the makers say', () => {
-  // torchvision: 27,161,264 for Inception v3 with the auxiliary classifier (3,326,696), which is left out here.
-  const inception = new InceptionV3({ classes: 1000, pooling: 'torchvision' });
-  const statistics = [...inception.params()].filter(([name]) => name.includes('running_'));
-  const buffers = statistics.reduce((sum, [, { size }]) => sum + size, 0);
-  expect(parameters(inception) - buffers).toBe(27_161_264 - 3_326_696);
-  // Counted on transformers' Dinov2Model of the same sizes.
-  const counts = (['s', 'b', 'l', 'g'] as const).map((size) => parameters(new DinoV2(dinoV2Config(size))));
-  expect(counts).toEqual([22_056_576, 86_580_480, 304_368_640, 1_136_480_768]);
+  // torchvision: 27,161,264 for Inception v3 with the auxiliary classifier (3,326,696), which is left out here; FID's has eight
+  // classes more. Those of DINOv2 and of VGG16 (without its classifier, and with LPIPS's 1,472 weights) were counted on the classes of
+  // transformers 5 and torchvision 0.29.
+  const published = {
+    ...{ 'inception-v3': 27_161_264 - 3_326_696, 'inception-v3-fid': 23_834_568 + 8 * 2049 },
+    ...{ 'dinov2-vit-s-14': 22_056_576, 'dinov2-vit-b-14': 86_580_480, 'dinov2-vit-l-14': 304_368_640 },
+    ...{ 'dinov2-vit-g-14': 1_136_480_768, 'dinov2-vit-s-14-reg': 22_058_112, 'dinov2-vit-b-14-reg': 86_583_552 },
+    ...{ 'dinov2-vit-l-14-reg': 304_372_736, 'dinov2-vit-g-14-reg': 1_136_486_912, 'lpips-vgg16': 14_714_688 + 1472 },
+  };
+  const costs = presets.map(({ name, build, inputs }) => [name, describeCost(build(), inputs())] as const);
+  expect(Object.fromEntries(costs.map(([name, { parameters }]) => [name, parameters]))).toEqual(published);
+  // torchvision prints 5.71 G multiply-adds for Inception v3 at 299 x 299.
+  expect(Object.fromEntries(costs)['inception-v3']!.macs / 1e9).toBeCloseTo(5.71, 2);
 });
 
 test('files of another network are refused before anything is loaded', async () => {
@@ -100,4 +102,25 @@ test('Inception is the same on every engine', async () => {
   await switchTo('cpu');
   // The same float32 sums of 48 layers in another order.
   for (const output of outputs) expect(relativeError(output, outputs[0]!)).toBeLessThan(1e-5);
+});
+
+test("one's own CLIP is opened with its own vocabulary, in its own size", async () => {
+  const vocabulary = trainClipVocabulary(['a red cat', 'a blue cat', 'a red dog'], { size: 600 });
+  const size = Object.keys(vocabulary.vocab).length;
+  const tower = { width: 8, mlpWidth: 16, layers: 1, heads: 2, activation: 'quick', epsilon: 1e-5 } as const;
+  const model = new ClipModel({
+    text: { ...tower, vocabSize: size, positions: 8, pooledToken: size - 1, projection: 4 },
+    vision: { ...tower, imageSize: 8, patchSize: 4, channels: 3, projection: 4 },
+  }).init(1);
+  const files = { weights: [await model.save()], config: clipToTransformers(model.config) };
+  await expect(featureNetworkNamed('clip').open(files)).rejects.toThrow(/vocab.json and merges.txt/);
+  const network = await featureNetworkNamed('clip').open({ ...files, vocabulary });
+  expect(network.recipe).toMatch(/shorter side to 8 by Pillow bicubic.*texts cut to 8 tokens/);
+  const texts = network.embedText!(['a red cat', 'a red dog', 'a red cat']);
+  expect(texts.shape).toEqual([3, 4]);
+  const [cat, dog, again] = tf.split(texts, 3).map((row) => Array.from(row.dataSync()));
+  expect(again).toEqual(cat);
+  expect(dog).not.toEqual(cat);
+  const { features } = network.forward(tf.zeros([2, 12, 16, 3], 'int32') as tf.Tensor4D);
+  expect(features.shape).toEqual([2, 4]);
 });

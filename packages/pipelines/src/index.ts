@@ -1,8 +1,8 @@
-export { klCodec, type LatentRgb, linearPreview } from './codec.js';
+export { klCodec, type LatentAutoencoder, type LatentRgb, linearPreview, standardizedCodec } from './codec.js';
 export { admFamily } from './families/classes/adm.js';
 export { ddpm } from './families/classes/ddpm.js';
 export { ditFamily } from './families/classes/dit.js';
-export { ownModel } from './families/classes/own-model.js';
+export { type OwnAutoencoder, ownModel, pipelineOfNetwork } from './families/classes/own-model.js';
 export { families } from './families/index.js';
 export { flux } from './families/mmdit/flux.js';
 export { stableDiffusion3 } from './families/mmdit/sd3.js';
@@ -15,7 +15,7 @@ export {
   type OpenContext,
   openDefinition,
 } from './family.js';
-export { parseLabels } from './jobs.js';
+export { parseLabels } from './labels.js';
 export {
   type AutoencoderModelConfig,
   autoencoderConfigSchema,
@@ -24,6 +24,7 @@ export {
   type DiffusionConfig,
   diffusionConfigSchema,
   imageSchema,
+  latentsSchema,
   type ModelConfig,
   type Process,
   processSchema,

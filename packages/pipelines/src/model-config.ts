@@ -72,13 +72,27 @@ export const samplingSchema = z.strictObject({
 /** Names of the classes, in the order of their labels. */
 const classNames = z.array(z.string().max(1000)).max(readingBudget.classes);
 
+/**
+ * How a model of latent images sees them: (z - mean) / deviation, channel by channel, where z is what the autoencoder's `encode`
+ * gives (the sample of a Gaussian), before any scaling of its own. `index.json` of `encodeLatents` has these numbers.
+ */
+export const latentsSchema = z
+  .strictObject({
+    mean: z.array(z.number()).min(1).max(1024).describe('Mean of each latent channel over the training data.'),
+    deviation: z.array(z.number().positive()).min(1).max(1024).describe('Standard deviation of each latent channel.'),
+  })
+  .refine(({ mean, deviation }) => mean.length === deviation.length, 'expected as many deviations as means');
+
 /** A diffusion model's `config.json`; the network's own configuration is checked by the network. */
 export const diffusionConfigSchema = z.strictObject({
   format: z.literal('mezzotint/diffusion@1'),
   /** The name of a registered architecture whose networks denoise. */
   architecture: z.string(),
   network: z.record(z.string(), z.unknown()),
+  /** The pictures, in pixels, also of a model of latent images. */
   image: imageSchema,
+  /** For a model of latent images. Its autoencoder is the folder `codec/` beside this file: one of ours, or of diffusers. */
+  latents: latentsSchema.optional(),
   /** Names of the classes; the network's null label, if it has one, is the label after the last. Empty: unconditional. */
   classes: classNames,
   process: processSchema,

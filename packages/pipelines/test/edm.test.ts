@@ -12,7 +12,7 @@ import { modulesAsMetadata } from '@mezzotint/weights';
 import { readSafetensors, readTorch, writeSafetensors } from '@mezzotint/weights/node';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { standardizedCodec } from '../src/families/edm.js';
+import { standardizedCodec } from '../src/codec.js';
 import { openPipeline, type Pipeline, type Request } from '../src/node/index.js';
 
 // Snapshots with EDM2's structure and placeholders for source text, and what the reference's sampler makes of them:
@@ -150,7 +150,7 @@ test('EDM: a network of pixels, sampled in as many steps as its size was publish
 
 test('latent images are standardised by channel, and back', async () => {
   const vae = await new AutoencoderKL(autoencoderKLFromDiffusers(config)).init(3);
-  const codec = standardizedCodec(vae, { mean: [5, 3, 0, -2], std: [4, 5, 3, 2], finalStd: 0.5 });
+  const codec = standardizedCodec(vae, { mean: [5, 3, 0, -2], deviation: [4, 5, 3, 2], finalDeviation: 0.5 });
   tf.tidy(() => {
     const pictures = tf.tensor4d(new TorchGenerator(1).randn(192), [1, 8, 8, 3]);
     const noise = perImageNoise([1]);

@@ -1,7 +1,8 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { AutoencoderKL, digitsVae } from '@mezzotint/autoencoders';
 import { useBackend } from '@mezzotint/backend';
 import type { HostTensor } from '@mezzotint/core';
 import { TorchGenerator } from '@mezzotint/core';
@@ -20,7 +21,7 @@ import { relativeError } from '@mezzotint/testing';
 import { writeSafetensors } from '@mezzotint/weights/node';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { openPipeline } from '../src/node/index.js';
+import { openPipeline, pipelineOfNetwork } from '../src/node/index.js';
 
 const root = mkdtempSync(join(tmpdir(), 'mezzotint-own-'));
 const digits = fileURLToPath(new URL('../../../models/digits', import.meta.url));
@@ -152,6 +153,85 @@ test('the digits that come with the project, in few steps, with their classifier
   await pipeline.generate({ labels: '7', seed: 2, steps: 2 });
   expect(tf.memory().numTensors).toBe(before);
   pipeline.dispose();
+});
+
+/** A run of latent images 2x2x4 with the statistics of its training set, and a small autoencoder of ours in `codec/`. */
+async function writeLatentRun(name: string, change: object = {}) {
+  const latents = { mean: [0.5, -1, 0, 2], deviation: [2, 0.5, 1, 3] };
+  const net = { ...network, imageSize: 2, patchSize: 1, inChannels: 4, outChannels: 4 };
+  const run = await writeRun(name, { network: net, latents, ...change });
+  const model = dit.build(net);
+  const vae = new AutoencoderKL({ ...digitsVae.config, blockChannels: [8, 8, 8], groups: 4 });
+  const states = [model, vae].map((module) => {
+    const state: Record<string, HostTensor> = {};
+    for (const [key, param] of module.params()) {
+      const data = new TorchGenerator(key.length).randn(param.size).map((n) => 0.2 * n);
+      state[key] = { shape: param.fileShape, data };
+    }
+    return state;
+  });
+  const codec = join(run, 'model', 'codec');
+  mkdirSync(codec);
+  const about = { format: 'mezzotint/autoencoder@1', architecture: 'AutoencoderKL', image: { size: 8, channels: 1 } };
+  writeFileSync(join(codec, 'config.json'), JSON.stringify({ ...about, network: vae.config }));
+  await writeSafetensors(join(run, 'model', 'model.safetensors'), states[0]!, { overwrite: true });
+  await writeSafetensors(join(codec, 'model.safetensors'), states[1]!);
+  await model.load(states[0]!);
+  await vae.load(states[1]!);
+  return { run, model, vae, latents, codec, config: { ...config, network: net, latents } };
+}
+
+test('a model of latent images has its autoencoder in codec/: pixels are decode(mean + deviation z), unclipped', async () => {
+  const { run, model, vae, latents, config } = await writeLatentRun('latents');
+  const pipeline = await openPipeline(run);
+  const request = { labels: 'dog', seed: 4, steps: 2, guidance: 2 };
+  let last: tf.Tensor4D | undefined;
+  let image: readonly number[] | undefined;
+  for await (const step of pipeline.steps(request)) {
+    if (step.images === null) continue;
+    last = tf.clone(step.x);
+    image = [...step.images[0]!.data];
+    expect(step.images[0]).toMatchObject({ height: 8, width: 8, channels: 1 });
+  }
+  expect(last!.shape).toEqual([1, 2, 2, 4]);
+  const pixels = tf.tidy(() => vae.decode(tf.add(tf.mul(last!, latents.deviation), latents.mean) as tf.Tensor4D));
+  const bytes = [...pixels.dataSync()].map((v) => Math.min(Math.max(Math.round((v + 1) * 127.5), 0), 255));
+  expect(Math.max(...bytes.map((byte, i) => Math.abs(byte - image![i]!)))).toBeLessThanOrEqual(1);
+  expect(new Set(image).size).toBeGreaterThan(8);
+
+  // The same model in memory, as the trainer shows it: the same picture, and its weights stay.
+  const inMemory = pipelineOfNetwork(config as never, model, vae);
+  expect([...(await inMemory.generate(request)).images[0]!.data]).toEqual(image);
+  inMemory.dispose();
+  expect([...(await pipelineOfNetwork(config as never, model, vae).generate(request)).images[0]!.data]).toEqual(image);
+  expect(() => pipelineOfNetwork(config as never, model)).toThrow(/expected its autoencoder/);
+  tf.dispose([last!, pixels]);
+  for (const held of [pipeline, model, vae]) held.dispose();
+});
+
+test('the codec may be an autoencoder of diffusers; one that is missing or does not fit is refused by name', async () => {
+  const problem = async (name: string, change: object, prepare: (codec: string) => void) => {
+    const { run, codec } = await writeLatentRun(name, change);
+    prepare(codec);
+    return openPipeline(run).then(
+      (pipeline) => pipeline.generate({ labels: 'dog', steps: 1 }).then(({ images }) => images[0]!.channels),
+      (error: Error) => error.message,
+    );
+  };
+  const vae = fileURLToPath(new URL('./fixtures/tiny-vae', import.meta.url));
+  const foreign = (codec: string) => {
+    rmSync(codec, { recursive: true });
+    cpSync(vae, codec, { recursive: true });
+  };
+  expect(await problem('of-diffusers', { image: { size: 4, channels: 3 } }, foreign)).toBe(3);
+  expect(await problem('grey', {}, foreign)).toMatch(
+    /its pictures have 3 channels, the configuration says 1\s+codec: its latent images of 8 pixels a side have 4, the network takes 2/,
+  );
+  expect(await problem('none', {}, (codec) => rmSync(codec, { recursive: true }))).toMatch(
+    /none\/model\/codec: is not there: a model of latent images needs its autoencoder/,
+  );
+  const latents = { mean: [0, 0], deviation: [1, 1] };
+  expect(await problem('two', { latents }, () => {})).toMatch(/latents: 2 means of channels, the network takes 4/);
 });
 
 test('a configuration that does not fit: every problem, by name', async () => {

@@ -24,6 +24,12 @@ export {
   type ClipTextProjectionOutput,
 } from './clip/text.js';
 export {
+  clipPreprocessorToTransformers,
+  clipTextToTransformers,
+  clipTokenizerToTransformers,
+  clipToTransformers,
+} from './clip/to-transformers.js';
+export {
   ClipVisionModel,
   ClipVisionModelWithProjection,
   type ClipVisionOutput,
@@ -31,10 +37,14 @@ export {
   clipPixels,
 } from './clip/vision.js';
 export {
+  clipB16,
   clipB32,
   clipL14,
+  clipL14At336,
   clipTextL14,
   clipTextL14Projection,
+  openClipBigG14,
+  openClipH14,
   openClipTextBigG14,
   openClipTextH14,
   t5Base,
@@ -74,3 +84,8 @@ export { clipVocabulary } from './tokenizers/clip-vocabulary.js';
 export { type TokenizerOptions, tokenizerOptionsFromTransformers } from './tokenizers/options.js';
 export { type GgufVocabulary, type T5TokenizerFiles, t5Tokenizer } from './tokenizers/t5-tokenizer.js';
 export { type PaddedIds, padIds, type TokenizedTexts, type Tokenizer, tokenize } from './tokenizers/tokenizer.js';
+export {
+  type ClipVocabulary,
+  trainClipVocabulary,
+  type VocabularyOptions,
+} from './tokenizers/train-clip-vocabulary.js';

@@ -127,16 +127,49 @@ const visionB: ClipVisionConfig = {
 /** CLIP ViT-B/32, text and image. */
 export const clipB32 = clip('clip-vit-b-32', 'CLIP ViT-B/32, text and image (Radford et al. 2021)', textB, visionB);
 
-/** CLIP ViT-L/14, text and image, the one of CLIP scores. */
-export const clipL14 = clip('clip-vit-l-14', 'CLIP ViT-L/14, text and image (Radford et al. 2021)', textL, {
+/** CLIP ViT-B/16, text and image. */
+export const clipB16 = clip('clip-vit-b-16', 'CLIP ViT-B/16, text and image (Radford et al. 2021)', textB, {
   ...visionB,
-  patchSize: 14,
-  width: 1024,
-  mlpWidth: 4096,
-  layers: 24,
-  heads: 16,
-  projection: 768,
+  patchSize: 16,
 });
+
+const visionL: ClipVisionConfig = {
+  ...visionB,
+  ...{ patchSize: 14, width: 1024, mlpWidth: 4096, layers: 24, heads: 16, projection: 768 },
+};
+
+/** CLIP ViT-L/14, text and image, the one of CLIP scores. */
+export const clipL14 = clip('clip-vit-l-14', 'CLIP ViT-L/14, text and image (Radford et al. 2021)', textL, visionL);
+
+/** CLIP ViT-L/14 at 336 pixels, text and image, the one of CMMD. */
+export const clipL14At336 = clip(
+  'clip-vit-l-14-336',
+  'CLIP ViT-L/14 at 336 pixels, text and image (Radford et al. 2021)',
+  textL,
+  { ...visionL, imageSize: 336 },
+);
+
+/** OpenCLIP ViT-H/14, text and image. */
+export const openClipH14 = clip(
+  'openclip-vit-h-14',
+  'OpenCLIP ViT-H/14, text and image (Cherti et al. 2022)',
+  { ...textH, layers: 24, projection: 1024 },
+  {
+    ...visionL,
+    ...{ width: 1280, mlpWidth: 5120, layers: 32, heads: 16, projection: 1024, activation: 'erf' },
+  },
+);
+
+/** OpenCLIP ViT-bigG/14, text and image. */
+export const openClipBigG14 = clip(
+  'openclip-vit-bigg-14',
+  'OpenCLIP ViT-bigG/14, text and image (Cherti et al. 2022)',
+  textBigG,
+  {
+    ...visionL,
+    ...{ width: 1664, mlpWidth: 8192, layers: 48, heads: 16, projection: 1280, activation: 'erf' },
+  },
+);
 
 function t5(
   size: string,

@@ -9,4 +9,5 @@ export {
   type Side,
 } from './evaluation.js';
 export { plotEvaluation } from './plot.js';
+export { mergeRuns, openRun } from './run-folder.js';
 export { type Notes, readCheckpoint, readStatistics, writeStatistics } from './statistics-file.js';

@@ -1,13 +1,14 @@
-import { AutoencoderKL as Autoencoder, type AutoencoderKL, autoencoderKLFromDiffusers } from '@mezzotint/autoencoders';
+import { AutoencoderKL, autoencoderKLFromDiffusers } from '@mezzotint/autoencoders';
 import { InvalidArgumentError, InvalidFileError, type Module } from '@mezzotint/core';
 import { autoguidance } from '@mezzotint/guidance';
 import { samplerFromProcess } from '@mezzotint/schedulers';
 import { EDM, type EDM2, edm2, edm2FromOriginal, edmFromOriginal } from '@mezzotint/unet';
 import { type Json, type ModuleRecord, modulesOf, openComponent, type WeightFile } from '@mezzotint/weights';
 import * as tf from '@tensorflow/tfjs-core';
+import { standardizedCodec } from '../codec.js';
 import type { Candidate, Family, OpenContext } from '../family.js';
 import { lookAt } from '../family.js';
-import type { Codec, Part, PipelineDefinition, Stage } from '../stage.js';
+import type { Part, PipelineDefinition, Stage } from '../stage.js';
 
 /**
  * Snapshots of EDM (`edm-imagenet-64x64-cond-adm.pkl`), and what `pnpm convert` makes of them. Karras et al. 2022 (arXiv
@@ -198,7 +199,7 @@ async function autoencoderOf({ files, source }: Candidate, context: OpenContext,
   }
   const folder = context.files(parts);
   const place = folder.has('vae/config.json') ? 'vae' : '';
-  const vae = new Autoencoder(
+  const vae = new AutoencoderKL(
     autoencoderKLFromDiffusers(await folder.json(place === '' ? 'config.json' : `${place}/config.json`)),
   );
   if (vae.config.latentChannels !== 4) {
@@ -214,42 +215,7 @@ async function autoencoderOf({ files, source }: Candidate, context: OpenContext,
   const mean = numbers(encoder.raw_mean, latentMean);
   const std = numbers(encoder.raw_std, latentStd);
   return {
-    codec: standardizedCodec(vae, { mean, std, finalStd: 0.5 }),
+    codec: standardizedCodec(vae, { mean, deviation: std, finalDeviation: 0.5 }),
     part: { name: 'vae', module: vae, weights: openComponent(weights).weights },
-  };
-}
-
-/** The autoencoder with latent images brought to mean 0 and deviation `finalStd`, channel by channel. EDM2, appendix B.1. */
-export function standardizedCodec(
-  vae: AutoencoderKL,
-  {
-    mean,
-    std,
-    finalStd,
-  }: { readonly mean: readonly number[]; readonly std: readonly number[]; readonly finalStd: number },
-): Codec {
-  return {
-    parts: ['vae'],
-    downscale: vae.downscale,
-    channels: mean.length,
-    encode: (pictures, noise) =>
-      tf.tidy(() => {
-        const { mean: center, logvar } = vae.encode(pictures); //                     [N, h, w, C] each
-        const eps = tf.tensor4d(noise.draw(center.shape, 0, 0), center.shape);
-        const raw = tf.add(center, tf.mul(tf.exp(tf.mul(logvar, 0.5)), eps));
-        return tf.div(tf.mul(tf.sub(raw, [...mean]), finalStd), [...std]) as tf.Tensor4D;
-      }),
-    decode: (latents) =>
-      tf.tidy(() =>
-        vae.decode(
-          tf.add(
-            tf.mul(
-              latents,
-              std.map((s) => s / finalStd),
-            ),
-            [...mean],
-          ) as tf.Tensor4D,
-        ),
-      ),
   };
 }

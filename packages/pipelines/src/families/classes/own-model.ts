@@ -1,10 +1,21 @@
-import { architectureOfKind } from '@mezzotint/architectures';
-import { InvalidFileError, readNetworkConfig } from '@mezzotint/core';
+import { architectureOfClass, architectureOfKind } from '@mezzotint/architectures';
+import {
+  type DenoiserArchitecture,
+  type DenoisingNetwork,
+  InvalidArgumentError,
+  InvalidFileError,
+  type Module,
+  readNetworkConfig,
+} from '@mezzotint/core';
 import { type ProcessConfig, type SolverName, samplerFromProcess, solvers } from '@mezzotint/schedulers';
+import { openComponent } from '@mezzotint/weights';
 import type { z } from 'zod';
+import { type LatentAutoencoder, standardizedCodec } from '../../codec.js';
 import type { Family, ModelFiles } from '../../family.js';
-import { diffusionConfigSchema } from '../../model-config.js';
-import { openGuide } from './classifier.js';
+import { autoencoderConfigSchema, type DiffusionConfig, diffusionConfigSchema } from '../../model-config.js';
+import { createPipeline, type Pipeline } from '../../pipeline.js';
+import type { Codec, Part, PipelineDefinition } from '../../stage.js';
+import { type OpenedClassifier, openGuide } from './classifier.js';
 import { classSettings, classStage, shownLabels } from './stage.js';
 
 /** Where a folder has a model that the train app made: in itself, or in the `model/` of a run. */
@@ -13,7 +24,10 @@ function placeOf(files: ModelFiles, config: Readonly<Record<string, unknown>> | 
   return files.has('model/config.json') && files.has('model/model.safetensors') ? 'model/' : undefined;
 }
 
-/** Models that `train` made, of any registered architecture: `config.json` and `model.safetensors`, or a run's folder. */
+/**
+ * Models that `train` made, of any registered architecture: `config.json` and `model.safetensors`, or a run's folder. A model of
+ * latent images has its autoencoder in `codec/` beside them.
+ */
 export const ownModel: Family = {
   name: 'models of train',
   recognise: ({ files, config }) => files.kind === 'folder' && placeOf(files, config) !== undefined,
@@ -22,54 +36,196 @@ export const ownModel: Family = {
     const place = placeOf(files, candidate.config)!;
     const file = `${place}config.json`;
     const config = checked(`${files.name}/${file}`, await files.json(file), diffusionConfigSchema);
-    const architecture = architectureOfKind('denoiser', config.architecture);
-    const network = readNetworkConfig(architecture, config.network);
-    const signature = architecture.signature(network);
-    const module = architecture.build(network);
-    const { image, classes, sampling } = config;
-    const problems = [];
-    if (signature.inChannels !== image.channels) {
-      problems.push(`image.channels is ${image.channels}, the network takes ${signature.inChannels}`);
-    }
-    if (signature.classes !== (classes.length === 0 ? null : classes.length)) {
-      problems.push(`there are ${classes.length} names of classes, the network has ${signature.classes ?? 'none'}`);
-    }
-    if (!Object.hasOwn(solvers, sampling.solver)) problems.push(`sampling.solver: unknown solver '${sampling.solver}'`);
+    const problems = problemsOf(config);
     if (problems.length > 0) throw new InvalidFileError(`${files.name}/${file}`, problems.join('; '));
-    const sampler = samplerFromProcess(config.process as ProcessConfig, {
-      solver: sampling.solver as SolverName,
-      limit: { kind: 'clip', range: 1 },
-    });
-    const weights = await files.weights(`${place}model.safetensors`);
-    const guide = await openGuide(context, signature.inChannels).catch((error: unknown) => {
-      weights.close();
-      throw error;
-    });
-    return {
-      family: ownModel.name,
-      description: `${config.architecture} for ${image.size} x ${image.size} pixels, ${classes.length} classes`,
-      stages: [
-        classStage({
-          ...{ name: 'model', network: module, signature, sampler, codec: null, parts: ['model'] },
-          startRun: architecture.startRun && ((images) => architecture.startRun!(module, { images })),
-          classifier: guide?.classifier,
-        }),
-      ],
-      parts: [{ name: 'model', module, weights }, ...(guide ? [guide.part] : [])],
-      takes: classSettings(signature, guide),
-      sizeUnit: signature.sizeMultiple ?? image.size,
-      defaults: {
-        ...{ height: image.size, width: image.size, steps: sampling.steps, guidance: sampling.guidance },
-        ...shownLabels(signature.classes),
-      },
-      classes: classes.length > 0 ? classes : (guide?.classes ?? []),
-      close() {
-        weights.close();
-        guide?.close();
-      },
+    const { architecture, network, signature } = networkOf(config);
+    const module = architecture.build(network);
+    const open: { close(): void }[] = [];
+    const close = () => {
+      for (const opened of open) opened.close();
     };
+    try {
+      const weights = await files.weights(`${place}model.safetensors`);
+      open.push(weights);
+      const guide = await openGuide(context, signature.inChannels);
+      if (guide) open.push(guide);
+      const autoencoder = config.latents && (await openCodec(files, `${place}codec`, open));
+      const parts: Part[] = [
+        { name: 'model', module, weights },
+        ...(autoencoder ? [autoencoder.part] : []),
+        ...(guide ? [guide.part] : []),
+      ];
+      return ownDefinition(config, { network: module, autoencoder: autoencoder?.model, guide, parts, close });
+    } catch (error) {
+      close();
+      throw error;
+    }
   },
 };
+
+/** An autoencoder as classes of @mezzotint/autoencoders are. */
+export type OwnAutoencoder = LatentAutoencoder & {
+  readonly config: { readonly latentChannels: number; readonly outChannels: number };
+};
+
+/** Networks of a configuration, and where their weights are. */
+interface OwnParts {
+  readonly network: DenoisingNetwork;
+  readonly autoencoder?: OwnAutoencoder | undefined;
+  readonly guide?: OpenedClassifier | undefined;
+  readonly parts: readonly Part[];
+  close(): void;
+}
+
+/** Throws an InvalidFileError unless the autoencoder is one of the latent images of the configuration. */
+function ownDefinition(
+  config: DiffusionConfig,
+  { network, autoencoder, guide, parts, close }: OwnParts,
+): PipelineDefinition {
+  const { image, classes, sampling, latents } = config;
+  const { architecture, signature } = networkOf(config);
+  const named = (name: string) => parts.filter((part) => part.name === name).map((part) => part.name);
+  const codec = codecOf(config, autoencoder, named('codec'));
+  const downscale = codec?.downscale ?? 1;
+  const { sizeMultiple } = signature;
+  return {
+    family: ownModel.name,
+    description: `${config.architecture} for ${image.size} x ${image.size} pixels${latents ? ' by latent images' : ''}, ${classes.length} classes`,
+    stages: [
+      classStage({
+        ...{ name: 'model', network, signature, codec },
+        sampler: samplerOf(config),
+        parts: named('model'),
+        startRun: architecture.startRun && ((images) => architecture.startRun!(network, { images })),
+        classifier: guide?.classifier,
+      }),
+    ],
+    parts,
+    takes: classSettings(signature, guide),
+    sizeUnit: sizeMultiple === null ? image.size : sizeMultiple * downscale,
+    defaults: {
+      ...{ height: image.size, width: image.size, steps: sampling.steps, guidance: sampling.guidance },
+      ...shownLabels(signature.classes),
+    },
+    classes: classes.length > 0 ? classes : (guide?.classes ?? []),
+    close,
+  };
+}
+
+/**
+ * The pipeline of a model that is in memory, for example one in training. Its weights stay the caller's.
+ *
+ * @param config its `config.json`
+ * @param autoencoder of a model of latent images
+ * @throws InvalidArgumentError when the configuration does not fit the network or the solver, with everything that does not fit
+ */
+export function pipelineOfNetwork(
+  config: DiffusionConfig,
+  network: DenoisingNetwork,
+  autoencoder?: OwnAutoencoder,
+): Pipeline {
+  const problems = problemsOf(config);
+  if (problems.length > 0) throw new InvalidArgumentError('pipelineOfNetwork', problems);
+  return createPipeline(ownDefinition(config, { network, autoencoder, parts: [], close: () => {} }));
+}
+
+function networkOf({ architecture: name, network: given }: DiffusionConfig) {
+  const architecture: DenoiserArchitecture = architectureOfKind('denoiser', name);
+  const network = readNetworkConfig(architecture, given);
+  return { architecture, network, signature: architecture.signature(network) };
+}
+
+/** What does not fit in a configuration; each a line. */
+function problemsOf(config: DiffusionConfig): string[] {
+  const { image, classes, sampling, latents } = config;
+  const { signature } = networkOf(config);
+  const problems: string[] = [];
+  if (latents === undefined && signature.inChannels !== image.channels) {
+    problems.push(`image.channels is ${image.channels}, the network takes ${signature.inChannels}`);
+  }
+  if (latents !== undefined && signature.inChannels !== latents.mean.length) {
+    problems.push(`latents: ${latents.mean.length} means of channels, the network takes ${signature.inChannels}`);
+  }
+  if (signature.classes !== (classes.length === 0 ? null : classes.length)) {
+    problems.push(`there are ${classes.length} names of classes, the network has ${signature.classes ?? 'none'}`);
+  }
+  if (!Object.hasOwn(solvers, sampling.solver)) problems.push(`sampling.solver: unknown solver '${sampling.solver}'`);
+  return problems;
+}
+
+/** Estimates of pixels are clipped, those of latent images have no bounds. */
+function samplerOf({ process, sampling, latents }: DiffusionConfig) {
+  return samplerFromProcess(process as ProcessConfig, {
+    solver: sampling.solver as SolverName,
+    limit: latents ? null : { kind: 'clip', range: 1 },
+  });
+}
+
+/** Throws an InvalidArgumentError unless configuration, network and autoencoder fit. */
+function codecOf(
+  config: DiffusionConfig,
+  autoencoder: OwnAutoencoder | undefined,
+  parts: readonly string[],
+): Codec | null {
+  const { latents, image } = config;
+  if (latents === undefined) return null;
+  if (autoencoder === undefined)
+    throw new InvalidArgumentError('latents', 'the model makes latent images: expected its autoencoder');
+  const { latentChannels, outChannels } = autoencoder.config;
+  const problems: string[] = [];
+  if (latentChannels !== latents.mean.length)
+    problems.push(
+      `codec: its latent images have ${latentChannels} channels, the configuration says ${latents.mean.length}`,
+    );
+  if (outChannels !== image.channels)
+    problems.push(`codec: its pictures have ${outChannels} channels, the configuration says ${image.channels}`);
+  const { imageSize, sizeMultiple } = networkOf(config).signature;
+  const side = image.size / autoencoder.downscale;
+  if (!Number.isInteger(side) || (sizeMultiple === null && imageSize !== null && imageSize !== side))
+    problems.push(
+      `codec: its latent images of ${image.size} pixels a side have ${side}, the network takes ${imageSize ?? 'whole numbers'}`,
+    );
+  if (problems.length > 0) throw new InvalidArgumentError('latents', problems);
+  return standardizedCodec(autoencoder, latents, parts);
+}
+
+/** The autoencoder in a folder: one that `train` made (`mezzotint/autoencoder@1`), or of diffusers. */
+async function openCodec(
+  files: ModelFiles,
+  place: string,
+  open: { close(): void }[],
+): Promise<{ readonly model: OwnAutoencoder; readonly part: Part }> {
+  const name = `${files.name}/${place}`;
+  if (!files.has(`${place}/config.json`)) {
+    throw new InvalidFileError(name, 'is not there: a model of latent images needs its autoencoder in codec/');
+  }
+  const json = (await files.json(`${place}/config.json`)) as Readonly<Record<string, unknown>> | null;
+  const own = typeof json?.format === 'string';
+  const module = own ? autoencoderOfOurs(name, json) : autoencoderOfDiffusers(name, json);
+  const weights = await files.weights(own ? `${place}/model.safetensors` : place);
+  open.push(weights);
+  const part: Part = { name: 'codec', module, weights: own ? weights : openComponent(weights).weights };
+  return { model: module as Module & OwnAutoencoder, part };
+}
+
+function autoencoderOfOurs(name: string, json: unknown): Module {
+  const config = checked(`${name}/config.json`, json, autoencoderConfigSchema);
+  const architecture = architectureOfKind('autoencoder', config.architecture);
+  return architecture.build(readNetworkConfig(architecture, config.network));
+}
+
+function autoencoderOfDiffusers(name: string, json: Readonly<Record<string, unknown>> | null): Module {
+  const className = String(json?._class_name);
+  const architecture = architectureOfClass(className);
+  if (architecture?.kind !== 'autoencoder') {
+    throw new InvalidFileError(
+      `${name}/config.json`,
+      `expected an autoencoder of train or of diffusers, got ${className}`,
+    );
+  }
+  const reference = architecture.references!.find((known) => known.className === className)!;
+  return architecture.build(reference.config(json));
+}
 
 /** Checks JSON against a schema; the error lists every problem with the place where it is. */
 export function checked<S extends z.ZodType>(name: string, value: unknown, schema: S): z.infer<S> {

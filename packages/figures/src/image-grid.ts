@@ -1,7 +1,6 @@
 import { InvalidArgumentError } from '@mezzotint/core';
-import type { Bitmap } from './bitmap.js';
-import type { ImageSet } from './image-set.js';
-import { escapeXml, FONT, rasterizeSvg, textWidth } from './svg.js';
+import type { Bitmap, ImageSet } from '@mezzotint/data';
+import { drawSvg, escapeXml, FONT, textWidth } from './svg.js';
 
 /** How a grid is laid out. */
 export interface GridOptions {
@@ -120,7 +119,7 @@ function canvas(size: { height: number; width: number }, channels: 1 | 3, labels
   if (labels.length === 0)
     return { data: new Uint8Array(height * width * channels).fill(255), height, width, channels };
   const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}">${labels.join('')}</svg>`;
-  const drawn = rasterizeSvg(svg);
+  const drawn = drawSvg(svg);
   if (channels === 3) return drawn;
   return { data: drawn.data.filter((_, i) => i % 3 === 0), height, width, channels }; // the labels are gray: R = G = B
 }

@@ -22,7 +22,7 @@ export function parseLabels(text: string, classes: readonly string[]): number[] 
     if (typeof found === 'string') problems.push(found);
     return typeof found === 'string' ? [] : found;
   });
-  if (problems.length > 0) throw new InvalidArgumentError('--labels', problems);
+  if (problems.length > 0) throw new InvalidArgumentError('labels', problems);
   return labels;
 }
 

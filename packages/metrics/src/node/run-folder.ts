@@ -1,0 +1,68 @@
+import { existsSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { InvalidArgumentError, InvalidFileError } from '@mezzotint/core';
+import { readJson, writeFileAtomically } from '@mezzotint/weights/node';
+import type { Collected, Collector } from '../collector.js';
+import type { EvaluationPlan } from './evaluation.js';
+import { readCheckpoint, readStatistics } from './statistics-file.js';
+
+/** The file in a run folder that says what is computed. */
+const PLAN_FILE = 'evaluation.json';
+
+/**
+ * Makes the folder of an evaluation's checkpoints, or finds the one to go on with.
+ *
+ * @throws InvalidArgumentError when it holds an evaluation and `resume` is not said, or one with another plan
+ */
+export async function openRun(folder: string, plan: EvaluationPlan, resume: boolean): Promise<void> {
+  const file = join(folder, PLAN_FILE);
+  if (!existsSync(file)) {
+    mkdirSync(folder, { recursive: true });
+    const text = `${JSON.stringify(plan, null, 2)}\n`;
+    await writeFileAtomically(file, (append) => append(Buffer.from(text)), { overwrite: true });
+  } else if (!resume) {
+    const problem = 'holds an evaluation already: pass --resume to go on with it, or choose another folder';
+    throw new InvalidArgumentError(folder, problem);
+  } else if (JSON.stringify(readJson(file)) !== JSON.stringify(plan)) {
+    throw new InvalidArgumentError(folder, `was begun with other settings, see ${file}: resume with those`);
+  }
+}
+
+/**
+ * Joins the run folders of all shards of an evaluation: its plan, and what was collected of each side, by its key.
+ *
+ * @throws InvalidArgumentError when a folder holds no evaluation, or pictures are missing or twice there; InvalidFileError when
+ *   the folders are of different evaluations
+ */
+export async function mergeRuns(
+  folders: readonly string[],
+): Promise<{ readonly plan: EvaluationPlan; readonly collected: ReadonlyMap<string, Collected> }> {
+  const files = folders.map((folder) => join(folder, PLAN_FILE));
+  const absent = files.filter((file) => !existsSync(file)).map((file) => `${file}: no such file`);
+  if (absent.length > 0) throw new InvalidArgumentError('merge', absent);
+  const [first, ...others] = files.map((file) => JSON.stringify(readJson(file)));
+  const other = others.findIndex((text) => text !== first);
+  if (other >= 0) throw new InvalidFileError(files[other + 1]!, `is of another evaluation than ${files[0]}`);
+  const plan = JSON.parse(first!) as EvaluationPlan;
+  const collected = new Map<string, Collected>();
+  for (const { key, name } of [...plan.real, ...plan.generated, ...(plan.floor ? [plan.floor] : [])]) {
+    if (key === 'reference') collected.set(key, (await readStatistics(name)).collected);
+    else collected.set(key, await joined(folders.map((folder) => join(folder, `${key}.npz`))));
+  }
+  return { plan, collected };
+}
+
+/** The checkpoints of one side as one. */
+async function joined(paths: readonly string[]): Promise<Collector> {
+  let whole: Collector | undefined;
+  for (const path of paths) {
+    const { collector } = await readCheckpoint(path);
+    whole = whole === undefined ? collector : whole.merge(collector);
+  }
+  const { total } = whole!.plan;
+  if (whole!.count !== total) {
+    const problem = `expected ${total} pictures in all shards of ${paths[0]}, got ${whole!.count}: is a shard missing, or twice there?`;
+    throw new InvalidArgumentError('merge', problem);
+  }
+  return whole!;
+}
