@@ -57,6 +57,8 @@ export interface SavedPipelineRun {
   readonly batch: number;
   /** null where the batch has not begun. */
   readonly run: SavedRun | null;
+  /** What goes on in the network from step to step (RIN's latents); null where nothing does. */
+  readonly network: readonly HostTensor[] | null;
   /** x of each batch after the stage before; null in the first. */
   readonly before: readonly (HostTensor | null)[];
   /** x of the batches that this stage is done with. */
@@ -153,7 +155,7 @@ async function* runBatches(shared: Shared, s: number): AsyncGenerator<PipelineSt
     await parts.need([...stage.parts.sample, ...codecParts], loading);
     for (const [b] of batches.entries()) {
       if (resumed !== undefined && b < resumed.batch) noises[b]!.restore(resumed.noiseAfter[b]!);
-      else yield* runBatch(shared, s, b, encoded[b]!, noiseBefore, resumed?.batch === b ? resumed.run : null);
+      else yield* runBatch(shared, s, b, encoded[b]!, noiseBefore, resumed?.batch === b ? resumed : null);
     }
   } finally {
     for (const { positive, negative } of encoded) {
@@ -172,7 +174,7 @@ async function* runBatch(
   b: number,
   encoded: EncodedBatch,
   noiseBefore: readonly Json[],
-  saved: SavedRun | null,
+  saved: SavedPipelineRun | null,
 ): AsyncGenerator<PipelineStep, void, undefined> {
   const { definition, prepared, hooks, noises, starts, before, after, picture } = shared;
   const { settings, batches, routes } = prepared;
@@ -188,7 +190,8 @@ async function* runBatch(
     // A later stage that goes on with noisy latents keeps mask and start of the first.
     start: s === 0 || continues ? starts[b]! : null,
     pure: begun?.pure ?? null,
-    from: saved ?? (continues ? before[b]! : begun!.x),
+    from: saved?.run ?? (continues ? before[b]! : begun!.x),
+    network: saved?.network ?? null,
   };
   try {
     for await (const step of runStage(run)) {
@@ -215,6 +218,7 @@ async function* runBatch(
         stage: s,
         batch: done,
         run: step.last ? null : await step.save(),
+        network: step.last ? null : await step.saveNetwork(),
         before: await Promise.all(before.map((t) => (t === null ? null : toHost(t)))),
         done: await Promise.all(after.slice(0, done).map(toHost)),
         noise: noiseBefore,

@@ -1,4 +1,4 @@
-import { type Denoiser, InvalidArgumentError, MezzotintError, type NoiseLevel } from '@mezzotint/core';
+import { type Denoiser, type HostTensor, InvalidArgumentError, MezzotintError, type NoiseLevel } from '@mezzotint/core';
 import { classifierFree, guidanceInterval } from '@mezzotint/guidance';
 import {
   checkPair,
@@ -133,11 +133,19 @@ export interface StageRun {
   readonly start: Start | null;
   readonly pure: NoiseLevel | null;
   readonly from: tf.Tensor4D | SavedRun;
+  /** What the network of a saved run left for the next step; null where the run begins or nothing goes on. */
+  readonly network: readonly HostTensor[] | null;
   readonly signal?: AbortSignal | undefined;
 }
 
+/** A step of a stage. */
+export interface StageStep extends Step {
+  /** What goes on in the network from this step to the next; null where nothing does. */
+  saveNetwork(): Promise<readonly HostTensor[] | null>;
+}
+
 /** Yields the steps of a stage for a batch. */
-export function runStage({
+export async function* runStage({
   stage,
   batch,
   route,
@@ -146,11 +154,16 @@ export function runStage({
   start,
   pure,
   from,
+  network: saved,
   signal,
-}: StageRun): AsyncGenerator<Step> {
+}: StageRun): AsyncGenerator<StageStep> {
   const { sampler, schedule, steps } = route;
   const sees = stage.seesMask === true;
-  const network = stage.network({ batch, inpainting: sees ? (start?.inpainting ?? null) : null });
+  const network = stage.network({
+    batch,
+    inpainting: sees ? (start?.inpainting ?? null) : null,
+    from: saved ?? undefined,
+  });
   const model = sampler.model<Conditions>(network, guideOf(stage, batch.settings, encoded, route));
   const inside = keepsOutside(stage, start) ? withPicture(model, start!, pure) : model;
   const options = { noise, steps, ...(signal && { signal }) };
@@ -162,15 +175,11 @@ export function runStage({
     encoded.positive,
     options,
   );
-  return network.dispose ? endedBy(all, () => network.dispose!()) : all;
-}
-
-/** The same steps, and `end` after the last one or when the run is left. */
-async function* endedBy(steps: AsyncGenerator<Step>, end: () => void): AsyncGenerator<Step> {
+  const saveNetwork = async () => (await network.save?.()) ?? null;
   try {
-    yield* steps;
+    for await (const step of all) yield { ...step, saveNetwork };
   } finally {
-    end();
+    network.dispose?.();
   }
 }
 
