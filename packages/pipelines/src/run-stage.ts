@@ -1,4 +1,12 @@
-import { type Denoiser, type HostTensor, InvalidArgumentError, MezzotintError, type NoiseLevel } from '@mezzotint/core';
+import {
+  conditionMemory,
+  type Denoiser,
+  type HostTensor,
+  InvalidArgumentError,
+  MezzotintError,
+  type NoiseLevel,
+  withConditionMemory,
+} from '@mezzotint/core';
 import { classifierFree, guidanceInterval } from '@mezzotint/guidance';
 import {
   checkPair,
@@ -167,9 +175,13 @@ export async function* runStage({
   const model = sampler.model<Conditions>(network, guideOf(stage, batch.settings, encoded, route));
   const inside = keepsOutside(stage, start) ? withPicture(model, start!, pure) : model;
   const options = { noise, steps, ...(signal && { signal }) };
+  const { positive, negative } = encoded;
+  const memory = conditionMemory([...Object.values(positive), ...Object.values(negative ?? {})]);
+  const remembering = ((x, at, cond) =>
+    withConditionMemory(memory, () => (inside as Denoiser<Conditions>)(x, at, cond))) as typeof inside;
   const all = run<typeof schedule.kind, Need, Conditions>(
     sampler.solver,
-    inside,
+    remembering,
     from,
     schedule,
     encoded.positive,
@@ -180,6 +192,7 @@ export async function* runStage({
     for await (const step of all) yield { ...step, saveNetwork };
   } finally {
     network.dispose?.();
+    memory.dispose();
   }
 }
 
