@@ -48,8 +48,6 @@ export interface DatasetOptions {
 }
 
 const IMAGE_ENDINGS = ['.png', '.jpg', '.jpeg', '.webp'];
-/** Longest caption that is kept, in characters; text encoders read a few hundred tokens. */
-const MOST_CAPTION = 10_000;
 /** Headers read at a time. */
 const AT_ONCE = 8;
 /** Names in one line of what was skipped. */
@@ -195,7 +193,7 @@ async function findExamples(path: string, skipped: Skipped): Promise<Found[]> {
 
 /** What the lines of a `captions.jsonl` or `metadata.jsonl` say, into the pictures that they name. */
 function readRows(file: string, folder: string, images: ReadonlyMap<string, Found>, skipped: Skipped): void {
-  const text = readPlainText(file, 2 ** 30);
+  const text = readPlainText(file, readingBudget.listBytes);
   for (const [i, line] of text.split('\n').entries()) {
     if (line.trim() === '') continue;
     let row: Record<string, unknown>;
@@ -249,7 +247,7 @@ async function fromShard(path: string, prefix: string, skipped: Skipped): Promis
       skipped.add(`${ending} without a picture`, prefix + member.name);
       continue;
     }
-    if (member.size > 2 ** 20)
+    if (member.size > readingBudget.configBytes)
       throw new InvalidFileError(path, `${member.name} has ${member.size} bytes; expected a short text`);
     const text = Buffer.from(await readTarMember(path, member)).toString('utf8');
     if (ending === '.cls') example.className = text.trim();
@@ -377,7 +375,7 @@ async function onDisk<T>(path: string, action: () => Promise<T>): Promise<T> {
 function linesOf(text: string): string[] {
   return text
     .split('\n')
-    .map((line) => line.trim().slice(0, MOST_CAPTION))
+    .map((line) => line.trim().slice(0, readingBudget.captionCharacters))
     .filter((line) => line !== '');
 }
 

@@ -16,12 +16,6 @@ export interface GgufHeader {
   readonly metadata: ReadonlyMap<string, string>;
 }
 
-/** Longest header that is read: those of text encoders hold vocabularies of a few megabytes. */
-export const MAX_GGUF_HEADER_BYTES = readingBudget.headerBytes;
-
-/** Names and keys are no longer than this; texts in values may be. */
-const MAX_NAME_BYTES = 4096;
-
 /** Where ComfyUI-GGUF notes the shapes of tensors that it stores reshaped. */
 const ORIGINAL_SHAPE = 'comfy.gguf.orig_shape.';
 
@@ -46,7 +40,7 @@ export function parseGgufHeader(file: string, fileSize: number, bytes: Uint8Arra
   const metadata = new Map<string, string>();
   const originalShapes = new Map<string, readonly number[]>();
   for (let i = 0; i < keyCount; i++) {
-    const key = cursor.string('a key', MAX_NAME_BYTES);
+    const key = cursor.string('a key', readingBudget.nameBytes);
     const value = readValue(cursor, cursor.u32(), key.startsWith(ORIGINAL_SHAPE));
     if (Array.isArray(value)) originalShapes.set(key.slice(ORIGINAL_SHAPE.length), value);
     else if (value !== undefined) metadata.set(key, String(value));
@@ -83,7 +77,7 @@ interface TensorInfo {
 }
 
 function readTensorInfo(cursor: Cursor): TensorInfo {
-  const name = cursor.string('the name of a tensor', MAX_NAME_BYTES);
+  const name = cursor.string('the name of a tensor', readingBudget.nameBytes);
   const rank = cursor.u32();
   if (rank > 8) cursor.fail(`${quoted(name)} has ${rank} axes, at most 8 are read`);
   const dims = Array.from({ length: rank }, () => cursor.u64());
@@ -146,7 +140,7 @@ const ARRAY = 9;
 
 /** A value of the metadata; arrays are passed over, or read as a shape. */
 function readValue(cursor: Cursor, type: number, asShape: boolean, depth = 0): number | string | number[] | undefined {
-  if (type === TEXT) return cursor.string('a value', MAX_GGUF_HEADER_BYTES);
+  if (type === TEXT) return cursor.string('a value', readingBudget.headerBytes);
   if (type !== ARRAY) return cursor.number(type);
   if (depth > 4) cursor.fail('arrays are nested deeper than 4');
   const inner = cursor.u32();

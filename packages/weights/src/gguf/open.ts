@@ -1,10 +1,18 @@
-import { type HostTensor, InvalidFileError, type KeptType, named, notFinite, type StoredTensor } from '@mezzotint/core';
+import {
+  type HostTensor,
+  InvalidFileError,
+  type KeptType,
+  named,
+  notFinite,
+  readingBudget,
+  type StoredTensor,
+} from '@mezzotint/core';
 import type { ByteSource } from '../bytes/byte-source.js';
 import { widen } from '../numbers/widen.js';
 import type { WeightFile } from '../weight-file.js';
 import { codesOfQ4, codesOfQ8 } from './codes.js';
 import { dequantizeBlocks } from './dequantize.js';
-import { type GgufEntry, type GgufHeader, HeaderIsLonger, MAX_GGUF_HEADER_BYTES, parseGgufHeader } from './header.js';
+import { type GgufEntry, type GgufHeader, HeaderIsLonger, parseGgufHeader } from './header.js';
 import { isGgufBlockType } from './types.js';
 
 /** Bytes that are read first; longer headers are read again with eight times as many. */
@@ -65,7 +73,7 @@ export async function openGguf(source: ByteSource & { close?(): void }): Promise
 
 async function readHeader(source: ByteSource): Promise<GgufHeader> {
   for (let length = FIRST_BYTES; ; length *= 8) {
-    const whole = Math.min(length, source.size, MAX_GGUF_HEADER_BYTES);
+    const whole = Math.min(length, source.size, readingBudget.headerBytes);
     const bytes = await source.read(0, whole);
     try {
       return parseGgufHeader(source.name, source.size, bytes);
