@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { DiffusionConfig } from '@mezzotint/app';
+import { type DiffusionConfig, saveModel } from '@mezzotint/app';
 import { architectureOfKind } from '@mezzotint/architectures';
 import { type DenoisingNetwork, InvalidArgumentError, type NetworkSignature, type RandomStream } from '@mezzotint/core';
 import { AUGMENT_LABELS, edmAugment, stackPictures, writePng } from '@mezzotint/data';
@@ -78,7 +78,7 @@ export async function diffusionTask(config: WholeDiffusionTask, data: TrainingDa
 
   return {
     model,
-    modelConfig,
+    save: (folder, { half }) => saveModel(folder, modelConfig, model, { half, overwrite: true }),
     ...(adapter && { adapter }),
     loss: (input) => (adapter === undefined ? loss(input, true) : adapter.apply(() => loss(input, true))),
     validate: (batch, rng) => loss({ batch, rng }, false),
