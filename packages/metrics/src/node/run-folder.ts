@@ -58,7 +58,8 @@ function checkPlan(file: string, value: unknown): EvaluationPlan {
   const isObject = (one: unknown): one is Record<string, unknown> =>
     typeof one === 'object' && one !== null && !Array.isArray(one);
   // Keys become names of files.
-  const isSide = (one: unknown) => isObject(one) && /^[\w-]+$/.test(String(one.key)) && typeof one.name === 'string';
+  const isSide = (one: unknown) =>
+    isObject(one) && typeof one.key === 'string' && /^[\w-]+$/.test(one.key) && typeof one.name === 'string';
   const plan = isObject(value) ? value : {};
   const fields: Readonly<Record<keyof EvaluationPlan, boolean>> = {
     metrics: Array.isArray(plan.metrics) && plan.metrics.every((name) => typeof name === 'string'),

@@ -50,10 +50,22 @@ function inModels(name: string, files: readonly string[]): Reader {
   });
 }
 
+/** The parts of FLUX beside its transformer. */
+function fluxParts(): string {
+  const parts = join(folder, 'flux-parts');
+  mkdirSync(parts);
+  const from = projectPath(`${pipelines}/tiny-flux-dev`);
+  for (const entry of readdirSync(from))
+    if (entry !== 'transformer') symlinkSync(join(from, entry), join(parts, entry));
+  return parts;
+}
+const partsOf = [fluxParts(), projectPath(`${pipelines}/tiny-dit`)];
+
 /** Files of whole models: two fixtures are one network alone, another lacks its text encoder. */
 const models = (ending: RegExp) =>
   [...pathsBelow(apps, ending), ...pathsBelow(pipelines, ending)].filter(
-    (path) => !/^[^/]+\/[^/]+\/test\/fixtures\/(?:unet|tiny-lcm-unet|tiny-vae|tiny-upscaler)\//.test(path),
+    (path) =>
+      /\/tiny-/.test(path) && !/^[^/]+\/[^/]+\/test\/fixtures\/(?:tiny-lcm-unet|tiny-vae|tiny-upscaler)\//.test(path),
   );
 
 const picture = { data: new Uint8Array(48), height: 4, width: 4, channels: 3 } as const;
@@ -143,7 +155,7 @@ export const pipelineReaders: readonly Reader[] = [
     ],
     (bytes, seed) =>
       open(place(`one/${['a.gguf', 'edm2-img8-tiny-uncond-0000020-0.100.pkl', 'a.safetensors'][seed]!}`, bytes), {
-        parts: projectPath(`${pipelines}/tiny-${['flux-dev', 'dit', 'flux-dev'][seed]!}`),
+        parts: partsOf[seed % 2]!,
       }),
   ),
   jsonFile('recipe', recipes.map(bytesOf), (bytes) =>

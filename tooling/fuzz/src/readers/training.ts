@@ -7,11 +7,11 @@ import { type HostTensor, Module, normal, Param, TorchGenerator } from '@mezzoti
 import { encodePng, openDataset, readLatentsIndex, readTar, readTarMember } from '@mezzotint/data';
 import { mergeSettings } from '@mezzotint/evaluate/settings';
 import { Collector, type Need } from '@mezzotint/metrics';
-import { readStatistics, writeStatistics } from '@mezzotint/metrics/node';
+import { mergeRuns, readStatistics, writeStatistics } from '@mezzotint/metrics/node';
 import { trainConfigSchema } from '@mezzotint/train-app/config';
 import { adamW, constantDecay, ema } from '@mezzotint/training';
 import { CheckpointFolder, lockFolder } from '@mezzotint/training/node';
-import { encodeNpz } from '@mezzotint/weights';
+import { bytesSource, encodeNpz, type NumericArray, openNpz } from '@mezzotint/weights';
 import { mutateLines } from '../mutate.js';
 import { below, binary, jsonFile, type Reader, temporaryFolder } from '../reader.js';
 
@@ -106,6 +106,15 @@ async function statistics(): Promise<Uint8Array[]> {
   return [readFileSync(path), encodeNpz({ mu: { shape: [2], data: Float64Array.of(0, 1) }, sigma })];
 }
 
+/** The settings inside of statistics, and the file with others in their place: what its checksum would hide. */
+async function settingsInside(path: string) {
+  const npz = await openNpz(bytesSource(readFileSync(path)));
+  const text = Uint8Array.from((await npz.readFloat64('mezzotint')).data);
+  const arrays: Record<string, NumericArray> = {};
+  for (const name of npz.tensors.keys()) arrays[name] = await npz.readFloat64(name);
+  return { text, withText: (data: Uint8Array) => encodeNpz({ ...arrays, mezzotint: { shape: [data.length], data } }) };
+}
+
 /** Every score that can be made of what was read. */
 async function scores(path: string): Promise<void> {
   const { collected } = await readStatistics(path);
@@ -117,6 +126,11 @@ const latentsIndex = {
   ...{ format: 'mezzotint/latents@1', count: 4, height: 2, width: 2, channels: 2, classes: ['a'], mean: [0, 1] },
   ...{ deviation: [1, 2], perShard: 4, fingerprint: 'f', encoder: 'e', captions: ['x', 'y'] },
 };
+
+const statisticsFiles = await statistics();
+const inside = await settingsInside(join(folder, 'statistics.npz'));
+const side = { key: 'real', name: 'x' };
+const plan = { metrics: ['fid'], options: {}, features: 'classifier', generated: [side], real: [side], floor: side };
 
 /** Data sets, checkpoints, statistics, the configuration of `train` and `evaluate`. */
 export const trainingReaders: readonly Reader[] = [
@@ -154,7 +168,15 @@ export const trainingReaders: readonly Reader[] = [
     ],
     (bytes) => mergeSettings({ config: place('evaluate.json', bytes) } as never),
   ),
-  binary('statistics .npz', await statistics(), (bytes) => scores(place('read.npz', bytes)), 1032),
+  binary('statistics .npz', statisticsFiles, (bytes) => scores(place('read.npz', bytes)), 1032),
+  jsonFile('settings of statistics', [inside.text], (bytes) => scores(place('inside.npz', inside.withText(bytes)))),
+  jsonFile('plan of an evaluation', [bytesOf(plan)], (bytes) => {
+    const run = join(folder, 'evaluation');
+    mkdirSync(run, { recursive: true });
+    writeFileSync(join(run, 'evaluation.json'), bytes);
+    writeFileSync(join(run, 'real.npz'), statisticsFiles[0]!);
+    return mergeRuns([run]);
+  }),
   binary(
     'tar shard',
     [
