@@ -36,7 +36,16 @@ export interface RecipeFacts {
 export async function recipeOf(pipeline: Pipeline, facts: RecipeFacts): Promise<Recipe> {
   const { model, options, request, inputs, engine } = facts;
   const settings = await pipeline.settings(request);
-  const filled: [string, unknown][] = [...pipeline.takes, 'steps', 'count', 'batch', 'solver', 'solverOptions', 'seeds']
+  const filled: [string, unknown][] = [
+    ...pipeline.takes,
+    'steps',
+    'count',
+    'batch',
+    'solver',
+    'solverOptions',
+    'guide',
+    'seeds',
+  ]
     .map((key): [string, unknown] => [key, request[key as RequestKey] ?? settings[key as RequestKey]])
     .filter(([key, value]) => value !== undefined && key !== 'labels');
   const named = filled.map(([key, value]): [string, unknown] => {

@@ -1,5 +1,6 @@
 import { InvalidArgumentError } from '@mezzotint/core';
 import type { Bitmap } from '@mezzotint/data/pixels';
+import { guidances } from '@mezzotint/guidance';
 import { type SolverName, solvers } from '@mezzotint/schedulers';
 import { z } from 'zod';
 
@@ -15,6 +16,8 @@ const setting = <S extends z.ZodType>(schema: S, group: SettingMeta['group'], va
   schema.describe(about).meta({ group, value }) as S;
 
 const names = Object.keys(solvers) as [SolverName, ...SolverName[]];
+const guides = guidances.map(({ name }) => name) as [string, ...string[]];
+const guideOption = z.union([z.number(), z.boolean(), z.string(), z.array(z.number()).max(16)]);
 const side = z
   .int()
   .min(1)
@@ -121,6 +124,15 @@ export const requestSchema = z
       'low,high',
       'guide only at noise levels sigma / alpha above low and up to high (default: everywhere)',
     ),
+    guide: setting(
+      z
+        .array(z.object({ name: z.enum(guides) }).catchall(guideOption))
+        .min(1)
+        .max(8),
+      'guidance',
+      'name[:option=value]',
+      `guidance by name, such as apg or pag:scale=3; may be given again (${guides.join(', ')})`,
+    ),
     clipSkip: setting(z.int().min(0).max(48), 'text', 'n', 'leave out the last n layers of the text encoder'),
     textLength: setting(
       z.int().min(2).max(512),
@@ -198,7 +210,7 @@ export type RequestKey = keyof Request;
 
 /** The settings that every family takes. */
 export const commonKeys = [
-  ...(['count', 'seed', 'seeds', 'steps', 'solver', 'solverOptions', 'batch'] as const),
+  ...(['count', 'seed', 'seeds', 'steps', 'solver', 'solverOptions', 'guide', 'batch'] as const),
 ] satisfies readonly RequestKey[];
 
 /** A request with everything that a run needs filled in. */

@@ -127,7 +127,13 @@ export {
   trailingTimesteps,
 } from './schedules/timesteps.js';
 export type { Need, Solver, SolverContext, State, StepResult } from './solver.js';
-export { type SolverOption, type SolverOptions, scheduleOptions, solverOptionProblems } from './solver-options.js';
+export {
+  optionProblem,
+  type SolverOption,
+  type SolverOptions,
+  scheduleOptions,
+  solverOptionProblems,
+} from './solver-options.js';
 export { type Algorithm2Options, algorithm2, ddpmInterpolated } from './solvers/algorithm-2.js';
 export { eulerAncestral } from './solvers/ancestral.js';
 export { consistency, tcd } from './solvers/consistency.js';
