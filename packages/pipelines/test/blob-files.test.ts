@@ -13,10 +13,10 @@ beforeAll(async () => void (await useBackend({ engine: 'cpu' })));
 function filesOf(folder: string, top = ''): (File & { readonly webkitRelativePath: string })[] {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
-    .map((entry) => {
+    .map((entry): File & { readonly webkitRelativePath: string } => {
       const path = join(entry.parentPath, entry.name);
       const file = new File([readFileSync(path)], entry.name);
-      return Object.defineProperty(file, 'webkitRelativePath', { value: top + relative(folder, path) });
+      return Object.assign(file, { webkitRelativePath: top + relative(folder, path) });
     });
 }
 
