@@ -157,7 +157,7 @@ export { type DdimOptions, ddim, ddpm, ddpmLarge, ddpmLearned, euler } from './s
 export { flowHeun, heun } from './solvers/heun.js';
 export { ddimInverse, type EdictOptions, edict, edictInverse, edictStart } from './solvers/inversion.js';
 export { type LmsOptions, lms } from './solvers/lms.js';
-export { type IpndmOptions, ipndm, type PlmsOptions, plms, plmsDiscrete, pndm } from './solvers/pndm.js';
+export { type IpndmOptions, ipndm, type PlmsOptions, plms, plmsDiscrete, pndm, pndmDiscrete } from './solvers/pndm.js';
 export { type CorrectorOptions, pcVe, pcVp } from './solvers/predictor-corrector.js';
 export { type RepaintOptions, repaint } from './solvers/repaint.js';
 export { type RestartInterval, restart } from './solvers/restart.js';
