@@ -36,6 +36,8 @@ export async function prepared(
   const strength = asked.strength ?? (mask === null ? 0.8 : 1);
   const settings: Settings = {
     ...defaults,
+    ...(takes.includes('promptSyntax') && { promptSyntax: 'plain' as const }),
+    ...(takes.includes('longPrompts') && { longPrompts: 'cut' as const }),
     ...asked,
     ...(asked.guide && { guide: wholeGuides(asked.guide) }),
     ...(image !== null && { image, ...(imageIs === 'start' && { strength }) }),

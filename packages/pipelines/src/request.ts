@@ -141,16 +141,16 @@ export const requestSchema = z
       "tokens that T5 reads, shorter prompts padded, longer ones cut; pictures depend on it (default: the model's)",
     ),
     promptSyntax: setting(
-      z.enum(['weighted', 'plain']),
+      z.enum(['plain', 'weighted']),
       'text',
       'kind',
-      'weighted: (word:1.2) counts more, [word] less; plain: brackets are text, as in diffusers (default: weighted)',
+      'plain: brackets are text, as in diffusers; weighted: (word:1.2) counts more, [word] less (default: plain)',
     ),
     longPrompts: setting(
       z.enum(['chunks', 'cut']),
       'text',
       'rule',
-      'prompts longer than the text encoder takes: encoded in chunks, or cut as diffusers does (default: chunks)',
+      'prompts longer than the text encoder takes: cut as diffusers does, or encoded in chunks (default: cut)',
     ),
     image: setting(picture, 'start', 'file', 'start from this picture'),
     mask: setting(
@@ -180,6 +180,14 @@ export const requestSchema = z
     ),
     cropTopLeft: setting(pair, 'picture', 'top,left', 'crop that SDXL is told (default: 0,0)'),
     targetSize: setting(pair, 'picture', 'height,width', 'target size that SDXL is told (default: the size)'),
+    negativeOriginalSize: setting(
+      pair,
+      'picture',
+      'height,width',
+      'the same three of the negative prompt; the two sizes go together (default: those of the prompt)',
+    ),
+    negativeCropTopLeft: setting(pair, 'picture', 'top,left', 'crop of the negative prompt (default: 0,0)'),
+    negativeTargetSize: setting(pair, 'picture', 'height,width', 'target size of the negative prompt'),
     aestheticScore: setting(
       z.number().min(0).max(10),
       'picture',

@@ -217,10 +217,10 @@ function encode(texts: Sd3TextEncoders, { images, settings }: Batch): EncodedBat
 }
 
 /** How prompts are read, as the settings say. */
-export function textOptions({ promptSyntax = 'weighted', longPrompts = 'cut', textLength }: Settings) {
+export function textOptions({ promptSyntax, longPrompts, textLength }: Settings) {
   return {
-    syntax: promptSyntax === 'plain' ? ('plain' as const) : ('weights' as const),
-    ...(longPrompts === 'cut' && { maxChunks: 1 }),
+    syntax: promptSyntax === 'weighted' ? ('weights' as const) : ('plain' as const),
+    ...(longPrompts !== 'chunks' && { maxChunks: 1 }),
     t5Length: textLength ?? TEXT_LENGTH,
   };
 }
