@@ -76,7 +76,7 @@ export async function recipeOf(pipeline: Pipeline, facts: RecipeFacts): Promise<
 /** The recipe of one picture of a request. */
 export function recipeOfImage(
   recipe: Recipe,
-  { seed, prompt, negative, secondPrompt, secondNegative, label }: ImageJob,
+  { seed, prompt, negative, secondPrompt, secondNegative, thirdPrompt, thirdNegative, label }: ImageJob,
 ): Recipe {
   const { seeds: _, ...rest } = recipe;
   return {
@@ -86,6 +86,8 @@ export function recipeOfImage(
     ...(negative !== null && { negative }),
     ...(secondPrompt !== null && { secondPrompt }),
     ...(secondNegative !== null && { secondNegative }),
+    ...(thirdPrompt !== null && { thirdPrompt }),
+    ...(thirdNegative !== null && { thirdNegative }),
     ...(label !== null && { labels: [label] }),
   };
 }

@@ -42,9 +42,16 @@ export const requestSchema = z
       several,
       'what',
       'text',
-      'what the second text encoder is given (SDXL, SD3, FLUX; default: the prompt)',
+      'what the second text encoder is given (SDXL and SD3: CLIP-G, FLUX: T5; default: the prompt)',
     ),
     secondNegative: setting(several, 'what', 'text', 'the negative prompt of the second text encoder'),
+    thirdPrompt: setting(
+      several,
+      'what',
+      'text',
+      'what the third text encoder is given (SD3: T5; default: the prompt)',
+    ),
+    thirdNegative: setting(several, 'what', 'text', 'the negative prompt of the third text encoder'),
     labels: setting(
       z.union([z.string().max(100_000), z.array(z.int().min(0)).max(100_000)]),
       'what',

@@ -26,6 +26,8 @@ export interface ImageJob {
   readonly negative: string | null;
   readonly secondPrompt: string | null;
   readonly secondNegative: string | null;
+  readonly thirdPrompt: string | null;
+  readonly thirdNegative: string | null;
   /** Class index; null for models without classes. */
   readonly label: number | null;
 }

@@ -11,7 +11,8 @@ export {
 } from './checkpoint/single-file.js';
 export { withoutPrefix, withShapesOf } from './checkpoint/view.js';
 export { formatOf, type WeightFormat } from './format.js';
-export { openGguf } from './gguf/open.js';
+export type { GgufList } from './gguf/header.js';
+export { type GgufFile, openGguf } from './gguf/open.js';
 export { type ClipKeyMapOptions, clipKeyMap, clipTextPrefixKeyMap, clipTransformersKeyMap } from './key-maps/clip.js';
 export { type DitKeyMapOptions, ditKeyMap } from './key-maps/dit.js';
 export { fluxKeyMap } from './key-maps/flux.js';

@@ -16,7 +16,7 @@ import type { Candidate, Family, OpenContext } from '../../family.js';
 import type { RequestKey, Settings } from '../../request.js';
 import type { Batch, EncodedBatch, GuideContext, PipelineDefinition, Stage } from '../../stage.js';
 import { partsOf } from '../stable-diffusion/folder.js';
-import { type MmditPlan, type OpenedPart, openParts } from './parts.js';
+import { type MmditPlan, type OpenedPart, openParts, T5_FILES } from './parts.js';
 
 /** What MM-DiT is given beside image and time. */
 type Sd3Conditions = {
@@ -44,10 +44,7 @@ const PLAN: MmditPlan = {
     {
       ...{ name: 'text_encoder_3', kind: 't5', about: 'T5-XXL', optional: true, tokenizer: 'tokenizer_3' },
       ...{ lora: 'text_encoder_3' },
-      files: [
-        ...['t5xxl_fp16.safetensors', 't5xxl_fp8_e4m3fn_scaled.safetensors', 't5xxl_fp8_e4m3fn.safetensors'],
-        ...['t5-v1_1-xxl-encoder-Q8_0.gguf', 't5-v1_1-xxl-encoder-Q4_K_M.gguf', 't5xxl.safetensors'],
-      ],
+      files: T5_FILES,
     },
   ],
 } as const;
@@ -67,6 +64,8 @@ const TAKES: readonly RequestKey[] = [
     'negative',
     'secondPrompt',
     'secondNegative',
+    'thirdPrompt',
+    'thirdNegative',
     'height',
     'width',
     'guidance',
@@ -198,20 +197,26 @@ function nameOf({ config: { depth, qkNorm, dualAttentionLayers } }: MMDiT): stri
 /** Positive and negative prompts; the negative ones are not read where guidance has no use for them. */
 function encode(texts: Sd3TextEncoders, { images, settings }: Batch): EncodedBatch<Sd3Conditions> {
   const options = textOptions(settings);
-  const skip = settings.clipSkip ?? 0;
-  const read = (prompts: string[], secondPrompts: string[], skip: number) =>
-    encodeSd3Prompts(texts, prompts, { ...options, secondPrompts, skip });
-  const positive = read(
+  const positive = encodeSd3Prompts(
+    texts,
     images.map(({ prompt }) => prompt),
-    images.map(({ prompt, secondPrompt }) => secondPrompt ?? prompt),
-    skip,
+    {
+      ...options,
+      secondPrompts: images.map(({ prompt, secondPrompt }) => secondPrompt ?? prompt),
+      thirdPrompts: images.map(({ prompt, thirdPrompt }) => thirdPrompt ?? prompt),
+      skip: settings.clipSkip ?? 0,
+    },
   );
   if (settings.guidance <= 1) return { positive, negative: null };
   // diffusers takes the penultimate layer for the negative prompt, whatever clip_skip is.
-  const negative = read(
+  const negative = encodeSd3Prompts(
+    texts,
     images.map(({ negative }) => negative ?? ''),
-    images.map(({ negative, secondNegative }) => secondNegative ?? negative ?? ''),
-    0,
+    {
+      ...options,
+      secondPrompts: images.map(({ negative, secondNegative }) => secondNegative ?? negative ?? ''),
+      thirdPrompts: images.map(({ negative, thirdNegative }) => thirdNegative ?? negative ?? ''),
+    },
   );
   return { positive, negative };
 }
