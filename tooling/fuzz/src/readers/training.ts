@@ -8,7 +8,7 @@ import { encodePng, openDataset, readLatentsIndex, readTar, readTarMember } from
 import { mergeSettings } from '@mezzotint/evaluate/settings';
 import { Collector, type Need } from '@mezzotint/metrics';
 import { mergeRuns, readStatistics, writeStatistics } from '@mezzotint/metrics/node';
-import { trainConfigSchema } from '@mezzotint/train-app/config';
+import { trainConfigSchema } from '@mezzotint/train/config';
 import { adamW, constantDecay, ema } from '@mezzotint/training';
 import { CheckpointFolder, lockFolder } from '@mezzotint/training/node';
 import { bytesSource, encodeNpz, type NumericArray, openNpz } from '@mezzotint/weights';
