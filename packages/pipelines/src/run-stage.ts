@@ -176,8 +176,7 @@ export async function* runStage({
   const model = sampler.model<Conditions>(network, guidance.guide);
   const inside = keepsOutside(stage, start) ? withPicture(model, start!, pure) : model;
   const options = { noise, steps, ...(signal && { signal }) };
-  const { positive, negative } = encoded;
-  const memory = conditionMemory([...Object.values(positive), ...Object.values(negative ?? {})]);
+  const memory = conditionMemory(tensorsOf(encoded));
   const remembering = ((x, at, cond) =>
     withConditionMemory(memory, () => (inside as Denoiser<Conditions>)(x, at, cond))) as typeof inside;
   const all = run<typeof schedule.kind, Need, Conditions>(
@@ -195,6 +194,11 @@ export async function* runStage({
     network.dispose?.();
     memory.dispose();
   }
+}
+
+/** All conditions of a batch. */
+export function tensorsOf({ positive, negative, empty }: EncodedBatch): tf.Tensor[] {
+  return [positive, negative ?? {}, empty ?? {}].flatMap((conditions) => Object.values(conditions));
 }
 
 /** Whether a mask protects a part of the picture that the network does not see. */

@@ -117,6 +117,8 @@ export interface Stage<C extends Conditions = any> {
   /** Conditions of a batch; the caller disposes them. */
   encode(batch: Batch, context: EncodeContext): EncodedBatch<C> | Promise<EncodedBatch<C>>;
   network(context: NetworkContext): RunNetwork<C>;
+  /** Conditions follow from texts and settings alone: batches whose pictures differ in their seeds only are encoded once. */
+  readonly encodesTextOnly?: boolean;
   /** The network is made for inpainting: it sees the mask and the masked picture. */
   readonly seesMask?: boolean;
   /** The network itself, whose layers guidance may disturb by path. */
