@@ -10,8 +10,7 @@ import {
   parseJson,
   TorchGenerator,
 } from '@mezzotint/core';
-import { openPlainFile, readPlainFile, readPlainText } from '@mezzotint/core/node';
-import { writeFileAtomically } from './atomic-file.js';
+import { openPlainFile, readPlainFile, readPlainText, writeFileAtomically } from '@mezzotint/core/node';
 import { epochOrder, type ImageBatch } from './batches.js';
 import type { ExampleStream, ExampleStreamState } from './example-stream.js';
 
