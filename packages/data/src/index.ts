@@ -34,6 +34,7 @@ export {
 } from './latents.js';
 export { pictureFiles } from './picture-files.js';
 export { toBytes, toFloat } from './pixels.js';
+export { type HeatMapOptions, plotHeatMap } from './plot-heat-map.js';
 export { type PlotOptions, type PlotSeries, plotLines } from './plot-lines.js';
 export { encodePng, type PngOptions, writePng } from './png.js';
 export type { PngText } from './png-text.js';
