@@ -16,7 +16,7 @@ const learningRate = z.strictObject({
 });
 
 /** An optimizer, with the first decay rate of the moments that suits what is trained. */
-const optimizer = (beta1: number) =>
+const optimizer = (beta1: number, others: object = {}) =>
   z
     .strictObject({
       kind: z.enum(['adamw', 'adam', 'lamb']).default('adamw').describe('AdamW, Adam or LAMB.'),
@@ -31,7 +31,7 @@ const optimizer = (beta1: number) =>
         .default(1)
         .describe('Longest gradient; longer ones are scaled down to it. null: no clipping.'),
     })
-    .prefault({});
+    .prefault(others);
 
 const data = z.discriminatedUnion('kind', [
   z.strictObject({
@@ -74,6 +74,11 @@ const data = z.discriminatedUnion('kind', [
       .max(0.5)
       .default(0)
       .describe('Fraction that is not trained on but scored (at most 512 pictures).'),
+    heldOutPath: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('Another folder or archive that is scored instead of a fraction (at most 512 of its pictures).'),
     threads: z.int().min(0).max(64).default(1).describe('Threads that decode; 0 decodes between updates.'),
   }),
 ]);
@@ -212,6 +217,28 @@ const classifier = z.strictObject({
   cleanShare: z.number().min(0).max(1).default(0.5).describe('Fraction of each batch that stays clean.'),
 });
 
+const clip = z.strictObject({
+  task: z.literal('clip').describe('CLIP: texts and pictures in one space, learned of captions (Radford et al. 2021).'),
+  ...common,
+  architecture: z.literal('ClipModel').default('ClipModel').describe('The network.'),
+  learningRate: learningRate
+    .prefault({ kind: 'cosine', peak: 1e-3, warmUp: 200 })
+    .describe('How fast the network learns.'),
+  optimizer: optimizer(0.9, { betas: [0.9, 0.98], epsilon: 1e-6, weightDecay: 0.2 }).describe(
+    'What changes the weights.',
+  ),
+  tokenizer: z
+    .union([
+      z.strictObject({
+        size: count.default(4096).describe('Tokens of a vocabulary that is learned of the captions.'),
+        minFrequency: count.default(2).describe('How often a pair must stand in them to become a token.'),
+      }),
+      z.strictObject({ from: z.string().min(1).describe('A folder with vocab.json and merges.txt.') }),
+    ])
+    .prefault({})
+    .describe('How captions become tokens.'),
+});
+
 const autoencoder = z.strictObject({
   task: z.literal('autoencoder').describe('An autoencoder.'),
   ...common,
@@ -269,7 +296,7 @@ const autoencoder = z.strictObject({
 });
 
 /** What `train` reads from its configuration file. */
-export const trainConfigSchema = z.discriminatedUnion('task', [diffusion, classifier, autoencoder]);
+export const trainConfigSchema = z.discriminatedUnion('task', [diffusion, classifier, autoencoder, clip]);
 
 export type TrainConfig = z.infer<typeof trainConfigSchema>;
 /** The settings that flags may give over those of the file. */
@@ -279,10 +306,11 @@ export type DiffusionTask = z.infer<typeof diffusion>;
 /** A diffusion task whose recipe has filled in what was left out. */
 export type WholeDiffusionTask = Omit<DiffusionTask, Filled> & { [K in Filled]: NonNullable<DiffusionTask[K]> };
 type Filled = 'process' | 'learningRate' | 'optimizer' | 'sampling';
-export type WholeConfig = WholeDiffusionTask | ClassifierTask | AutoencoderTask;
+export type WholeConfig = WholeDiffusionTask | ClassifierTask | AutoencoderTask | ClipTask;
 export type ClassifierTask = z.infer<typeof classifier>;
 /** How fast a network learns. */
 export type LearningRateConfig = z.infer<typeof learningRate>;
 export type OptimizerConfig = z.infer<ReturnType<typeof optimizer>>;
 export type AutoencoderTask = z.infer<typeof autoencoder>;
+export type ClipTask = z.infer<typeof clip>;
 export type LoraConfig = z.infer<typeof lora>;

@@ -1,8 +1,9 @@
 import { join } from 'node:path';
-import type { DiffusionConfig } from '@mezzotint/app';
+import { type DiffusionConfig, saveModel } from '@mezzotint/app';
 import { architectureOfKind } from '@mezzotint/architectures';
 import { type DenoisingNetwork, InvalidArgumentError, type NetworkSignature, type RandomStream } from '@mezzotint/core';
-import { AUGMENT_LABELS, edmAugment, imageGrid, stackPictures, writePng } from '@mezzotint/data';
+import { AUGMENT_LABELS, edmAugment, stackPictures, writePng } from '@mezzotint/data';
+import { imageGrid } from '@mezzotint/figures';
 import { forceWeightNormalization } from '@mezzotint/layers';
 import { type Pipeline, pipelineOfNetwork } from '@mezzotint/pipelines';
 import { dropLabels, LoraAdapter, type LossInput, recipeNamed } from '@mezzotint/training';
@@ -77,7 +78,7 @@ export async function diffusionTask(config: WholeDiffusionTask, data: TrainingDa
 
   return {
     model,
-    modelConfig,
+    save: (folder, { half }) => saveModel(folder, modelConfig, model, { half, overwrite: true }),
     ...(adapter && { adapter }),
     loss: (input) => (adapter === undefined ? loss(input, true) : adapter.apply(() => loss(input, true))),
     validate: (batch, rng) => loss({ batch, rng }, false),

@@ -1,4 +1,3 @@
-import type { ModelConfig } from '@mezzotint/app';
 import type { Module, RandomStream } from '@mezzotint/core';
 import type { LoraAdapter, Loss, LossValue, TrainHooks } from '@mezzotint/training';
 import type { StatefulPart } from '@mezzotint/training/node';
@@ -11,8 +10,6 @@ export interface Task {
   readonly model: Module;
   /** Trained in the model's place, when there is one. */
   readonly adapter?: LoraAdapter;
-  /** `config.json` of the model folder that comes out. */
-  readonly modelConfig: ModelConfig;
   readonly loss: Loss<TrainingBatch>;
   /** The loss of a batch that is not trained on, without dropout; undefined where `report` scores such images by itself. */
   readonly validate?: (batch: TrainingBatch, rng: RandomStream) => LossValue;
@@ -21,6 +18,8 @@ export interface Task {
   readonly auxiliary?: Readonly<Record<string, Auxiliary>>;
   /** What else keeps tensors from update to update, by name. */
   readonly statefulParts?: Readonly<Record<string, StatefulPart>>;
+  /** Writes the folder of the model as it is now (with averaged weights); `half`: in half precision. */
+  save(folder: string, options: { readonly half: boolean }): Promise<void>;
   /** Looks at the model as it is now (with averaged weights); writes files into `folder` if it has any. */
   report(step: number, folder: string, signal: AbortSignal): Promise<Readonly<Record<string, number>>>;
 }

@@ -1,5 +1,5 @@
 import { join, resolve } from 'node:path';
-import { type CommandContext, readConfig, saveModel, startProgress } from '@mezzotint/app';
+import { type CommandContext, readConfig, startProgress } from '@mezzotint/app';
 import { type ChosenEngine, useBackend } from '@mezzotint/backend';
 import { deriveSeed, InvalidArgumentError, MezzotintError, quoted, TorchGenerator } from '@mezzotint/core';
 import {
@@ -15,6 +15,7 @@ import {
 import { type AuxiliaryState, CheckpointFolder } from '@mezzotint/training/node';
 import { autoencoderTask } from './autoencoder-task.js';
 import { classifierTask } from './classifier-task.js';
+import { clipTask } from './clip-task.js';
 import type { TrainFlags } from './command.js';
 import { type ConfigFlags, type TrainConfig, trainConfigSchema, type WholeConfig } from './config.js';
 import { configFromFlags, wholeConfig } from './defaults.js';
@@ -167,9 +168,7 @@ async function trainInto(run: RunFolder, start: Start): Promise<void> {
   }
   await run.plot();
   await save();
-  await withBestWeights(task, averaged, () =>
-    saveModel(run.model, task.modelConfig, task.model, { half: config.half, overwrite: true }),
-  );
+  await withBestWeights(task, averaged, () => task.save(run.model, config));
   const foreign = config.init && findInit(config.init.from).foreign;
   if (foreign !== undefined) {
     const folder = join(run.path, 'diffusers');
@@ -179,7 +178,7 @@ async function trainInto(run: RunFolder, start: Start): Promise<void> {
   }
   if (task.adapter !== undefined) {
     const { adapter } = task;
-    const files = await averaged.withAveragedWeights(() => saveLora(run.path, adapter, task.modelConfig));
+    const files = await averaged.withAveragedWeights(() => saveLora(run.path, adapter, config));
     say(`LoRA: ${files.join(', ')}`);
   }
   for (const line of lookAfter(config, run.lines)) say(`Note: ${line}`);
@@ -204,6 +203,8 @@ function taskOf(config: WholeConfig, data: TrainingData): Task | Promise<Task> {
       return classifierTask(config, data);
     case 'autoencoder':
       return autoencoderTask(config, data);
+    case 'clip':
+      return clipTask(config, data);
   }
 }
 

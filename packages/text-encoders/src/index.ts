@@ -24,6 +24,12 @@ export {
   type ClipTextProjectionOutput,
 } from './clip/text.js';
 export {
+  clipPreprocessorToTransformers,
+  clipTextToTransformers,
+  clipTokenizerToTransformers,
+  clipToTransformers,
+} from './clip/to-transformers.js';
+export {
   ClipVisionModel,
   ClipVisionModelWithProjection,
   type ClipVisionOutput,
@@ -78,3 +84,8 @@ export { clipVocabulary } from './tokenizers/clip-vocabulary.js';
 export { type TokenizerOptions, tokenizerOptionsFromTransformers } from './tokenizers/options.js';
 export { type T5TokenizerFiles, t5Tokenizer } from './tokenizers/t5-tokenizer.js';
 export { type PaddedIds, padIds, type TokenizedTexts, type Tokenizer, tokenize } from './tokenizers/tokenizer.js';
+export {
+  type ClipVocabulary,
+  trainClipVocabulary,
+  type VocabularyOptions,
+} from './tokenizers/train-clip-vocabulary.js';
