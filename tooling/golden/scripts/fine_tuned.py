@@ -27,14 +27,13 @@ parser.add_argument("--guidance", type=float, default=7.5)
 given = parser.parse_args()
 
 torch.set_num_threads(1)
-pipeline = StableDiffusionPipeline.from_pretrained(given.model, safety_checker=None)
-prompt = given.prompt
+pipeline = StableDiffusionPipeline.from_pretrained(given.model, safety_checker=None, torch_dtype=torch.float32)
+pipeline.set_progress_bar_config(disable=True)
 
 
 def picture():
     options = dict(height=given.size, width=given.size, num_inference_steps=given.steps, guidance_scale=given.guidance)
-    text = pipeline.maybe_convert_prompt(prompt, pipeline.tokenizer)
-    made = pipeline(text, generator=torch.Generator().manual_seed(0), output_type="np", **options)
+    made = pipeline(given.prompt, generator=torch.Generator().manual_seed(0), output_type="np", **options)
     return made.images[0]
 
 

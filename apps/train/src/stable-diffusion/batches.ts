@@ -1,7 +1,7 @@
 import { scaleLatents } from '@mezzotint/autoencoders';
 import { InvalidArgumentError } from '@mezzotint/core';
-import * as tf from '@tensorflow/tfjs-core';
 import type { ExampleBatch } from '@mezzotint/data';
+import * as tf from '@tensorflow/tfjs-core';
 import type { TrainingBatch, TrainingBatches } from '../training-data.js';
 import type { StableDiffusion } from './open.js';
 
@@ -70,7 +70,7 @@ export function latentBatches(
       const shape = [encoded.length, height / vae.downscale, width / vae.downscale, vae.config.latentChannels] as const;
       const joined = (part: keyof Encoded) => {
         const all = new Float32Array(encoded.length * encoded[0]!.mean.length);
-        encoded.forEach((one, i) => all.set(one[part], i * one.mean.length));
+        encoded.forEach((one, i) => void all.set(one[part], i * one.mean.length));
         return all;
       };
       return { ...batch, latents: { mean: joined('mean'), deviation: joined('deviation'), shape } };
@@ -90,7 +90,10 @@ export function latentBatches(
 
 /** The Gaussian of a picture's latent image. A tiny autoencoder has none: its deviation is 0. */
 function encoder(vae: StableDiffusion['vae']) {
-  return async (pixels: Float32Array, [height, width, channels]: readonly [number, number, number]): Promise<Encoded> => {
+  return async (
+    pixels: Float32Array,
+    [height, width, channels]: readonly [number, number, number],
+  ): Promise<Encoded> => {
     if (channels !== 3) throw new InvalidArgumentError('data', `expected pictures in colour, got ${channels} channel`);
     const [mean, deviation] = tf.tidy(() => {
       const gaussian = vae.encode(tf.tensor4d(pixels, [1, height, width, 3]));

@@ -12,7 +12,6 @@ import {
   stableDiffusion,
 } from '@mezzotint/pipelines/node';
 import { epsilon, vPrediction, x0 } from '@mezzotint/schedulers';
-import type { Prediction } from '@mezzotint/training';
 import {
   type AddedToken,
   type ClipTextModel,
@@ -20,8 +19,9 @@ import {
   type TextEncoder,
   type Tokenizer,
 } from '@mezzotint/text-encoders';
-import { readJson } from '@mezzotint/weights/node';
+import type { Prediction } from '@mezzotint/training';
 import type { UNet2DCondition } from '@mezzotint/unet';
+import { readJson } from '@mezzotint/weights/node';
 import * as tf from '@tensorflow/tfjs-core';
 
 /** A Stable Diffusion 1 or 2 with its weights, in parts that can be trained. */
@@ -50,6 +50,20 @@ export function isStableDiffusion(path: string): boolean {
   return Array.isArray(unet) && unet[1] === 'UNet2DConditionModel';
 }
 
+/** Blocks of the UNet that may recompute themselves on the way back. */
+export const UNET_BLOCKS = ['down_blocks', 'up_blocks'].flatMap((side) => [
+  `${side}.*.resnets.*`,
+  `${side}.*.attentions.*`,
+]);
+
+/** Pixels a side that a model was made for. */
+export async function nativeSizeOf(path: string): Promise<number> {
+  const context = { options: {}, files: diskFiles, note: () => undefined };
+  const definition = await openDefinition(diskFiles(path), [stableDiffusion], context);
+  definition.close();
+  return definition.defaults.height;
+}
+
 /**
  * Opens a folder of Stable Diffusion 1 or 2 and reads all weights.
  *
@@ -73,13 +87,20 @@ export async function openStableDiffusion(path: string): Promise<StableDiffusion
     ];
     const stage = definition.stages[0]!;
     if (textEncoder === undefined || part('text_encoder_2') !== undefined) {
-      throw new InvalidArgumentError('model', `${path}: expected Stable Diffusion 1 or 2, got ${definition.description} with other text encoders, which is not trained here`);
+      throw new InvalidArgumentError(
+        'model',
+        `${path}: expected Stable Diffusion 1 or 2, got ${definition.description} with other text encoders, which is not trained here`,
+      );
     }
     if (unet.config.inChannels !== vae.config.latentChannels || unet.config.classes !== null) {
-      throw new InvalidArgumentError('model', `${path}: its UNet sees more than latent images (inpainting, upscaling), which is not trained here`);
+      throw new InvalidArgumentError(
+        'model',
+        `${path}: its UNet sees more than latent images (inpainting, upscaling), which is not trained here`,
+      );
     }
     const prediction = predictionOf(stage.sampler.parameterisation);
-    if (prediction === undefined) throw new InvalidArgumentError('model', `${path}: predicts neither noise nor v nor images`);
+    if (prediction === undefined)
+      throw new InvalidArgumentError('model', `${path}: predicts neither noise nor v nor images`);
     for (const { module, weights } of parts) await module.load(weights);
     const sampling = {
       ...definition,
@@ -95,8 +116,20 @@ export async function openStableDiffusion(path: string): Promise<StableDiffusion
         const text: TextEncoder<ClipTextModel> = { encoder: textEncoder, tokenizer };
         const encode: typeof stage.encode = ({ images }) =>
           tf.tidy(() => ({
-            positive: { context: encodeSdPrompts(text, images.map(({ prompt }) => prompt), PLAIN) },
-            negative: { context: encodeSdPrompts(text, images.map(({ negative }) => negative ?? ''), PLAIN) },
+            positive: {
+              context: encodeSdPrompts(
+                text,
+                images.map(({ prompt }) => prompt),
+                PLAIN,
+              ),
+            },
+            negative: {
+              context: encodeSdPrompts(
+                text,
+                images.map(({ negative }) => negative ?? ''),
+                PLAIN,
+              ),
+            },
           }));
         return createPipeline({ ...sampling, stages: [{ ...stage, encode }], parts }, { load: async () => undefined });
       },
@@ -110,5 +143,11 @@ export async function openStableDiffusion(path: string): Promise<StableDiffusion
 export const PLAIN = { syntax: 'plain', maxChunks: 1 } as const;
 
 function predictionOf(parameterisation: unknown): StableDiffusion['prediction'] | undefined {
-  return ([['eps', epsilon], ['v', vPrediction], ['x0', x0]] as const).find(([, one]) => one === parameterisation)?.[0];
+  return (
+    [
+      ['eps', epsilon],
+      ['v', vPrediction],
+      ['x0', x0],
+    ] as const
+  ).find(([, one]) => one === parameterisation)?.[0];
 }

@@ -1,7 +1,8 @@
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { exampleStream, openDataset, writePng } from '@mezzotint/data';
+import { startProgress } from '@mezzotint/app';
 import { InvalidArgumentError } from '@mezzotint/core';
+import { exampleStream, openDataset, writePng } from '@mezzotint/data';
 import type { Pipeline } from '@mezzotint/pipelines';
 import type { StableDiffusionTask } from '../config.js';
 import type { TrainingBatches } from '../training-data.js';
@@ -14,18 +15,27 @@ export async function makePriorPictures(
   folder: string,
   { prior, data, samples }: StableDiffusionTask & { readonly prior: NonNullable<StableDiffusionTask['prior']> },
   pipeline: Pipeline,
-  { signal, onMade }: { readonly signal: AbortSignal; readonly onMade: (done: number, total: number) => void },
+  signal: AbortSignal,
 ): Promise<void> {
   mkdirSync(folder, { recursive: true });
   const { size } = data as { readonly size: number };
-  for (let i = 0; i < prior.count; i++) {
-    const file = join(folder, `${String(i).padStart(5, '0')}.png`);
-    if (existsSync(file)) continue;
-    const { steps, guidance } = samples;
-    const request = { prompt: prior.prompt, seed: i, height: size, width: size, steps, guidance };
-    const { images } = await pipeline.generate(request, { signal });
-    await writePng(file, images[0]!);
-    onMade(i + 1, prior.count);
+  const all = Array.from(
+    { length: prior.count },
+    (_, i) => [i, join(folder, `${String(i).padStart(5, '0')}.png`)] as const,
+  );
+  const missing = all.filter(([, file]) => !existsSync(file));
+  if (missing.length === 0) return;
+  const progress = startProgress('Pictures of the class', prior.count, prior.count - missing.length);
+  try {
+    for (const [at, [seed, file]] of missing.entries()) {
+      const { steps, guidance } = samples;
+      const request = { prompt: prior.prompt, seed, height: size, width: size, steps, guidance };
+      const { images } = await pipeline.generate(request, { signal });
+      await writePng(file, images[0]!);
+      progress.update(prior.count - missing.length + at + 1, prior.count, prior.prompt);
+    }
+  } finally {
+    progress.stop();
   }
 }
 
@@ -37,7 +47,10 @@ export async function priorBatches(
   const { size, threads } = data as { readonly size: number; readonly threads: number };
   const set = await openDataset(folder, { folderClasses: 'never' });
   if (set.examples.length < batchSize) {
-    throw new InvalidArgumentError('prior', `${folder} has ${set.examples.length} pictures, a batch needs ${batchSize}`);
+    throw new InvalidArgumentError(
+      'prior',
+      `${folder} has ${set.examples.length} pictures, a batch needs ${batchSize}`,
+    );
   }
   return exampleStream(set, { batchSize, seed: seed + 1, size, channels: 3, threads });
 }

@@ -29,12 +29,16 @@ export interface Prompts {
 export function promptsOf(config: StableDiffusionTask, captions: readonly (readonly string[])[]): Prompts {
   const { token, promptDropout } = config;
   const given =
-    config.prompt === undefined ? token && SENTENCES.map((one) => one.replace('*', token.text)) : [config.prompt].flat();
+    config.prompt === undefined
+      ? token && SENTENCES.map((one) => one.replace('*', token.text))
+      : [config.prompt].flat();
   const usable = (caption: string) => caption !== '' && (token === undefined || caption.includes(token.text));
   const without = captions.filter((all) => !all.some(usable)).length;
   const problems: string[] = [];
   if (given === undefined && without > 0) {
-    problems.push(`${without} of ${captions.length} pictures have no caption: say by prompt (--prompt) what they are, or write captions`);
+    problems.push(
+      `${without} of ${captions.length} pictures have no caption: say by prompt (--prompt) what they are, or write captions`,
+    );
   }
   const strange = token && config.prompt !== undefined ? given!.filter((one) => !one.includes(token.text)) : [];
   if (strange.length > 0) problems.push(`a prompt must hold the token ${token!.text}, got '${strange[0]}'`);
@@ -50,7 +54,9 @@ export function promptsOf(config: StableDiffusionTask, captions: readonly (reado
       }),
     always: [...(given ?? []), ...(promptDropout > 0 ? [''] : [])],
     shown: config.samples.prompts ?? (without > 0 ? given! : first).slice(0, 4),
-    ...(passedOver > 0 && { note: `${passedOver} pictures have captions without ${token!.text}, which are passed over` }),
+    ...(passedOver > 0 && {
+      note: `${passedOver} pictures have captions without ${token!.text}, which are passed over`,
+    }),
   };
 }
 
@@ -66,7 +72,11 @@ export interface TextStates {
 const MOST_PROMPTS = 2048;
 
 /** @param always prompts that any batch may have */
-export function textStates({ textEncoder: encoder }: StableDiffusion, tokenizer: Tokenizer, always: readonly string[]): TextStates {
+export function textStates(
+  { textEncoder: encoder }: StableDiffusion,
+  tokenizer: Tokenizer,
+  always: readonly string[],
+): TextStates {
   const known = new Map<string, Float32Array>();
   let [length, width] = [0, 0];
   const encode = async (prompt: string) => {
@@ -83,7 +93,7 @@ export function textStates({ textEncoder: encoder }: StableDiffusion, tokenizer:
     },
     of(prompts) {
       const all = new Float32Array(prompts.length * length * width);
-      prompts.forEach((prompt, i) => all.set(known.get(prompt)!, i * length * width));
+      prompts.forEach((prompt, i) => void all.set(known.get(prompt)!, i * length * width));
       return tf.tensor3d(all, [prompts.length, length, width]);
     },
   };

@@ -1,7 +1,9 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { InvalidArgumentError } from '@mezzotint/core';
-import { imageGrid, stackPictures, writePng } from '@mezzotint/data';
+import { stackPictures, writePng } from '@mezzotint/data';
+import { imageGrid } from '@mezzotint/figures';
+import { encodeSdPrompts, type Tokenizer } from '@mezzotint/text-encoders';
 import {
   denoisingLoss,
   LoraAdapter,
@@ -11,7 +13,6 @@ import {
   TextualInversion,
   withPriorPreservation,
 } from '@mezzotint/training';
-import { encodeSdPrompts, type Tokenizer } from '@mezzotint/text-encoders';
 import * as tf from '@tensorflow/tfjs-core';
 import type { WholeStableDiffusionTask } from '../config.js';
 import type { Task } from '../task.js';
@@ -51,8 +52,7 @@ export async function stableDiffusionTask(config: WholeStableDiffusionTask, data
       const said = prompts.of(captions, rng);
       if (prior !== undefined) said.push(...captions.map(() => prior.prompt));
       const x0 = drawLatents(model, latents, rng.randn(latents.mean.length));
-      const context =
-        states?.of(said) ?? encodeSdPrompts({ encoder: textEncoder, tokenizer }, said, PLAIN); //  [N, 77, D]
+      const context = states?.of(said) ?? encodeSdPrompts({ encoder: textEncoder, tokenizer }, said, PLAIN); //  [N, 77, D]
       const losses = denoisingLoss(
         prediction,
         (x, time, context: tf.Tensor3D) => unet.forward(x, time, { context, rng }),
@@ -68,13 +68,10 @@ export async function stableDiffusionTask(config: WholeStableDiffusionTask, data
     ...(adapter && { adapter }),
     notes: [...model.notes, ...(prompts.note === undefined ? [] : [prompts.note])],
     loss: (input) => (adapter === undefined ? loss(input) : adapter.apply(() => loss(input))),
-    async batches(stream, run, { signal, say }) {
-      const folder = prior === undefined ? undefined : (prior.pictures ?? join(run, 'prior'));
+    async batches(stream, run, signal) {
+      const folder = prior && (prior.pictures ?? join(run, 'prior'));
       if (prior !== undefined && prior.pictures === undefined) {
-        await makePriorPictures(folder!, { ...config, prior }, pipeline, {
-          signal,
-          onMade: (done, total) => say(`Prior picture ${done} of ${total}: ${prior.prompt}`),
-        });
+        await makePriorPictures(folder!, { ...config, prior }, pipeline, signal);
       }
       await states?.know([]);
       return latentBatches(model, stream, {
@@ -83,14 +80,7 @@ export async function stableDiffusionTask(config: WholeStableDiffusionTask, data
         ...(states && { onCaptions: (captions) => states.know(captions.filter((caption) => caption !== '')) }),
       });
     },
-    async save(run) {
-      if (adapter === undefined) {
-        const folder = join(run, 'model');
-        await savePipeline(folder, config.model, unet);
-        return [`Model: ${folder}, which diffusers and sample --model open`];
-      }
-      return [];
-    },
+    ...(adapter === undefined && { save: (folder: string) => savePipeline(folder, config.model, unet) }),
     ...(adapter && {
       saveAdapter: async (run: string) => [
         ...(await saveAdapter(run, adapter, token?.text)).map((file) => `Saved: ${file}`),
@@ -125,7 +115,8 @@ async function adapterOf(
         `initializer '${token.initializer}' is ${start.length} tokens: expected a word of one, or of as many as vectors (${token.vectors})`,
       );
     }
-    if (plain.encode(token.text).length === 1) problems.push(`text '${token.text}' is a token already: choose another, such as <${token.text}>`);
+    if (plain.encode(token.text).length === 1)
+      problems.push(`text '${token.text}' is a token already: choose another, such as <${token.text}>`);
     if (problems.length > 0) throw new InvalidArgumentError('token', problems);
     const inversion = new TextualInversion(textEncoder.text_model.embeddings.token_embedding, token.vectors);
     return {
@@ -145,7 +136,11 @@ async function adapterOf(
   };
 }
 
-function check({ token, lora, prior, data: source }: WholeStableDiffusionTask, data: TrainingData, { vae }: StableDiffusion): void {
+function check(
+  { token, lora, prior, data: source }: WholeStableDiffusionTask,
+  data: TrainingData,
+  { vae }: StableDiffusion,
+): void {
   const problems: string[] = [];
   if (token !== undefined && lora !== undefined) problems.push('token and lora: choose one of them');
   if (data.height % vae.downscale !== 0 || data.width % vae.downscale !== 0) {
@@ -155,6 +150,7 @@ function check({ token, lora, prior, data: source }: WholeStableDiffusionTask, d
   if (source.kind === 'folder' && source.buckets !== undefined && prior !== undefined) {
     problems.push('prior: its pictures are square, so data.buckets cannot be there too');
   }
-  if (prior?.pictures !== undefined && !existsSync(prior.pictures)) problems.push(`prior.pictures: ${prior.pictures} is not there`);
+  if (prior?.pictures !== undefined && !existsSync(prior.pictures))
+    problems.push(`prior.pictures: ${prior.pictures} is not there`);
   if (problems.length > 0) throw new InvalidArgumentError('stable-diffusion', problems);
 }
