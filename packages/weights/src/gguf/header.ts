@@ -14,13 +14,21 @@ export interface GgufHeader {
   readonly tensors: ReadonlyMap<string, GgufEntry>;
   /** Numbers, booleans and texts of the header, as text. */
   readonly metadata: ReadonlyMap<string, string>;
+  /** Lists of the header that are kept: the vocabulary's, `tokenizer.ggml.*`. */
+  readonly lists: ReadonlyMap<string, GgufList>;
 }
+
+/** A list of a header: texts, bytes, or other numbers. */
+export type GgufList = readonly string[] | Uint8Array | readonly number[];
 
 /** Longest header that is read: those of text encoders hold vocabularies of a few megabytes. */
 export const MAX_GGUF_HEADER_BYTES = readingBudget.headerBytes;
 
 /** Names and keys are no longer than this; texts in values may be. */
 const MAX_NAME_BYTES = 4096;
+
+/** Keys of a vocabulary: its lists are kept, all others are passed over. */
+const VOCABULARY = 'tokenizer.ggml.';
 
 /** Where ComfyUI-GGUF notes the shapes of tensors that it stores reshaped. */
 const ORIGINAL_SHAPE = 'comfy.gguf.orig_shape.';
@@ -44,10 +52,16 @@ export function parseGgufHeader(file: string, fileSize: number, bytes: Uint8Arra
   const tensorCount = cursor.count('tensors', 24, readingBudget.tensors);
   const keyCount = cursor.count('keys', 12, readingBudget.tensors);
   const metadata = new Map<string, string>();
+  const lists = new Map<string, GgufList>();
   const originalShapes = new Map<string, readonly number[]>();
   for (let i = 0; i < keyCount; i++) {
     const key = cursor.string('a key', MAX_NAME_BYTES);
-    const value = readValue(cursor, cursor.u32(), key.startsWith(ORIGINAL_SHAPE));
+    const type = cursor.u32();
+    if (type === ARRAY && key.startsWith(VOCABULARY)) {
+      lists.set(key, readList(cursor));
+      continue;
+    }
+    const value = readValue(cursor, type, key.startsWith(ORIGINAL_SHAPE));
     if (Array.isArray(value)) originalShapes.set(key.slice(ORIGINAL_SHAPE.length), value);
     else if (value !== undefined) metadata.set(key, String(value));
   }
@@ -71,7 +85,7 @@ export function parseGgufHeader(file: string, fileSize: number, bytes: Uint8Arra
     if (problems.length > shown.length) shown.push(`… and ${problems.length - shown.length} more`);
     throw new InvalidFileError(file, `damaged GGUF header: ${shown.join('; ')}`);
   }
-  return { tensors, metadata };
+  return { tensors, metadata, lists };
 }
 
 interface TensorInfo {
@@ -143,6 +157,19 @@ const VALUE_BYTES: Readonly<Record<number, number>> = {
 };
 const TEXT = 8;
 const ARRAY = 9;
+
+/** A list of texts or numbers. The header's bytes bound its length. */
+function readList(cursor: Cursor): GgufList {
+  const type = cursor.u32();
+  if (type === ARRAY) cursor.fail('a vocabulary has lists of lists');
+  const count = cursor.count('values of an array', type === TEXT ? 8 : cursor.width(type));
+  if (type === TEXT) return Array.from({ length: count }, () => cursor.string('a piece', MAX_NAME_BYTES));
+  if (cursor.width(type) === 1) {
+    const from = cursor.skip(count);
+    return cursor.bytes.slice(from, from + count);
+  }
+  return Array.from({ length: count }, () => cursor.number(type));
+}
 
 /** A value of the metadata; arrays are passed over, or read as a shape. */
 function readValue(cursor: Cursor, type: number, asShape: boolean, depth = 0): number | string | number[] | undefined {
