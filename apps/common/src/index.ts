@@ -14,7 +14,6 @@ export {
 export { type CommandContext, exitBadInput, exitInterrupted, runCommand } from './command.js';
 export { checkConfig, readConfig } from './config-file.js';
 export { type ImageSource, imageSourceSchema, openImages, parseImageSource } from './image-source.js';
-export { parseLabels } from './labels.js';
 export {
   type AnyAutoencoder,
   autoencoderOf,
@@ -29,12 +28,3 @@ export {
 export { oneOf, realNumber, wholeNumber } from './options.js';
 export { prepareOutput } from './output-file.js';
 export { type Progress, startProgress } from './progress.js';
-export {
-  checkSampling,
-  type SampledImages,
-  type SamplingHooks,
-  type SamplingPlan,
-  sampleImages,
-  samplerOf,
-} from './sampling.js';
-export { openRemoteModel, type RemoteModel, type SamplingJobs, samplingJobs } from './sampling-jobs.js';

@@ -17,10 +17,11 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { switchTo } from '@mezzotint/backend/testing';
 import { MezzotintError } from '@mezzotint/core';
+import { pipelineOfNetwork } from '@mezzotint/pipelines';
 import { isSolverName } from '@mezzotint/schedulers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { checkConfig, checkSampling, describeDiffusionModel, prepareOutput, readConfig } from '../src/index.js';
+import { checkConfig, describeDiffusionModel, prepareOutput, readConfig } from '../src/index.js';
 import { tinyConfig, writeTinyModel } from '../src/testing/index.js';
 
 const root = mkdtempSync(join(tmpdir(), 'mezzotint hostile app ü-'));
@@ -51,7 +52,10 @@ function withConfig(name: string, config: unknown): string {
 
 const describeWith = (name: string, change: object) => {
   const folder = withConfig(name, { ...tinyConfig, ...change });
-  return refusal(() => checkSampling(describeDiffusionModel(folder).config));
+  return refusal(() => {
+    const { config, model } = describeDiffusionModel(folder);
+    return pipelineOfNetwork(config, model);
+  });
 };
 
 describe("a model folder's config.json", () => {

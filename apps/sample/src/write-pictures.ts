@@ -2,7 +2,8 @@ import { mkdirSync, statSync } from 'node:fs';
 import { extname, join, resolve } from 'node:path';
 import { prepareOutput } from '@mezzotint/app/terminal';
 import { InvalidArgumentError } from '@mezzotint/core';
-import { imageGrid, writePng } from '@mezzotint/data';
+import { stackPictures, writePng } from '@mezzotint/data';
+import { imageGrid } from '@mezzotint/figures';
 import { type GeneratedImage, RECIPE_KEY, type Recipe, recipeOfImage } from '@mezzotint/pipelines';
 import type { MadePictures } from './make-pictures.js';
 import type { SampleSettings } from './settings.js';
@@ -51,24 +52,17 @@ function textOf(recipe: Recipe): Record<string, string> {
 /** All pictures in one; a row for each label where there are several. */
 function gridOf({ images, recipe, classes }: MadePictures, { columns, scale }: SampleSettings['app']) {
   const [first] = images as [GeneratedImage];
-  const { height, width, channels } = first;
+  const { width } = first;
   const each = recipe.count ?? 1;
   const labels = [...new Set(images.map(({ job }) => job.label))];
   // A single picture is written as it is, so that one of a folder replays to the same file.
   const labelled = images.length > 1 && labels.every((label) => label !== null) && classes.length > 0;
   const across = columns ?? (labelled ? each : Math.ceil(Math.sqrt(images.length)));
-  const bytes = new Uint8Array(images.length * first.data.length);
-  images.forEach(({ data }, i) => {
-    bytes.set(data, i * data.length);
+  return imageGrid(stackPictures(images), {
+    columns: across,
+    scale: scale ?? (labelled && width < 64 ? 2 : 1),
+    ...(images.length === 1 && { padding: 0 }),
+    ...(!labelled && images.length > 1 && { padding: 2 }),
+    ...(labelled && across === each && { rowLabels: labels.map((label) => classes[label!]!) }),
   });
-  return imageGrid(
-    { images: bytes, count: images.length, height, width, channels },
-    {
-      columns: across,
-      scale: scale ?? (labelled && width < 64 ? 2 : 1),
-      ...(images.length === 1 && { padding: 0 }),
-      ...(!labelled && images.length > 1 && { padding: 2 }),
-      ...(labelled && across === each && { rowLabels: labels.map((label) => classes[label!]!) }),
-    },
-  );
 }

@@ -64,7 +64,7 @@ test.each<[string, string[], RegExp]>([
   ['unknown flag', ['--stepz', '3'], /unknown option '--stepz'/],
   ['no model', [], /--model: expected a model folder/],
   ['missing model', ['--model', 'nowhere'], /--model: nowhere: no such file or folder/],
-  ['label out of range', ['--model', model, '--labels', '0,9'], /'9' is no label/],
+  ['label out of range', ['--model', model, '--labels', '0,9'], /"9" is no label/],
   ['no number', ['--model', model, '--steps', 'many'], /--steps: expected a whole number/],
   ['unknown solver', ['--model', model, '--solver', 'magic'], /--solver: expected one of/],
   ['solver that does not fit', ['--model', model, '--solver', 'ddpm-learned'], /learned the variance/],

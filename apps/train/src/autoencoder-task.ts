@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { AnyAutoencoder, AutoencoderModelConfig } from '@mezzotint/app';
+import { type AnyAutoencoder, type AutoencoderModelConfig, saveModel } from '@mezzotint/app';
 import { architectureOfKind } from '@mezzotint/architectures';
 import { EmaCodebook, PatchDiscriminator, VQModel } from '@mezzotint/autoencoders';
 import { deriveSeed, InvalidArgumentError } from '@mezzotint/core';
@@ -28,7 +28,7 @@ export async function autoencoderTask(config: AutoencoderTask, images: TrainingD
     critic && new PatchDiscriminator({ inChannels, channels: critic.channels, layers: critic.layers });
   check(config, model, discriminator, images);
   const perceptual = config.perceptual && (await openPerceptual(config.perceptual.weights));
-  const shown = images.heldOut ?? (await images.first(32));
+  const shown = images.heldOut?.images ?? (await images.first(32));
   const modelConfig: AutoencoderModelConfig = {
     format: 'mezzotint/autoencoder@1',
     architecture: record.name,
@@ -41,7 +41,7 @@ export async function autoencoderTask(config: AutoencoderTask, images: TrainingD
   const parts = { model, codebook, perceptual, discriminator };
   return {
     model,
-    modelConfig,
+    save: (folder, { half }) => saveModel(folder, modelConfig, model, { half, overwrite: true }),
     loss: ({ batch: { images: pixels, shape }, ...input }) =>
       tf.tidy(() => autoencoderLoss(config, parts, tf.tensor4d(pixels, [...shape]), input)),
     hooks: [{ afterUpdate: ({ rng }) => codebook?.update(rng) }],

@@ -1,4 +1,4 @@
-import type { ClassifierModelConfig, Process } from '@mezzotint/app';
+import { type ClassifierModelConfig, type Process, saveModel } from '@mezzotint/app';
 import { architectureOfKind } from '@mezzotint/architectures';
 import { type ClassifierNetwork, InvalidArgumentError, type NoiseLevel, type RandomStream } from '@mezzotint/core';
 import { type ImageSet, toFloat } from '@mezzotint/data';
@@ -16,7 +16,7 @@ export function classifierTask(config: ClassifierTask, data: TrainingData): Task
   const network = networkConfig(architecture, config.network, dataShape(data));
   checkNetworkFits(architecture.signature(network), dataShape(data));
   const model = architecture.build(network).init(config.seed);
-  const { heldOut } = data;
+  const heldOut = data.heldOut?.images;
   const modelConfig: ClassifierModelConfig = {
     format: 'mezzotint/classifier@1',
     architecture: architecture.name,
@@ -28,7 +28,7 @@ export function classifierTask(config: ClassifierTask, data: TrainingData): Task
   const levels = classifierLevels(config.process, config.cleanShare);
   return {
     model,
-    modelConfig,
+    save: (folder, { half }) => saveModel(folder, modelConfig, model, { half, overwrite: true }),
     loss: ({ batch: { images: pixels, labels, shape }, rng }) =>
       tf.tidy(() => {
         const at = levels(shape[0], rng);

@@ -1,14 +1,16 @@
 import { join } from 'node:path';
-import { checkSampling, type DiffusionConfig, sampleImages } from '@mezzotint/app';
+import { type DiffusionConfig, saveModel } from '@mezzotint/app';
 import { architectureOfKind } from '@mezzotint/architectures';
 import { type DenoisingNetwork, InvalidArgumentError, type NetworkSignature, type RandomStream } from '@mezzotint/core';
-import { AUGMENT_LABELS, edmAugment, imageGrid, writePng } from '@mezzotint/data';
+import { AUGMENT_LABELS, edmAugment, stackPictures, writePng } from '@mezzotint/data';
+import { imageGrid } from '@mezzotint/figures';
 import { forceWeightNormalization } from '@mezzotint/layers';
-import type { SolverName } from '@mezzotint/schedulers';
+import { type Pipeline, pipelineOfNetwork } from '@mezzotint/pipelines';
 import { dropLabels, LoraAdapter, type LossInput, recipeNamed } from '@mezzotint/training';
 import * as tf from '@tensorflow/tfjs-core';
 import type { WholeDiffusionTask } from './config.js';
 import { recipeOf } from './defaults.js';
+import { saveLora } from './lora-files.js';
 import { checkNetworkFits, dataShape, networkConfig } from './network-config.js';
 import type { Task } from './task.js';
 import type { TrainingBatch, TrainingData } from './training-data.js';
@@ -23,7 +25,7 @@ interface Conditions {
 type Uncertain = { logVariance?(noise: tf.Tensor1D): tf.Tensor1D; readonly logvar_linear?: unknown };
 
 /** A class-conditional or unconditional diffusion or flow model of any registered architecture, by any recipe. */
-export function diffusionTask(config: WholeDiffusionTask, data: TrainingData): Task {
+export async function diffusionTask(config: WholeDiffusionTask, data: TrainingData): Promise<Task> {
   const architecture = architectureOfKind('denoiser', config.architecture);
   const { process } = config;
   const learnedVariance = process.kind === 'discrete' && process.learnedVariance;
@@ -44,7 +46,8 @@ export function diffusionTask(config: WholeDiffusionTask, data: TrainingData): T
     process,
     sampling: config.sampling,
   };
-  checkSampling(modelConfig);
+  const pipeline = pipelineOfNetwork(modelConfig, model);
+  await pipeline.check({});
   const recipe = recipeNamed(recipeOf(config));
   const objective = recipe.objective({ imageSize: data.height, time: architecture.time }, process);
   const uncertain = model as Uncertain;
@@ -76,17 +79,16 @@ export function diffusionTask(config: WholeDiffusionTask, data: TrainingData): T
 
   return {
     model,
-    modelConfig,
-    ...(adapter && { adapter }),
+    save: (folder, { half }) => saveModel(folder, modelConfig, model, { half, overwrite: true }),
+    ...(adapter && {
+      adapter,
+      saveAdapter: async (run: string) => [`LoRA: ${(await saveLora(run, adapter, architecture.name)).join(', ')}`],
+    }),
     loss: (input) => (adapter === undefined ? loss(input, true) : adapter.apply(() => loss(input, true))),
     validate: (batch, rng) => loss({ batch, rng }, false),
     ...(recipe.forcedWeightNormalization && { hooks: [{ beforeForward: () => forceWeightNormalization(model) }] }),
     async report(step, folder, signal) {
-      await sampleGrid(
-        { model, config: modelConfig },
-        join(folder, `step-${String(step).padStart(7, '0')}.png`),
-        signal,
-      );
+      await sampleGrid(pipeline, join(folder, `step-${String(step).padStart(7, '0')}.png`), signal);
       return {};
     },
   };
@@ -107,27 +109,13 @@ function takesAugmentation(network: unknown): boolean {
 /** Rows of a grid: the first ten classes, eight pictures each; or 64 pictures. */
 const perLabel = 8;
 
-async function sampleGrid(
-  { model, config }: { readonly model: DenoisingNetwork; readonly config: DiffusionConfig },
-  file: string,
-  signal: AbortSignal,
-): Promise<void> {
-  const { classes, image } = config;
-  const shown = classes.slice(0, 10);
-  const labels = shown.flatMap((_, label) => Array<number>(perLabel).fill(label));
-  const { solver, ...sampling } = config.sampling;
-  const sampled = await sampleImages(
-    { model, config },
-    {
-      ...{ ...sampling, solver: solver as SolverName, seed: 0, labels, batchSize: 40 },
-      count: classes.length === 0 ? 64 : labels.length,
-      guidance: classes.length === 0 ? 1 : sampling.guidance,
-    },
-    { signal },
-  );
-  const grid = imageGrid(sampled, {
+async function sampleGrid(pipeline: Pipeline, file: string, signal: AbortSignal): Promise<void> {
+  const shown = pipeline.classes.slice(0, 10);
+  const asked = shown.length === 0 ? { count: 64 } : { labels: shown.map((_, label) => label), count: perLabel };
+  const { images } = await pipeline.generate({ ...asked, seed: 0, batch: 40 }, { signal });
+  const grid = imageGrid(stackPictures(images), {
     columns: perLabel,
-    scale: image.size < 64 ? 2 : 1,
+    scale: images[0]!.width < 64 ? 2 : 1,
     ...(shown.length > 0 && { rowLabels: [...shown] }),
   });
   await writePng(file, grid, { overwrite: true });

@@ -1,5 +1,5 @@
 import { type ImageSource, openImages } from '@mezzotint/app';
-import { listed } from '@mezzotint/core';
+import { InvalidArgumentError, listed, quoted } from '@mezzotint/core';
 import {
   batches,
   type Dataset,
@@ -11,6 +11,7 @@ import {
   openDataset,
   splitDataset,
   toBytes,
+  toFloat,
 } from '@mezzotint/data';
 import type { DataConfig } from './config.js';
 
@@ -41,11 +42,23 @@ export interface TrainingData {
   readonly fingerprint: string;
   /** What was read, what was not, and why: lines for people. */
   readonly report: readonly string[];
-  /** Pictures that are not trained on, in memory; undefined where none are held out. */
-  readonly heldOut?: ImageSet;
+  /** All captions of each example; empty lists where there are none. */
+  readonly captions: readonly (readonly string[])[];
+  /** What is not trained on, in memory; undefined where nothing is held out. */
+  readonly heldOut?: HeldOut;
   open(options: { readonly batchSize: number; readonly seed: number }): TrainingBatches;
   /** The first pictures, to show and to look at. */
   first(count: number): Promise<ImageSet>;
+}
+
+/** Examples that are not trained on, in memory. */
+export interface HeldOut {
+  readonly count: number;
+  /** All captions of each; empty lists where there are none. */
+  readonly captions: readonly (readonly string[])[];
+  readonly images: ImageSet;
+  /** `count` of them from `first` on, each with its first caption. */
+  batch(first: number, count: number): TrainingBatch;
 }
 
 /** Most pictures that are held out: more tell no more of the loss, and they are kept in memory. */
@@ -66,38 +79,76 @@ async function digits(config: Extract<DataConfig, { kind: 'digits' }>): Promise<
   const images = await openImages(source as ImageSource);
   const { count, height, width, channels, classes } = images;
   return {
-    ...{ count, height, width, channels, classes, captioned: 0, fingerprint: fingerprint(images) },
+    ...{ count, height, width, channels, classes, captioned: 0, captions: [], fingerprint: fingerprint(images) },
     report: [`Data: ${count} images of ${height} x ${width} in ${countsOf(classes, images.labels)}`],
-    ...(source.part === 'train' && { heldOut: await openImages({ kind: 'digits', part: 'held-out' }) }),
+    ...(source.part === 'train' && { heldOut: heldOutOf(await openImages({ kind: 'digits', part: 'held-out' })) }),
     open: (options) => ({ ...batches(images, { ...options, flip }), close: async () => undefined }),
     first: async (n) => slice(images, n),
   };
 }
 
 async function folder(config: Extract<DataConfig, { kind: 'folder' }>): Promise<TrainingData> {
-  const { path, size, channels, crop, flip, buckets, heldOut, threads, labels } = config;
-  const all = await openDataset(path, { folderClasses: labels === 'none' ? 'never' : 'auto' });
-  const wanted = Math.min(Math.ceil(heldOut * all.examples.length), MOST_HELD_OUT);
-  const split =
-    wanted > 0 && all.examples.length > 1 ? splitDataset(all, Math.min(wanted, all.examples.length - 1), 0) : undefined;
-  const set = split?.train ?? all;
+  const { path, size, channels, crop, flip, buckets, threads, labels } = config;
+  const folderClasses = labels === 'none' ? 'never' : 'auto';
+  const { train: set, heldOut } = await splitOf(await openDataset(path, { folderClasses }), config);
   const { classes, captioned } = set;
   const counts = countsOf(
     classes,
     set.examples.map(({ label }) => label),
   );
-  const held = split === undefined ? '' : `; ${split.heldOut.examples.length} more are held out`;
+  const held = heldOut === undefined ? '' : `; ${heldOut.examples.length} more are held out`;
+  const captionsOf = ({ examples }: Dataset) => examples.map(({ captions }) => captions);
   return {
     ...{ count: set.examples.length, height: size, width: size, channels, classes, captioned },
-    fingerprint: set.fingerprint,
+    ...{ fingerprint: set.fingerprint, captions: captionsOf(set) },
     report: [
       `Data: ${set.examples.length} pictures${classes.length > 0 ? ` in ${counts}` : ''}${captioned > 0 ? `, ${captioned} with captions` : ''}${held}`,
-      ...(all.skipped.length > 0 ? [`Passed over: ${all.skipped.join('; ')}`] : []),
+      ...(set.skipped.length > 0 ? [`Passed over: ${set.skipped.join('; ')}`] : []),
     ],
-    ...(split && { heldOut: await firstOf(split.heldOut, split.heldOut.examples.length, size, channels) }),
+    ...(heldOut && {
+      heldOut: heldOutOf(await firstOf(heldOut, heldOut.examples.length, size, channels), captionsOf(heldOut)),
+    }),
     open: ({ batchSize, seed }) =>
       exampleStream(set, { ...{ batchSize, seed, size, channels, crop, flip, threads }, ...(buckets && { buckets }) }),
     first: (n) => firstOf(set, n, size, channels),
+  };
+}
+
+/** A data set and what is held out of it, or what another folder holds out. */
+async function splitOf(
+  all: Dataset,
+  { heldOut, heldOutPath, labels }: Extract<DataConfig, { kind: 'folder' }>,
+): Promise<{ train: Dataset; heldOut?: Dataset }> {
+  if (heldOutPath !== undefined) {
+    const other = await openDataset(heldOutPath, { folderClasses: labels === 'none' ? 'never' : 'auto' });
+    if (String(other.classes) !== String(all.classes)) {
+      const named = (set: Dataset) => set.classes.map((name) => quoted(name)).join(', ') || 'none';
+      throw new InvalidArgumentError(
+        'data.heldOutPath',
+        `${heldOutPath}: expected the classes of ${all.path} (${named(all)}), got ${named(other)}`,
+      );
+    }
+    return {
+      train: all,
+      heldOut: other.examples.length > MOST_HELD_OUT ? splitDataset(other, MOST_HELD_OUT, 0).heldOut : other,
+    };
+  }
+  const wanted = Math.min(Math.ceil(heldOut * all.examples.length), MOST_HELD_OUT);
+  if (wanted === 0 || all.examples.length < 2) return { train: all };
+  return splitDataset(all, Math.min(wanted, all.examples.length - 1), 0);
+}
+
+function heldOutOf(images: ImageSet, captions: HeldOut['captions'] = []): HeldOut {
+  const { count, height, width, channels, labels } = images;
+  const area = height * width * channels;
+  return {
+    ...{ count, captions, images },
+    batch: (first, n) => ({
+      images: toFloat(images.images.subarray(first * area, (first + n) * area)),
+      labels: labels.slice(first, first + n),
+      captions: Array.from({ length: n }, (_, i) => captions[first + i]?.[0] ?? ''),
+      shape: [n, height, width, channels],
+    }),
   };
 }
 

@@ -3,7 +3,7 @@ import { Autoencoder } from './autoencoder.js';
 import { AutoencoderKL, autoencoderKLFromDiffusers } from './autoencoder-kl.js';
 import type { CoderConfig } from './coder/config.js';
 import { vaeFlux, vaeSd, vaeSd3, vaeSdxl } from './presets/kl.js';
-import { digitsAutoencoder, digitsVae, digitsVq } from './presets/small.js';
+import { digitsAutoencoder, digitsVae, digitsVq, emojiVae } from './presets/small.js';
 import { taesd, taesd3 } from './presets/tiny.js';
 import { AutoencoderTiny, autoencoderTinyFromDiffusers } from './tiny/autoencoder-tiny.js';
 import { VQModel, vqModelFromDiffusers } from './vq/vq-model.js';
@@ -15,7 +15,7 @@ export const autoencoderKL: OtherArchitecture<AutoencoderKL> = {
   ...shared,
   name: 'AutoencoderKL',
   about: 'KL autoencoder of latent diffusion (Rombach et al. 2022)',
-  presets: [digitsVae, vaeSd, vaeSdxl, vaeSd3, vaeFlux],
+  presets: [digitsVae, emojiVae, vaeSd, vaeSdxl, vaeSd3, vaeFlux],
   build: (config) => new AutoencoderKL(config),
   sized: (size, data) => ({ ...sizedCoder(size, data), ...unitScale, quantConv: true, postQuantConv: true }),
   references: [{ library: 'diffusers', className: 'AutoencoderKL', config: autoencoderKLFromDiffusers }],

@@ -18,7 +18,7 @@ export { type LatentScale, scaleLatents, unscaleLatents } from './latent-scale.j
 export { klLoss } from './losses/kl.js';
 export { l1Loss, l2Loss } from './losses/reconstruction.js';
 export { vaeFlux, vaeSd, vaeSd3, vaeSdxl } from './presets/kl.js';
-export { digitsAutoencoder, digitsVae, digitsVq } from './presets/small.js';
+export { digitsAutoencoder, digitsVae, digitsVq, emojiVae } from './presets/small.js';
 export { taesd, taesd3 } from './presets/tiny.js';
 export { decodeTiled, encodeTiled, type LatentDecoder, type TilingOptions } from './tiling.js';
 export {

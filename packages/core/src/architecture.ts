@@ -188,6 +188,12 @@ export interface DataShape {
   readonly learnedVariance?: boolean;
   /** Width of a text encoder's states; absent for a model without text. */
   readonly contextWidth?: number;
+  /** Tokens of a text; 77 when absent. */
+  readonly contextTokens?: number;
+  /** Width of the pooled text, for networks that take one; `contextWidth` when absent. */
+  readonly pooledWidth?: number;
+  /** Tokens of the vocabulary, for a network that reads texts itself. */
+  readonly vocabSize?: number;
 }
 
 /** A class of another library that an architecture stands for. */

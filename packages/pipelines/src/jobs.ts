@@ -1,6 +1,10 @@
 import { InvalidArgumentError } from '@mezzotint/core';
+import { parseLabels } from './labels.js';
 import type { Request, Settings } from './request.js';
 import type { Batch, ImageJob } from './stage.js';
+
+/** Texts beside the prompt, of which there may be one for all prompts. */
+const PER_PROMPT = ['negative', 'secondPrompt', 'secondNegative', 'thirdPrompt', 'thirdNegative'] as const;
 
 /**
  * The pictures of a request: every prompt or label, `count` times; picture i has the seed `seed + i`.
@@ -17,7 +21,7 @@ export function jobsOf(request: Request, classes: readonly string[] | undefined)
   const { seeds, seed = 0 } = request;
   if (seeds !== undefined && seeds.length !== total)
     problems.push(`seeds: expected one for each of the ${total} pictures, got ${seeds.length}`);
-  const perPrompt = (key: 'negative' | 'secondPrompt' | 'secondNegative') => {
+  const perPrompt = (key: (typeof PER_PROMPT)[number]) => {
     const given = listOf(request[key]);
     if (given === undefined) return () => null;
     if (given.length === 1) return () => given[0]!;
@@ -25,9 +29,7 @@ export function jobsOf(request: Request, classes: readonly string[] | undefined)
       problems.push(`${key}: expected one, or one for each of the ${subjects} prompts, got ${given.length}`);
     return (i: number) => given[i] ?? null;
   };
-  const [negative, secondPrompt, secondNegative] = (['negative', 'secondPrompt', 'secondNegative'] as const).map(
-    perPrompt,
-  );
+  const texts = PER_PROMPT.map((key) => [key, perPrompt(key)] as const);
   if (problems.length > 0) throw new InvalidArgumentError('request', problems);
   return Array.from({ length: total }, (_, index) => {
     const subject = Math.floor(index / (request.count ?? 1));
@@ -35,9 +37,10 @@ export function jobsOf(request: Request, classes: readonly string[] | undefined)
       index,
       seed: seeds?.[index] ?? seed + index,
       prompt: prompts?.[subject] ?? '',
-      negative: negative!(subject),
-      secondPrompt: secondPrompt!(subject),
-      secondNegative: secondNegative!(subject),
+      ...(Object.fromEntries(texts.map(([key, of]) => [key, of(subject)])) as Pick<
+        ImageJob,
+        (typeof PER_PROMPT)[number]
+      >),
       label: labels?.[subject] ?? null,
     };
   });
@@ -71,32 +74,4 @@ export function labelsOf(
     );
   }
   return labels;
-}
-
-/**
- * Class indices from a list of names, indices and ranges such as `3,0-4,seven`; names come first where a class is
- * called by a number.
- *
- * @throws InvalidArgumentError that lists everything that is no class
- */
-export function parseLabels(text: string, classes: readonly string[]): number[] {
-  const problems: string[] = [];
-  const labels = text.split(',').flatMap((part) => {
-    const word = part.trim();
-    const named = classes.indexOf(word);
-    if (named >= 0) return [named];
-    const range = /^(\d+)(?:-(\d+))?$/.exec(word);
-    const [first, last] = range ? [Number(range[1]), Number(range[2] ?? range[1])] : [1, 0];
-    if (range === null || last >= classes.length || first > last) {
-      problems.push(`'${word}' is no label of this model, which knows ${listed(classes)} (0-${classes.length - 1})`);
-      return [];
-    }
-    return Array.from({ length: last - first + 1 }, (_, i) => first + i);
-  });
-  if (problems.length > 0) throw new InvalidArgumentError('labels', problems);
-  return labels;
-}
-
-function listed(classes: readonly string[]): string {
-  return classes.length <= 12 ? classes.join(', ') : `${classes.slice(0, 12).join(', ')}, …`;
 }

@@ -99,7 +99,7 @@ describe('requests', () => {
       /prompt: DDPM does not take it[\s\S]*guidance: DDPM does not take it|labels: DDPM does not take it/,
     );
     const classes = await openPipeline(fixture('tiny-ddpm-classes'));
-    await expect(classes.check({ labels: '3' })).rejects.toThrow(/'3' is no label of this model, which knows 0, 1, 2/);
+    await expect(classes.check({ labels: '3' })).rejects.toThrow(/"3" is no label of this model, which knows 0, 1, 2/);
     await expect(classes.check({ guidance: 2 })).rejects.toThrow(/guidance: DDPM does not take it/); // It has no null label.
     const dit = await openPipeline(fixture('tiny-dit'));
     expect(dit.classes.slice(0, 3)).toEqual(['tench', 'goldfish', '2']);

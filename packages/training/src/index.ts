@@ -27,6 +27,7 @@ export {
   loraConfig,
   loraStateDict,
 } from './fine-tuning/lora.js';
+export { TextualInversion, type TokenEmbedding } from './fine-tuning/textual-inversion.js';
 export { checkpointGradients } from './gradient-checkpointing.js';
 export { dropLabels } from './label-dropout.js';
 export {
@@ -52,6 +53,7 @@ export { type Distance, meanSquare, multiScale, pseudoHuber } from './losses/dis
 export { type EdmLossOptions, edmLoss } from './losses/edm.js';
 export { type HybridLossOptions, hybridLoss, vlbTerm } from './losses/hybrid.js';
 export { contrastiveLoss, crossEntropy } from './losses/matching.js';
+export { withPriorPreservation } from './losses/prior-preservation.js';
 export { byLogSnr, type LogSnrWeighting, logSnrWeightings, minSnr } from './losses/weightings.js';
 export {
   type CosineOptions,
@@ -91,7 +93,14 @@ export {
   type AdamWKernelInputs,
   type AdamWKernelOutputs,
 } from './optimizer/adamw-kernel.js';
-export type { Gradients, Optimizer, OptimizerState, UpdateOptions } from './optimizer/optimizer.js';
+export {
+  clippingFactor,
+  type Gradients,
+  globalNorm,
+  type Optimizer,
+  type OptimizerState,
+  type UpdateOptions,
+} from './optimizer/optimizer.js';
 export {
   type Objective,
   type OptimizerSettings,

@@ -13,7 +13,7 @@ import {
   unet2dConditionFromDiffusers,
 } from '../src/index.js';
 import { readJson, readTensors, relativeError, toTensor } from './support/golden.js';
-import { randomise, tinyUNet2DCondition as tiny } from './support/tiny.js';
+import { randomise, tinyUNet2DCondition as tiny, tinyDeepFloyd } from './support/tiny.js';
 
 const engines = await testEngines();
 
@@ -184,8 +184,8 @@ describe('configurations', () => {
     );
     const types = () =>
       unet2dConditionFromDiffusers({
-        down_block_types: ['SimpleCrossAttnDownBlock2D'],
-        mid_block_type: 'UNetMidBlock2DSimpleCrossAttn',
+        down_block_types: ['KDownBlock2D'],
+        mid_block_type: 'UNetMidBlock2DGated',
         addition_embed_type: 'image',
         encoder_hid_dim_type: 'image_proj',
         class_embed_type: 'text',
@@ -219,5 +219,29 @@ describe('configurations', () => {
     ],
   ])('refused before anything is built: %s', (_, change, message) => {
     expect(() => new UNet2DCondition({ ...tiny, ...change })).toThrowError(message);
+  });
+
+  test.each<[string, Partial<UNet2DConditionConfig>, RegExp]>([
+    ['no settings of its blocks', { deepfloyd: null }, /deepfloyd: expected settings of its blocks, got null/],
+    [
+      'heads',
+      { deepfloyd: { ...tinyDeepFloyd.deepfloyd!, headChannels: [4, 3] } },
+      /heads of 3 channels do not divide/,
+    ],
+    ['a norm', { contextWidth: 12 }, /contextWidth: expected a multiple of the 32 groups of its norm, got 12/],
+    ['pooling', { textPooling: { heads: 4 } }, /4 heads do not divide the 6 channels of the text/],
+    ['both texts', { textTime: { numberWidth: 4, width: 13 } }, /textTime and textPooling: expected one of them/],
+    ['steps', { downResample: ['conv'] }, /downResample: expected "conv" or "residual" for each of 2 levels/],
+  ])("refused of DeepFloyd IF's: %s", (_, change, message) => {
+    expect(() => new UNet2DCondition({ ...tinyDeepFloyd, ...change })).toThrowError(message);
+  });
+
+  test("sides that DeepFloyd IF's residual steps would not come back to are refused", () => {
+    const model = new UNet2DCondition(tinyDeepFloyd).init(1);
+    const inputs = { context: tf.zeros([1, 3, 6]) as tf.Tensor3D, labels: tf.tensor1d([0]) };
+    expect(() => model.forward(tf.zeros([1, 7, 8, 2]), tf.tensor1d([5]), inputs)).toThrowError(
+      /a height and a width that 2 divides, got 7 x 8/,
+    );
+    model.dispose();
   });
 });

@@ -1,15 +1,15 @@
-import { checkSampling, type DiffusionConfig } from '@mezzotint/app';
 import { MezzotintError } from '@mezzotint/core';
+import type { Pipeline } from '@mezzotint/pipelines';
 import { type SolverName, solvers } from '@mezzotint/schedulers';
 
 /** Solvers that do something else than sample from noise with a network of any kind. */
 const others: readonly SolverName[] = ['ddim-inverse', 'edict-inverse', 'consistency'];
 
 /** True for a solver that can sample from the model. */
-export function usable(config: DiffusionConfig, solver: SolverName): boolean {
+export async function usable(pipeline: Pipeline, solver: SolverName): Promise<boolean> {
   if (others.includes(solver)) return false;
   try {
-    checkSampling({ ...config, sampling: { solver, steps: 20, guidance: 1 } });
+    await pipeline.check({ solver, steps: 20 });
     return true;
   } catch (error) {
     if (MezzotintError.isInstance(error)) return false;

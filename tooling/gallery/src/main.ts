@@ -1,18 +1,11 @@
 import { resolve } from 'node:path';
-import {
-  openClassifier,
-  openDiffusionModel,
-  openImages,
-  prepareOutput,
-  runCommand,
-  sampleImages,
-  startProgress,
-  wholeNumber,
-} from '@mezzotint/app';
+import { openClassifier, openImages, prepareOutput, runCommand, startProgress, wholeNumber } from '@mezzotint/app';
 import { useBackend } from '@mezzotint/backend';
-import { imageGrid, splitImages, writePng } from '@mezzotint/data';
+import { splitImages, stackPictures, writePng } from '@mezzotint/data';
 import { classifierFeatures, type ImageBytes, readFeatures } from '@mezzotint/features';
+import { imageGrid } from '@mezzotint/figures';
 import { FeatureStatistics, frechetDistance } from '@mezzotint/metrics';
+import { openPipeline } from '@mezzotint/pipelines/node';
 import { type SolverName, solvers } from '@mezzotint/schedulers';
 import { Command } from 'commander';
 import { stepsFor, usable } from './budget.js';
@@ -45,7 +38,7 @@ const command = new Command('gallery')
 await runCommand<Flags>(command, async (flags, { signal, say, result }) => {
   prepareOutput(flags.out, flags.overwrite ?? false);
   const engine = await useBackend({ engine: flags.engine });
-  const opened = await openDiffusionModel(flags.model);
+  const pipeline = await openPipeline(flags.model);
   const classifier = await openClassifier(flags.classifier);
   const network = classifierFeatures(classifier.model, classifier.config.image);
   const read = async ({ images, count, ...size }: ImageBytes) => {
@@ -62,8 +55,8 @@ await runCommand<Flags>(command, async (flags, { signal, say, result }) => {
   const truth = await read(real);
 
   const all = Object.keys(solvers) as SolverName[];
-  const names =
-    (flags.solvers?.split(',') as SolverName[] | undefined) ?? all.filter((name) => usable(opened.config, name));
+  const fit = await Promise.all(all.map((name) => usable(pipeline, name)));
+  const names = (flags.solvers?.split(',') as SolverName[] | undefined) ?? all.filter((_, i) => fit[i]);
   const labels = Array.from({ length: flags.count }, (_, i) => i % 10);
   const progress = startProgress('Sampling', names.length * budgets.length);
   const cells: { solver: SolverName; evaluations: number; frechetDistance: number | null; pictures: Uint8Array }[] = [];
@@ -74,15 +67,11 @@ await runCommand<Flags>(command, async (flags, { signal, say, result }) => {
         const sampled =
           steps === undefined
             ? undefined
-            : await sampleImages(
-                opened,
-                { solver, steps, guidance: 1, seed: 0, labels, count: flags.count, batchSize: 100 },
-                { signal },
-              );
+            : (await pipeline.generate({ solver, steps, guidance: 1, seed: 0, labels, batch: 100 }, { signal })).images;
         cells.push({
           solver,
           evaluations,
-          frechetDistance: sampled === undefined ? null : frechetDistance(truth, await read(sampled)),
+          frechetDistance: sampled === undefined ? null : frechetDistance(truth, await read(stackPictures(sampled))),
           pictures: cellPicture(sampled),
         });
         progress.update(cells.length, undefined, `${solver} ${evaluations}`);

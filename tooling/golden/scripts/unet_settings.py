@@ -30,6 +30,28 @@ THREE_CONDITION = dict(
 )
 VECTOR = dict(projection_class_embeddings_input_dim=6)
 XL = dict(addition_embed_type="text_time", addition_time_embed_dim=4, projection_class_embeddings_input_dim=34)
+IF_BLOCKS = dict(
+    down_block_types=["ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"],
+    up_block_types=["SimpleCrossAttnUpBlock2D", "ResnetUpsampleBlock2D"],
+    mid_block_type="UNetMidBlock2DSimpleCrossAttn",
+    attention_head_dim=4,
+)
+# All settings of DeepFloyd IF's published config.json files.
+IF = dict(
+    IF_BLOCKS,
+    act_fn="gelu",
+    addition_embed_type="text",
+    addition_embed_type_num_heads=2,
+    cross_attention_dim=32,
+    cross_attention_norm="group_norm",
+    encoder_hid_dim=10,
+    encoder_hid_dim_type="text_proj",
+    mid_block_scale_factor=1.4142,
+    resnet_out_scale_factor=1.4142,
+    resnet_skip_time_act=True,
+    resnet_time_scale_shift="scale_shift",
+    time_embedding_act_fn="gelu",
+)
 UNET = dict(
     **PLAIN,
     down_block_types=["DownBlock2D", "AttnDownBlock2D"],
@@ -87,6 +109,28 @@ CASES = {
         ),
         "names of old blocks": dict(down_block_types=["CrossAttnDownBlock2D", "UNetResDownBlock2D"]),
         "heads by level that leave odd widths": dict(block_out_channels=[12, 20], attention_head_dim=[3, 5]),
+        "IF's attention": IF_BLOCKS,
+        "IF's attention to the text alone": dict(IF_BLOCKS, only_cross_attention=True),
+        "IF's attention to the text alone, but in the middle": dict(IF_BLOCKS, only_cross_attention=True, mid_block_only_cross_attention=False),
+        "IF's attention to the text alone at one level": dict(IF_BLOCKS, only_cross_attention=[False, True]),
+        "IF's attention, norm of each token": dict(IF_BLOCKS, cross_attention_dim=16, encoder_hid_dim=10, cross_attention_norm="layer_norm"),
+        "IF's attention, heads by level": dict(
+            IF_BLOCKS, down_block_types=["SimpleCrossAttnDownBlock2D"] * 2, up_block_types=["SimpleCrossAttnUpBlock2D"] * 2, attention_head_dim=[2, 8]
+        ),
+        "IF's blocks and others": dict(
+            IF_BLOCKS,
+            down_block_types=["SimpleCrossAttnDownBlock2D", "DownBlock2D"],
+            up_block_types=["CrossAttnUpBlock2D", "ResnetUpsampleBlock2D"],
+            attention_head_dim=[4, 2],
+            resnet_skip_time_act=True,
+            resnet_out_scale_factor=2.0,
+        ),
+        "residual blocks between levels": dict(
+            down_block_types=["CrossAttnDownBlock2D", "ResnetDownsampleBlock2D"], up_block_types=["ResnetUpsampleBlock2D", "CrossAttnUpBlock2D"]
+        ),
+        "IF, stage I": IF,
+        "IF, stage II": dict(IF, class_embed_type="timestep", only_cross_attention=True),
+        "pooled text": dict(addition_embed_type="text", addition_embed_type_num_heads=3),
         "one level": dict(block_out_channels=[8], down_block_types=["CrossAttnDownBlock2D"], up_block_types=["CrossAttnUpBlock2D"]),
     }),
     "UNet2DModel": (UNET, {

@@ -46,3 +46,29 @@ export const digitsVq: Preset<VQModel> = {
   build: () => new VQModel(vqConfig),
   inputs,
 };
+
+/**
+ * A small KL autoencoder for pictures of 64x64, of which a small latent model makes 16x16x4. Its scale is 1: who trains on
+ * its latents measures theirs.
+ */
+const emojiConfig = {
+  inChannels: 3,
+  outChannels: 3,
+  blockChannels: [16, 32, 64],
+  layersPerBlock: 1,
+  groups: 8,
+  midAttention: true,
+  latentChannels: 4,
+  ...scale,
+  quantConv: true,
+  postQuantConv: true,
+} as const;
+
+/** A small KL autoencoder for 64x64 emoji. */
+export const emojiVae: Preset<AutoencoderKL> = {
+  name: 'emoji-vae',
+  about: 'Small KL autoencoder of our own for 64x64 colour pictures such as emoji; latent images 16x16x4',
+  config: emojiConfig,
+  build: () => new AutoencoderKL(emojiConfig),
+  inputs: () => [{ shape: [1, 64, 64, 3] }],
+};

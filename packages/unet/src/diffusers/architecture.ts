@@ -1,8 +1,9 @@
 import { type ConditionSpec, type DenoiserArchitecture, labelCondition } from '@mezzotint/core';
 import { ddpmCifar10 } from '../presets/ddpm.js';
+import { ifIL, ifIM, ifIXl } from '../presets/deepfloyd-if.js';
 import { sd15, sd21, sdxlBase, sdxlRefiner } from '../presets/stable-diffusion.js';
 import { UNet2D } from './unet-2d.js';
-import { UNet2DCondition } from './unet-2d-condition.js';
+import { sizeMultipleOf, UNet2DCondition } from './unet-2d-condition.js';
 import type { UNet2DConditionConfig } from './unet-2d-condition-config.js';
 import { unet2dConditionFromDiffusers } from './unet-2d-condition-from-diffusers.js';
 import { unet2dConditionFromShapes } from './unet-2d-condition-from-shapes.js';
@@ -43,16 +44,17 @@ export const unet2dCondition: DenoiserArchitecture<UNet2DCondition> = {
   kind: 'denoiser',
   name: 'UNet2DCondition',
   package: '@mezzotint/unet',
-  about: 'UNet of Stable Diffusion 1, 2, XL and its refiner (Rombach et al. 2022; Podell et al. 2023)',
+  about:
+    'UNet of Stable Diffusion 1, 2, XL and its refiner (Rombach et al. 2022; Podell et al. 2023), and of DeepFloyd IF',
   time: 'timestep',
-  presets: [sd15, sd21, sdxlBase, sdxlRefiner],
+  presets: [sd15, sd21, sdxlBase, sdxlRefiner, ifIXl, ifIL, ifIM],
   build: (config) => new UNet2DCondition(config),
   signature(config) {
-    const { inChannels, outChannels, blockChannels, downsamplePadding } = config;
+    const { inChannels, outChannels } = config;
     return {
       ...{ inChannels, outChannels },
       imageSize: null,
-      sizeMultiple: downsamplePadding === 0 ? 2 ** (blockChannels.length - 1) : 1,
+      sizeMultiple: sizeMultipleOf(config),
       ...{ classes: null, nullLabel: false },
       conditions: textConditions(config),
     };

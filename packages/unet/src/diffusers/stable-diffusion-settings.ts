@@ -21,4 +21,6 @@ export const stableDiffusionSettings = {
   timePost: null,
   embeddingActivation: null,
   classEmbeddingsConcat: false,
+  deepfloyd: null,
+  textPooling: null,
 } as const satisfies Partial<UNet2DConditionConfig>;

@@ -14,8 +14,15 @@ export interface UNet2DConditionConfig {
   readonly downAttention: readonly boolean[];
   /** Which levels have transformers on the way up; by level too, full resolution first. */
   readonly upAttention: readonly boolean[];
-  /** At the lowest resolution: two residual blocks and a transformer between, one residual block alone, or nothing. */
-  readonly mid: 'transformer' | 'residual' | null;
+  /** Steps between levels: a convolution, or a residual block that halves or doubles (DeepFloyd IF); attention is then that of {@link deepfloyd}. */
+  readonly downResample: readonly ('conv' | 'residual')[];
+  /** The same on the way up; by level too, full resolution first. */
+  readonly upResample: readonly ('conv' | 'residual')[];
+  /**
+   * At the lowest resolution: two residual blocks and between them a transformer or DeepFloyd IF's attention, one residual
+   * block alone, or nothing.
+   */
+  readonly mid: 'transformer' | 'added-kv' | 'residual' | null;
   /** Attention heads of each level; the last holds for the middle. */
   readonly heads: readonly number[];
   /** Blocks of a transformer of each level, or of each transformer of each level; the last's first holds for the middle. */
@@ -67,8 +74,28 @@ export interface UNet2DConditionConfig {
   readonly classes: Classes | null;
   /** The classes' embedding stands beside the time's and is not added to it. */
   readonly classEmbeddingsConcat: boolean;
+  /** DeepFloyd IF: what its blocks have of their own; null where there are none. */
+  readonly deepfloyd: DeepFloydSettings | null;
+  /** DeepFloyd IF: the text, pooled by attention of so many heads, is added to the time; null for nothing. */
+  readonly textPooling: { readonly heads: number } | null;
   /** SDXL: pooled text and numbers (sizes, crop, score), each number a sinusoidal embedding of width `numberWidth`, `width` in all; or null. */
   readonly textTime: { readonly numberWidth: number; readonly width: number } | null;
+}
+
+/** DeepFloyd IF: the levels whose steps are residual blocks, and the middle `added-kv`. */
+export interface DeepFloydSettings {
+  /** Channels of an attention head of each level; the last holds for the middle. */
+  readonly headChannels: readonly number[];
+  /** The same on the way up; by level too, full resolution first. */
+  readonly upHeadChannels: readonly number[];
+  /** Norm of the context before its keys and values. */
+  readonly contextNorm: 'layer' | 'group' | null;
+  /** The middle's pixels see the text, not each other. */
+  readonly midOnlyCrossAttention: boolean;
+  /** The embedding goes into residual blocks as it is, without an activation. */
+  readonly skipTimeActivation: boolean;
+  /** What the residual sums are divided by, but for the middle's, which have `midScale`. */
+  readonly residualScale: number;
 }
 
 /** Blocks of every transformer of a level, or of each of them. */
@@ -105,6 +132,7 @@ export function validateUNet2DConditionConfig(who: string, config: UNet2DConditi
     ...Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== null)),
     ...(typeof classes === 'object' && classes !== null && below('classes', classes)),
     ...(textTime !== null && below('textTime', textTime)),
+    ...(config.textPooling !== null && below('textPooling', config.textPooling)),
   };
   const problems = Object.entries(counts)
     .filter(([, value]) => !isCount(value))
@@ -122,7 +150,7 @@ export function validateUNet2DConditionConfig(who: string, config: UNet2DConditi
 /** What is not one of a setting's few values. */
 function choiceProblems(config: UNet2DConditionConfig): string[] {
   const choices = {
-    mid: ['transformer', 'residual', null],
+    mid: ['transformer', 'added-kv', 'residual', null],
     downsamplePadding: [0, 1],
     activation: activationKinds,
     timeConditioning: ['additive', 'scale-shift'],
@@ -150,6 +178,7 @@ function levelProblems(config: UNet2DConditionConfig): string[] {
     return [`blockChannels: expected 1 to ${MOST.levels} whole numbers, got ${JSON.stringify(blockChannels)}`];
   }
   const isFlag = (value: unknown) => typeof value === 'boolean';
+  const isStep = (value: unknown) => value === 'conv' || value === 'residual';
   const upTo = (most: number) => (value: unknown) => isCount(value) && (value as number) <= most;
   const lists = [
     ['blockChannels', isCount, 'a whole number of at least 1'],
@@ -158,6 +187,8 @@ function levelProblems(config: UNet2DConditionConfig): string[] {
     ['downAttention', isFlag, 'true or false'],
     ['upAttention', isFlag, 'true or false'],
     ['onlyCrossAttention', isFlag, 'true or false'],
+    ['downResample', isStep, '"conv" or "residual"'],
+    ['upResample', isStep, '"conv" or "residual"'],
   ] as const;
   const listed = lists
     .filter(([name, fits]) => {
@@ -215,14 +246,66 @@ function relationProblems({ blockChannels, groups, heads, textTime, ...config }:
       problems.push(`groups: ${groups} groups do not divide the ${channels} channels of level ${level}`);
     }
     const middle = config.mid === 'transformer' && level === blockChannels.length - 1;
-    const attends = middle || config.downAttention[level] || config.upAttention[level];
+    const down = config.downAttention[level] && config.downResample[level] === 'conv';
+    const attends = middle || down || (config.upAttention[level] && config.upResample[level] === 'conv');
     if (attends && channels % heads[level]! !== 0) {
       problems.push(`heads: ${heads[level]} heads do not divide the ${channels} channels of level ${level}`);
     }
   });
+  problems.push(...deepfloydProblems(config, blockChannels));
+  if (textTime !== null && config.textPooling !== null) {
+    problems.push('textTime and textPooling: expected one of them, since both are `add_embedding`');
+  }
   if (textTime !== null && textTime.width <= textTime.numberWidth) {
     const { width, numberWidth } = textTime;
     problems.push(`textTime.width: expected more than one number's ${numberWidth}, got ${width}`);
   }
+  return problems;
+}
+
+/** Where DeepFloyd IF's blocks are, and what their attention needs. */
+function deepfloydProblems(
+  config: Omit<UNet2DConditionConfig, 'blockChannels' | 'groups' | 'heads' | 'textTime'>,
+  blockChannels: readonly number[],
+): string[] {
+  const { deepfloyd, textPooling, downResample, upResample, contextWidth } = config;
+  const problems: string[] = [];
+  const textWidth = config.textWidth ?? contextWidth;
+  if (textPooling !== null && textWidth % textPooling.heads !== 0) {
+    problems.push(`textPooling.heads: ${textPooling.heads} heads do not divide the ${textWidth} channels of the text`);
+  }
+  const has = [...downResample, ...upResample].includes('residual') || config.mid === 'added-kv';
+  if (deepfloyd === null) return has ? [...problems, 'deepfloyd: expected settings of its blocks, got null'] : problems;
+  if (!has)
+    return [...problems, "deepfloyd: expected null, since no level steps by residual blocks and mid is not 'added-kv'"];
+  const { headChannels, upHeadChannels, contextNorm, residualScale } = deepfloyd;
+  if (!['layer', 'group', null].includes(contextNorm)) {
+    problems.push(`deepfloyd.contextNorm: expected "layer", "group" or null, got ${JSON.stringify(contextNorm)}`);
+  }
+  if (!(residualScale > 0)) problems.push(`deepfloyd.residualScale: expected a positive number, got ${residualScale}`);
+  for (const name of ['headChannels', 'upHeadChannels'] as const) {
+    const list: unknown = deepfloyd[name];
+    if (!Array.isArray(list) || list.length !== blockChannels.length || !list.every(isCount)) {
+      const expected = `expected a whole number of at least 1 for each of ${blockChannels.length} levels`;
+      return [...problems, `deepfloyd.${name}: ${expected}, got ${JSON.stringify(list)}`];
+    }
+  }
+  if (contextNorm === 'group' && contextWidth % 32 !== 0) {
+    problems.push(`contextWidth: expected a multiple of the 32 groups of its norm, got ${contextWidth}`);
+  }
+  blockChannels.forEach((channels, level) => {
+    const middle = config.mid === 'added-kv' && level === blockChannels.length - 1;
+    const down = middle || (config.downAttention[level] && downResample[level] === 'residual');
+    const up = config.upAttention[level] && upResample[level] === 'residual';
+    if ((down || up) && contextNorm === 'layer' && channels !== contextWidth) {
+      const expected = `expected the context's ${contextWidth}, whose norm has the level's width`;
+      problems.push(`blockChannels[${level}]: ${expected}, got ${channels}`);
+    }
+    const heads = { headChannels: down ? headChannels[level]! : 1, upHeadChannels: up ? upHeadChannels[level]! : 1 };
+    for (const [name, head] of Object.entries(heads)) {
+      if (channels % head === 0) continue;
+      problems.push(`deepfloyd.${name}: heads of ${head} channels do not divide the ${channels} of level ${level}`);
+    }
+  });
   return problems;
 }

@@ -1,7 +1,7 @@
 import { type ForeignConfigOptions, foreignConfig, InvalidArgumentError } from '@mezzotint/core';
 import { chooser, commonSettings } from './common-settings.js';
 import { activationOf, presentName } from './diffusers-names.js';
-import type { Classes, Depth, UNet2DConditionConfig } from './unet-2d-condition-config.js';
+import type { Classes, DeepFloydSettings, Depth, UNet2DConditionConfig } from './unet-2d-condition-config.js';
 
 const defaults = {
   in_channels: 4,
@@ -42,6 +42,11 @@ const defaults = {
   conv_in_kernel: 3,
   conv_out_kernel: 3,
   class_embeddings_concat: false,
+  addition_embed_type_num_heads: 64,
+  mid_block_only_cross_attention: null,
+  resnet_skip_time_act: false,
+  resnet_out_scale_factor: 1,
+  cross_attention_norm: null,
 };
 
 const fixed = {
@@ -50,18 +55,29 @@ const fixed = {
   attention_type: 'default',
 };
 
-/** Settings of blocks of other kinds (DeepFloyd IF's, Kandinsky's), which are refused by their names. */
-const ofOtherBlocks = [
-  'addition_embed_type_num_heads',
-  'mid_block_only_cross_attention',
-  'resnet_skip_time_act',
-  'resnet_out_scale_factor',
-  'cross_attention_norm',
-];
-
 /** The nominal size and the precision of attention change nothing in the network; names with an underscore are diffusers' notes. */
-const ignored = (key: string) =>
-  ['sample_size', 'upcast_attention', ...ofOtherBlocks].includes(key) || key.startsWith('_');
+const ignored = (key: string) => ['sample_size', 'upcast_attention'].includes(key) || key.startsWith('_');
+
+/** A block's name -> what it is. */
+const downBlocks: Blocks = {
+  DownBlock2D: { attends: false, resample: 'conv' },
+  CrossAttnDownBlock2D: { attends: true, resample: 'conv' },
+  ResnetDownsampleBlock2D: { attends: false, resample: 'residual' },
+  SimpleCrossAttnDownBlock2D: { attends: true, resample: 'residual' },
+};
+const upBlocks: Blocks = {
+  UpBlock2D: { attends: false, resample: 'conv' },
+  CrossAttnUpBlock2D: { attends: true, resample: 'conv' },
+  ResnetUpsampleBlock2D: { attends: false, resample: 'residual' },
+  SimpleCrossAttnUpBlock2D: { attends: true, resample: 'residual' },
+};
+type Blocks = Readonly<Record<string, { readonly attends: boolean; readonly resample: 'conv' | 'residual' }>>;
+
+const middles = {
+  UNetMidBlock2DCrossAttn: 'transformer',
+  UNetMidBlock2DSimpleCrossAttn: 'added-kv',
+  UNetMidBlock2D: 'residual',
+} as const;
 
 /**
  * Our configuration from the config.json of diffusers' `UNet2DConditionModel` (absent keys take that class's defaults).
@@ -73,23 +89,25 @@ export function unet2dConditionFromDiffusers(json: unknown, options: ForeignConf
   const who = 'unet2dConditionFromDiffusers';
   const read = foreignConfig(who, json, { defaults, fixed, ignored }, options);
   const problems: string[] = [];
-  const attends = (key: string, plain: string, attending: string): boolean[] => {
+  const blocks = (key: string, known: Blocks) => {
     const types = read(key);
     const names = Array.isArray(types) ? types.map(presentName) : [''];
-    if (names.every((name) => name === plain || name === attending)) return names.map((name) => name === attending);
-    problems.push(`${key}: expected a list of ${plain} and ${attending}, got ${JSON.stringify(types)}`);
+    if (names.every((name) => Object.hasOwn(known, name))) return names.map((name) => known[name]!);
+    problems.push(`${key}: expected a list of ${Object.keys(known).join(', ')}, got ${JSON.stringify(types)}`);
     return [];
   };
-  const downAttention = attends('down_block_types', 'DownBlock2D', 'CrossAttnDownBlock2D');
-  const upAttention = attends('up_block_types', 'UpBlock2D', 'CrossAttnUpBlock2D').reverse();
+  const down = blocks('down_block_types', downBlocks);
+  const up = blocks('up_block_types', upBlocks).reverse();
+  const downAttention = down.map(({ attends }) => attends);
+  const upAttention = up.map(({ attends }) => attends);
   const byLevel = <T>(key: string): T[] => {
     const value = read(key);
     return Array.isArray(value) ? value : downAttention.map(() => value as T);
   };
   const only = chooser(read, problems);
-  const midType = only('mid_block_type', ['UNetMidBlock2DCrossAttn', 'UNetMidBlock2D', null]);
+  const midType = only('mid_block_type', [...(Object.keys(middles) as (keyof typeof middles)[]), null]);
   const classType = only('class_embed_type', [null, 'timestep', 'identity', 'projection', 'simple_projection']);
-  const addition = only('addition_embed_type', [null, 'text_time']);
+  const addition = only('addition_embed_type', [null, 'text', 'text_time']);
   const common = commonSettings(read, only);
   only('encoder_hid_dim_type', [null, 'text_proj']);
   const textWidth = read('encoder_hid_dim') as number | null;
@@ -113,14 +131,30 @@ export function unet2dConditionFromDiffusers(json: unknown, options: ForeignConf
       `reverse_transformer_layers_per_block: expected a list by level, lowest resolution first, got ${JSON.stringify(reversed)}`,
     );
   }
+  const mid = midType === null ? null : middles[midType];
+  const isDeepFloyd = mid === 'added-kv' || [...down, ...up].some(({ resample }) => resample === 'residual');
+  const onlyCross = read('only_cross_attention');
+  const norm = only('cross_attention_norm', [null, 'layer_norm', 'group_norm']);
+  const headChannels = byLevel<number | null>('attention_head_dim');
+  const deepfloyd: DeepFloydSettings = {
+    headChannels: headChannels.map((width, level) => width ?? common.blockChannels[level]!),
+    // diffusers reads this list from its beginning on the way up too, where levels come from the lowest resolution.
+    upHeadChannels: headChannels.toReversed().map((width, level) => width ?? common.blockChannels[level]!),
+    contextNorm: norm === null ? null : norm === 'layer_norm' ? 'layer' : 'group',
+    midOnlyCrossAttention: (read('mid_block_only_cross_attention') ?? onlyCross) === true,
+    skipTimeActivation: read('resnet_skip_time_act') as boolean,
+    residualScale: read('resnet_out_scale_factor') as number,
+  };
   if (problems.length > 0) throw new InvalidArgumentError(who, problems);
   return {
     ...common,
     resBlocks: byLevel('layers_per_block'),
     downAttention,
     upAttention,
-    mid: midType === null ? null : midType === 'UNetMidBlock2D' ? 'residual' : 'transformer',
-    heads: byLevel('attention_head_dim'),
+    downResample: down.map(({ resample }) => resample),
+    upResample: up.map(({ resample }) => resample),
+    mid,
+    heads: byLevel<number | null>('attention_head_dim').map((heads) => heads ?? 1),
     depth,
     upDepth: reversed === null ? null : (reversed as Depth[]).toReversed(),
     onlyCrossAttention: byLevel('only_cross_attention'),
@@ -135,7 +169,9 @@ export function unet2dConditionFromDiffusers(json: unknown, options: ForeignConf
     timeCondProjDim: read('time_cond_proj_dim') as number | null,
     classes: classesOf(classType, width, read('num_class_embeds') as number | null),
     classEmbeddingsConcat: read('class_embeddings_concat') as boolean,
-    textTime: addition === null ? null : { numberWidth: read('addition_time_embed_dim') as number, width },
+    textTime: addition !== 'text_time' ? null : { numberWidth: read('addition_time_embed_dim') as number, width },
+    textPooling: addition !== 'text' ? null : { heads: read('addition_embed_type_num_heads') as number },
+    deepfloyd: isDeepFloyd ? deepfloyd : null,
   };
 }
 

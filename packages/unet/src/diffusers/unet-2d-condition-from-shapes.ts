@@ -46,6 +46,8 @@ export function unet2dConditionFromShapes(tensors: WeightSource['tensors']): UNe
     resBlocks: down.map((block) => shapes.count(`${block}.resnets`)),
     downAttention: down.map((block) => shapes.has(`${block}.attentions`)),
     upAttention: up.map((block) => shapes.has(`${block}.attentions`)),
+    downResample: levels.map(() => 'conv'),
+    upResample: levels.map(() => 'conv'),
     mid: mid ? (shapes.has('mid_block.attentions') ? 'transformer' : 'residual') : null,
     heads: blockChannels.map((width) => (linearProjection ? Math.max(1, Math.floor(width / HEAD_WIDTH)) : HEADS)),
     depth: places.map((place) => (place === undefined ? 1 : shapes.count(`${place}.transformer_blocks`))),

@@ -2,6 +2,7 @@ import { imageProblems, labelProblems, Module, type RandomStream, throwIf, timeP
 import { activate, Conv2d, Embedding, GroupNorm, Linear, timestepEmbedding } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
 import { Downsample, ResnetBlock, type ResnetOptions, repeat, Upsample } from './blocks.js';
+import { AddedKvAttention, TextTimeEmbedding } from './deepfloyd.js';
 import { EmbeddingMlp, FourierFrequencies, sinusoidalEmbedding } from './embeddings.js';
 import { Transformer2D } from './transformer-2d.js';
 import { type Depth, type UNet2DConditionConfig, validateUNet2DConditionConfig } from './unet-2d-condition-config.js';
@@ -26,7 +27,7 @@ export interface UNet2DConditionInputs {
 
 /**
  * The UNet of Stable Diffusion 1.x, 2.x, XL and XL's refiner (Rombach et al. 2022; Podell et al. 2023): DDPM's blocks with
- * transformers that attend to a text. State-dict keys are those of diffusers' `UNet2DConditionModel`.
+ * transformers that attend to a text; and of DeepFloyd IF: ADM's blocks with attention to text and pixels at once. State-dict keys are those of diffusers' `UNet2DConditionModel`.
  */
 export class UNet2DCondition extends Module {
   readonly config: UNet2DConditionConfig;
@@ -35,7 +36,7 @@ export class UNet2DCondition extends Module {
   readonly time_embedding: EmbeddingMlp;
   readonly encoder_hid_proj?: Linear;
   readonly class_embedding?: Embedding | EmbeddingMlp | Linear;
-  readonly add_embedding?: EmbeddingMlp;
+  readonly add_embedding?: EmbeddingMlp | TextTimeEmbedding;
   readonly down_blocks: readonly DownBlock[];
   readonly up_blocks: readonly UpBlock[];
   readonly mid_block?: MidBlock;
@@ -47,7 +48,7 @@ export class UNet2DCondition extends Module {
     super();
     validateUNet2DConditionConfig(new.target.name, config);
     this.config = config;
-    const { blockChannels: levels, groups, epsilon, textTime, activation } = config;
+    const { blockChannels: levels, groups, epsilon, textTime, textPooling, activation } = config;
     const top = levels[0]!;
     const bottom = levels.at(-1)!;
     const width = timeWidthOf(config);
@@ -64,6 +65,9 @@ export class UNet2DCondition extends Module {
     const classes = classEmbedding(config, sinusoidalWidth, width);
     if (classes !== undefined) this.class_embedding = classes;
     if (textTime !== null) this.add_embedding = new EmbeddingMlp(textTime.width, width);
+    if (textPooling !== null) {
+      this.add_embedding = new TextTimeEmbedding(config.textWidth ?? config.contextWidth, width, textPooling.heads);
+    }
     this.down_blocks = levels.map((_, level) => new DownBlock(levels[level - 1] ?? top, level, config));
     this.up_blocks = repeat(levels.length, (step) => {
       const level = levels.length - 1 - step;
@@ -84,17 +88,16 @@ export class UNet2DCondition extends Module {
    * @throws InvalidArgumentError when a shape does not fit, or an input is missing or not expected
    */
   forward(x: tf.Tensor4D, time: tf.Tensor1D, inputs: UNet2DConditionInputs): tf.Tensor4D {
-    const { inChannels, blockChannels, downsamplePadding } = this.config;
     throwIf(this.constructor.name, [
-      // Padding on one side alone halves odd sides to less than the way up can double again.
-      ...imageProblems('x', x, inChannels, downsamplePadding === 0 ? 2 ** (blockChannels.length - 1) : 1),
+      ...imageProblems('x', x, this.config.inChannels, sizeMultipleOf(this.config)),
       ...timeProblems(time, x),
       ...conditionProblems(this.config, inputs, x),
     ]);
     const { rng } = inputs;
     const { activation, centerInput } = this.config;
     return tf.tidy(() => {
-      const emb = activate(this.embed(time, inputs), activation); //                  [N, E]
+      const embedding = this.embed(time, inputs); //                                  [N, E]
+      const emb = { plain: embedding, activated: activate(embedding, activation) };
       const context = this.encoder_hid_proj?.forward(inputs.context) ?? inputs.context; // [N, S, contextWidth]
       let h = this.conv_in.forward(centerInput ? tf.sub(tf.mul(x, 2), 1) : x); //     [N, H, W, C]
       const skips = [h];
@@ -115,7 +118,9 @@ export class UNet2DCondition extends Module {
     let emb = this.time_embedding.forward(this.sinusoidal(time), timeCondition);
     const classes = this.classes(inputs);
     if (classes !== undefined) emb = classEmbeddingsConcat ? tf.concat([emb, classes], 1) : tf.add(emb, classes);
-    if (this.add_embedding !== undefined) {
+    if (this.add_embedding instanceof TextTimeEmbedding) {
+      emb = tf.add(emb, this.add_embedding.forward(inputs.context));
+    } else if (this.add_embedding !== undefined) {
       const sinusoids = timestepEmbedding(tf.reshape(timeIds!, [-1]), textTime!.numberWidth, {
         order: timeOrder,
         downscaleShift: frequencyShift,
@@ -140,6 +145,15 @@ export class UNet2DCondition extends Module {
     if (map instanceof Embedding) return map.forward(labels!) as tf.Tensor2D;
     return map?.forward(classes === 'time' ? this.sinusoidal(labels!) : vector!) as tf.Tensor2D | undefined;
   }
+}
+
+/**
+ * What the sides must be multiples of. Padding on one side alone, and means of 2x2 pixels, halve odd sides to less than the
+ * way up can double again.
+ */
+export function sizeMultipleOf({ downsamplePadding, downResample, upResample, blockChannels }: UNet2DConditionConfig) {
+  const residual = [...downResample.slice(0, -1), ...upResample.slice(1)].includes('residual');
+  return downsamplePadding === 0 || residual ? 2 ** (blockChannels.length - 1) : 1;
 }
 
 /** Width of the time's embedding: Ho et al. 2020 take four times that of full resolution. */
@@ -210,74 +224,94 @@ function shapeOf(value: tf.Tensor | undefined): string {
   return value === undefined ? 'none' : `[${value.shape}]`;
 }
 
-/** Residual blocks of one level, each with a transformer if any, and a step down but for the last level. */
+/** The embedding `[N, E]` as it is, and activated; blocks take the one or the other. */
+interface TimeEmbedding {
+  readonly plain: tf.Tensor2D;
+  readonly activated: tf.Tensor2D;
+}
+
+/** Residual blocks of one level, each with a transformer or IF's attention if any, and a step down but for the last level. */
 class DownBlock extends Module {
-  readonly attentions: readonly Transformer2D[];
+  readonly attentions: readonly (Transformer2D | AddedKvAttention)[];
   readonly resnets: readonly ResnetBlock[];
-  readonly downsamplers: readonly Downsample[];
+  readonly downsamplers: readonly (Downsample | ResnetBlock)[];
+  readonly embedding: keyof TimeEmbedding;
 
   constructor(before: number, level: number, config: UNet2DConditionConfig) {
     super();
     const { blockChannels, resBlocks, downAttention, depth, downsamplePadding } = config;
     const width = blockChannels[level]!;
     const count = resBlocks[level]!;
+    const blocks = blocksOf('down', config.downResample[level]!, config);
+    this.embedding = blocks.embedding;
     this.attentions = repeat(downAttention[level] ? count : 0, (i) =>
-      transformer(level, depthAt(depth[level]!, i), config),
+      blocks.attention(level, depthAt(depth[level]!, i)),
     );
-    this.resnets = repeat(count, (i) => new ResnetBlock(i === 0 ? before : width, width, resnetOf(config)));
-    this.downsamplers = repeat(
-      level < blockChannels.length - 1 ? 1 : 0,
-      () => new Downsample(width, downsamplePadding),
+    this.resnets = repeat(count, (i) => blocks.resnet(i === 0 ? before : width, width));
+    this.downsamplers = repeat(level < blockChannels.length - 1 ? 1 : 0, () =>
+      config.downResample[level] === 'residual'
+        ? blocks.resnet(width, width, 'down')
+        : new Downsample(width, downsamplePadding),
     );
   }
 
   /** Every output that a skip connection takes, the block's own last. */
-  forward(x: tf.Tensor4D, emb: tf.Tensor2D, context: tf.Tensor3D, rng?: RandomStream): tf.Tensor4D[] {
+  forward(x: tf.Tensor4D, emb: TimeEmbedding, context: tf.Tensor3D, rng?: RandomStream): tf.Tensor4D[] {
     return tf.tidy(() => {
+      const own = emb[this.embedding];
       const outputs: tf.Tensor4D[] = [];
       let h = x;
       this.resnets.forEach((resnet, i) => {
-        h = resnet.forward(h, emb, rng);
+        h = resnet.forward(h, own, rng);
         h = this.attentions[i]?.forward(h, context) ?? h;
         outputs.push(h);
       });
-      for (const down of this.downsamplers) outputs.push(down.forward(h));
+      for (const down of this.downsamplers) {
+        outputs.push(down instanceof Downsample ? down.forward(h) : down.forward(h, own, rng));
+      }
       return outputs;
     });
   }
 }
 
-/** Residual block, transformer, residual block; or the first alone. */
+/** Residual block, attention, residual block; or the first alone. */
 class MidBlock extends Module {
-  readonly attentions: readonly Transformer2D[];
+  readonly attentions: readonly (Transformer2D | AddedKvAttention)[];
   readonly resnets: readonly ResnetBlock[];
+  readonly embedding: keyof TimeEmbedding;
 
   constructor(config: UNet2DConditionConfig) {
     super();
     const { blockChannels, depth, mid, midScale: scale } = config;
     const last = blockChannels.length - 1;
     const width = blockChannels[last]!;
-    const attends = mid === 'transformer';
-    this.attentions = repeat(attends ? 1 : 0, () =>
-      transformer(last, depthAt(depth[last]!, 0), { ...config, onlyCrossAttention: [] }),
-    );
+    const attends = mid !== 'residual';
+    const onlyCross = mid === 'added-kv' && config.deepfloyd!.midOnlyCrossAttention;
+    const blocks = blocksOf('down', mid === 'added-kv' ? 'residual' : 'conv', {
+      ...config,
+      onlyCrossAttention: blockChannels.map(() => onlyCross),
+    });
+    this.embedding = blocks.embedding;
+    this.attentions = repeat(attends ? 1 : 0, () => blocks.attention(last, depthAt(depth[last]!, 0)));
     this.resnets = repeat(attends ? 2 : 1, () => new ResnetBlock(width, width, resnetOf(config), { scale }));
   }
 
-  forward(x: tf.Tensor4D, emb: tf.Tensor2D, context: tf.Tensor3D, rng?: RandomStream): tf.Tensor4D {
+  forward(x: tf.Tensor4D, emb: TimeEmbedding, context: tf.Tensor3D, rng?: RandomStream): tf.Tensor4D {
     return tf.tidy(() => {
-      const h = this.resnets[0]!.forward(x, emb, rng);
+      const own = emb[this.embedding];
+      const h = this.resnets[0]!.forward(x, own, rng);
       const seen = this.attentions[0]?.forward(h, context) ?? h;
-      return this.resnets[1]?.forward(seen, emb, rng) ?? seen;
+      return this.resnets[1]?.forward(seen, own, rng) ?? seen;
     });
   }
 }
 
-/** Residual blocks of one level, each on its skip connection, with a transformer if any, and a step up but for the first. */
+/** Residual blocks of one level, each on its skip connection, with attention if any, and a step up but for the first. */
 class UpBlock extends Module {
-  readonly attentions: readonly Transformer2D[];
+  readonly attentions: readonly (Transformer2D | AddedKvAttention)[];
   readonly resnets: readonly ResnetBlock[];
-  readonly upsamplers: readonly Upsample[];
+  readonly upsamplers: readonly (Upsample | ResnetBlock)[];
+  readonly embedding: keyof TimeEmbedding;
 
   /** `before`: width of what comes from below; `above`: width of the level above, whose step down the last skip is. */
   constructor(before: number, above: number, level: number, config: UNet2DConditionConfig) {
@@ -285,34 +319,65 @@ class UpBlock extends Module {
     const width = config.blockChannels[level]!;
     const count = config.resBlocks[level]! + 1;
     const depth = (config.upDepth ?? config.depth)[level]!;
-    this.attentions = repeat(config.upAttention[level] ? count : 0, (i) =>
-      transformer(level, depthAt(depth, i), config),
-    );
+    const blocks = blocksOf('up', config.upResample[level]!, config);
+    this.embedding = blocks.embedding;
+    this.attentions = repeat(config.upAttention[level] ? count : 0, (i) => blocks.attention(level, depthAt(depth, i)));
     this.resnets = repeat(count, (i) => {
       const inChannels = (i === 0 ? before : width) + (i === count - 1 ? above : width);
-      return new ResnetBlock(inChannels, width, resnetOf(config));
+      return blocks.resnet(inChannels, width);
     });
-    this.upsamplers = repeat(level > 0 ? 1 : 0, () => new Upsample(width));
+    this.upsamplers = repeat(level > 0 ? 1 : 0, () =>
+      config.upResample[level] === 'residual' ? blocks.resnet(width, width, 'up') : new Upsample(width),
+    );
   }
 
   /** Takes its skip connections from the end of `skips`; the step up is to the size of the next one. */
   forward(
     x: tf.Tensor4D,
     skips: tf.Tensor4D[],
-    emb: tf.Tensor2D,
+    emb: TimeEmbedding,
     context: tf.Tensor3D,
     rng?: RandomStream,
   ): tf.Tensor4D {
     return tf.tidy(() => {
+      const own = emb[this.embedding];
       let h = x;
       this.resnets.forEach((resnet, i) => {
-        h = resnet.forward(tf.concat([h, skips.pop()!], 3), emb, rng);
+        h = resnet.forward(tf.concat([h, skips.pop()!], 3), own, rng);
         h = this.attentions[i]?.forward(h, context) ?? h;
       });
       const [, height, width] = skips.at(-1)?.shape ?? h.shape;
-      return this.upsamplers[0]?.forward(h, height, width) ?? h;
+      const up = this.upsamplers[0];
+      if (up === undefined) return h;
+      return up instanceof Upsample ? up.forward(h, height, width) : up.forward(h, own, rng);
     });
   }
+}
+
+/** How the blocks of a level are made: Stable Diffusion's where steps are convolutions, DeepFloyd IF's where they are residual blocks. */
+function blocksOf(way: 'down' | 'up', resample: 'conv' | 'residual', config: UNet2DConditionConfig) {
+  const { contextWidth, groups, onlyCrossAttention, blockChannels } = config;
+  if (resample === 'conv') {
+    return {
+      embedding: 'activated' as const,
+      attention: (level: number, depth: number) => transformer(level, depth, config),
+      resnet: (inChannels: number, outChannels: number, step?: 'down' | 'up') =>
+        new ResnetBlock(inChannels, outChannels, resnetOf(config), step && { resample: step }),
+    };
+  }
+  const { contextNorm, skipTimeActivation, residualScale: scale } = config.deepfloyd!;
+  const headChannels = config.deepfloyd![way === 'down' ? 'headChannels' : 'upHeadChannels'];
+  return {
+    embedding: skipTimeActivation ? ('plain' as const) : ('activated' as const),
+    attention: (level: number) =>
+      new AddedKvAttention(blockChannels[level]!, {
+        ...{ context: contextWidth, contextNorm, groups },
+        heads: blockChannels[level]! / headChannels[level]!,
+        onlyCrossAttention: onlyCrossAttention[level]!,
+      }),
+    resnet: (inChannels: number, outChannels: number, step?: 'down' | 'up') =>
+      new ResnetBlock(inChannels, outChannels, resnetOf(config), { scale, ...(step && { resample: step }) }),
+  };
 }
 
 function resnetOf(config: UNet2DConditionConfig): ResnetOptions {
@@ -331,7 +396,7 @@ function transformer(level: number, depth: number, config: UNet2DConditionConfig
     depth,
     context: config.contextWidth,
     linearProjection: config.linearProjection,
-    onlyCrossAttention: config.onlyCrossAttention[level] ?? false,
+    onlyCrossAttention: config.onlyCrossAttention[level]!,
     groups: config.groups,
   });
 }

@@ -66,6 +66,8 @@ export const tinyUNet2DCondition: UNet2DConditionConfig = {
   resBlocks: [1, 1],
   downAttention: [true, false],
   upAttention: [false, true],
+  downResample: ['conv', 'conv'],
+  upResample: ['conv', 'conv'],
   mid: 'transformer',
   heads: [2, 4],
   depth: [1, 2],
@@ -89,3 +91,32 @@ export async function randomise(model: Module, seed = 1): Promise<void> {
   }
   await model.load(state);
 }
+
+/** The smallest network of DeepFloyd IF's: residual steps, attention to text and pixels, pooled text, the noise level as a class. */
+export const tinyDeepFloyd: UNet2DConditionConfig = {
+  ...tinyUNet2DCondition,
+  blockChannels: [8, 16],
+  downAttention: [false, true],
+  upAttention: [false, true],
+  downResample: ['residual', 'residual'],
+  upResample: ['residual', 'residual'],
+  mid: 'added-kv',
+  onlyCrossAttention: [false, false],
+  contextWidth: 64,
+  textWidth: 6,
+  activation: 'erf',
+  embeddingActivation: 'erf',
+  timeConditioning: 'scale-shift',
+  timeCondProjDim: null,
+  classes: 'time',
+  textTime: null,
+  textPooling: { heads: 2 },
+  deepfloyd: {
+    headChannels: [4, 8],
+    upHeadChannels: [4, 8],
+    contextNorm: 'group',
+    midOnlyCrossAttention: true,
+    skipTimeActivation: true,
+    residualScale: Math.SQRT2,
+  },
+};

@@ -1,0 +1,189 @@
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { InvalidArgumentError, InvalidFileError } from '@mezzotint/core';
+import { afterAll, expect, test } from 'vitest';
+import { emojiCaptions, emojiPart, listEmoji, writeEmojiFolder } from '../src/emoji.js';
+import { encodePng, openDataset, readImage } from '../src/index.js';
+
+const root = mkdtempSync(join(tmpdir(), 'mezzotint-emoji-'));
+afterAll(() => rmSync(root, { recursive: true }));
+
+const TONES = ['1F3FB', '1F3FC', '1F3FD', '1F3FE', '1F3FF'];
+
+/** A project with the packages, laid out as emoji-datasource 16, openmoji 17 and emojilib 4, with six emoji. */
+function project(name: string): string {
+  const has = { has_img_google: true, has_img_twitter: true };
+  const row = (name: string, unified: string, category: string, more: object = {}) => ({
+    ...{ name, unified, image: `${unified.toLowerCase()}.png`, category, ...has, ...more },
+  });
+  const toned = Object.fromEntries(
+    [...TONES, '1F3FB-1F3FC'].map((tone) => [tone, { image: `1f44b-${tone.toLowerCase()}.png`, ...has }]),
+  );
+  const rows = [
+    row('WAVING HAND SIGN', '1F44B', 'People & Body', { skin_variations: toned }),
+    row('GREEN HEART', '1F49A', 'Smileys & Emotion'),
+    row('Finland Flag', '1F1EB-1F1EE', 'Flags'),
+    row('HASH KEY', '0023-FE0F-20E3', 'Symbols'),
+    row('CAT FACE', '1F431', 'Animals & Nature', { has_img_twitter: false }),
+    row('EMOJI MODIFIER FITZPATRICK TYPE-3', '1F3FC', 'Component'),
+  ];
+  const words = {
+    '❤️': ['red_heart', 'love'],
+    '👋': ['waving_hand', 'wave', 'goodbye', 'hello', ':)'],
+    '💚': ['green_heart', 'love', 'eco', 'nature'],
+    '🇫🇮': ['flag_finland', 'fi'],
+    '#️⃣': ['keycap_', 'symbol'],
+    '🐱': ['cat_face', 'animal', 'meow', 'pet'],
+  };
+  const base = join(root, name, 'node_modules');
+  const put = (path: string, content: string | Uint8Array) => {
+    mkdirSync(dirname(join(base, path)), { recursive: true });
+    writeFileSync(join(base, path), content);
+  };
+  put('emojilib/dist/emoji-en-US.json', JSON.stringify(words));
+  for (const [maker, gray] of [
+    ['google', 40],
+    ['twitter', 200],
+  ] as const) {
+    put(`emoji-datasource-${maker}/emoji.json`, JSON.stringify(rows));
+    const image = encodePng({ data: new Uint8Array(64 * 64 * 3).fill(gray), height: 64, width: 64, channels: 3 });
+    for (const { image: file } of [...rows, ...Object.values(toned)])
+      put(`emoji-datasource-${maker}/img/${maker}/64/${file}`, image);
+  }
+  const open = { annotation: 'waving hand', group: 'people-body' };
+  put(
+    'openmoji/data/openmoji.json',
+    JSON.stringify([
+      { ...open, hexcode: '1F44B', skintone: '', skintone_base_hexcode: '' },
+      { ...open, hexcode: '1F44B-1F3FF', skintone: 5, skintone_base_hexcode: '1F44B' },
+      { ...open, hexcode: '1F9D1-1F3FB-1F3FF', skintone: '1,5', skintone_base_hexcode: '1F9D1' },
+      { ...open, hexcode: 'E000', group: 'extras-openmoji', skintone: '', skintone_base_hexcode: '' },
+    ]),
+  );
+  for (const code of ['1F44B', '1F44B-1F3FF']) {
+    const svg =
+      '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 72 72"><rect width="36" height="72" fill="#f00"/></svg>';
+    put(`openmoji/color/svg/${code}.svg`, svg);
+  }
+  return join(root, name);
+}
+
+test('every emoji of a set with its five tones, named by emojilib, flags and bare names by the set', () => {
+  const from = project('list');
+  const noto = listEmoji({ sets: ['noto'], from });
+  const names = noto.map(({ name, tone }) => (tone === undefined ? name : `${name}/${tone}`));
+  expect(names).toEqual([
+    'waving hand',
+    'waving hand/light skin tone',
+    'waving hand/medium-light skin tone',
+    'waving hand/medium skin tone',
+    'waving hand/medium-dark skin tone',
+    'waving hand/dark skin tone',
+    'green heart',
+    'finland flag',
+    'hash key',
+    'cat face',
+  ]);
+  expect(noto[0]).toMatchObject({ concept: '1f44b', group: 'people & body', keywords: ['wave', 'goodbye', 'hello'] });
+  // A picture that a maker does not have is not in its set.
+  expect(listEmoji({ sets: ['twemoji'], from }).map(({ name }) => name)).not.toContain('cat face');
+  const openmoji = listEmoji({ sets: ['openmoji'], from });
+  expect(openmoji.map(({ concept, tone }) => [concept, tone])).toEqual([
+    ['1f44b', undefined],
+    ['1f44b', 'dark skin tone'],
+  ]);
+});
+
+test('captions: name with article, tone and style, shuffled and with keywords; the same every time', () => {
+  const [hand, light] = listEmoji({ sets: ['noto'], from: project('captions') });
+  expect(emojiCaptions(hand!).slice(0, 4)).toEqual([
+    'a waving hand, noto style',
+    'waving hand, noto style',
+    'noto style, waving hand',
+    'a waving hand',
+  ]);
+  expect(emojiCaptions(light!)[0]).toBe('a waving hand with light skin tone, noto style');
+  expect(emojiCaptions(light!).at(-1)).toMatch(/^(\w+, ){3}light skin tone, noto style$/);
+  expect(emojiCaptions(light!)).toEqual(emojiCaptions({ ...light! }));
+  const named = (name: string) => emojiCaptions({ ...hand!, name, keywords: [] }).at(-1);
+  expect(['octopus', 'orange', 'unicorn', 'umbrella', 'glasses', 'flag: x'].map(named)).toEqual([
+    'an octopus',
+    'an orange',
+    'a unicorn',
+    'an umbrella',
+    'glasses',
+    'flag: x',
+  ]);
+});
+
+test('a concept is on one side of the split whatever its set and tone, and about 4 % are held out', () => {
+  const [hand] = listEmoji({ sets: ['noto'], from: project('split') });
+  const sets = ['noto', 'twemoji'] as const;
+  const concepts = Array.from({ length: 4000 }, (_, i) => `c${i}`);
+  const parts = concepts.map((concept) => sets.map((set) => emojiPart({ ...hand!, concept, set }, sets, 0)));
+  const heldOut = parts.filter(([a]) => a === 'held-out');
+  expect(heldOut.every(([, b]) => b === 'held-out')).toBe(true);
+  expect(heldOut.length / concepts.length).toBeCloseTo(0.04, 1);
+  // One of the two sets, never both, for some concepts.
+  const oneSet = parts.filter((both) => both.includes('combinations'));
+  expect(oneSet.length).toBeGreaterThan(80);
+  expect(oneSet.every((both) => both.includes('train'))).toBe(true);
+  // At most one tone of a concept is held out; a colour with its object is held out in all sets.
+  const tones = ['light', 'medium-light', 'medium', 'medium-dark', 'dark'].map((tone) => `${tone} skin tone`);
+  const byTone = concepts.map((concept) => tones.map((tone) => emojiPart({ ...hand!, concept, tone }, ['noto'], 0)));
+  const counts = byTone.map((row) => row.filter((part) => part === 'combinations').length);
+  expect(Math.max(...counts)).toBe(1);
+  expect(counts.filter((count) => count === 1).length / concepts.length).toBeCloseTo(0.29, 1);
+  for (const set of sets) expect(emojiPart({ ...hand!, name: 'green heart', set }, sets, 5)).toBe('combinations');
+  expect(
+    concepts.some((concept) => emojiPart({ ...hand!, concept }, sets, 1) !== emojiPart({ ...hand!, concept }, sets, 0)),
+  ).toBe(true);
+});
+
+test('the folder opens as captioned pictures with classes, and names the makers', async () => {
+  const from = project('folder');
+  const out = join(root, 'out');
+  const seen: number[] = [];
+  const summary = await writeEmojiFolder(out, {
+    from,
+    sets: ['noto', 'twemoji', 'openmoji'],
+    size: 16,
+    onProgress: (done) => seen.push(done),
+  });
+  expect(seen.at(-1)).toBe(10 + 9 + 2);
+  expect(Object.values(summary.pictures).reduce((a, b) => a + b)).toBe(21);
+  const train = await openDataset(join(out, 'train'));
+  expect(train.examples.length).toBe(summary.pictures.train);
+  expect(train.captioned).toBe(train.examples.length);
+  expect(train.classes).toContain('people & body');
+  const combinations = readFileSync(join(out, 'combinations', 'metadata.jsonl'), 'utf8');
+  expect(combinations).toContain('noto-1f49a.png');
+  expect(combinations).toContain('twemoji-1f49a.png');
+  const heart = await readImage(join(out, 'combinations', 'twemoji-1f49a.png'));
+  expect([heart.height, heart.width, heart.data[0]]).toEqual([16, 16, 200]);
+  const drawn = (await openDataset(out, { folderClasses: 'never' })).examples.find(({ name }) =>
+    name.includes('openmoji-1f44b.png'),
+  )!;
+  const svg = await readImage(drawn.source.path);
+  expect([svg.height, svg.width, ...svg.data.subarray(0, 3), ...svg.data.subarray(45, 48)]).toEqual([
+    16, 16, 255, 0, 0, 255, 255, 255,
+  ]);
+  expect(readFileSync(join(out, 'LICENCES.txt'), 'utf8')).toContain('openmoji: OpenMoji contributors; CC-BY-SA-4.0');
+  expect(existsSync(`${out}.unfinished`)).toBe(false);
+  await expect(writeEmojiFolder(out, { from })).rejects.toThrow(/is there already/);
+});
+
+test('a missing package says how to install it; another layout is refused', () => {
+  const empty = join(root, 'empty');
+  mkdirSync(join(empty, 'node_modules', 'emojilib'), { recursive: true });
+  const missing = () => listEmoji({ from: join(root, 'nowhere') });
+  expect(missing).toThrow(InvalidArgumentError);
+  expect(missing).toThrow(/npm install --no-save .*emoji-datasource-google@16.0.0 emoji-datasource-twitter@16.0.0/);
+  expect(() => listEmoji({ sets: ['apple' as never], from: empty })).toThrow(
+    /expected some of noto, twemoji, openmoji, got apple/,
+  );
+  const other = project('other');
+  writeFileSync(join(other, 'node_modules', 'emoji-datasource-google', 'emoji.json'), '{"a": 1}');
+  expect(() => listEmoji({ sets: ['noto'], from: other })).toThrow(InvalidFileError);
+});
