@@ -1,4 +1,5 @@
 import { deriveSeed, InvalidArgumentError, NumpyRandomState } from '@mezzotint/core';
+import { type BatchPlace, type BatchShare, checkShare, nextPlace, partAt, WHOLE } from './batch-share.js';
 import { epochOrder, type ImageBatch } from './batches.js';
 import type { Bitmap } from './bitmap.js';
 import type { Dataset, Example } from './dataset.js';
@@ -38,6 +39,8 @@ export interface ExampleStreamOptions {
   readonly ahead?: number;
   /** Bytes of resized pictures that are kept for the next epochs; 256 MiB when absent. More is not kept, however large the set. */
   readonly cacheBytes?: number;
+  /** The parts that one of several processes takes; whole batches when absent. State then is of whole updates. */
+  readonly share?: BatchShare;
 }
 
 /** Where a stream stands: JSON. */
@@ -86,7 +89,8 @@ interface Plan extends ImageSize {
 export function exampleStream(set: Dataset, options: ExampleStreamOptions): ExampleStream {
   check(set, options);
   const { batchSize, seed, size, channels, crop = 'center', flip = false, last = 'drop', buckets: wanted } = options;
-  const { threads = 1, ahead = 2, cacheBytes = 2 ** 28 } = options;
+  const { threads = 1, ahead = 2, cacheBytes = 2 ** 28, share = WHOLE } = options;
+  checkShare('exampleStream', share, batchSize);
   const buckets = bucketsOf(set, options);
   const full = (count: number) =>
     wanted === undefined && last === 'drop' ? Math.floor(count / batchSize) : Math.ceil(count / batchSize);
@@ -108,8 +112,10 @@ export function exampleStream(set: Dataset, options: ExampleStreamOptions): Exam
     if (drawn?.epoch !== epoch) drawn = epochDraws(set.examples.length, seed, epoch);
     return drawn;
   };
-  const make = async (epoch: number, batch: number): Promise<ExampleBatch> => {
-    const { indices, height, width } = planOf(epoch, batch);
+  const make = async (at: BatchPlace): Promise<ExampleBatch> => {
+    const { epoch, batch, rows } = partAt(at, share, batchesPerEpoch);
+    const { indices: all, height, width } = planOf(epoch, batch);
+    const indices = all.subarray(...rows(all.length));
     const draws = drawsOf(epoch);
     const area = height * width * channels;
     const images = new Float32Array(indices.length * area);
@@ -122,21 +128,20 @@ export function exampleStream(set: Dataset, options: ExampleStreamOptions): Exam
     });
     await Promise.all(parts);
     const captions = Array.from(indices, (i) => {
-      const all = set.examples[i]!.captions;
-      return all[Math.floor(draws.caption[i]! * all.length)] ?? '';
+      const { captions } = set.examples[i]!;
+      return captions[Math.floor(draws.caption[i]! * captions.length)] ?? '';
     });
     return { images, labels, captions, indices, shape: [indices.length, height, width, channels] };
   };
 
-  let place = { epoch: 0, batch: 0 };
-  const after = ({ epoch, batch }: typeof place) =>
-    batch + 1 < batchesPerEpoch ? { epoch, batch: batch + 1 } : { epoch: epoch + 1, batch: 0 };
+  let place: BatchPlace = { epoch: 0, batch: 0, taken: 0 };
+  const after = (at: BatchPlace) => nextPlace(at, share, batchesPerEpoch);
   /** Batches under way, the next first. */
-  let queue: { readonly at: typeof place; readonly batch: Promise<ExampleBatch> }[] = [];
+  let queue: { readonly at: BatchPlace; readonly batch: Promise<ExampleBatch> }[] = [];
   const fill = () => {
     let at = queue.length === 0 ? place : after(queue.at(-1)!.at);
     while (queue.length < Math.max(ahead, 1)) {
-      const batch = make(at.epoch, at.batch);
+      const batch = make(at);
       batch.catch(() => undefined); // whoever waits for it is told
       queue.push({ at, batch });
       at = after(at);
@@ -153,12 +158,12 @@ export function exampleStream(set: Dataset, options: ExampleStreamOptions): Exam
       if (ahead > 0) fill();
       return batch;
     },
-    state: () => ({ ...place, of }),
+    state: () => ({ epoch: place.epoch, batch: place.batch, of }),
     resume(state) {
       const wrong = problemsOf(state, of, batchesPerEpoch);
       if (wrong.length > 0) throw new InvalidArgumentError('exampleStream.resume', wrong);
       const { epoch, batch } = state as ExampleStreamState;
-      place = { epoch, batch };
+      place = { epoch, batch, taken: 0 };
       queue = [];
     },
     close: () => pictures.close(),

@@ -1,5 +1,6 @@
 export { type WriteOptions, writeFileAtomically } from './atomic-file.js';
 export { AUGMENT_LABELS, type Augmented, edmAugment } from './augment.js';
+export type { BatchShare } from './batch-share.js';
 export {
   type BatchesSource,
   type BatchesState,
