@@ -8,6 +8,8 @@ import type { TrainingBatch } from './training-data.js';
 export interface Task {
   /** With its first weights. */
   readonly model: Module;
+  /** The part of the model that `init` gives weights to, where it has others; all of it when absent. */
+  readonly network?: Module;
   /** Trained in the model's place, when there is one. */
   readonly adapter?: LoraAdapter;
   readonly loss: Loss<TrainingBatch>;

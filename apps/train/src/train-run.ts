@@ -42,7 +42,7 @@ export async function trainRun(flags: TrainFlags, { signal, say, result }: Comma
   if (!engine.trains) throw new InvalidArgumentError('--engine', `${engine.name} cannot train; choose another engine`);
   const task = await taskOf(config, data);
   if (config.init !== undefined) {
-    const report = await initWeights(task.model, config.init, data.classes);
+    const report = await initWeights(task.network ?? task.model, config.init, data.classes);
     for (const line of describeInit(config.init.from, report)) say(line);
   } else if (task.adapter !== undefined) {
     throw new InvalidArgumentError('lora', 'an adapter changes a model that was trained: say which by init.from');
@@ -50,7 +50,7 @@ export async function trainRun(flags: TrainFlags, { signal, say, result }: Comma
   task.adapter?.init(deriveSeed(config.seed, 'lora'));
   checkpointGradients(task.model, config.checkpointGradients);
   const stream = data.open(config); // Refuses what cannot be trained before there is a folder.
-  for (const line of lookBefore(config, data, await data.first(256))) {
+  for (const line of lookBefore(config, data, await data.first?.(256))) {
     say(`Note: ${line}`);
   }
   const run = await open(config); // From here on there is one.
@@ -173,7 +173,7 @@ async function trainInto(run: RunFolder, start: Start): Promise<void> {
   if (foreign !== undefined) {
     const folder = join(run.path, 'diffusers');
     say(
-      `For diffusers: ${await withBestWeights(task, averaged, () => saveDiffusers(folder, foreign.config, task.model))}`,
+      `For diffusers: ${await withBestWeights(task, averaged, () => saveDiffusers(folder, foreign.config, task.network ?? task.model))}`,
     );
   }
   if (task.adapter !== undefined) {

@@ -187,6 +187,9 @@ export interface LatentStreamOptions {
   readonly seed: number;
   /** Shards that are kept in memory; 4 when absent. */
   readonly shards?: number;
+  /** Mean and deviation of each channel by which images are normalised; those of the index when absent (others for held-out images). */
+  readonly mean?: readonly number[];
+  readonly deviation?: readonly number[];
 }
 
 /** A batch of latent images: `images` are (mean + deviation n - mean of the set) / deviation of the set. */
@@ -199,8 +202,9 @@ export interface LatentBatch extends ImageBatch {
  * Shuffled batches of latent images without end, a new sample of each Gaussian in each epoch. As `exampleStream`, it goes on
  * from a state with the batch that would have come.
  */
-export function latentStream(folder: string, { batchSize, seed, shards = 4 }: LatentStreamOptions) {
+export function latentStream(folder: string, options: LatentStreamOptions) {
   const index = readLatentsIndex(folder);
+  const { batchSize, seed, shards = 4, mean = index.mean, deviation = index.deviation } = options;
   const { count, height, width, channels, perShard } = index;
   if (!Number.isSafeInteger(batchSize) || batchSize < 1 || batchSize > count) {
     throw new InvalidArgumentError('latentStream', `expected a batchSize from 1 to ${count}, got ${batchSize}`);
@@ -242,7 +246,7 @@ export function latentStream(folder: string, { batchSize, seed, shards = 4 }: La
         const [means, deviations] = [4 * rows + 4 * area * row, 4 * rows + 4 * area * (rows + row)];
         for (let e = 0; e < area; e++) {
           const z = bytes.readFloatLE(means + 4 * e) + bytes.readFloatLE(deviations + 4 * e) * noise[n * area + e]!;
-          images[n * area + e] = (z - index.mean[e % channels]!) / index.deviation[e % channels]!;
+          images[n * area + e] = (z - mean[e % channels]!) / deviation[e % channels]!;
         }
       });
       place = batch + 1 < batchesPerEpoch ? { epoch, batch: batch + 1 } : { epoch: epoch + 1, batch: 0 };
