@@ -8,6 +8,8 @@ import {
   InvalidFileError,
   NumpyRandomState,
   parseJson,
+  quoted,
+  readingBudget,
   TorchGenerator,
 } from '@mezzotint/core';
 import { openPlainFile, readPlainFile, readPlainText } from '@mezzotint/core/node';
@@ -158,14 +160,27 @@ function captionsOf(batch: ImageBatch, i: number, all: EncodeOptions['captions']
  */
 export function readLatentsIndex(folder: string): LatentsIndex {
   const path = join(folder, INDEX);
-  const index = parseJson(readPlainText(path, 2 ** 28)) as LatentsIndex;
+  let index: LatentsIndex;
+  try {
+    index = parseJson(readPlainText(path, readingBudget.listBytes)) as LatentsIndex;
+  } catch (cause) {
+    if (InvalidFileError.isInstance(cause)) throw cause;
+    throw new InvalidFileError(path, `is not JSON: ${(cause as Error).message}`, { cause });
+  }
   if (index?.format !== 'mezzotint/latents@1') throw new InvalidFileError(path, 'is not the index of latent images');
   const numbers = [index.count, index.height, index.width, index.channels, index.perShard];
   if (!numbers.every((n) => Number.isSafeInteger(n) && n > 0 && n < 2 ** 31)) {
-    throw new InvalidFileError(path, `expected positive counts and sizes, got ${numbers.join(', ')}`);
+    const got = numbers.map((value) => quoted(value)).join(', ');
+    throw new InvalidFileError(path, `expected positive counts and sizes, got ${got}`);
   }
-  if (index.mean?.length !== index.channels || index.deviation?.length !== index.channels) {
-    throw new InvalidFileError(path, `expected a mean and a deviation for each of ${index.channels} channels`);
+  const perChannel = (values: unknown) =>
+    Array.isArray(values) && values.length === index.channels && values.every(Number.isFinite);
+  if (!perChannel(index.mean) || !perChannel(index.deviation) || !index.deviation.every((value) => value > 0)) {
+    throw new InvalidFileError(path, `expected a mean and a deviation above 0 for each of ${index.channels} channels`);
+  }
+  const texts = (values: unknown) => Array.isArray(values) && values.every((value) => typeof value === 'string');
+  if (!texts(index.classes) || !texts(index.captions)) {
+    throw new InvalidFileError(path, 'expected lists of texts for classes and captions');
   }
   if (index.captions?.length !== 0 && index.captions?.length !== index.count) {
     throw new InvalidFileError(path, `expected captions of all ${index.count} images or of none`);
@@ -216,7 +231,7 @@ export function latentStream(folder: string, options: LatentStreamOptions) {
   const shard = (i: number) => {
     let bytes = kept.get(i);
     if (bytes === undefined) {
-      bytes = Buffer.from(readPlainFile(join(folder, shardName(i)), 2 ** 31));
+      bytes = Buffer.from(readPlainFile(join(folder, shardName(i)), readingBudget.latentShardBytes));
       if (kept.size >= shards) kept.delete(kept.keys().next().value!);
       kept.set(i, bytes);
     }

@@ -1,3 +1,4 @@
+export { type BlobFiles, blobFile, blobFolder, type OpenBlobsOptions, openPipeline } from './blob-files.js';
 export { klCodec, type LatentAutoencoder, type LatentRgb, linearPreview, standardizedCodec } from './codec.js';
 export { type OpenedCodec, type OwnAutoencoder, openCodec } from './codec-folder.js';
 export { admFamily } from './families/classes/adm.js';

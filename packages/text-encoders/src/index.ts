@@ -83,7 +83,7 @@ export type { AddedToken } from './tokenizers/added-tokens.js';
 export { type ClipTokenizerFiles, type ClipTokenizerOptions, clipTokenizer } from './tokenizers/clip-tokenizer.js';
 export { clipVocabulary } from './tokenizers/clip-vocabulary.js';
 export { type TokenizerOptions, tokenizerOptionsFromTransformers } from './tokenizers/options.js';
-export { type T5TokenizerFiles, t5Tokenizer } from './tokenizers/t5-tokenizer.js';
+export { type GgufVocabulary, type T5TokenizerFiles, t5Tokenizer } from './tokenizers/t5-tokenizer.js';
 export { type PaddedIds, padIds, type TokenizedTexts, type Tokenizer, tokenize } from './tokenizers/tokenizer.js';
 export {
   type ClipVocabulary,

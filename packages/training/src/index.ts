@@ -95,7 +95,14 @@ export {
   type AdamWKernelInputs,
   type AdamWKernelOutputs,
 } from './optimizer/adamw-kernel.js';
-export type { Gradients, Optimizer, OptimizerState, UpdateOptions } from './optimizer/optimizer.js';
+export {
+  clippingFactor,
+  type Gradients,
+  globalNorm,
+  type Optimizer,
+  type OptimizerState,
+  type UpdateOptions,
+} from './optimizer/optimizer.js';
 export {
   type Objective,
   type OptimizerSettings,

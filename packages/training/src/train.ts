@@ -74,6 +74,8 @@ export interface TrainHooks {
 
 /** What one process, or all together, contribute to an update of one network. */
 export interface Contribution {
+  /** Whose loss it is: `model`, or the name of an auxiliary network that has its own. */
+  readonly network: string;
   /** Sums over the micro-batches, in the order of a binary tree over their indices: (0 + 1) + (2 + 3), and so on. */
   readonly gradients: Map<string, tf.Tensor>;
   /** The loss of each micro-batch, in their order; may be NaN. */
@@ -243,7 +245,7 @@ async function update<B>(
   for (const { prefix, optimizer } of targets) {
     for (const [path, param] of optimizer.params) params.set(prefix + path, param);
   }
-  const mine = await accumulated(params, loss, inputs);
+  const mine = { network: targets[0]!.name, ...(await accumulated(params, loss, inputs)) };
   const { gradients, losses, observed } = exchange === undefined ? mine : await exchange(mine);
   const mean = losses.reduce((sum, value) => sum + value, 0) / losses.length;
   try {
@@ -288,7 +290,7 @@ async function accumulated<B>(
   params: ReadonlyMap<string, Param>,
   loss: Loss<B>,
   inputs: readonly Omit<LossInput<B>, 'observe'>[],
-): Promise<Contribution> {
+): Promise<Omit<Contribution, 'network'>> {
   /** Subtrees of the sum that wait for a neighbour of their size. */
   const waiting: { size: number; readonly gradients: Map<string, tf.Tensor> }[] = [];
   const join = () => {
