@@ -32,7 +32,7 @@ export const mmdit: DenoiserArchitecture<MMDiT> = {
   sized(size, { imageSize, channels, contextWidth, pooledWidth = contextWidth, learnedVariance }): MMDiTConfig {
     throwIf('MMDiT', [
       ...(contextWidth === undefined ? ['reads texts: expected captioned pictures and a text encoder'] : []),
-      ...(learnedVariance ? ['is trained as a flow, without a learned variance'] : []),
+      ...(learnedVariance ? ['has no channels for a learned variance'] : []),
     ]);
     const { patches, ...sizes } = mmditSizes[size];
     let patchSize = Math.ceil(imageSize / patches);
