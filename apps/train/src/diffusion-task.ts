@@ -18,6 +18,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { CODEC, copyCodec, openCodecModel } from './codec-files.js';
 import type { WholeDiffusionTask } from './config.js';
 import { recipeOf } from './defaults.js';
+import { saveLora } from './lora-files.js';
 import { checkNetworkFits, dataShape, networkConfig } from './network-config.js';
 import type { Task } from './task.js';
 import { openTextConditions, type TextConditions } from './text-conditions.js';
@@ -109,7 +110,10 @@ export async function diffusionTask(config: WholeDiffusionTask, data: TrainingDa
   return {
     model: together ?? model,
     ...(together && { network: model }),
-    ...(adapter && { adapter }),
+    ...(adapter && {
+      adapter,
+      saveAdapter: async (run: string) => [`LoRA: ${(await saveLora(run, adapter, architecture.name)).join(', ')}`],
+    }),
     loss: (input) => (adapter === undefined ? loss(input, true) : adapter.apply(() => loss(input, true))),
     validate: (batch, rng) => loss({ batch, rng }, false),
     ...(recipe.forcedWeightNormalization && { hooks: [{ beforeForward: () => forceWeightNormalization(model) }] }),

@@ -18,6 +18,7 @@ export {
   type OpenContext,
   openDefinition,
 } from './family.js';
+export { type FitPartsOptions, fitParts } from './fit.js';
 export { parseLabels } from './labels.js';
 export {
   type AutoencoderModelConfig,
