@@ -1,4 +1,4 @@
-import { InvalidFileError } from '@mezzotint/core';
+import { InvalidFileError, parseJson } from '@mezzotint/core';
 import { z } from 'zod';
 import { labelsOf } from './jobs.js';
 import { type OpenOptions, openSchema } from './options.js';
@@ -134,7 +134,7 @@ export function parseRecipe(name: string, text: string | undefined): Recipe {
     throw new InvalidFileError(name, 'has no recipe: it was not made by sample, or it was edited');
   let json: unknown;
   try {
-    json = JSON.parse(text);
+    json = parseJson(text);
   } catch (cause) {
     throw new InvalidFileError(name, 'has a recipe that is not JSON', { cause });
   }
