@@ -12,8 +12,7 @@ import {
   readingBudget,
   TorchGenerator,
 } from '@mezzotint/core';
-import { openPlainFile, readPlainFile, readPlainText } from '@mezzotint/core/node';
-import { writeFileAtomically } from './atomic-file.js';
+import { openPlainFile, readPlainFile, readPlainText, writeFileAtomically } from '@mezzotint/core/node';
 import { epochOrder, type ImageBatch } from './batches.js';
 import type { ExampleBatch, ExampleStream, ExampleStreamState } from './example-stream.js';
 
