@@ -1,7 +1,7 @@
 import { realNumber, wholeNumber } from '@mezzotint/app/terminal';
 import type { OpenOptions, Request } from '@mezzotint/pipelines';
 import { Command, Option } from 'commander';
-import { addSchemaFlags } from './flags.js';
+import { addSchemaFlags, guidanceHelp } from './flags.js';
 
 /** The settings of `sample` that are about files and the terminal. */
 export interface AppSettings {
@@ -54,6 +54,7 @@ export function sampleCommand(): Command {
       ).helpGroup('Speed and memory:'),
     )
     .addOption(new Option('--handover <fraction>').argParser(realNumber('--handover', 0, 1)).hideHelp())
+    .addHelpText('after', guidanceHelp())
     .addHelpText(
       'after',
       '\nExamples:\n  pnpm sample --model models/digits --labels 0-9 --count 10 --guidance 2 --out digits.png' +

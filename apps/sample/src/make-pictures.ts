@@ -1,6 +1,14 @@
 import type { JobContext } from '@mezzotint/backend/worker';
 import { InvalidArgumentError } from '@mezzotint/core';
-import { type GeneratedImage, openPipeline, type Progress, type Recipe, recipeOf } from '@mezzotint/pipelines/node';
+import {
+  type GeneratedImage,
+  openPipeline,
+  type Pipeline,
+  type Progress,
+  type Recipe,
+  type Request,
+  recipeOf,
+} from '@mezzotint/pipelines/node';
 import * as tf from '@tensorflow/tfjs-core';
 import type { SampleSettings } from './settings.js';
 
@@ -24,12 +32,13 @@ export interface MadePictures {
 
 /** The engine thread's job: opens the model, makes the pictures and frees the model. */
 export async function makePictures(
-  { model, options, request, replayed }: PictureRequest,
+  { model, options, request: asked, replayed }: PictureRequest,
   { signal, engine, report }: JobContext<Progress>,
 ): Promise<MadePictures> {
   const pipeline = await openPipeline(model, { freeText: true, ...options });
   try {
     const versions = { tfjs: tf.version_core, [engine.name]: engine.version, node: process.versions.node };
+    const request = replayed ? withoutSyntax(asked, pipeline) : asked;
     // All that can be known without weights is checked before minutes go into them.
     await pipeline.check(request);
     const inputs = pipeline.inputs();
@@ -56,6 +65,11 @@ export async function makePictures(
   } finally {
     pipeline.dispose();
   }
+}
+
+/** Recipes of earlier versions say how prompts are read of every model with prompts, also of one that has no such setting. */
+function withoutSyntax({ promptSyntax, ...request }: Request, { takes }: Pipeline): Request {
+  return takes.includes('promptSyntax') && promptSyntax !== undefined ? { ...request, promptSyntax } : request;
 }
 
 /** Throws an InvalidArgumentError that names every path of a recipe that does not hold what it held. */

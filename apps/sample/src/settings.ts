@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { readConfig } from '@mezzotint/app/terminal';
 import { InvalidArgumentError } from '@mezzotint/core';
 import { readPngText } from '@mezzotint/data';
@@ -12,6 +12,7 @@ import {
   type Request,
   requestSchema,
 } from '@mezzotint/pipelines';
+import { readText } from '@mezzotint/weights/node';
 import { z } from 'zod';
 import type { AppSettings, SampleFlags } from './command.js';
 import { flagOf } from './flags.js';
@@ -77,7 +78,7 @@ export async function settingsOf({ config, replay, explain: _, ...flags }: Sampl
 
 function linesOf(file: string): string[] {
   if (!existsSync(file)) throw new InvalidArgumentError('--prompts', `${file}: no such file`);
-  const lines = readFileSync(file, 'utf8')
+  const lines = readText(file)
     .split(/\r?\n/)
     .filter((line) => line.trim() !== '');
   if (lines.length === 0) throw new InvalidArgumentError('--prompts', `${file} has no line with a prompt`);

@@ -258,6 +258,78 @@ const clip = z.strictObject({
     .describe('How captions become tokens.'),
 });
 
+const { network: _, init: __, ...commonButNetwork } = common;
+
+const stableDiffusion = z.strictObject({
+  task: z
+    .literal('stable-diffusion')
+    .describe('Fine-tuning of Stable Diffusion 1 or 2: a LoRA, a new token (textual inversion), or the whole UNet.'),
+  model: z
+    .string()
+    .min(1)
+    .describe('A folder of diffusers (model_index.json) with UNet, autoencoder and text encoder.'),
+  ...commonButNetwork,
+  prompt: z
+    .union([z.string(), z.array(z.string()).min(1)])
+    .optional()
+    .describe('What pictures without caption show; of several one is drawn for each picture.'),
+  promptDropout: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0)
+    .describe('Fraction of prompts that are replaced by the empty one, which guidance goes away from.'),
+  weighting: z
+    .enum(['uniform', 'min-snr'])
+    .default('uniform')
+    .describe('Weight of a noise level in the loss: all alike, or min(SNR, 5) (Hang et al. 2023).'),
+  lora: lora
+    .extend({ textEncoder: z.boolean().default(false).describe("Changes the text encoder's attention, too.") })
+    .optional()
+    .describe('Trains a low-rank adapter in the place of the UNet.'),
+  token: z
+    .strictObject({
+      text: z
+        .string()
+        .min(1)
+        .regex(/^\S+$/, 'expected no spaces')
+        .describe('What prompts call it, such as <my-cat>; must be no word that the tokenizer has.'),
+      initializer: z.string().min(1).describe('A word that it begins as.'),
+      vectors: count.default(1).describe('Vectors that it has.'),
+    })
+    .optional()
+    .describe('Trains a new token of the text encoder in the place of the UNet: textual inversion (Gal et al. 2023).'),
+  prior: z
+    .strictObject({
+      prompt: z.string().min(1).describe('The class of what is learned, such as "a photo of a cat".'),
+      pictures: z
+        .string()
+        .min(1)
+        .optional()
+        .describe('A folder of pictures of the class; made by the model before the training when absent.'),
+      count: count.default(100).describe('Pictures that are made.'),
+      weight: z.number().min(0).default(1).describe('Weight of their loss.'),
+    })
+    .optional()
+    .describe("DreamBooth's prior preservation: pictures of the class are trained beside yours (Ruiz et al. 2023)."),
+  samples: z
+    .strictObject({
+      prompts: z
+        .array(z.string())
+        .min(1)
+        .optional()
+        .describe("What they show; the data's first four prompts when absent."),
+      steps: count.default(20).describe("Steps of the model's own solver."),
+      guidance: z.number().min(0).default(7.5).describe('Guidance scale.'),
+    })
+    .prefault({})
+    .describe('Samples that show how it does.'),
+  learningRate: learningRate
+    .optional()
+    .describe('How fast is learned; constant when absent: 1e-4 for a LoRA, 5e-4 for a token, 5e-6 for a UNet.'),
+  optimizer: optimizer(0.9, { weightDecay: 0.01 }).describe('What changes the weights.'),
+});
+
 const autoencoder = z.strictObject({
   task: z.literal('autoencoder').describe('An autoencoder.'),
   ...common,
@@ -315,7 +387,13 @@ const autoencoder = z.strictObject({
 });
 
 /** What `train` reads from its configuration file. */
-export const trainConfigSchema = z.discriminatedUnion('task', [diffusion, classifier, autoencoder, clip]);
+export const trainConfigSchema = z.discriminatedUnion('task', [
+  diffusion,
+  classifier,
+  autoencoder,
+  clip,
+  stableDiffusion,
+]);
 
 export type TrainConfig = z.infer<typeof trainConfigSchema>;
 /** The settings that flags may give over those of the file. */
@@ -330,11 +408,16 @@ export type DiffusionTask = z.infer<typeof diffusion>;
 /** A diffusion task whose recipe has filled in what was left out. */
 export type WholeDiffusionTask = Omit<DiffusionTask, Filled> & { [K in Filled]: NonNullable<DiffusionTask[K]> };
 type Filled = 'process' | 'learningRate' | 'optimizer' | 'sampling';
-export type WholeConfig = WholeDiffusionTask | ClassifierTask | AutoencoderTask | ClipTask;
+export type WholeConfig = WholeDiffusionTask | ClassifierTask | AutoencoderTask | ClipTask | WholeStableDiffusionTask;
 export type ClassifierTask = z.infer<typeof classifier>;
 /** How fast a network learns. */
 export type LearningRateConfig = z.infer<typeof learningRate>;
 export type OptimizerConfig = z.infer<ReturnType<typeof optimizer>>;
 export type AutoencoderTask = z.infer<typeof autoencoder>;
 export type ClipTask = z.infer<typeof clip>;
+export type StableDiffusionTask = z.infer<typeof stableDiffusion>;
+/** A fine-tuning whose learning rate is filled in. */
+export type WholeStableDiffusionTask = Omit<StableDiffusionTask, 'learningRate'> & {
+  readonly learningRate: LearningRateConfig;
+};
 export type LoraConfig = z.infer<typeof lora>;

@@ -10,6 +10,7 @@ import { dropLabels, LoraAdapter, type LossInput, recipeNamed } from '@mezzotint
 import * as tf from '@tensorflow/tfjs-core';
 import type { WholeDiffusionTask } from './config.js';
 import { recipeOf } from './defaults.js';
+import { saveLora } from './lora-files.js';
 import { checkNetworkFits, dataShape, networkConfig } from './network-config.js';
 import type { Task } from './task.js';
 import type { TrainingBatch, TrainingData } from './training-data.js';
@@ -79,7 +80,10 @@ export async function diffusionTask(config: WholeDiffusionTask, data: TrainingDa
   return {
     model,
     save: (folder, { half }) => saveModel(folder, modelConfig, model, { half, overwrite: true }),
-    ...(adapter && { adapter }),
+    ...(adapter && {
+      adapter,
+      saveAdapter: async (run: string) => [`LoRA: ${(await saveLora(run, adapter, architecture.name)).join(', ')}`],
+    }),
     loss: (input) => (adapter === undefined ? loss(input, true) : adapter.apply(() => loss(input, true))),
     validate: (batch, rng) => loss({ batch, rng }, false),
     ...(recipe.forcedWeightNormalization && { hooks: [{ beforeForward: () => forceWeightNormalization(model) }] }),

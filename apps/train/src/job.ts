@@ -82,6 +82,13 @@ export async function fromLeader<T>({ group, leads }: Job, make: () => T | Promi
   return broadcastJson<T>(group, leads ? await make() : undefined);
 }
 
+/** What rank 0 makes in the run's folder, then every other rank, which finds it there. */
+export async function leaderFirst<T>({ group, leads }: Job, make: () => Promise<T>): Promise<T> {
+  const made = leads ? await make() : undefined;
+  await group.barrier();
+  return leads ? made! : make();
+}
+
 /**
  * The configuration with the number of micro-batches of an update: the one it has, or the least one above that the ranks can
  * share alike. An update is the same, to the bit, on every number of ranks that divides it by a power of two.

@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 import { runCommand } from '@mezzotint/app';
 import { trainCommand } from './command.js';
 import { type EmojiDataFlags, emojiDataCommand, runEmojiData } from './emoji-data.js';

@@ -8,6 +8,8 @@ import {
   InvalidFileError,
   NumpyRandomState,
   parseJson,
+  quoted,
+  readingBudget,
   TorchGenerator,
 } from '@mezzotint/core';
 import { openPlainFile, readPlainFile, readPlainText } from '@mezzotint/core/node';
@@ -141,14 +143,27 @@ export async function encodeLatents(
  */
 export function readLatentsIndex(folder: string): LatentsIndex {
   const path = join(folder, INDEX);
-  const index = parseJson(readPlainText(path, 2 ** 28)) as LatentsIndex;
+  let index: LatentsIndex;
+  try {
+    index = parseJson(readPlainText(path, readingBudget.listBytes)) as LatentsIndex;
+  } catch (cause) {
+    if (InvalidFileError.isInstance(cause)) throw cause;
+    throw new InvalidFileError(path, `is not JSON: ${(cause as Error).message}`, { cause });
+  }
   if (index?.format !== 'mezzotint/latents@1') throw new InvalidFileError(path, 'is not the index of latent images');
   const numbers = [index.count, index.height, index.width, index.channels, index.perShard];
   if (!numbers.every((n) => Number.isSafeInteger(n) && n > 0 && n < 2 ** 31)) {
-    throw new InvalidFileError(path, `expected positive counts and sizes, got ${numbers.join(', ')}`);
+    const got = numbers.map((value) => quoted(value)).join(', ');
+    throw new InvalidFileError(path, `expected positive counts and sizes, got ${got}`);
   }
-  if (index.mean?.length !== index.channels || index.deviation?.length !== index.channels) {
-    throw new InvalidFileError(path, `expected a mean and a deviation for each of ${index.channels} channels`);
+  const perChannel = (values: unknown) =>
+    Array.isArray(values) && values.length === index.channels && values.every(Number.isFinite);
+  if (!perChannel(index.mean) || !perChannel(index.deviation) || !index.deviation.every((value) => value > 0)) {
+    throw new InvalidFileError(path, `expected a mean and a deviation above 0 for each of ${index.channels} channels`);
+  }
+  const texts = (values: unknown) => Array.isArray(values) && values.every((value) => typeof value === 'string');
+  if (!texts(index.classes) || !texts(index.captions)) {
+    throw new InvalidFileError(path, 'expected lists of texts for classes and captions');
   }
   for (let i = 0; i * index.perShard < index.count; i++) {
     const file = join(folder, shardName(i));
@@ -191,7 +206,7 @@ export function latentStream(folder: string, { batchSize, seed, shards = 4 }: La
   const shard = (i: number) => {
     let bytes = kept.get(i);
     if (bytes === undefined) {
-      bytes = Buffer.from(readPlainFile(join(folder, shardName(i)), 2 ** 31));
+      bytes = Buffer.from(readPlainFile(join(folder, shardName(i)), readingBudget.latentShardBytes));
       if (kept.size >= shards) kept.delete(kept.keys().next().value!);
       kept.set(i, bytes);
     }

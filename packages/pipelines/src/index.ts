@@ -1,3 +1,4 @@
+export { type BlobFiles, blobFile, blobFolder, type OpenBlobsOptions, openPipeline } from './blob-files.js';
 export { klCodec, type LatentAutoencoder, type LatentRgb, linearPreview, standardizedCodec } from './codec.js';
 export { admFamily } from './families/classes/adm.js';
 export { ddpm } from './families/classes/ddpm.js';
@@ -15,6 +16,7 @@ export {
   type OpenContext,
   openDefinition,
 } from './family.js';
+export { type FitPartsOptions, fitParts } from './fit.js';
 export { parseLabels } from './labels.js';
 export {
   type AutoencoderModelConfig,

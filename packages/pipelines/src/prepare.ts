@@ -1,5 +1,6 @@
 import { InvalidArgumentError } from '@mezzotint/core';
 import type { Bitmap } from '@mezzotint/data/pixels';
+import { guideProblems, wholeGuides } from './guidance.js';
 import { batchesOf, jobsOf } from './jobs.js';
 import { checkRequest, isBitmap, type Request, type Settings } from './request.js';
 import { type Route, routeOf } from './run-stage.js';
@@ -35,7 +36,10 @@ export async function prepared(
   const strength = asked.strength ?? (mask === null ? 0.8 : 1);
   const settings: Settings = {
     ...defaults,
+    ...(takes.includes('promptSyntax') && { promptSyntax: 'plain' as const }),
+    ...(takes.includes('longPrompts') && { longPrompts: 'cut' as const }),
     ...asked,
+    ...(asked.guide && { guide: wholeGuides(asked.guide) }),
     ...(image !== null && { image, ...(imageIs === 'start' && { strength }) }),
     ...(mask !== null && { mask }),
     height: asked.height ?? (image === null ? own.height : own.height * enlarges),
@@ -48,6 +52,8 @@ export async function prepared(
   const problems = [...settingProblems(definition, settings), ...(definition.check?.(settings) ?? [])];
   if (problems.length > 0) throw new InvalidArgumentError('request', problems);
   const routes = stages.map((stage, i) => routeOf(stage, settings, { handsOver: stages[i + 1]?.start === 'previous' }));
+  const guides = guideProblems(stages, asked, settings, routes);
+  if (guides.length > 0) throw new InvalidArgumentError('request', guides);
   const batches = batchesOf(jobsOf(settings, classes), settings);
   return { settings, batches, routes, image: imageIs === 'start' ? image : null, mask };
 }

@@ -2,6 +2,7 @@ import type { HostTensor } from '@mezzotint/core';
 import type { Bitmap } from '@mezzotint/data/pixels';
 import { type Json, type NoiseSource, perImageNoise, type SavedRun, type Step } from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
+import { guidanceOf, needsEmpty, type RunGuidance } from './guidance.js';
 import type { Parts } from './parts.js';
 import { bitmapsOf, decoded, finishedPictures, type GeneratedImage } from './pictures.js';
 import type { Prepared } from './prepare.js';
@@ -64,6 +65,8 @@ export interface SavedPipelineRun {
   /** The noise of each batch when the stage began, and of those that are done. */
   readonly noise: readonly Json[];
   readonly noiseAfter: readonly Json[];
+  /** What guidance remembers (APG's momentum); absent where there is nothing. */
+  readonly guidance?: Awaited<ReturnType<RunGuidance['save']>>;
 }
 
 /** What runs of all stages share. */
@@ -137,32 +140,46 @@ async function* runBatches(shared: Shared, s: number): AsyncGenerator<PipelineSt
     await parts.need(stage.parts.encode, loading);
     for (const [b, batch] of batches.entries()) {
       tell(hooks, 'encoding', stage, b, batches.length);
-      encoded.push(
-        await stage.encode(batch, {
-          noise: noises[b]!,
-          previous: shared.before[b] ?? null,
-          note: hooks.onNote ?? (() => {}),
-        }),
-      );
-      const { positive, negative } = encoded[b]!;
-      const tensors = [...Object.values(positive), ...Object.values(negative ?? {})];
-      await checkFinite(stage.parts.encode.join(', '), ...tensors);
+      encoded.push(await encodedBatch(stage, batch, noises[b]!, shared.before[b] ?? null, hooks));
+      await checkFinite(stage.parts.encode.join(', '), ...tensorsOf(encoded[b]!));
     }
     tell(hooks, 'encoding', stage, batches.length, batches.length);
     if (shared.frees) parts.free(stage.parts.encode.filter((name) => !stage.parts.sample.includes(name)));
     await parts.need([...stage.parts.sample, ...codecParts], loading);
     for (const [b] of batches.entries()) {
       if (resumed !== undefined && b < resumed.batch) noises[b]!.restore(resumed.noiseAfter[b]!);
-      else yield* runBatch(shared, s, b, encoded[b]!, noiseBefore, resumed?.batch === b ? resumed.run : null);
+      else yield* runBatch(shared, s, b, encoded[b]!, noiseBefore, resumed?.batch === b ? resumed : null);
     }
   } finally {
-    for (const { positive, negative } of encoded) {
-      tf.dispose([...Object.values(positive), ...Object.values(negative ?? {})]);
-    }
+    for (const batch of encoded) tf.dispose(tensorsOf(batch));
   }
   if (shared.frees) {
     parts.free([...stage.parts.sample, ...codecParts].filter((name) => !neededLater(stages, s, name)));
   }
+}
+
+/** The conditions of a batch, with those of no prompt where a guidance needs them. */
+async function encodedBatch(
+  stage: Stage,
+  batch: Batch,
+  noise: NoiseSource,
+  previous: tf.Tensor4D | null,
+  { onNote: note = () => {} }: RunHooks,
+): Promise<EncodedBatch> {
+  const before = noise.save();
+  const encoded = await stage.encode(batch, { noise, previous, note });
+  if (!needsEmpty(batch.settings)) return encoded;
+  const after = noise.save();
+  noise.restore(before);
+  const images = batch.images.map((image) => ({ ...image, negative: null, secondNegative: null }));
+  const without = await stage.encode({ ...batch, images }, { noise, previous, note });
+  noise.restore(after);
+  tf.dispose(Object.values(without.positive));
+  return { ...encoded, empty: without.negative };
+}
+
+function tensorsOf({ positive, negative, empty }: EncodedBatch): tf.Tensor[] {
+  return [positive, negative ?? {}, empty ?? {}].flatMap((conditions) => Object.values(conditions));
 }
 
 /** One batch of a stage. */
@@ -172,7 +189,7 @@ async function* runBatch(
   b: number,
   encoded: EncodedBatch,
   noiseBefore: readonly Json[],
-  saved: SavedRun | null,
+  saved: SavedPipelineRun | null,
 ): AsyncGenerator<PipelineStep, void, undefined> {
   const { definition, prepared, hooks, noises, starts, before, after, picture } = shared;
   const { settings, batches, routes } = prepared;
@@ -183,12 +200,14 @@ async function* runBatch(
   if (continues && picture !== null) starts[b] ??= startAgain(shared, b);
   const begun = continues ? null : begin(stage, settings, route, batch.images.length, noise, s === 0 ? picture : null);
   if (begun?.start) starts[b] = begun.start;
+  const guidance = guidanceOf(stage, settings, encoded, route);
+  if (saved?.guidance) guidance.restore(saved.guidance);
   const run: StageRun = {
-    ...{ stage, batch, route, encoded, noise, signal: hooks.signal },
+    ...{ stage, batch, route, encoded, noise, guidance, signal: hooks.signal },
     // A later stage that goes on with noisy latents keeps mask and start of the first.
     start: s === 0 || continues ? starts[b]! : null,
     pure: begun?.pure ?? null,
-    from: saved ?? (continues ? before[b]! : begun!.x),
+    from: saved?.run ?? (continues ? before[b]! : begun!.x),
   };
   try {
     for await (const step of runStage(run)) {
@@ -219,10 +238,12 @@ async function* runBatch(
         done: await Promise.all(after.slice(0, done).map(toHost)),
         noise: noiseBefore,
         noiseAfter: noises.slice(0, done).map((other) => other.save()),
+        ...(settings.guide && !step.last && { guidance: await guidance.save() }),
       });
       yield pipelineStep(stage, batch, { ...step, x }, images, save);
     }
   } finally {
+    guidance.dispose();
     begun?.x.dispose();
   }
 }

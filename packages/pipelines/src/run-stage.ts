@@ -1,8 +1,6 @@
 import { type Denoiser, InvalidArgumentError, MezzotintError, type NoiseLevel } from '@mezzotint/core';
-import { classifierFree, guidanceInterval } from '@mezzotint/guidance';
 import {
   checkPair,
-  type Guide,
   initialNoise,
   type ModelFor,
   mixed,
@@ -18,6 +16,7 @@ import {
   stepsOf,
 } from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
+import type { RunGuidance } from './guidance.js';
 import type { Settings } from './request.js';
 import type { Batch, Conditions, EncodedBatch, Inpainting, Stage } from './stage.js';
 import { inpaintingOf, outsideMask, repeated, type StartPicture } from './start.js';
@@ -130,6 +129,7 @@ export interface StageRun {
   readonly route: Route;
   readonly encoded: EncodedBatch;
   readonly noise: NoiseSource;
+  readonly guidance: RunGuidance;
   readonly start: Start | null;
   readonly pure: NoiseLevel | null;
   readonly from: tf.Tensor4D | SavedRun;
@@ -143,6 +143,7 @@ export function runStage({
   route,
   encoded,
   noise,
+  guidance,
   start,
   pure,
   from,
@@ -151,7 +152,7 @@ export function runStage({
   const { sampler, schedule, steps } = route;
   const sees = stage.seesMask === true;
   const network = stage.network({ batch, inpainting: sees ? (start?.inpainting ?? null) : null });
-  const model = sampler.model<Conditions>(network, guideOf(stage, batch.settings, encoded, route));
+  const model = sampler.model<Conditions>(network, guidance.guide);
   const inside = keepsOutside(stage, start) ? withPicture(model, start!, pure) : model;
   const options = { noise, steps, ...(signal && { signal }) };
   const all = run<typeof schedule.kind, Need, Conditions>(
@@ -197,47 +198,6 @@ export function finished({ stage, route, start }: StageRun, x: tf.Tensor4D, hand
   const { sampler, schedule, steps } = route;
   const level = handsOver ? startLevel(sampler.solver, schedule, steps.to) : { alpha: 1, sigma: 0 };
   return outsideMask(x, start!.inpainting!, start!.latents!, start!.z, level);
-}
-
-/**
- * Guidance as the settings ask for it, in the interval of noise levels that they name. A scale of at most 1 is the conditional
- * prediction alone, as in diffusers.
- */
-function guideOf(
-  stage: Stage,
-  settings: Settings,
-  { negative }: EncodedBatch,
-  { sampler, schedule }: Route,
-): Guide<Conditions> | undefined {
-  const guide = stage.guide
-    ? stage.guide({ settings, negative, sampler, schedule })
-    : ownGuide(stage, settings, negative, sampler);
-  const interval = settings.guidanceInterval;
-  if (guide === undefined || interval === undefined) return guide;
-  return (plain) => guidanceInterval(plain, guide, { low: interval[0], high: interval[1] });
-}
-
-/** Classifier-free guidance by the negative conditions. */
-function ownGuide(
-  stage: Stage,
-  { guidance, guidanceRescale = 0 }: Settings,
-  negative: Conditions | null,
-  sampler: Sampler,
-): Guide<Conditions> | undefined {
-  if (negative === null || guidance <= 1) return undefined;
-  return (plain) =>
-    classifierFree<Conditions>(plain, {
-      scale: guidance,
-      unconditional: negative,
-      rescale: guidanceRescale,
-      ...(guidanceRescale > 0 && { prediction: sampler.parameterisation }),
-      ...(stage.batchesGuidance && { join }),
-    });
-}
-
-/** Two conditions one after the other along the batch. */
-function join(a: Conditions, b: Conditions): Conditions {
-  return Object.fromEntries(Object.entries(a).map(([name, tensor]) => [name, tf.concat([tensor, b[name]!], 0)]));
 }
 
 /**

@@ -12,6 +12,8 @@ export interface EncodedBatch<C extends Conditions = Conditions> {
   readonly positive: C;
   /** Those of the negative prompt or the null label; null where there is nothing to guide away from. */
   readonly negative: C | null;
+  /** Those of no prompt at all, where a guidance needs them beside the negative prompt's. */
+  readonly empty?: C | null;
 }
 
 /** One picture of a request. */
@@ -58,6 +60,8 @@ export interface GuideContext<C extends Conditions = Conditions> {
   readonly settings: Settings;
   /** Conditions of the negative prompt; null where there are none. */
   readonly negative: C | null;
+  /** Classifier-free guidance, or what the request has in its place; undefined where it asks for none. */
+  readonly free: Guide<C> | undefined;
   readonly sampler: Sampler;
   readonly schedule: ReturnType<Sampler['schedule']>;
 }
@@ -108,7 +112,15 @@ export interface Stage<C extends Conditions = any> {
   network(context: NetworkContext): Network<C> & { dispose?(): void };
   /** The network is made for inpainting: it sees the mask and the masked picture. */
   readonly seesMask?: boolean;
-  /** Guidance of a run, where it is not classifier-free guidance by the setting `guidance`; undefined for none. */
+  /** The network itself, whose layers guidance may disturb by path. */
+  readonly module?: Pick<Module, 'modules'>;
+  /** False for a model whose `encode` gives no negative conditions, whatever the request; true when absent. */
+  readonly negatives?: boolean;
+  /** The scale of classifier-free guidance, where that is not the setting `guidance`. */
+  guidanceScale?(settings: Settings): number;
+  /** Channels that classifier-free guidance moves, the first ones; all when absent. DiT's code guides 3 of 4. */
+  readonly guidedChannels?: number | undefined;
+  /** Guidance of a run, where it is not `free` alone; undefined for none. */
   guide?(context: GuideContext<C>): Guide<C> | undefined;
   /** Pictures start from `ceil`(steps strength) steps, not `floor`: what diffusers' pipelines of SD3 and FLUX do. */
   readonly strengthRounds?: 'floor' | 'ceil';

@@ -1,9 +1,9 @@
 import type { ClassifierNetwork, DenoisingNetwork, NetworkSignature, SamplingRun } from '@mezzotint/core';
-import { classifierFree, classifierGuidance } from '@mezzotint/guidance';
+import { classifierGuidance } from '@mezzotint/guidance';
 import type { Guide, Network, Sampler } from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
-import type { Request, RequestKey, Settings } from '../../request.js';
-import type { Batch, Codec, Conditions, EncodeContext, EncodedBatch, Stage } from '../../stage.js';
+import type { Request, RequestKey } from '../../request.js';
+import type { Batch, Codec, Conditions, EncodeContext, EncodedBatch, GuideContext, Stage } from '../../stage.js';
 
 /** A network with classes or without, and how it is sampled. */
 export interface ClassStageOptions {
@@ -55,7 +55,11 @@ export function classStage(options: ClassStageOptions): Stage<ClassConditions> {
         });
       return going ? Object.assign(predict, { dispose: () => going.dispose() }) : predict;
     },
-    guide: ({ settings, negative }) => guideOf(options, settings, negative),
+    module: network,
+    negatives: conditional && signature.nullLabel,
+    guidedChannels: options.guidedChannels,
+    batchesGuidance: true,
+    guide: (context) => guideOf(options, context),
   };
 }
 
@@ -79,29 +83,11 @@ function ints(values: readonly number[]): tf.Tensor1D {
   return tf.tensor1d(Int32Array.from(values), 'int32');
 }
 
-/** Classifier-free guidance by `guidance`, and a classifier's gradient by `classifierScale` on top of it. */
+/** Classifier-free guidance, and a classifier's gradient by `classifierScale` on top of it. */
 function guideOf(
-  { guidedChannels, classifier, sampler }: ClassStageOptions,
-  { guidance, guidanceRescale = 0, classifierScale = 1 }: Settings,
-  negative: ClassConditions | null,
+  { classifier, sampler }: ClassStageOptions,
+  { settings: { classifierScale = 1 }, free }: GuideContext<ClassConditions>,
 ): Guide<ClassConditions> | undefined {
-  const free: Guide<ClassConditions> | undefined =
-    negative === null || guidance <= 1
-      ? undefined
-      : (plain) =>
-          classifierFree<ClassConditions>(plain, {
-            scale: guidance,
-            unconditional: negative,
-            ...(guidedChannels !== undefined && { channels: guidedChannels }),
-            ...(guidanceRescale > 0 && { rescale: guidanceRescale, prediction: sampler.parameterisation }),
-            join: (a, b) =>
-              Object.fromEntries(
-                Object.entries(a).map(([key, tensor]) => [
-                  key,
-                  tf.concat([tensor, (b as Conditions)[key] ?? tensor], 0),
-                ]),
-              ) as ClassConditions,
-          });
   if (classifier === undefined || classifierScale === 0) return free;
   return (plain) =>
     classifierGuidance<ClassConditions>(free?.(plain) ?? plain, {

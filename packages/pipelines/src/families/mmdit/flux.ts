@@ -1,6 +1,5 @@
 import type { AutoencoderKL } from '@mezzotint/autoencoders';
 import { InvalidFileError } from '@mezzotint/core';
-import { classifierFree } from '@mezzotint/guidance';
 import { Flux, fluxFromDiffusers, fluxFromShapes } from '@mezzotint/mmdit';
 import { flowMatchSampler } from '@mezzotint/schedulers';
 import {
@@ -124,10 +123,8 @@ async function openFlux(candidate: Candidate, context: OpenContext): Promise<Pip
     tokens: ({ height, width }) => (height / unit) * (width / unit),
     encode: (batch) => encode(texts, batch, guidanceEmbed),
     network: () => (x, time, conditions) => transformer.forward(x, time, conditions),
-    guide: ({ settings: { trueGuidance = 1 }, negative }) =>
-      negative === null
-        ? undefined
-        : (plain) => classifierFree<FluxConditions>(plain, { scale: trueGuidance, unconditional: negative }),
+    module: transformer,
+    guidanceScale: ({ trueGuidance = 1 }) => trueGuidance,
   };
   return {
     family: flux.name,

@@ -1,8 +1,8 @@
 import type { AutoencoderKL } from '@mezzotint/autoencoders';
 import { InvalidFileError } from '@mezzotint/core';
-import { classifierFree, intervalOfSteps, layersAt, scaleInInterval, skipLayer, together } from '@mezzotint/guidance';
+import { intervalOfSteps, layersAt, scaleInInterval, skipLayer, together } from '@mezzotint/guidance';
 import { MMDiT, mmditFromDiffusers, mmditFromShapes } from '@mezzotint/mmdit';
-import { flowMatchSampler } from '@mezzotint/schedulers';
+import { flowMatchSampler, type Guide } from '@mezzotint/schedulers';
 import {
   type ClipTextModelWithProjection,
   encodeSd3Prompts,
@@ -135,6 +135,7 @@ async function openSd3(candidate: Candidate, context: OpenContext): Promise<Pipe
     tokens: ({ height, width }) => (height / unit) * (width / unit),
     encode: (batch) => encode(texts, batch),
     network: () => (x, time, conditions) => transformer.forward(x, time, conditions),
+    module: transformer,
     guide: (context) => guideOf(transformer, context),
   };
   return {
@@ -221,10 +222,10 @@ function encode(texts: Sd3TextEncoders, { images, settings }: Batch): EncodedBat
 }
 
 /** How prompts are read, as the settings say. */
-export function textOptions({ promptSyntax = 'weighted', longPrompts = 'cut', textLength }: Settings) {
+export function textOptions({ promptSyntax, longPrompts, textLength }: Settings) {
   return {
-    syntax: promptSyntax === 'plain' ? ('plain' as const) : ('weights' as const),
-    ...(longPrompts === 'cut' && { maxChunks: 1 }),
+    syntax: promptSyntax === 'weighted' ? ('weights' as const) : ('plain' as const),
+    ...(longPrompts !== 'chunks' && { maxChunks: 1 }),
     t5Length: textLength ?? TEXT_LENGTH,
   };
 }
@@ -233,28 +234,21 @@ export function textOptions({ promptSyntax = 'weighted', longPrompts = 'cut', te
 const SKIP_LAYER = { scale: 2.8, interval: [0.01, 0.2] } as const;
 
 /** u + g (c - u), and + s (c - c without some blocks) in steps i with from n < i < to n. */
-function guideOf(transformer: MMDiT, { settings, negative, sampler, schedule }: GuideContext<Sd3Conditions>) {
-  const { guidance, guidanceRescale = 0, skipLayers, skipLayerScale = SKIP_LAYER.scale } = settings;
-  if (negative === null || guidance <= 1) return undefined;
-  const free = (plain: Parameters<typeof classifierFree<Sd3Conditions>>[0]) =>
-    classifierFree<Sd3Conditions>(plain, {
-      scale: guidance,
-      unconditional: negative,
-      rescale: guidanceRescale,
-      ...(guidanceRescale > 0 && { prediction: sampler.parameterisation }),
-    });
+function guideOf(transformer: MMDiT, { settings, schedule, free }: GuideContext<Sd3Conditions>) {
+  const { skipLayers, skipLayerScale = SKIP_LAYER.scale } = settings;
   const count = schedule.sigma.length - 1;
   const [from, to] = settings.skipLayerInterval ?? SKIP_LAYER.interval;
   const first = Math.floor(count * from) + 1;
   const last = Math.min(Math.ceil(count * to) - 1, count - 1);
-  if (skipLayers === undefined || first > last) return free;
+  if (free === undefined || skipLayers === undefined || first > last) return free;
   const layers = layersAt(
     transformer,
     skipLayers.map((layer) => `joint_blocks.${layer}`),
   );
   const scale = scaleInInterval(skipLayerScale, intervalOfSteps(schedule, first, last), 0);
-  return (plain: Parameters<typeof free>[0]) =>
-    together<Sd3Conditions>(plain, [free, (shared) => skipLayer<Sd3Conditions>(shared, { scale, layers })]);
+  const guide: Guide<Sd3Conditions> = (plain) =>
+    together(plain, [free, (shared) => skipLayer(shared, { scale, layers })]);
+  return guide;
 }
 
 /** Colours of the latent channels, as ComfyUI has them (comfy/latent_formats.py). */

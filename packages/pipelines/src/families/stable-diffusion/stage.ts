@@ -76,6 +76,8 @@ export function sdStage(name: string, model: SdModel, start: Stage['start'] = 'n
           const more = small ? [small] : inpainting === null ? [] : [inpainting.mask, inpainting.masked];
           return unet.forward(more.length === 0 ? x : tf.concat([x, ...more], 3), time, conditions);
         }),
+    module: unet,
+    negatives: unet.config.timeCondProjDim === null,
     seesMask: unet.config.inChannels === 2 * channels + 1,
   };
 }
