@@ -17,6 +17,8 @@ export interface Adapter extends Module {
 export interface Task {
   /** With its first weights. */
   readonly model: Module;
+  /** The part of the model that `init` gives weights to, where it has others; all of it when absent. */
+  readonly network?: Module;
   /** Trained in the model's place, when there is one. */
   readonly adapter?: Adapter;
   /** Lines for people about the model. */

@@ -70,7 +70,7 @@ async function trainInJob(flags: TrainFlags, job: Job, { signal, say, result }: 
   for (const line of task.notes ?? []) say(`Note: ${line}`);
   const init = initOf(config);
   if (init !== undefined) {
-    const report = await initWeights(task.model, init, data.classes);
+    const report = await initWeights(task.network ?? task.model, init, data.classes);
     for (const line of describeInit(init.from, report)) say(line);
   } else if (task.adapter !== undefined && config.task === 'diffusion') {
     throw new InvalidArgumentError('lora', 'an adapter changes a model that was trained: say which by init.from');
@@ -88,7 +88,7 @@ async function trainInJob(flags: TrainFlags, job: Job, { signal, say, result }: 
   }
   const { data: share } = shareOf(config, job);
   const stream = data.open({ ...config, ...(share && { share }) }); // Refuses what cannot be trained before there is a folder.
-  for (const line of lookBefore(config, data, await data.first(256))) {
+  for (const line of lookBefore(config, data, await data.first?.(256))) {
     say(`Note: ${line}`);
   }
   const run = await open(config); // From here on there is one.
@@ -218,7 +218,7 @@ async function trainInto(run: RunFolder, start: Start): Promise<void> {
   if (foreign !== undefined) {
     const folder = join(run.path, 'diffusers');
     say(
-      `For diffusers: ${await withBestWeights(task, averaged, () => saveDiffusers(folder, foreign.config, task.model))}`,
+      `For diffusers: ${await withBestWeights(task, averaged, () => saveDiffusers(folder, foreign.config, task.network ?? task.model))}`,
     );
   }
   for (const line of (await averaged.withAveragedWeights(() => task.saveAdapter?.(run.path))) ?? []) say(line);

@@ -24,6 +24,7 @@ export { type FolderImages, type FolderOptions, imageFolder } from './image-fold
 export { fingerprint, type ImageSet, splitImages, stackPictures, subset } from './image-set.js';
 export {
   type EncodedBatch,
+  type EncodeOptions,
   encodeLatents,
   type LatentBatch,
   type LatentStreamOptions,
