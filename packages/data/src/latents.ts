@@ -12,8 +12,7 @@ import {
   readingBudget,
   TorchGenerator,
 } from '@mezzotint/core';
-import { openPlainFile, readPlainFile, readPlainText } from '@mezzotint/core/node';
-import { writeFileAtomically } from './atomic-file.js';
+import { openPlainFile, readPlainFile, readPlainText, writeFileAtomically } from '@mezzotint/core/node';
 import { type BatchPlace, type BatchShare, checkShare, nextPlace, partAt, WHOLE } from './batch-share.js';
 import { epochOrder, type ImageBatch } from './batches.js';
 import type { ExampleBatch, ExampleStream, ExampleStreamState } from './example-stream.js';
@@ -180,7 +179,7 @@ export function readLatentsIndex(folder: string): LatentsIndex {
     throw new InvalidFileError(path, `expected a mean and a deviation above 0 for each of ${index.channels} channels`);
   }
   const texts = (values: unknown) => Array.isArray(values) && values.every((value) => typeof value === 'string');
-  if (!texts(index.classes) || !texts(index.captions)) {
+  if (!texts(index.classes) || !Array.isArray(index.captions) || !index.captions.every(texts)) {
     throw new InvalidFileError(path, 'expected lists of texts for classes and captions');
   }
   if (index.captions?.length !== 0 && index.captions?.length !== index.count) {

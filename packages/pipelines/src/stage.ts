@@ -86,6 +86,8 @@ export interface Codec {
   encode(pictures: tf.Tensor4D, noise: NoiseSource): tf.Tensor4D;
   /** Pictures `[N, H, W, 3]` about [-1, 1] of latent images `[N, h, w, C]`. */
   decode(latents: tf.Tensor4D): tf.Tensor4D;
+  /** True where latent images are scaled as diffusion models of diffusers take them, and so as TAESD reads them. */
+  readonly tinyReads?: boolean;
   /** A cheap picture of latent images, `[N, h, w, 3]` about [-1, 1]; absent where none is known. */
   preview?(latents: tf.Tensor4D): tf.Tensor4D;
 }
