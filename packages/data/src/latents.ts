@@ -180,9 +180,13 @@ export function readLatentsIndex(folder: string): LatentsIndex {
   }
   const texts = (values: unknown) => Array.isArray(values) && values.every((value) => typeof value === 'string');
   if (!texts(index.classes) || !Array.isArray(index.captions) || !index.captions.every(texts)) {
-    throw new InvalidFileError(path, 'expected lists of texts for classes and captions');
+    throw new InvalidFileError(path, 'expected a list of texts for classes, and one for the captions of each image');
   }
-  if (index.captions?.length !== 0 && index.captions?.length !== index.count) {
+  const [height, width, channels] = Array.isArray(index.image) ? index.image : [];
+  if (![height, width, channels].every((n) => Number.isSafeInteger(n) && n! > 0 && n! < 2 ** 31)) {
+    throw new InvalidFileError(path, 'expected height, width and channels of the images in image');
+  }
+  if (index.captions.length !== 0 && index.captions.length !== index.count) {
     throw new InvalidFileError(path, `expected captions of all ${index.count} images or of none`);
   }
   for (let i = 0; i * index.perShard < index.count; i++) {
