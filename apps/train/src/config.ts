@@ -176,9 +176,11 @@ const averages = z
       .optional()
       .describe('Decay of the averaged weights; 1 - 10 / steps, at most 0.9999, when absent.'),
     sigmaRel: z
-      .array(positive)
+      .array(positive.lt(1 / Math.sqrt(12)).multipleOf(0.001))
       .default([])
-      .describe('Relative widths of power function averages that are kept beside it (EDM2: 0.05 and 0.1).'),
+      .describe(
+        'Relative widths of power function averages that are kept beside it, below 0.288 and with at most three decimals (EDM2: 0.05 and 0.1).',
+      ),
     snapshotEvery: count
       .optional()
       .describe('Updates between snapshots of the power function averages, for post-hoc EMA; none when absent.'),
