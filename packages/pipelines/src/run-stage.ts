@@ -152,7 +152,7 @@ export function runStage({
   const { sampler, schedule, steps } = route;
   const sees = stage.seesMask === true;
   const network = stage.network({ batch, inpainting: sees ? (start?.inpainting ?? null) : null });
-  const model = sampler.model<Conditions>(network, guidance.guide);
+  const model = sampler.model<Conditions>(network, guidance.guide, guidance.after);
   const inside = keepsOutside(stage, start) ? withPicture(model, start!, pure) : model;
   const options = { noise, steps, ...(signal && { signal }) };
   const all = run<typeof schedule.kind, Need, Conditions>(
