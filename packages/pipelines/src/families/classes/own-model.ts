@@ -118,7 +118,7 @@ function ownDefinition(
             ...{ name: 'model', network, signature, codec },
             sampler: samplerOf(config),
             parts: named('model'),
-            startRun: architecture.startRun && ((images) => architecture.startRun!(network, { images })),
+            startRun: architecture.startRun && ((options) => architecture.startRun!(network, options)),
             classifier: guide?.classifier,
           }),
     ],
