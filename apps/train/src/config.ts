@@ -223,7 +223,7 @@ const common = {
       bucketMiB: positive.default(25).describe('Gradients that are sent at once, while the next are read.'),
     })
     .prefault({})
-    .describe('How the ranks of mpirun work together (docs/distributed.md).'),
+    .describe('How the ranks of mpirun work together (packages/distributed/README.md).'),
   seed: z.int().min(0).default(0).describe('Seed of weights, order and noise.'),
   ema: averages.describe('Averaged weights, which are what is sampled and saved.'),
   every: z
