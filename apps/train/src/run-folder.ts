@@ -166,7 +166,7 @@ export class RunFolder {
   }
 }
 
-/** What a run makes in its folder; a folder with anything else is somebody's. */
+/** What a run makes in its folder; a folder with anything else belongs to the user. */
 const OWN = ['config.json', 'samples', 'checkpoints', 'log.jsonl', 'log.csv', 'loss.png', 'rate.png', '.lock'];
 
 /** True for the folder of a run that failed, or was killed, before its first checkpoint: there is nothing to go on from. */
