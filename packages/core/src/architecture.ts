@@ -188,6 +188,8 @@ export interface DataShape {
   readonly learnedVariance?: boolean;
   /** Width of a text encoder's states; absent for a model without text. */
   readonly contextWidth?: number;
+  /** The network enlarges a low-resolution picture, which it is given; false when absent. */
+  readonly lowRes?: boolean;
 }
 
 /** A class of another library that an architecture stands for. */

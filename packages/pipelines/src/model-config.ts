@@ -83,6 +83,28 @@ export const latentsSchema = z
   })
   .refine(({ mean, deviation }) => mean.length === deviation.length, 'expected as many deviations as means');
 
+/** What makes a diffusion model one that enlarges pictures. */
+export const superResolutionSchema = z.strictObject({
+  factor: z.int().min(2).max(16).describe('Pixels of the result for one of the picture, along a side.'),
+  downsampling: z
+    .enum(['area', 'bicubic'])
+    .default('area')
+    .describe('How the small pictures of the training were made: means of pixels, or bicubic with antialiasing.'),
+  augmentation: z
+    .enum(['gaussian', 'truncated'])
+    .default('gaussian')
+    .describe(
+      'Noise of the small picture: after it was resized (Imagen), or before, as a base model has it that stops early (Cascaded diffusion).',
+    ),
+  most: z
+    .number()
+    .min(0)
+    .max(1000)
+    .default(1000)
+    .describe('Largest noise level of the small pictures in training, of 0 (clean) to 1000 (noise alone).'),
+  noiseLevel: z.number().min(0).max(1000).default(0).describe('Noise level that samples are made with.'),
+});
+
 /** A diffusion model's `config.json`; the network's own configuration is checked by the network. */
 export const diffusionConfigSchema = z.strictObject({
   format: z.literal('mezzotint/diffusion@1'),
@@ -93,6 +115,8 @@ export const diffusionConfigSchema = z.strictObject({
   image: imageSchema,
   /** For a model of latent images. Its autoencoder is the folder `codec/` beside this file: one of ours, or of diffusers. */
   latents: latentsSchema.optional(),
+  /** For a model that enlarges a smaller picture, which its network is given as `lowRes`. */
+  superResolution: superResolutionSchema.optional(),
   /** Names of the classes; the network's null label, if it has one, is the label after the last. Empty: unconditional. */
   classes: classNames,
   process: processSchema,

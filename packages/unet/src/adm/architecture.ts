@@ -65,9 +65,11 @@ export const admUpsampler: DenoiserArchitecture<SuperResolutionUNet> = {
     const { conditions, ...unet } = signature(config);
     // A low-resolution image of any size is taken; the published models have a quarter of the pixels a side.
     const lowRes = { shape: [imageSize / 4, imageSize / 4, inChannels].map(Math.ceil) };
-    return { ...unet, conditions: { ...conditions, lowRes } };
+    const told = config.lowResTime ? { lowResTime: { shape: [] } } : {};
+    return { ...unet, conditions: { ...conditions, lowRes, ...told } };
   },
-  sized: sizedUNet,
+  // Our own are told how noisy the low-resolution image is.
+  sized: (size, data) => ({ ...sizedUNet(size, data), lowResTime: true }),
   references: [
     {
       library: 'guided-diffusion',
