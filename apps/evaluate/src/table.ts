@@ -1,7 +1,8 @@
 import { type CommandContext, oneOf, prepareOutput } from '@mezzotint/app';
 import { imageNet512, type PublishedSystem, type SystemRow, systemCost, systemsTable } from '@mezzotint/architectures';
 import { InvalidFileError } from '@mezzotint/core';
-import { plotLines, writePng } from '@mezzotint/data';
+import { writePng } from '@mezzotint/data';
+import { plotLines } from '@mezzotint/figures';
 import { readJson } from '@mezzotint/weights/node';
 import { Command } from 'commander';
 

@@ -40,7 +40,7 @@ export async function configFromFlags(flags: TrainFlags): Promise<TrainConfig> {
   const steps = flags.steps ?? chosen.steps;
   const count = data === 'digits' ? 8000 : (source as { count: number }).count;
   const { count: _, classes, ...clean } = source as { count?: number; classes?: number; size?: number };
-  const every = Math.max(1, Math.min(500, Math.ceil(steps / 20)));
+  const often = (fraction: number, least: number) => Math.min(500, Math.max(least, Math.ceil(steps * fraction)));
   return trainConfigSchema.parse({
     task: 'diffusion',
     data: clean,
@@ -50,7 +50,8 @@ export async function configFromFlags(flags: TrainFlags): Promise<TrainConfig> {
     ...(flags.seed !== undefined && { seed: flags.seed }),
     ...(flags.init !== undefined && { init: { from: flags.init } }),
     ...(flags.lora !== undefined && { lora: { rank: flags.lora } }),
-    every: { log: Math.max(1, Math.min(20, Math.ceil(steps / 100))), sample: every, checkpoint: every },
+    // A grid costs as much as tens of updates: short runs draw few.
+    every: { log: Math.min(20, Math.ceil(steps / 100)), sample: often(0.1, 200), checkpoint: often(0.05, 20) },
   });
 }
 

@@ -1,6 +1,7 @@
 import type { AnyAutoencoder } from '@mezzotint/app';
 import { codebookUsage, l1Loss, VQModel } from '@mezzotint/autoencoders';
-import { type ImageSet, imageGrid, toBytes, toFloat, writePng } from '@mezzotint/data';
+import { type ImageSet, toBytes, toFloat, writePng } from '@mezzotint/data';
+import { imageGrid } from '@mezzotint/figures';
 import * as tf from '@tensorflow/tfjs-core';
 
 /** Images in a grid of reconstructions, and their columns. */

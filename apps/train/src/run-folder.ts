@@ -2,7 +2,8 @@ import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSyn
 import { join } from 'node:path';
 import { checkConfig, readConfig } from '@mezzotint/app';
 import { InvalidArgumentError } from '@mezzotint/core';
-import { plotLines, writeFileAtomically, writePng } from '@mezzotint/data';
+import { writeFileAtomically, writePng } from '@mezzotint/data';
+import { plotLines } from '@mezzotint/figures';
 import type { Average } from '@mezzotint/training';
 import { type FolderLock, lockFolder } from '@mezzotint/training/node';
 import { writeSafetensors } from '@mezzotint/weights/node';

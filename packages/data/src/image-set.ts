@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { deriveSeed, InvalidArgumentError, NumpyRandomState } from '@mezzotint/core';
+import type { Bitmap } from './bitmap.js';
 
 /** Labelled images of one size in memory, as bytes. */
 export interface ImageSet {
@@ -71,4 +72,26 @@ export function fingerprint({ images, labels, classes, count, height, width, cha
   hash.update(JSON.stringify({ count, height, width, channels, classes }));
   hash.update(new Uint8Array(Int32Array.from(labels).buffer));
   return hash.update(images).digest('hex');
+}
+
+/**
+ * Pictures one after the other in one array, as grids and image sets have them.
+ *
+ * @throws InvalidArgumentError when there is none, or they are not of one size
+ */
+export function stackPictures(
+  pictures: readonly Bitmap[],
+): Pick<ImageSet, 'images' | 'count' | 'height' | 'width' | 'channels'> {
+  const [first] = pictures;
+  if (first === undefined) throw new InvalidArgumentError('stackPictures', 'expected at least one picture');
+  const { height, width, channels } = first;
+  const sizes = new Set(pictures.map((picture) => `${picture.height} x ${picture.width} x ${picture.channels}`));
+  if (sizes.size > 1) {
+    throw new InvalidArgumentError('stackPictures', `expected pictures of one size, got ${[...sizes].join(', ')}`);
+  }
+  const images = new Uint8Array(pictures.length * first.data.length);
+  pictures.forEach(({ data }, i) => {
+    images.set(data, i * first.data.length);
+  });
+  return { images, count: pictures.length, height, width, channels };
 }

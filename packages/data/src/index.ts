@@ -12,7 +12,6 @@ export {
 export type { Bitmap } from './bitmap.js';
 export { type Dataset, type DatasetOptions, type Example, openDataset, splitDataset } from './dataset.js';
 export { type DecodeOptions, decodeImage } from './decode-image.js';
-export { loadDigits } from './digits.js';
 export {
   type ExampleBatch,
   type ExampleStream,
@@ -21,8 +20,7 @@ export {
   exampleStream,
 } from './example-stream.js';
 export { type FolderImages, type FolderOptions, imageFolder } from './image-folder.js';
-export { type GridOptions, imageGrid, stackPictures } from './image-grid.js';
-export { fingerprint, type ImageSet, splitImages, subset } from './image-set.js';
+export { fingerprint, type ImageSet, splitImages, stackPictures, subset } from './image-set.js';
 export {
   type EncodedBatch,
   encodeLatents,
@@ -34,10 +32,10 @@ export {
 } from './latents.js';
 export { pictureFiles } from './picture-files.js';
 export { toBytes, toFloat } from './pixels.js';
-export { type PlotOptions, type PlotSeries, plotLines } from './plot-lines.js';
 export { encodePng, type PngOptions, writePng } from './png.js';
 export type { PngText } from './png-text.js';
 export { readImage, readPngText } from './read-image.js';
 export type { ResizeFilter } from './resample-weights.js';
 export { type FloatImage, type ImageSize, type ImageWindow, resize, resizeFloat, resizeWindow } from './resize.js';
+export { drawShapes, type ShapeSet } from './shapes.js';
 export { readTar, readTarMember, type TarMember } from './tar.js';

@@ -1,21 +1,27 @@
 import { createRequire } from 'node:module';
+import { MezzotintError } from '@mezzotint/core';
 import type { Bitmap } from './bitmap.js';
 
-/** Font of every text we draw; it comes with the package, so that text looks the same on a machine without fonts. */
-export const FONT = 'DejaVu Sans';
-const FONT_FILE = 'dejavu-fonts-ttf/ttf/DejaVuSans.ttf';
+/** How an SVG is drawn. */
+export interface SvgOptions {
+  /** Pixels; the height follows. Default: as the SVG says. */
+  readonly width?: number;
+  /** A font file and the name of its family, for texts; fonts of the machine are never looked at. */
+  readonly font?: { readonly file: string; readonly family: string };
+}
 
-const require = createRequire(import.meta.url);
-
-/** Draws an SVG on white, `width` pixels wide or as large as it says. Fonts of the machine are not looked at. */
-export function rasterizeSvg(svg: string, width?: number): Bitmap & { readonly channels: 3 } {
-  // A native library, which programs that draw nothing need not load.
-  const { Resvg } = require('@resvg/resvg-js') as typeof import('@resvg/resvg-js');
-  const fontFile = require.resolve(FONT_FILE);
-  const font = { loadSystemFonts: false, fontFiles: [fontFile], defaultFontFamily: FONT };
-  const fitTo = width === undefined ? undefined : { mode: 'width' as const, value: width };
-  const drawn = new Resvg(svg, { background: '#fff', font, ...(fitTo !== undefined && { fitTo }) }).render();
-  const { height, pixels } = drawn;
+/**
+ * Draws an SVG on white with the optional package `@resvg/resvg-js`.
+ *
+ * @throws MezzotintError with code `MEZZOTINT_MISSING_PACKAGE` when that is not installed
+ */
+export function rasterizeSvg(svg: string, { width, font }: SvgOptions = {}): Bitmap & { readonly channels: 3 } {
+  const drawn = new (loadResvg())(svg, {
+    background: '#fff',
+    font: { loadSystemFonts: false, ...(font && { fontFiles: [font.file], defaultFontFamily: font.family }) },
+    ...(width !== undefined && { fitTo: { mode: 'width', value: width } }),
+  }).render();
+  const { pixels, height } = drawn; // RGBA
   const data = new Uint8Array(drawn.width * height * 3);
   for (let i = 0; i < drawn.width * height; i++) {
     data[3 * i] = pixels[4 * i]!;
@@ -25,14 +31,13 @@ export function rasterizeSvg(svg: string, width?: number): Bitmap & { readonly c
   return { data, height, width: drawn.width, channels: 3 };
 }
 
-/** Text made safe for an SVG. */
-export function escapeXml(text: string): string {
-  const entities: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: XML forbids these characters
-  return text.replace(/[\x00-\x08\x0b\x0c\x0e-\x1f]/g, '').replace(/[&<>"]/g, (c) => entities[c]!);
-}
-
-/** Width of a text in pixels at a font size, a little generous: DejaVu Sans's widest common characters are 0.7 em. */
-export function textWidth(text: string, fontSize: number): number {
-  return Math.ceil(text.length * fontSize * 0.65);
+/** A native library, which programs that draw nothing need not have. */
+function loadResvg(): typeof import('@resvg/resvg-js')['Resvg'] {
+  try {
+    return (createRequire(import.meta.url)('@resvg/resvg-js') as typeof import('@resvg/resvg-js')).Resvg;
+  } catch (cause) {
+    const problem =
+      'SVG is drawn by the package @resvg/resvg-js, which could not be loaded (npm install @resvg/resvg-js)';
+    throw new MezzotintError('MEZZOTINT_MISSING_PACKAGE', problem, { package: '@resvg/resvg-js' }, { cause });
+  }
 }

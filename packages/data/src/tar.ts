@@ -1,5 +1,6 @@
-import { open } from 'node:fs/promises';
-import { InvalidFileError } from '@mezzotint/core';
+import { closeSync, readSync } from 'node:fs';
+import { InvalidFileError, readingBudget } from '@mezzotint/core';
+import { openPlainFile } from '@mezzotint/core/node';
 
 /** A file inside a tar archive: where its bytes are. */
 export interface TarMember {
@@ -17,22 +18,23 @@ const MOST_NAME = 4096;
  * The files of a tar archive (ustar, GNU and pax long names), in order. Only headers are read, so an archive of any size costs a
  * block a member.
  *
- * @throws InvalidFileError when a header's checksum is wrong, or a member does not end inside the archive
+ * @throws InvalidFileError when it is no plain file, a header's checksum is wrong, a member does not end inside the archive,
+ *   or there are more members than `readingBudget.folderEntries`
  */
 export async function readTar(path: string): Promise<TarMember[]> {
-  const file = await open(path);
+  const { handle, size: total } = openPlainFile(path);
   try {
-    const { size: total } = await file.stat();
     const members: TarMember[] = [];
-    const read = async (at: number, length: number) => {
+    const read = (at: number, length: number) => {
       const bytes = Buffer.alloc(length);
-      const { bytesRead } = await file.read(bytes, 0, length, at);
-      if (bytesRead !== length) throw new InvalidFileError(path, `ends in the middle of a member at byte ${at}`);
+      if (readSync(handle, bytes, 0, length, at) !== length) {
+        throw new InvalidFileError(path, `ends in the middle of a member at byte ${at}`);
+      }
       return bytes;
     };
     let longName: string | undefined;
     for (let at = 0; at < total; ) {
-      const header = await read(at, BLOCK);
+      const header = read(at, BLOCK);
       if (header.every((byte) => byte === 0)) break; // two empty blocks end an archive
       checkHeader(path, header, at);
       const size = numberIn(header, 124, 12);
@@ -43,30 +45,46 @@ export async function readTar(path: string): Promise<TarMember[]> {
       const type = String.fromCharCode(header[156]!);
       if (type === 'L' || type === 'x') {
         if (size > MOST_NAME * 4) throw new InvalidFileError(path, `a name of ${size} bytes at byte ${at}`);
-        const text = (await read(offset, size)).toString('utf8');
+        const text = read(offset, size).toString('utf8');
         longName = type === 'L' ? text.replace(/\0.*$/s, '') : (paxPath(text) ?? longName);
       } else {
         if (type === '0' || type === '\0') members.push({ name: longName ?? nameIn(header), offset, size });
+        if (members.length > readingBudget.folderEntries) {
+          throw new InvalidFileError(path, `has more than ${readingBudget.folderEntries} members`);
+        }
         longName = undefined;
       }
       at = offset + Math.ceil(size / BLOCK) * BLOCK;
     }
     return members;
   } finally {
-    await file.close();
+    closeSync(handle);
   }
 }
 
-/** Bytes of a member. */
-export async function readTarMember(path: string, { name, offset, size }: TarMember): Promise<Uint8Array> {
-  const file = await open(path);
+/**
+ * Bytes of a member, or the first `most` of them.
+ *
+ * @throws InvalidFileError when it is larger than a picture may be (`readingBudget.imageFileBytes`) or does not end inside the archive
+ */
+export async function readTarMember(
+  path: string,
+  { name, offset, size }: TarMember,
+  most = Number.POSITIVE_INFINITY,
+): Promise<Uint8Array> {
+  const wanted = Math.min(size, most);
+  if (wanted > readingBudget.imageFileBytes) {
+    throw new InvalidFileError(path, `${name} has ${size} bytes, expected at most ${readingBudget.imageFileBytes}`);
+  }
+  const { handle } = openPlainFile(path);
   try {
-    const bytes = Buffer.alloc(size);
-    const { bytesRead } = await file.read(bytes, 0, size, offset);
-    if (bytesRead !== size) throw new InvalidFileError(path, `ends in the middle of ${name}`);
+    const bytes = Buffer.alloc(wanted);
+    if (readSync(handle, bytes, 0, wanted, offset) !== wanted) {
+      throw new InvalidFileError(path, `ends in the middle of ${name}`);
+    }
     return bytes;
   } finally {
-    await file.close();
+    closeSync(handle);
   }
 }
 

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { expect, test } from 'vitest';
-import { loadDigits, splitImages, subset, toBytes, toFloat } from '../src/index.js';
+import { loadDigits } from '../src/digits.js';
+import { splitImages, subset, toBytes, toFloat } from '../src/index.js';
 
 const digits = loadDigits();
 const SIZE = 28 * 28;

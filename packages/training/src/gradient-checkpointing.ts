@@ -12,10 +12,18 @@ type Block = Module & { forward(...args: unknown[]): tf.Tensor };
  * once and replayed.
  *
  * @param patterns paths of `model.modules()`, in which `*` stands for any text but a dot
+ * @param trained the parameters whose gradients will be asked for; all when absent. Those that something stands in for (a LoRA's
+ *   changed weights) get theirs in any case, and the others cost nothing.
  * @returns a function that takes it back
  * @throws InvalidArgumentError when a pattern fits no module with a `forward`, or fits one inside another
  */
-export function checkpointGradients(model: Module, patterns: readonly string[]): () => void {
+export function checkpointGradients(
+  model: Module,
+  patterns: readonly string[],
+  { trained }: { readonly trained?: ReadonlySet<Param> } = {},
+): () => void {
+  const needsGradient = (param: Param) =>
+    param.hasValue && (trained === undefined || trained.has(param) || param.value !== param.variable);
   const modules = [...model.modules()].filter(([, module]) => typeof (module as Block).forward === 'function');
   const fits = (path: string, pattern: string) =>
     matchesPattern(path, pattern) && path.split('.').length === pattern.split('.').length;
@@ -38,7 +46,9 @@ export function checkpointGradients(model: Module, patterns: readonly string[]):
     const block = module as Block;
     const own = Object.getOwnPropertyDescriptor(block, 'forward');
     const forward = block.forward;
-    block.forward = (...args) => recomputed(path, block, (...again) => forward.apply(block, again), args);
+    const params = [...block.params().values()];
+    block.forward = (...args) =>
+      recomputed(path, params.filter(needsGradient), (...again) => forward.apply(block, again), args);
     return () => {
       if (own === undefined) delete (block as { forward?: unknown }).forward;
       else Object.defineProperty(block, 'forward', own);
@@ -49,14 +59,13 @@ export function checkpointGradients(model: Module, patterns: readonly string[]):
   };
 }
 
-/** `forward(...args)`, of which only arguments and parameters are kept until the gradient is asked for. */
+/** `forward(...args)`, of which only arguments and `params` are kept until the gradient is asked for. */
 function recomputed(
   path: string,
-  block: Module,
+  params: readonly Param[],
   forward: (...args: unknown[]) => tf.Tensor,
   args: readonly unknown[],
 ): tf.Tensor {
-  const params = [...block.params().values()].filter((param) => param.hasValue);
   const given = tensorsIn(args);
   const inputs = [...given, ...params.map((param) => param.value)];
   const draws: Float32Array[] = [];

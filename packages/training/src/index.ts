@@ -33,6 +33,7 @@ export {
   loraConfig,
   loraStateDict,
 } from './fine-tuning/lora.js';
+export { TextualInversion, type TokenEmbedding } from './fine-tuning/textual-inversion.js';
 export { checkpointGradients } from './gradient-checkpointing.js';
 export { dropLabels } from './label-dropout.js';
 export {
@@ -58,6 +59,7 @@ export { type Distance, meanSquare, multiScale, pseudoHuber } from './losses/dis
 export { type EdmLossOptions, edmLoss } from './losses/edm.js';
 export { type HybridLossOptions, hybridLoss, vlbTerm } from './losses/hybrid.js';
 export { contrastiveLoss, crossEntropy } from './losses/matching.js';
+export { withPriorPreservation } from './losses/prior-preservation.js';
 export { byLogSnr, type LogSnrWeighting, logSnrWeightings, minSnr } from './losses/weightings.js';
 export {
   type CosineOptions,

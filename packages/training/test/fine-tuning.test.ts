@@ -12,8 +12,10 @@ import {
   LoraAdapter,
   loraConfig,
   loraStateDict,
+  TextualInversion,
   train,
   valueAndGradients,
+  withPriorPreservation,
 } from '../src/index.js';
 
 interface Stored {
@@ -167,6 +169,34 @@ describe.each(await testEngines())('on %s', (engine) => {
     expect(() => checkpointGradients(tower, ['layers.*'])).toThrow(/'layers.\*' fits no module/);
   });
 
+  test('recomputed blocks give gradients of the trained parameters alone', () => {
+    const tower = new Tower().init(1);
+    const trained = new Map([...tower.params()].filter(([path]) => path.endsWith('weight')));
+    const run = () => {
+      const found = valueAndGradients(trained, () => {
+        const x = tf.tensor2d(new TorchGenerator(2).randn(20), [5, 4]);
+        return tf.sum(tf.square(tower.forward(x, tf.tensor1d([0, 1, 2, 1, 0], 'int32')))) as tf.Scalar;
+      });
+      return [...found.gradients].map(([path, g]) => [path, Array.from(g.dataSync())] as const);
+    };
+    const plain = run();
+    const undo = checkpointGradients(tower, ['blocks.*'], { trained: new Set(trained.values()) });
+    run().forEach(([path, numbers], i) => {
+      expect(path).toBe(plain[i]![0]);
+      expectClose(numbers, plain[i]![1], 1e-5);
+    });
+    undo();
+    // Of the others there is none: a loss that asks for theirs finds no way to them.
+    const biases = new Map([...tower.params()].filter(([path]) => path.endsWith('bias')));
+    checkpointGradients(tower, ['blocks.*'], { trained: new Set(trained.values()) });
+    const ask = () =>
+      valueAndGradients(biases, () => {
+        const x = tf.tensor2d(new TorchGenerator(2).randn(20), [5, 4]);
+        return tf.sum(tower.forward(x, tf.tensor1d([0, 1, 2, 1, 0], 'int32'))) as tf.Scalar;
+      });
+    expect(ask).toThrow(/does not depend on any trainable parameter/);
+  });
+
   test('a LoRA of blocks that are recomputed has the gradients of one of blocks that are not', () => {
     const tower = new Tower().init(1);
     const lora = new LoraAdapter(tower, { rank: 1 }).init(3);
@@ -188,6 +218,55 @@ describe.each(await testEngines())('on %s', (engine) => {
       expectClose(numbers, plain[i]!, 1e-5);
     });
   });
+});
+
+describe.each(await testEngines())('textual inversion on %s', (engine) => {
+  beforeAll(() => switchTo(engine));
+
+  test('new tokens have vectors of their own, which alone get gradients; the table stays as it was', async () => {
+    const table = new Embedding(7, 4).init(1);
+    const inversion = new TextualInversion(table, 2);
+    expect(inversion.ids).toEqual([7, 8]);
+    inversion.start([3]);
+    const ids = tf.tensor2d([0, 7, 3, 8, 6, 7], [2, 3], 'int32');
+    const rows = await table.weight.toHost();
+    const row = (i: number) => Array.from(rows.data.slice(4 * i, 4 * i + 4));
+    // Both begin as row 3; sums with exact zeros are exact.
+    const looked = inversion.apply(() => table.forward(ids).dataSync());
+    expect(Array.from(looked)).toEqual([0, 3, 3, 3, 6, 3].flatMap(row));
+    const tensors = tf.memory().numTensors;
+    const { value, gradients } = valueAndGradients(inversion.params(), () =>
+      inversion.apply(() => tf.sum(tf.mul(table.forward(ids), tf.reshape(tf.range(1, 7), [2, 3, 1]))) as tf.Scalar),
+    );
+    // Token 7 stands at places 2 and 6, token 8 at place 4.
+    expect(Array.from(gradients.get('vectors')!.dataSync())).toEqual([8, 8, 8, 8, 4, 4, 4, 4]);
+    tf.dispose([value, ...gradients.values()]);
+    expect(tf.memory().numTensors).toBe(tensors);
+    expect(await table.weight.toHost()).toEqual(rows);
+    expect('forward' in Object.getOwnPropertyDescriptors(table)).toBe(false);
+  });
+
+  test('prior preservation adds the mean loss of the second half by its weight', () => {
+    const losses = tf.tensor1d([1, 3, 10, 20]);
+    expect(withPriorPreservation(losses, 0.5).dataSync()[0]).toBe(2 + 0.5 * 15);
+    expect(() => withPriorPreservation(tf.tensor1d([1, 2, 3]), -1)).toThrow(
+      /3 losses in all[\s\S]*weight must be at least 0/,
+    );
+  });
+});
+
+test('embeddings are saved as diffusers and the web UI have them; wrong starts are refused', async () => {
+  const table = new Embedding(5, 3).init(1);
+  const one = new TextualInversion(table);
+  one.start([2]);
+  const row = (await table.weight.toHost()).data.slice(6, 9);
+  expect(await one.stateDictFor('diffusers', '<cat>')).toEqual({ '<cat>': { shape: [3], data: row } });
+  const two = new TextualInversion(table, 2);
+  two.start([2, 2]);
+  expect((await two.stateDictFor('diffusers', '<cat>'))['<cat>']!.shape).toEqual([2, 3]);
+  expect((await two.stateDictFor('a1111', '<cat>')).emb_params!.shape).toEqual([2, 3]);
+  expect(() => two.start([1, 2, 9])).toThrow(/expected 1 or 2 ids, got 3[\s\S]*expected ids in \[0, 5\), got 9/);
+  expect(() => new TextualInversion(table, 0)).toThrow(/count must be a positive integer/);
 });
 
 test('files are named and scaled as each tool expects, and a fused layer is split by its rows', async () => {

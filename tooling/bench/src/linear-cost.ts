@@ -1,7 +1,8 @@
 import { runCommand, wholeNumber } from '@mezzotint/app';
 import { useBackend } from '@mezzotint/backend';
 import { stepBoundary } from '@mezzotint/core';
-import { plotLines, writePng } from '@mezzotint/data';
+import { writePng } from '@mezzotint/data';
+import { plotLines } from '@mezzotint/figures';
 import { attention, selectiveScan, ssd } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
 import { Command } from 'commander';

@@ -1,8 +1,9 @@
 import { resolve } from 'node:path';
 import { openClassifier, openImages, prepareOutput, runCommand, startProgress, wholeNumber } from '@mezzotint/app';
 import { useBackend } from '@mezzotint/backend';
-import { imageGrid, splitImages, stackPictures, writePng } from '@mezzotint/data';
+import { splitImages, stackPictures, writePng } from '@mezzotint/data';
 import { classifierFeatures, type ImageBytes, readFeatures } from '@mezzotint/features';
+import { imageGrid } from '@mezzotint/figures';
 import { FeatureStatistics, frechetDistance } from '@mezzotint/metrics';
 import { openPipeline } from '@mezzotint/pipelines/node';
 import { type SolverName, solvers } from '@mezzotint/schedulers';

@@ -3,8 +3,10 @@ import { cpus } from 'node:os';
 import { openClassifier, runCommand, startProgress, wholeNumber } from '@mezzotint/app';
 import { useBackend } from '@mezzotint/backend';
 import { describe, forwardInputs, type NoiseLevel, type TimeInput, TorchGenerator } from '@mezzotint/core';
-import { batches, imageGrid, loadDigits, type PlotSeries, plotLines, splitImages, writePng } from '@mezzotint/data';
+import { batches, splitImages, writePng } from '@mezzotint/data';
+import { loadDigits } from '@mezzotint/data/digits';
 import { classifierFeatures, type ImageBytes, readFeatures } from '@mezzotint/features';
+import { imageGrid, type PlotSeries, plotLines } from '@mezzotint/figures';
 import { FeatureStatistics, frechetDistance } from '@mezzotint/metrics';
 import { denoiser, euler, flow, flowSchedule, sample, uniformFlowSigmas } from '@mezzotint/schedulers';
 import {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { CommandContext } from '@mezzotint/app';
 import { openClassifier } from '@mezzotint/app';
 import { type Denoiser, InvalidArgumentError, type Module, type StateDict } from '@mezzotint/core';
-import { loadDigits } from '@mezzotint/data';
+import { loadDigits } from '@mezzotint/data/digits';
 import { classifierFree } from '@mezzotint/guidance';
 import { forceWeightNormalization } from '@mezzotint/layers';
 import { FeatureStatistics, frechetDistance } from '@mezzotint/metrics';

@@ -1,7 +1,8 @@
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type CommandContext, startProgress } from '@mezzotint/app';
-import { imageGrid, plotLines, toBytes, writePng } from '@mezzotint/data';
+import { toBytes, writePng } from '@mezzotint/data';
+import { imageGrid, plotLines } from '@mezzotint/figures';
 import { reconstructAverages } from '@mezzotint/training/node';
 import { readSafetensors } from '@mezzotint/weights/node';
 import { build, openJudge, sampleDigits, size, tiny, trainDigits } from './digits.js';

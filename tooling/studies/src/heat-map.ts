@@ -1,4 +1,5 @@
-import { type Bitmap, imageGrid } from '@mezzotint/data';
+import type { Bitmap } from '@mezzotint/data';
+import { imageGrid } from '@mezzotint/figures';
 
 /** How a heat map is labelled. */
 export interface HeatMapLabels {

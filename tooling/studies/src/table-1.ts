@@ -1,7 +1,8 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type CommandContext, startProgress } from '@mezzotint/app';
-import { plotLines, writePng } from '@mezzotint/data';
+import { writePng } from '@mezzotint/data';
+import { plotLines } from '@mezzotint/figures';
 import { type AblationName, ablation } from '@mezzotint/unet';
 import { build, magnitudes, openJudge, sampleDigits, tiny, tracked, trainDigits } from './digits.js';
 import { writeSamples } from './figure-6.js';

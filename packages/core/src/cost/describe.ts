@@ -58,7 +58,7 @@ export function describe<M extends Module>(
   run: (model: M, inputs: readonly never[]) => unknown = callForward,
 ): ModelCost {
   const modules = model.modules();
-  const meter = new Meter(new Set(modules.values()));
+  const meter = new Meter(modules);
   const kept = onShapes(meter.count, () => {
     const weights = new Map([...model.params().values()].map((param) => [param, shapeTensor(param.shape)] as const));
     const args = inputs.map(shapesOf);
@@ -88,7 +88,10 @@ export function describe<M extends Module>(
   };
 }
 
-/** Adds up multiply-adds, in all and for the modules whose `forward` is running. */
+/**
+ * Adds up multiply-adds, in all, and for the modules whose `forward` is running with those above them: a model may run the
+ * parts of a child without the child's own `forward`.
+ */
 class Meter {
   total = 0;
   elementwise = 0;
@@ -96,13 +99,24 @@ class Meter {
   readonly #macs = new Map<Module, number>();
   readonly #outputs = new Map<Module, readonly number[] | undefined>();
 
-  constructor(readonly modules: ReadonlySet<Module>) {}
+  readonly #above = new Map<Module, readonly Module[]>();
+
+  constructor(readonly modules: ReadonlyMap<string, Module>) {
+    for (const [path, module] of modules) {
+      const names = path.split('.');
+      const above = names.flatMap((_, i) => modules.get(names.slice(0, i).join('.')) ?? []);
+      // A module at two places counts for what is above both.
+      const common = this.#above.get(module)?.filter((other) => above.includes(other)) ?? above;
+      this.#above.set(module, [...common, module]);
+    }
+  }
 
   readonly count = (macs: number, elementwise = 0): void => {
     this.elementwise += elementwise;
     if (macs === 0) return;
     this.total += macs;
-    for (const module of new Set(this.#running)) this.#macs.set(module, this.macs(module) + macs);
+    const counted = new Set(this.#running.flatMap((module) => this.#above.get(module)!));
+    for (const module of counted) this.#macs.set(module, this.macs(module) + macs);
   };
 
   macs(module: Module): number {
@@ -117,7 +131,7 @@ class Meter {
   watch(body: () => void): void {
     const watched: Module[] = [];
     try {
-      for (const module of this.modules) {
+      for (const module of new Set(this.modules.values())) {
         const { forward } = module as { forward?: Forward };
         if (typeof forward !== 'function' || Object.hasOwn(module, 'forward')) continue;
         Object.defineProperty(module, 'forward', { value: this.#watched(module, forward), configurable: true });

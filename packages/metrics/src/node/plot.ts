@@ -1,5 +1,6 @@
 import { basename } from 'node:path';
-import { type Bitmap, plotLines } from '@mezzotint/data';
+import type { Bitmap } from '@mezzotint/data';
+import { plotLines } from '@mezzotint/figures';
 import { metricNamed } from '../registry.js';
 import { type Evaluation, metricTitle, type ResultRow } from './evaluation.js';
 

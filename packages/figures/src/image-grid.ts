@@ -1,7 +1,6 @@
 import { InvalidArgumentError } from '@mezzotint/core';
-import type { Bitmap } from './bitmap.js';
-import type { ImageSet } from './image-set.js';
-import { escapeXml, FONT, rasterizeSvg, textWidth } from './svg.js';
+import type { Bitmap, ImageSet } from '@mezzotint/data';
+import { drawSvg, escapeXml, FONT, textWidth } from './svg.js';
 
 /** How a grid is laid out. */
 export interface GridOptions {
@@ -21,28 +20,6 @@ export interface GridOptions {
 
 /** Most pixels of a grid. */
 const MAX_PIXELS = 1 << 28;
-
-/**
- * Pictures one after the other in one array, as grids and image sets have them.
- *
- * @throws InvalidArgumentError when there is none, or they are not of one size
- */
-export function stackPictures(
-  pictures: readonly Bitmap[],
-): Pick<ImageSet, 'images' | 'count' | 'height' | 'width' | 'channels'> {
-  const [first] = pictures;
-  if (first === undefined) throw new InvalidArgumentError('stackPictures', 'expected at least one picture');
-  const { height, width, channels } = first;
-  const sizes = new Set(pictures.map((picture) => `${picture.height} x ${picture.width} x ${picture.channels}`));
-  if (sizes.size > 1) {
-    throw new InvalidArgumentError('stackPictures', `expected pictures of one size, got ${[...sizes].join(', ')}`);
-  }
-  const images = new Uint8Array(pictures.length * first.data.length);
-  pictures.forEach(({ data }, i) => {
-    images.set(data, i * first.data.length);
-  });
-  return { images, count: pictures.length, height, width, channels };
-}
 
 /**
  * One picture of many, row by row, on white, with labels if given. `images.images` is NHWC bytes, as in an image set or
@@ -142,7 +119,7 @@ function canvas(size: { height: number; width: number }, channels: 1 | 3, labels
   if (labels.length === 0)
     return { data: new Uint8Array(height * width * channels).fill(255), height, width, channels };
   const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}">${labels.join('')}</svg>`;
-  const drawn = rasterizeSvg(svg);
+  const drawn = drawSvg(svg);
   if (channels === 3) return drawn;
   return { data: drawn.data.filter((_, i) => i % 3 === 0), height, width, channels }; // the labels are gray: R = G = B
 }

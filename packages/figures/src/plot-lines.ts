@@ -1,7 +1,7 @@
 import { InvalidArgumentError } from '@mezzotint/core';
+import type { Bitmap } from '@mezzotint/data';
 import { scaleLinear, scaleLog } from 'd3-scale';
-import type { Bitmap } from './bitmap.js';
-import { escapeXml, FONT, rasterizeSvg, textWidth } from './svg.js';
+import { drawSvg, escapeXml, FONT, textWidth } from './svg.js';
 
 /** One line of a plot. */
 export interface PlotSeries {
@@ -48,7 +48,7 @@ interface Point {
  * @throws InvalidArgumentError when x and y differ in length, or no value can be drawn
  */
 export function plotLines(series: readonly PlotSeries[], options: PlotOptions = {}): Bitmap {
-  return rasterizeSvg(plotSvg(series, options));
+  return drawSvg(plotSvg(series, options));
 }
 
 /** The plot of {@link plotLines} as SVG text. */
