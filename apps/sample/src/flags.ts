@@ -48,6 +48,10 @@ function parserOf(flag: string, schema: z.ZodType): Parser | undefined {
   if (schema instanceof z.ZodTuple) return (text) => numbers(flag, text, schema.def.items.length);
   if (schema instanceof z.ZodArray) {
     const element = schema.element as z.ZodType;
+    if (element instanceof z.ZodEnum) {
+      const one = oneOf(flag, element.options as string[]);
+      return (text) => text.split(',').map((part) => one(part.trim()));
+    }
     if (!(element instanceof z.ZodObject)) return (text) => numbers(flag, text);
     const second = Object.keys(element.shape)[1]!;
     return (text, before) => [...((before as unknown[]) ?? []), fileWith(flag, text, second)];

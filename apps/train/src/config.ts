@@ -1,4 +1,4 @@
-import { processSchema, samplingSchema } from '@mezzotint/app';
+import { processSchema, samplingSchema, superResolutionSchema } from '@mezzotint/app';
 import { recipes } from '@mezzotint/training';
 import { z } from 'zod';
 
@@ -200,6 +200,30 @@ const diffusion = z.strictObject({
     .describe("How grids are sampled, and what the model's folder advises; the recipe's when absent."),
 });
 
+const superResolution = z.strictObject({
+  task: z.literal('super-resolution').describe('A diffusion model that enlarges pictures.'),
+  ...common,
+  ...diffusion.pick({
+    ...{ recipe: true, process: true, weighting: true, learningRate: true, optimizer: true, labelDropout: true },
+    sampling: true,
+  }).shape,
+  recipe: diffusion.shape.recipe.describe(
+    'As for diffusion; imagen when neither it nor a process is given. What is left out of process, optimizer, learningRate and sampling is its.',
+  ),
+  architecture: z
+    .string()
+    .default('SuperResolutionUNet')
+    .describe(
+      'SuperResolutionUNet (ADM, with classes) or EfficientUNet (Imagen), or another denoiser that sees `lowRes`.',
+    ),
+  crop: count
+    .optional()
+    .describe(
+      'Pixels a side of the squares that are cut from the pictures at random and learned; the whole pictures when absent.',
+    ),
+  superResolution: superResolutionSchema.describe('How much larger, and what the small pictures are.'),
+});
+
 const classifier = z.strictObject({
   task: z.literal('classifier').describe('A classifier of clean or noisy images.'),
   architecture: z.string().default('NoisyClassifier').describe('The name of a registered architecture of classifiers.'),
@@ -269,7 +293,7 @@ const autoencoder = z.strictObject({
 });
 
 /** What `train` reads from its configuration file. */
-export const trainConfigSchema = z.discriminatedUnion('task', [diffusion, classifier, autoencoder]);
+export const trainConfigSchema = z.discriminatedUnion('task', [diffusion, superResolution, classifier, autoencoder]);
 
 export type TrainConfig = z.infer<typeof trainConfigSchema>;
 /** The settings that flags may give over those of the file. */
@@ -279,7 +303,12 @@ export type DiffusionTask = z.infer<typeof diffusion>;
 /** A diffusion task whose recipe has filled in what was left out. */
 export type WholeDiffusionTask = Omit<DiffusionTask, Filled> & { [K in Filled]: NonNullable<DiffusionTask[K]> };
 type Filled = 'process' | 'learningRate' | 'optimizer' | 'sampling';
-export type WholeConfig = WholeDiffusionTask | ClassifierTask | AutoencoderTask;
+export type SuperResolutionTask = z.infer<typeof superResolution>;
+/** A super-resolution task whose recipe has filled in what was left out. */
+export type WholeSuperResolutionTask = Omit<SuperResolutionTask, Filled> & {
+  [K in Filled]: NonNullable<SuperResolutionTask[K]>;
+};
+export type WholeConfig = WholeDiffusionTask | WholeSuperResolutionTask | ClassifierTask | AutoencoderTask;
 export type ClassifierTask = z.infer<typeof classifier>;
 /** How fast a network learns. */
 export type LearningRateConfig = z.infer<typeof learningRate>;

@@ -118,7 +118,7 @@ async function sampleGrid(pipeline: Pipeline, file: string, signal: AbortSignal)
 }
 
 /** How often labels are dropped: 0.1 when the configuration does not say, where the network has a null label. */
-function labelDropoutOf(
+export function labelDropoutOf(
   { labelDropout }: Pick<WholeDiffusionTask, 'labelDropout'>,
   { nullLabel, classes }: NetworkSignature,
 ): number {

@@ -46,7 +46,12 @@ export const efficientUNet: DenoiserArchitecture<EfficientUNet> = {
         ...sizes[size],
         ...{ channels, channels_out: learnedVariance ? 2 * channels : channels },
         dim_mults: Array.from({ length: levels }, (_, level) => 2 ** level),
-        ...{ layer_attns: lowRes ? false : atLast, layer_cross_attns: atLast, attn_pool_num_latents: 8, max_text_len: 77 },
+        ...{
+          layer_attns: lowRes ? false : atLast,
+          layer_cross_attns: atLast,
+          attn_pool_num_latents: 8,
+          max_text_len: 77,
+        },
         ...(lowRes && { lowres_cond: true, memory_efficient: true, attend_at_middle: false }),
         ...(contextWidth === undefined ? { cond_on_text: false } : { text_embed_dim: contextWidth }),
       },

@@ -29,6 +29,7 @@ export {
   type Process,
   processSchema,
   samplingSchema,
+  superResolutionSchema,
 } from './model-config.js';
 export { type OpenPipelineContext, openPipelineFiles } from './open.js';
 export {

@@ -67,6 +67,12 @@ export const samplingSchema = z.strictObject({
   solver: z.string().describe('The name of a solver (`pnpm sample --help`).'),
   steps: z.int().min(1).max(readingBudget.steps).describe('Its steps.'),
   guidance: z.number().describe('Scale of classifier-free guidance; 1 is none.'),
+  threshold: z
+    .number()
+    .min(0)
+    .max(1)
+    .optional()
+    .describe('Dynamic thresholding of pixels at this quantile (Imagen: 0.995); clipped when absent or 0.'),
 });
 
 /** Names of the classes, in the order of their labels. */

@@ -1,11 +1,18 @@
-import type { HostTensor } from '@mezzotint/core';
+import type { HostTensor, NoiseLevel } from '@mezzotint/core';
 import type { Bitmap } from '@mezzotint/data/pixels';
-import { type Json, type NoiseSource, perImageNoise, type SavedRun, type Step } from '@mezzotint/schedulers';
+import {
+  type Json,
+  type NoiseSource,
+  perImageNoise,
+  type SavedRun,
+  type Step,
+  startLevel,
+} from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Parts } from './parts.js';
 import { bitmapsOf, decoded, finishedPictures, type GeneratedImage } from './pictures.js';
 import type { Prepared } from './prepare.js';
-import { begin, checkFinite, finished, runStage, type StageRun, type Start } from './run-stage.js';
+import { begin, checkFinite, finished, type Route, runStage, type StageRun, type Start } from './run-stage.js';
 import type { Batch, EncodedBatch, ImageJob, PipelineDefinition, Stage } from './stage.js';
 import { type StartPicture, startPicture } from './start.js';
 
@@ -120,8 +127,10 @@ export async function* runPipeline(
 async function* runBatches(shared: Shared, s: number): AsyncGenerator<PipelineStep, void, undefined> {
   const { definition, parts, prepared, hooks, noises, picture } = shared;
   const { stages } = definition;
-  const { batches } = prepared;
+  const { routes, stageSettings } = prepared;
   const stage = stages[s]!;
+  const batches = prepared.batches.map((batch) => ({ ...batch, settings: stageSettings[s]! }));
+  const previousLevel = s > 0 && stage.stopsPrevious?.(stageSettings[s]!) != null ? endLevel(routes[s - 1]!) : null;
   const resumed = hooks.from?.stage === s ? hooks.from : undefined;
   const handsOver = stages[s + 1]?.start === 'previous';
   const codecParts = stage.codec !== null && (picture !== null || !handsOver) ? stage.codec.parts : [];
@@ -141,6 +150,7 @@ async function* runBatches(shared: Shared, s: number): AsyncGenerator<PipelineSt
         await stage.encode(batch, {
           noise: noises[b]!,
           previous: shared.before[b] ?? null,
+          previousLevel,
           note: hooks.onNote ?? (() => {}),
         }),
       );
@@ -175,8 +185,10 @@ async function* runBatch(
   saved: SavedRun | null,
 ): AsyncGenerator<PipelineStep, void, undefined> {
   const { definition, prepared, hooks, noises, starts, before, after, picture } = shared;
-  const { settings, batches, routes } = prepared;
-  const [stage, batch, route, noise] = [definition.stages[s]!, batches[b]!, routes[s]!, noises[b]!];
+  const { batches, routes } = prepared;
+  const settings = prepared.stageSettings[s]!;
+  const batch = { ...batches[b]!, settings };
+  const [stage, route, noise] = [definition.stages[s]!, routes[s]!, noises[b]!];
   const isLast = s + 1 === definition.stages.length;
   const handsOver = definition.stages[s + 1]?.start === 'previous';
   const continues = stage.start === 'previous' && before[b] !== null;
@@ -225,6 +237,12 @@ async function* runBatch(
   } finally {
     begun?.x.dispose();
   }
+}
+
+/** The noise that is left where a route ends; null where there is none. */
+function endLevel({ sampler, schedule, steps }: Route): NoiseLevel | null {
+  const level = startLevel(sampler.solver, schedule, steps.to);
+  return level.sigma === 0 ? null : level;
 }
 
 /** The start picture of a batch once more, for a run that goes on in a later stage. */

@@ -23,7 +23,13 @@ export function augmentationLevel(n: number, time: TimeInput): NoiseLevel & { re
   const ratio = Math.exp(-curve(n / MOST_AUGMENTATION) / 2);
   const level = levelOf('vp', ratio);
   const { alpha } = level;
-  const told = { timestep: n, unit: n / MOST_AUGMENTATION, sigma: ratio, gamma: alpha ** 2, 'log-snr': logSnrTime(level) };
+  const told = {
+    timestep: n,
+    unit: n / MOST_AUGMENTATION,
+    sigma: ratio,
+    gamma: alpha ** 2,
+    'log-snr': logSnrTime(level),
+  };
   // The cut of the curve at log SNR 20 leaves a clean picture with noise that no byte shows; level 0 has none.
   return { ...(n === 0 ? { alpha: 1, sigma: 0 } : level), time: told[time] };
 }

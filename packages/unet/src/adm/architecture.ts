@@ -20,7 +20,7 @@ import {
   admClassifier512,
 } from '../presets/adm.js';
 import { iddpm64, iddpmCifar10 } from '../presets/ddpm.js';
-import { benchUnet, digits, digitsClassifier } from '../presets/small.js';
+import { benchUnet, digits, digitsClassifier, smallUpsampler64 } from '../presets/small.js';
 import { type ADMUNetConfig, type EncoderConfig, totalDownsampling } from './config.js';
 import { classifierFromGuidedDiffusion, fromGuidedDiffusion } from './from-guided-diffusion.js';
 import { NoisyClassifier } from './noisy-classifier.js';
@@ -58,7 +58,7 @@ export const admUpsampler: DenoiserArchitecture<SuperResolutionUNet> = {
   package: '@mezzotint/unet',
   about: 'Upsampler of ADM, which sees a low-resolution image (Dhariwal and Nichol 2021)',
   time: 'timestep',
-  presets: [adm64To256Upsampler, adm128To512Upsampler],
+  presets: [adm64To256Upsampler, adm128To512Upsampler, smallUpsampler64],
   build: (config) => new SuperResolutionUNet(config),
   signature(config) {
     const { imageSize, inChannels } = config;

@@ -176,7 +176,7 @@ export function withSmallPicture(
     return { labels };
   };
   const small = tf.tidy(() => {
-    const one = pictureAt(settings.image as Bitmap, sizeInUnits(settings.image as Bitmap, unit), 'bicubic');
+    const one = pictureAt(settings.image as Bitmap, sizeInUnits(settings.image as Bitmap, unit), { filter: 'bicubic' });
     return noised(repeated(one, images.length), level, noise);
   });
   return {
