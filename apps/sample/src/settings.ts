@@ -86,10 +86,11 @@ function linesOf(file: string): string[] {
 
 /** Throws an InvalidArgumentError that names every file that is not there. */
 function checkFiles({ app, options, request }: SampleSettings): void {
-  const { parts, tokenizer, refiner, lora = [], textualInversion = [] } = options;
+  const { parts, tokenizer, refiner, upsampler = [], lora = [], textualInversion = [] } = options;
   const { image, mask } = request;
   const named: [string, unknown][] = [
     ...Object.entries({ model: app.model, parts, tokenizer, refiner, image, mask }),
+    ...[upsampler].flat().map((path): [string, unknown] => ['upsampler', path]),
     ...lora.map(({ path }): [string, unknown] => ['lora', path]),
     ...textualInversion.map(({ path }): [string, unknown] => ['textualInversion', path]),
   ];

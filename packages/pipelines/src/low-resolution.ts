@@ -2,6 +2,7 @@ import { InvalidArgumentError, type NoiseLevel, type TimeInput } from '@mezzotin
 import type { Bitmap } from '@mezzotint/data/pixels';
 import { augmentationLevel, MOST_AUGMENTATION, noised } from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
+import type { Settings } from './request.js';
 import type { Batch, EncodeContext } from './stage.js';
 import { pictureAt, repeated, sizeInUnits } from './start.js';
 
@@ -31,7 +32,7 @@ export function lowResolutionInputs(
 ): { lowRes: tf.Tensor4D; lowResTime: tf.Tensor1D } {
   const level = augmentationLevel(settings.noiseLevel ?? 0, time);
   return tf.tidy(() => {
-    const small = previous ?? ofRequest(settings.image as Bitmap | undefined, images.length, channels, unit);
+    const small = previous ?? ofRequest(settings.image, images.length, channels, unit);
     const [, height, width] = small.shape;
     const resized = (x: tf.Tensor4D) => tf.image.resizeBilinear(x, [factor * height, factor * width], false, true);
     const told = (value: number) => tf.fill([images.length], value) as tf.Tensor1D;
@@ -52,7 +53,9 @@ export function noiseLevelOf({ alpha, sigma }: NoiseLevel): number {
   return (MOST_AUGMENTATION * 2 * Math.atan2(sigma, alpha)) / Math.PI;
 }
 
-function ofRequest(image: Bitmap | undefined, count: number, channels: 1 | 3, unit: number): tf.Tensor4D {
+/** The request's `image` in whole units, `[count, h, w, channels]` in [-1, 1]. */
+export function ofRequest(picture: Settings['image'], count: number, channels: 1 | 3, unit: number): tf.Tensor4D {
+  const image = picture as Bitmap | undefined;
   if (image === undefined) throw new InvalidArgumentError('image', 'this model enlarges a picture: give it one');
   return repeated(pictureAt(image, sizeInUnits(image, unit), { filter: 'bicubic', channels }), count);
 }

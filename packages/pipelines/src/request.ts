@@ -216,6 +216,12 @@ export const requestSchema = z
       'n',
       'noise that an upscaler, or a later stage of a cascade, puts on its input: 0 is none, 1000 is all',
     ),
+    stageNoiseLevels: setting(
+      z.array(z.int().min(0).max(1000)).min(1).max(16),
+      'start',
+      'list',
+      'noise on the input of each stage of a cascade, such as 0,250 (the first has none)',
+    ),
     batch: setting(
       z.int().min(1).max(10_000),
       'speed',

@@ -142,10 +142,15 @@ async function* runBatches(shared: Shared, s: number): AsyncGenerator<PipelineSt
   });
   const noiseBefore = noises.map((noise) => noise.save());
   const encoded: EncodedBatch[] = [];
+  /** Where the noise of each batch stands behind its conditions. */
+  const noiseEncoded: Json[] = [];
   try {
     await parts.need(stage.parts.encode, loading);
     for (const [b, batch] of batches.entries()) {
       tell(hooks, 'encoding', stage, b, batches.length);
+      if (stage.noiseBeforeConditions) {
+        noises[b]!.draw([batch.images.length, ...stage.shape(batch.settings)], Number.POSITIVE_INFINITY, 0);
+      }
       encoded.push(
         await stage.encode(batch, {
           noise: noises[b]!,
@@ -154,6 +159,7 @@ async function* runBatches(shared: Shared, s: number): AsyncGenerator<PipelineSt
           note: hooks.onNote ?? (() => {}),
         }),
       );
+      noiseEncoded.push(noises[b]!.save());
       const { positive, negative } = encoded[b]!;
       const tensors = [...Object.values(positive), ...Object.values(negative ?? {})];
       await checkFinite(stage.parts.encode.join(', '), ...tensors);
@@ -163,7 +169,12 @@ async function* runBatches(shared: Shared, s: number): AsyncGenerator<PipelineSt
     await parts.need([...stage.parts.sample, ...codecParts], loading);
     for (const [b] of batches.entries()) {
       if (resumed !== undefined && b < resumed.batch) noises[b]!.restore(resumed.noiseAfter[b]!);
-      else yield* runBatch(shared, s, b, encoded[b]!, noiseBefore, resumed?.batch === b ? resumed.run : null);
+      else
+        yield* runBatch(shared, s, b, encoded[b]!, {
+          before: noiseBefore,
+          encoded: noiseEncoded[b]!,
+          saved: resumed?.batch === b ? resumed.run : null,
+        });
     }
   } finally {
     for (const { positive, negative } of encoded) {
@@ -175,14 +186,22 @@ async function* runBatches(shared: Shared, s: number): AsyncGenerator<PipelineSt
   }
 }
 
+/** Where the noise of a batch stood, and where the batch goes on. */
+interface BatchState {
+  /** Of all batches, when the stage began. */
+  readonly before: readonly Json[];
+  /** Behind the conditions. */
+  readonly encoded: Json;
+  readonly saved: SavedRun | null;
+}
+
 /** One batch of a stage. */
 async function* runBatch(
   shared: Shared,
   s: number,
   b: number,
   encoded: EncodedBatch,
-  noiseBefore: readonly Json[],
-  saved: SavedRun | null,
+  { before: noiseBefore, encoded: noiseEncoded, saved }: BatchState,
 ): AsyncGenerator<PipelineStep, void, undefined> {
   const { definition, prepared, hooks, noises, starts, before, after, picture } = shared;
   const { batches, routes } = prepared;
@@ -193,7 +212,9 @@ async function* runBatch(
   const handsOver = definition.stages[s + 1]?.start === 'previous';
   const continues = stage.start === 'previous' && before[b] !== null;
   if (continues && picture !== null) starts[b] ??= startAgain(shared, b);
+  if (stage.noiseBeforeConditions) noise.restore(noiseBefore[b]!);
   const begun = continues ? null : begin(stage, settings, route, batch.images.length, noise, s === 0 ? picture : null);
+  if (stage.noiseBeforeConditions) noise.restore(noiseEncoded);
   if (begun?.start) starts[b] = begun.start;
   const run: StageRun = {
     ...{ stage, batch, route, encoded, noise, signal: hooks.signal },

@@ -2,7 +2,7 @@ import type { Request, Settings } from './request.js';
 import type { Stage } from './stage.js';
 
 /** What a stage's makers say where the request says nothing. */
-export type StageDefaults = Pick<Request, 'steps' | 'guidance' | 'solver' | 'threshold'>;
+export type StageDefaults = Pick<Request, 'steps' | 'guidance' | 'solver' | 'threshold' | 'noiseLevel'>;
 
 /** Settings that a cascade takes once for each stage, and the setting of one stage that each becomes. */
 const LISTS = {
@@ -10,6 +10,7 @@ const LISTS = {
   stageGuidance: 'guidance',
   stageSolvers: 'solver',
   stageThresholds: 'threshold',
+  stageNoiseLevels: 'noiseLevel',
 } as const;
 
 /** The names of those settings, for what a family takes. */

@@ -101,6 +101,8 @@ export interface Stage<C extends Conditions = any> {
   readonly start: 'noise' | 'previous';
   /** What its makers say where that differs from the pipeline's `defaults`. */
   readonly defaults?: StageDefaults;
+  /** The noise that the run starts from is drawn before what `encode` draws, not after it. */
+  readonly noiseBeforeConditions?: boolean;
   /** The noise ratio sigma / alpha at which the stage before is to stop (truncated conditioning); null: it goes to its end. */
   stopsPrevious?(settings: Settings): number | null;
   /** Height, width and channels of x for the settings. */
