@@ -1,7 +1,8 @@
-// Checks every publishable package as npm would get it: packs it, runs publint and attw on the tarball, and installs
-// the tarballs of two packages (with those that they need) into an empty folder, where plain Node must import them.
+// Checks every publishable package and app as npm would get it: packs it, runs publint and attw on the tarball, installs the
+// tarballs of two packages (with those that they need) into an empty folder, where plain Node must import them, and those of the
+// apps into another, where npx must run each: its help, and something small and real.
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -12,14 +13,22 @@ const manifest = (folder) => JSON.parse(readFileSync(join(folder, 'package.json'
 const work = mkdtempSync(join(tmpdir(), 'mezzotint-packages-'));
 const problems = [];
 
-const folders = readdirSync(join(root, 'packages')).map((name) => join(root, 'packages', name));
-const packages = folders.map((folder) => ({ folder, ...manifest(folder) })).filter((p) => p.private !== true);
+/** Publishable packages in a folder of the repository. */
+const publishable = (place) =>
+  readdirSync(join(root, place))
+    .map((name) => join(root, place, name))
+    .filter((folder) => existsSync(join(folder, 'package.json')))
+    .map((folder) => ({ folder, ...manifest(folder) }))
+    .filter((p) => p.private !== true);
+const packages = publishable('packages');
+const apps = publishable('apps');
+const all = [...packages, ...apps];
 const tarball = (name) =>
-  join(work, `${name.replace('@', '').replace('/', '-')}-${packages.find((p) => p.name === name).version}.tgz`);
+  join(work, `${name.replace('@', '').replace('/', '-')}-${all.find((p) => p.name === name).version}.tgz`);
 
 try {
   const pnpm = join(root, 'node_modules', '.bin', 'pnpm');
-  for (const { folder } of packages) {
+  for (const { folder } of all) {
     execFileSync(pnpm, ['pack', '--pack-destination', work], { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] });
   }
   for (const { name, folder, ...p } of packages) {
@@ -35,6 +44,15 @@ try {
     check(name, 'attw', [tarball(name), '--profile', 'esm-only', '--format', 'ascii']);
   }
   install(['@mezzotint/schedulers', '@mezzotint/unet']);
+  for (const app of apps) {
+    const { name } = app;
+    for (const field of ['description', 'license', 'repository', 'files', 'bin', 'engines']) {
+      if (app[field] === undefined) problems.push(`${name}: package.json has no ${field}`);
+    }
+    if (!existsSync(join(app.folder, 'README.md'))) problems.push(`${name}: no README.md`);
+    check(name, 'publint', [tarball(name), '--strict']);
+  }
+  runApps();
 } finally {
   rmSync(work, { recursive: true, force: true });
 }
@@ -71,6 +89,56 @@ function install(names) {
   }
 }
 
+/** Installs the apps from their tarballs as a user has them, and runs them by npx. */
+function runApps() {
+  const folder = mkdtempSync(join(work, 'apps-'));
+  const dependencies = Object.fromEntries(apps.map(({ name }) => [name, `file:${tarball(name)}`]));
+  // What is ours comes from its tarball wherever it is needed, at any depth.
+  const overrides = Object.fromEntries(packages.map(({ name }) => [name, `file:${tarball(name)}`]));
+  writeFileSync(join(folder, 'package.json'), JSON.stringify({ private: true, dependencies, overrides }));
+  // TensorFlow's optional addon downloads a library when it is installed; it is not what is tried here.
+  const npm = ['install', '--omit=optional', '--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error'];
+  execFileSync('npm', npm, {
+    cwd: folder,
+    stdio: 'inherit',
+    env: { ...process.env, ONNXRUNTIME_NODE_INSTALL: 'skip' },
+  });
+  const models = join(root, 'models');
+  const [digits, classifier] = ['digits', 'digits-classifier'].map((name) => join(models, name));
+  const run = (app, ...args) => {
+    const npx = ['--no-install', `@mezzotint/${app}`, ...args];
+    const done = spawnSync('npx', npx, { cwd: folder, encoding: 'utf8', timeout: 300_000 });
+    if (done.status !== 0)
+      problems.push(`npx ${npx.join(' ')}: ends with ${done.status}:\n${done.stdout}${done.stderr}`);
+    return done.stdout;
+  };
+  for (const { name } of apps) {
+    const app = name.replace('@mezzotint/', '');
+    if (!run(app, '--help').includes(`Usage: ${app}`)) problems.push(`${name}: --help does not say how to use it`);
+  }
+  run('sample', '--model', digits, '--labels', '0-3', '--count', '2', '--steps', '2', '--out', 'pictures/');
+  const count = existsSync(join(folder, 'pictures')) ? readdirSync(join(folder, 'pictures')).length : 0;
+  if (count !== 8) problems.push(`sample: expected 8 pictures in a folder, got ${count}`);
+  const scored = run(
+    'evaluate',
+    '--images',
+    'pictures',
+    '--data',
+    'digits:held-out',
+    '--count',
+    '8',
+    '--classifier',
+    classifier,
+    '--json',
+  );
+  if (!/"fid"/.test(scored)) problems.push(`evaluate: expected a distance, got ${scored}`);
+  run('train', '--data', 'pictures', '--size', '16', '--run', 'run', '--steps', '1', '--batch-size', '2');
+  if (!existsSync(join(folder, 'run/model/model.safetensors')))
+    problems.push('train: expected a model in its run folder');
+  run('convert', join(digits, 'model.safetensors'), 'digits.safetensors', '--dtype', 'F16');
+  if (!existsSync(join(folder, 'digits.safetensors'))) problems.push('convert: expected a file');
+}
+
 for (const problem of problems) console.error(problem);
-console.log(`${packages.length} packages packed and checked, ${problems.length} problems`);
+console.log(`${packages.length} packages and ${apps.length} apps packed and checked, ${problems.length} problems`);
 process.exitCode = problems.length === 0 ? 0 : 1;

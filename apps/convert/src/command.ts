@@ -1,4 +1,4 @@
-import { type CommandContext, oneOf, prepareOutput } from '@mezzotint/app';
+import { type CommandContext, oneOf, prepareOutput } from '@mezzotint/app/terminal';
 import { InvalidArgumentError } from '@mezzotint/core';
 import { type FloatDType, modulesAsMetadata, modulesOf, type WeightFile } from '@mezzotint/weights';
 import { readWeights, writeSafetensors } from '@mezzotint/weights/node';

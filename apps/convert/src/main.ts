@@ -1,4 +1,5 @@
-import { runCommand } from '@mezzotint/app';
+#!/usr/bin/env node
+import { runCommand } from '@mezzotint/app/terminal';
 import { type ConvertFlags, convertCommand, runConvert } from './command.js';
 
 const command = convertCommand();

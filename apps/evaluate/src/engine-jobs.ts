@@ -1,7 +1,8 @@
 import { existsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { JobContext } from '@mezzotint/backend/worker';
-import type { WeightSource } from '@mezzotint/core';
+import { parseJson, readingBudget, type WeightSource } from '@mezzotint/core';
+import { readPlainText } from '@mezzotint/core/node';
 import {
   type FeatureNetwork,
   type FeatureRows,
@@ -55,7 +56,12 @@ export function evaluationJobs() {
       const files = await Promise.all(weights.map((path) => readWeights(path)));
       const config = configBeside(weights[0]!);
       try {
-        network = await record.open({ weights: files.map(inOurLayout), ...(config !== undefined && { config }) });
+        const vocabulary = vocabularyBeside(weights[0]!);
+        network = await record.open({
+          weights: files.map(inOurLayout),
+          ...(config !== undefined && { config }),
+          ...(vocabulary && { vocabulary }),
+        });
       } finally {
         for (const file of files) file.close();
       }
@@ -109,9 +115,21 @@ export type EvaluationJobs = ReturnType<typeof evaluationJobs>;
 
 /** The parsed config.json beside a file of weights or inside a folder. */
 function configBeside(path: string): unknown {
-  const folder = statSync(path, { throwIfNoEntry: false })?.isDirectory() ? path : dirname(path);
-  const file = join(folder, 'config.json');
+  const file = join(folderOf(path), 'config.json');
   return existsSync(file) ? readJson(file) : undefined;
+}
+
+/** vocab.json and merges.txt beside a file of weights or inside a folder. */
+function vocabularyBeside(path: string): { readonly vocab: unknown; readonly merges: string } | undefined {
+  const [vocab, merges] = ['vocab.json', 'merges.txt'].map((name) => join(folderOf(path), name)) as [string, string];
+  if (!existsSync(vocab) || !existsSync(merges)) return undefined;
+  const text = (file: string) => readPlainText(file, readingBudget.textBytes);
+  return { vocab: parseJson(text(vocab)), merges: text(merges) };
+}
+
+/** The folder of a file of weights, or the folder itself. */
+function folderOf(path: string): string {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ? path : dirname(path);
 }
 
 /** OpenCLIP's layout in transformers'; all else as it is. */

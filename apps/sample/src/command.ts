@@ -1,13 +1,14 @@
 import { realNumber, wholeNumber } from '@mezzotint/app/terminal';
 import type { OpenOptions, Request } from '@mezzotint/pipelines';
 import { Command, Option } from 'commander';
-import { addSchemaFlags } from './flags.js';
+import { addSchemaFlags, guidanceHelp } from './flags.js';
 
 /** The settings of `sample` that are about files and the terminal. */
 export interface AppSettings {
   readonly model?: string;
   readonly out?: string;
   readonly prompts?: string;
+  readonly preview?: string;
   readonly columns?: number;
   readonly scale?: number;
   readonly engine?: string;
@@ -37,6 +38,7 @@ export function sampleCommand(): Command {
       'JSON file with any of these settings, by the names of the flags in camelCase; flags win',
     )
     .option('--prompts <file>', 'a prompt a line, in the place of --prompt')
+    .option('--preview <file>', 'a .png of the running estimates, written anew after each step (sharper with --taesd)')
     .option('--columns <n>', 'pictures in a row of the grid', wholeNumber('--columns', 1))
     .option('--scale <n>', 'each pixel becomes n x n pixels (default: 2 below 64 pixels)', wholeNumber('--scale', 1))
     .option('--overwrite', 'replace existing files')
@@ -54,6 +56,7 @@ export function sampleCommand(): Command {
       ).helpGroup('Speed and memory:'),
     )
     .addOption(new Option('--handover <fraction>').argParser(realNumber('--handover', 0, 1)).hideHelp())
+    .addHelpText('after', guidanceHelp())
     .addHelpText(
       'after',
       '\nExamples:\n  pnpm sample --model models/digits --labels 0-9 --count 10 --guidance 2 --out digits.png' +

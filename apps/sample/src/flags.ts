@@ -1,5 +1,6 @@
 import { oneOf, realNumber, wholeNumber } from '@mezzotint/app/terminal';
 import { InvalidArgumentError } from '@mezzotint/core';
+import { commonGuidanceOptions, guidances } from '@mezzotint/guidance';
 import { openSchema, requestSchema, type SettingMeta } from '@mezzotint/pipelines';
 import { type Command, Option } from 'commander';
 import { z } from 'zod';
@@ -57,6 +58,7 @@ function parserOf(flag: string, schema: z.ZodType): Parser | undefined {
       return (text) => text.split(',').map((part) => one(part.trim()));
     }
     if (!(element instanceof z.ZodObject)) return (text) => numbers(flag, text);
+    if (element.def.catchall) return (text, before) => [...((before as unknown[]) ?? []), guideOf(flag, text)];
     const second = Object.keys(element.shape)[1]!;
     return (text, before) => [...((before as unknown[]) ?? []), fileWith(flag, text, second)];
   }
@@ -84,6 +86,36 @@ function assignment(flag: string, text: string): Record<string, number | boolean
     throw new InvalidArgumentError(flag, `expected name=value, got '${text}'`);
   if (value === 'true' || value === 'false') return { [name]: value === 'true' };
   return { [name]: Number.isNaN(Number(value)) ? value : Number(value) };
+}
+
+/** `pag`, or `pag:layers=blocks.3.attn:scale=3`; an option reads its value as the guidance declares it. */
+function guideOf(flag: string, text: string): Record<string, unknown> {
+  const [name = '', ...given] = text.split(':');
+  const record = guidances.find((known) => known.name === name);
+  if (record === undefined) {
+    throw new InvalidArgumentError(
+      flag,
+      `expected one of ${guidances.map((known) => known.name).join(', ')}, got '${name}'`,
+    );
+  }
+  const options = given.map((part): [string, unknown] => {
+    const [, key = '', value = ''] = /^(\w+)=(.+)$/.exec(part) ?? [];
+    if (key === '') throw new InvalidArgumentError(flag, `expected name:option=value, got '${text}'`);
+    const { type } = { ...record.options, ...commonGuidanceOptions }[key] ?? {};
+    if (type === 'numbers') return [key, numbers(flag, value)];
+    return type === 'layers' ? [key, value] : Object.entries(assignment(flag, part))[0]!;
+  });
+  return { name, ...Object.fromEntries(options) };
+}
+
+/** The table of guidances in help. */
+export function guidanceHelp(): string {
+  const shown = (absent: unknown) => (absent === undefined ? '…' : String(absent));
+  const lines = guidances.map(({ name, about, options }) => {
+    const given = Object.entries(options).map(([key, { absent }]) => `${key}=${shown(absent)}`);
+    return `  ${name.padEnd(22)}${about}${given.length > 0 ? `\n${' '.repeat(24)}${given.join(' ')}` : ''}`;
+  });
+  return `\nGuidance by name (--guide), with the options and their defaults; all have start=0 stop=1, fractions of the steps:\n${lines.join('\n')}\n`;
 }
 
 /** `file` or `file:scale` (any number), or `file:token`. */

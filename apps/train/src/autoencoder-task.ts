@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { AnyAutoencoder, AutoencoderModelConfig } from '@mezzotint/app';
+import { type AnyAutoencoder, type AutoencoderModelConfig, saveModel } from '@mezzotint/app';
 import { architectureOfKind } from '@mezzotint/architectures';
 import { EmaCodebook, PatchDiscriminator, VQModel } from '@mezzotint/autoencoders';
 import { deriveSeed, InvalidArgumentError } from '@mezzotint/core';
@@ -11,13 +11,14 @@ import { dataShape, networkConfig } from './network-config.js';
 import { openPerceptual } from './perceptual.js';
 import { reconstruct } from './reconstructions.js';
 import type { Task } from './task.js';
-import type { TrainingData } from './training-data.js';
+import { picturesFor, type TrainingData } from './training-data.js';
 
 /** Smallest images that LPIPS can see. */
 const leastForLpips = 16;
 
 /** An autoencoder of any kind, by its reconstruction, what keeps its latent images in order, LPIPS and a discriminator. */
-export async function autoencoderTask(config: AutoencoderTask, images: TrainingData): Promise<Task> {
+export async function autoencoderTask(config: AutoencoderTask, source: TrainingData): Promise<Task> {
+  const images = picturesFor('autoencoder', source);
   const { architecture, seed } = config;
   const record = architectureOfKind('autoencoder', architecture);
   const data = { ...dataShape(images), classes: null };
@@ -28,7 +29,7 @@ export async function autoencoderTask(config: AutoencoderTask, images: TrainingD
     critic && new PatchDiscriminator({ inChannels, channels: critic.channels, layers: critic.layers });
   check(config, model, discriminator, images);
   const perceptual = config.perceptual && (await openPerceptual(config.perceptual.weights));
-  const shown = images.heldOut ?? (await images.first(32));
+  const shown = images.heldOut?.images ?? (await images.first(32));
   const modelConfig: AutoencoderModelConfig = {
     format: 'mezzotint/autoencoder@1',
     architecture: record.name,
@@ -41,7 +42,7 @@ export async function autoencoderTask(config: AutoencoderTask, images: TrainingD
   const parts = { model, codebook, perceptual, discriminator };
   return {
     model,
-    modelConfig,
+    save: (folder, { half }) => saveModel(folder, modelConfig, model, { half, overwrite: true }),
     loss: ({ batch: { images: pixels, shape }, ...input }) =>
       tf.tidy(() => autoencoderLoss(config, parts, tf.tensor4d(pixels, [...shape]), input)),
     hooks: [{ afterUpdate: ({ rng }) => codebook?.update(rng) }],
@@ -67,7 +68,7 @@ function check(
   { architecture, regularisation, codebook, perceptual, adversarial }: AutoencoderTask,
   { config, downscale }: AnyAutoencoder,
   discriminator: PatchDiscriminator | undefined,
-  { height, channels }: TrainingData,
+  { height, channels }: Pick<TrainingData, 'height' | 'channels'>,
 ): void {
   const problems: string[] = [];
   for (const name of ['inChannels', 'outChannels'] as const) {

@@ -1,4 +1,4 @@
-import type { ClassifierModelConfig, Process } from '@mezzotint/app';
+import { type ClassifierModelConfig, type Process, saveModel } from '@mezzotint/app';
 import { architectureOfKind } from '@mezzotint/architectures';
 import { type ClassifierNetwork, InvalidArgumentError, type NoiseLevel, type RandomStream } from '@mezzotint/core';
 import { type ImageSet, toFloat } from '@mezzotint/data';
@@ -8,15 +8,16 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { ClassifierTask } from './config.js';
 import { checkNetworkFits, dataShape, networkConfig } from './network-config.js';
 import type { Task } from './task.js';
-import type { TrainingData } from './training-data.js';
+import { picturesFor, type TrainingData } from './training-data.js';
 
 /** A classifier of clean images, or of images under the noise of a process. */
-export function classifierTask(config: ClassifierTask, data: TrainingData): Task {
+export function classifierTask(config: ClassifierTask, source: TrainingData): Task {
+  const data = picturesFor('classifier', source);
   const architecture = architectureOfKind('classifier', config.architecture);
   const network = networkConfig(architecture, config.network, dataShape(data));
   checkNetworkFits(architecture.signature(network), dataShape(data));
   const model = architecture.build(network).init(config.seed);
-  const { heldOut } = data;
+  const heldOut = data.heldOut?.images;
   const modelConfig: ClassifierModelConfig = {
     format: 'mezzotint/classifier@1',
     architecture: architecture.name,
@@ -28,7 +29,7 @@ export function classifierTask(config: ClassifierTask, data: TrainingData): Task
   const levels = classifierLevels(config.process, config.cleanShare);
   return {
     model,
-    modelConfig,
+    save: (folder, { half }) => saveModel(folder, modelConfig, model, { half, overwrite: true }),
     loss: ({ batch: { images: pixels, labels, shape }, rng }) =>
       tf.tidy(() => {
         const at = levels(shape[0], rng);

@@ -1,4 +1,4 @@
-import { wholeNumber } from '@mezzotint/app';
+import { oneOf, wholeNumber } from '@mezzotint/app';
 import { recipes } from '@mezzotint/training';
 import { Command } from 'commander';
 
@@ -15,12 +15,18 @@ export interface TrainFlags {
   readonly classes?: boolean;
   readonly init?: string;
   readonly lora?: number;
+  readonly prompt?: string;
+  readonly token?: string;
+  readonly initializer?: string;
+  readonly priorPrompt?: string;
   readonly run: string;
   readonly resume?: boolean;
   readonly steps?: number;
   readonly batchSize?: number;
   readonly seed?: number;
   readonly otherData?: boolean;
+  readonly wire?: 'float32' | 'bfloat16';
+  readonly shardOptimizer?: boolean;
   readonly engine?: string;
 }
 
@@ -44,6 +50,16 @@ export function trainCommand(): Command {
       'with --init: train a low-rank adapter in the place of the model',
       wholeNumber('--lora', 1),
     )
+    .option('--prompt <text>', 'with --init of a Stable Diffusion: what pictures without caption show')
+    .option(
+      '--token <text>',
+      'with --init of a Stable Diffusion: learn a new token, such as <my-cat>, in the place of the model',
+    )
+    .option('--initializer <word>', 'the word that --token begins as')
+    .option(
+      '--prior-prompt <text>',
+      'with --init of a Stable Diffusion: the class of what is learned, of which pictures are kept in mind (DreamBooth)',
+    )
     .option('--config <file>', 'JSON configuration, see docs/train-configuration.md and apps/train/configs')
     .option('--resume', 'go on from the last checkpoint of the run folder, exactly as if it had not been stopped')
     .option(
@@ -58,6 +74,12 @@ export function trainCommand(): Command {
       'with --resume: go on although the images or classes are not those that the run was trained on',
     )
     .option(
+      '--wire <format>',
+      'with mpirun: gradients between ranks as float32 or bfloat16 (default: float32)',
+      oneOf('--wire', ['float32', 'bfloat16']),
+    )
+    .option('--shard-optimizer', 'with mpirun: each rank keeps the moments of its part of the weights (ZeRO-1)')
+    .option(
       '--engine <name>',
       'TensorFlow.js engine: onnxruntime, tensorflow, wasm, cpu, onnxruntime:PROVIDER such as onnxruntime:webgpu (default: the fastest here)',
     )
@@ -66,6 +88,7 @@ export function trainCommand(): Command {
       '\nCtrl-C stops after the running update and leaves a checkpoint for --resume.' +
         '\n\nExamples:\n  pnpm train --data my-pictures --preset small --run runs/mine' +
         '\n  pnpm train --data my-pictures --architecture DiT --recipe flow --run runs/flow' +
-        '\n  pnpm train --config apps/train/configs/digits.json --run runs/digits\n  pnpm train --resume --run runs/digits',
+        '\n  pnpm train --data my-pictures --init stable-diffusion-v1-5 --size 256 --lora 8 --run runs/lora' +
+        '\n  pnpm train --config apps/train/configs/digits.json --run runs/digits\n  mpirun -np 4 pnpm train --data my-pictures --run runs/mine\n  pnpm train --resume --run runs/digits',
     );
 }

@@ -1,6 +1,5 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ModelConfig } from '@mezzotint/app';
 import { writeFileAtomically } from '@mezzotint/data';
 import { type LoraAdapter, type LoraFileOptions, loraConfig, loraStateDict } from '@mezzotint/training';
 import { writeSafetensors } from '@mezzotint/weights/node';
@@ -38,7 +37,7 @@ const renames: Readonly<Record<string, Rename>> = { DiT: dit };
  *
  * @returns the files
  */
-export async function saveLora(run: string, adapter: LoraAdapter, { architecture }: ModelConfig): Promise<string[]> {
+export async function saveLora(run: string, adapter: LoraAdapter, architecture: string): Promise<string[]> {
   const folder = join(run, 'lora');
   await mkdir(folder, { recursive: true });
   const model = architecture.includes('UNet') ? 'unet' : 'transformer';

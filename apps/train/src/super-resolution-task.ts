@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { DiffusionConfig } from '@mezzotint/app';
+import { type DiffusionConfig, saveModel } from '@mezzotint/app';
 import { architectureOfKind } from '@mezzotint/architectures';
 import { InvalidArgumentError, type RandomStream } from '@mezzotint/core';
 import { type Bitmap, type ImageSet, resize, resizeFloat, stackPictures, writePng } from '@mezzotint/data';
@@ -9,9 +9,10 @@ import { augmentLowResolution, dropLabels, type LossInput, recipeNamed } from '@
 import * as tf from '@tensorflow/tfjs-core';
 import type { WholeSuperResolutionTask } from './config.js';
 import { recipeOf } from './defaults.js';
-import { labelDropoutOf } from './diffusion-task.js';
+import { contextShape, labelDropoutOf } from './diffusion-task.js';
 import { checkNetworkFits, dataShape, networkConfig } from './network-config.js';
 import type { Task } from './task.js';
+import { openTextConditions } from './text-conditions.js';
 import type { TrainingBatch, TrainingData } from './training-data.js';
 
 /** Pillow's names of how small pictures are made. */
@@ -24,7 +25,9 @@ const FILTERS = { area: 'box', bicubic: 'bicubic' } as const;
 export async function superResolutionTask(config: WholeSuperResolutionTask, data: TrainingData): Promise<Task> {
   const architecture = architectureOfKind('denoiser', config.architecture);
   const { process, superResolution, crop } = config;
-  const whole = dataShape(data);
+  if (data.first === undefined) throw new InvalidArgumentError('data', 'expected pictures, got latent images');
+  const texts = config.conditions && (await openTextConditions(config.conditions));
+  const whole = { ...dataShape(data), ...(texts && { classes: null, ...contextShape(texts) }) };
   const side = crop ?? whole.imageSize;
   const shape = { ...whole, imageSize: side, lowRes: true };
   const learnedVariance = process.kind === 'discrete' && process.learnedVariance;
@@ -35,7 +38,7 @@ export async function superResolutionTask(config: WholeSuperResolutionTask, data
     learnedVariance,
   });
   const signature = architecture.signature(network);
-  checkConfig(config, whole.imageSize, side, signature.conditions);
+  checkConfig(config, whole.imageSize, side, signature.conditions, data);
   const unconditional = signature.classes === null;
   const classes = unconditional ? [] : data.classes;
   checkNetworkFits(signature, unconditional ? { ...shape, classes: null } : shape);
@@ -45,13 +48,14 @@ export async function superResolutionTask(config: WholeSuperResolutionTask, data
     format: 'mezzotint/diffusion@1',
     architecture: architecture.name,
     network: network as Record<string, unknown>,
-    image: { size: side, channels: data.channels },
+    image: { size: side, channels: data.channels as 1 | 3 },
     superResolution,
+    ...(texts && { text: texts.config }),
     classes: [...classes],
     process,
     sampling: config.sampling,
   };
-  const pipeline = pipelineOfNetwork(modelConfig, model);
+  const pipeline = pipelineOfNetwork(modelConfig, model, undefined, texts?.encoders);
   const objective = recipeNamed(recipeOf(config)).objective({ imageSize: side, time: architecture.time }, process);
   const augmentation = {
     kind: superResolution.augmentation,
@@ -64,6 +68,7 @@ export async function superResolutionTask(config: WholeSuperResolutionTask, data
       const { large, small } = pairs(batch, side, superResolution, training ? rng : undefined);
       const { lowRes, lowResTime } = augmentLowResolution(small, { height: side, width: side }, rng, augmentation);
       const cond = {
+        ...texts?.read(signature, batch.captions ?? [], rng, training),
         lowRes,
         ...(told && { lowResTime }),
         ...(!unconditional && {
@@ -77,12 +82,15 @@ export async function superResolutionTask(config: WholeSuperResolutionTask, data
   const shown = await data.first(8);
   return {
     model,
-    modelConfig,
     loss: (input) => loss(input, true),
     validate: (batch, rng) => loss({ batch, rng }, false),
+    async save(folder, { half }) {
+      await saveModel(folder, modelConfig, model, { half, overwrite: true });
+      await texts?.save(folder, { half });
+    },
     async report(step, folder, signal) {
       const file = join(folder, `step-${String(step).padStart(7, '0')}.png`);
-      await enlargedGrid(pipeline, shown, side, superResolution, file, signal);
+      await enlargedGrid(pipeline, shown, texts ? data.captions : undefined, side, superResolution, file, signal);
       return {};
     },
   };
@@ -91,10 +99,11 @@ export async function superResolutionTask(config: WholeSuperResolutionTask, data
 type SuperResolution = WholeSuperResolutionTask['superResolution'];
 
 function checkConfig(
-  { superResolution: { factor, most }, architecture, crop }: WholeSuperResolutionTask,
+  { superResolution: { factor, most }, architecture, crop, conditions: texts }: WholeSuperResolutionTask,
   imageSize: number,
   side: number,
   conditions: Readonly<Record<string, unknown>>,
+  { captioned, count }: TrainingData,
 ): void {
   const problems: string[] = [];
   if (side > imageSize) problems.push(`crop: expected at most the pictures' ${imageSize} pixels, got ${crop}`);
@@ -108,6 +117,14 @@ function checkConfig(
       `network: is not told how noisy the small picture is (lowResTime: false); then superResolution.most must be 0, got ${most}`,
     );
   }
+  if (texts?.encoders.some(({ trained }) => trained)) {
+    problems.push('conditions: text encoders are trained with a base model; set trained to false');
+  }
+  if (texts && conditions.context === undefined) problems.push(`conditions: this ${architecture} reads no texts`);
+  if (!texts && conditions.context !== undefined) {
+    problems.push(`conditions: this ${architecture} reads texts; say by which encoders`);
+  }
+  if (texts && captioned === 0) problems.push(`conditions: none of the ${count} pictures has a caption`);
   if (problems.length > 0) throw new InvalidArgumentError('super-resolution', problems);
 }
 
@@ -149,6 +166,7 @@ function pairs(
 async function enlargedGrid(
   pipeline: Pipeline,
   { images, labels, count, height, width, channels }: ImageSet,
+  captions: TrainingData['captions'] | undefined,
   side: number,
   { factor, downsampling }: SuperResolution,
   file: string,
@@ -161,8 +179,11 @@ async function enlargedGrid(
     const large = middleOf({ data, height, width, channels }, side);
     const size = { height: side / factor, width: side / factor };
     const image = resize(large, size, FILTERS[downsampling]);
-    const labelled = pipeline.classes.length > 0 ? { labels: [labels[i]!] } : {};
-    const made = await pipeline.generate({ image, seed: i, ...labelled }, { signal });
+    const about = {
+      ...(pipeline.classes.length > 0 && { labels: [labels[i]!] }),
+      ...(captions && { prompt: captions[i]?.[0] ?? '' }),
+    };
+    const made = await pipeline.generate({ image, seed: i, ...about }, { signal });
     pictures.push(resize(image, large, 'box'), made.images[0]!, large);
   }
   const grid = imageGrid(stackPictures(pictures), { columns: 6, scale: side < 64 ? 2 : 1 });

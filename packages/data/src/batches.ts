@@ -1,4 +1,5 @@
 import { deriveSeed, InvalidArgumentError, NumpyRandomState } from '@mezzotint/core';
+import { type BatchPlace, type BatchShare, checkShare, nextPlace, partAt, WHOLE } from './batch-share.js';
 import type { ImageSet } from './image-set.js';
 
 /** A batch as the models take it. */
@@ -21,6 +22,8 @@ export interface BatchOptions {
   readonly flip?: boolean;
   /** What becomes of the images left at the end of an epoch: `drop` (default; they come in another epoch) or `keep` as a smaller batch. */
   readonly last?: 'drop' | 'keep';
+  /** The parts that one of several processes takes; whole batches when absent. State then is of whole updates. */
+  readonly share?: BatchShare;
 }
 
 /** Where an iterator stands: JSON, made by `state()` and taken by `resume()`. */
@@ -78,7 +81,10 @@ function epochFlips(count: number, seed: number, epoch: number): Uint8Array {
  *
  * @throws InvalidArgumentError when the batch size is not a positive integer, or exceeds the set and `last` is `drop`
  */
-export function batches(set: ImageSet, { batchSize, seed, flip = false, last = 'drop' }: BatchOptions): ImageBatches {
+export function batches(
+  set: ImageSet,
+  { batchSize, seed, flip = false, last = 'drop', share = WHOLE }: BatchOptions,
+): ImageBatches {
   const { count, height, width, channels } = set;
   const problems = [];
   if (!Number.isInteger(batchSize) || batchSize < 1) {
@@ -89,35 +95,31 @@ export function batches(set: ImageSet, { batchSize, seed, flip = false, last = '
   if (last === 'drop' && batchSize > count) {
     problems.push(`a batch of ${batchSize} does not fit in ${count} images; take a smaller batchSize, or last: 'keep'`);
   }
+  if (share.parts > 1 && last === 'keep') problems.push("the smaller last batch cannot be cut: take last: 'drop'");
   if (problems.length > 0) throw new InvalidArgumentError('batches', problems);
+  checkShare('batches', share, batchSize);
 
   const of: BatchesSource = { count, height, width, channels, batchSize, seed, flip, last };
   const batchesPerEpoch = last === 'drop' ? Math.floor(count / batchSize) : Math.ceil(count / batchSize);
-  let epoch = 0;
-  let batch = 0;
+  let at: BatchPlace = { epoch: 0, batch: 0, taken: 0 };
   let drawn: { readonly epoch: number; readonly order: Int32Array; readonly flips: Uint8Array | null } | undefined;
 
   return {
     batchesPerEpoch,
     async next() {
+      const { epoch, batch, rows } = partAt(at, share, batchesPerEpoch);
       if (drawn?.epoch !== epoch) {
         drawn = { epoch, order: epochOrder(count, seed, epoch), flips: flip ? epochFlips(count, seed, epoch) : null };
       }
       const indices = drawn.order.subarray(batch * batchSize, Math.min((batch + 1) * batchSize, count));
-      const flips = drawn.flips;
-      batch += 1;
-      if (batch === batchesPerEpoch) {
-        batch = 0;
-        epoch += 1;
-      }
-      return gather(set, indices, flips);
+      at = nextPlace(at, share, batchesPerEpoch);
+      return gather(set, indices.subarray(...rows(indices.length)), drawn.flips);
     },
-    state: () => ({ epoch, batch, of }),
+    state: () => ({ epoch: at.epoch, batch: at.batch, of }),
     resume(state) {
       const { wrong, place } = placeOf(state, of, batchesPerEpoch);
       if (wrong.length > 0) throw new InvalidArgumentError('batches.resume', wrong);
-      epoch = place.epoch;
-      batch = place.batch;
+      at = { ...place, taken: 0 };
     },
   };
 }

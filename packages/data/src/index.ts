@@ -1,5 +1,6 @@
-export { type WriteOptions, writeFileAtomically } from './atomic-file.js';
+export { type WriteOptions, writeFileAtomically } from '@mezzotint/core/node';
 export { AUGMENT_LABELS, type Augmented, edmAugment } from './augment.js';
+export type { BatchShare } from './batch-share.js';
 export {
   type BatchesSource,
   type BatchesState,
@@ -23,6 +24,7 @@ export { type FolderImages, type FolderOptions, imageFolder } from './image-fold
 export { fingerprint, type ImageSet, splitImages, stackPictures, subset } from './image-set.js';
 export {
   type EncodedBatch,
+  type EncodeOptions,
   encodeLatents,
   type LatentBatch,
   type LatentStreamOptions,

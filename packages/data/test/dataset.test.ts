@@ -194,6 +194,16 @@ describe('exampleStream', () => {
     expect(Array.from(next.indices)).not.toEqual(seen.slice(0, 4));
   });
 
+  test("last: 'keep' gives the pictures that are left as a smaller batch", async () => {
+    const stream = open(await tenWide(), { last: 'keep' });
+    expect(stream.batchesPerEpoch).toBe(3);
+    const batches = [await stream.next(), await stream.next(), await stream.next()];
+    expect(batches.map(({ shape }) => shape[0])).toEqual([4, 4, 2]);
+    expect(new Set(batches.flatMap(({ indices }) => [...indices])).size).toBe(10);
+    const set = await tenWide();
+    expect(() => open(set, { last: 'keep', buckets: { step: 2 } })).toThrow(/last: with buckets/);
+  });
+
   test('random cuts and flips are of seed and epoch alone; threads give the same batches', async () => {
     const set = await tenWide();
     const options = { crop: 'random', flip: true } as const;
@@ -208,6 +218,24 @@ describe('exampleStream', () => {
       });
     }
     expect(sawRight).toBe(true);
+  });
+
+  test('several processes that share each batch see together what one sees', async () => {
+    const set = await tenWide();
+    const options = { crop: 'random', flip: true } as const;
+    const whole = open(set, options);
+    const ranks = [0, 1].map((first) => open(set, { ...options, share: { batches: 1, parts: 2, first, count: 1 } }));
+    for (let k = 0; k < 5; k++) {
+      const { images, indices, captions } = await whole.next();
+      const [a, b] = [await ranks[0]!.next(), await ranks[1]!.next()];
+      expect([...a.indices, ...b.indices]).toEqual([...indices]);
+      expect([...a.captions, ...b.captions]).toEqual(captions);
+      expect([...a.images, ...b.images]).toEqual([...images]);
+      expect(a.shape).toEqual([2, 4, 4, 1]);
+      expect(ranks[1]!.state()).toEqual(whole.state());
+    }
+    const share = { batches: 1, parts: 3, first: 0, count: 1 };
+    expect(() => open(set, { share })).toThrow('a batch of 4 cannot be cut into 3 equal parts');
   });
 
   test('goes on from a state with the batch that would have come, whatever was made ahead', async () => {

@@ -34,7 +34,10 @@ export const efficientUNet: DenoiserArchitecture<EfficientUNet> = {
       sizeMultiple: sizeMultiple(config),
     };
   },
-  sized(size, { imageSize, channels, classes, contextWidth, learnedVariance, lowRes = false }): EfficientUNetConfig {
+  sized(
+    size,
+    { imageSize, channels, classes, contextWidth, contextTokens = 77, learnedVariance, lowRes = false },
+  ): EfficientUNetConfig {
     if (classes !== null && contextWidth === undefined) {
       throw new InvalidArgumentError('EfficientUNet', 'has no labels: give it texts, or choose ADMUNet or DiT');
     }
@@ -50,7 +53,7 @@ export const efficientUNet: DenoiserArchitecture<EfficientUNet> = {
           layer_attns: lowRes ? false : atLast,
           layer_cross_attns: atLast,
           attn_pool_num_latents: 8,
-          max_text_len: 77,
+          max_text_len: contextTokens,
         },
         ...(lowRes && { lowres_cond: true, memory_efficient: true, attend_at_middle: false }),
         ...(contextWidth === undefined ? { cond_on_text: false } : { text_embed_dim: contextWidth }),

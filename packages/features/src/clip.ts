@@ -26,7 +26,7 @@ export function clipFeatures(name: string, network: ClipModel, tokenizer: Tokeni
     classes: null,
     recipe:
       `CLIP (${name}), projected class token; shorter side to ${imageSize} by Pillow bicubic in bytes, middle cut out, ` +
-      "CLIP's mean and deviation; texts cut to 77 tokens with the end kept",
+      `CLIP's mean and deviation; texts cut to ${tokenizer.maxLength} tokens with the end kept`,
     forward: (images) =>
       tf.tidy(() => {
         const x = fillSquare(asColour(name, images), imageSize, pillowBicubic);
@@ -93,8 +93,33 @@ function record(
   };
 }
 
-/** CLIP's published sizes. */
+/** A CLIP of one's own, of any size. */
+const ownClip: FeatureNetworkRecord = {
+  name: 'clip',
+  about: 'a CLIP of any size with its own vocabulary, such as `train` makes: CLIP score, retrieval',
+  weights: [],
+  async open({ weights, config: json, vocabulary }) {
+    if (weights.length !== 1 || json === undefined || vocabulary === undefined) {
+      throw new InvalidArgumentError(
+        'clip',
+        "expected the folder of transformers' CLIPModel that train makes: model.safetensors with config.json, vocab.json and merges.txt",
+      );
+    }
+    const config = clipFromTransformers(json);
+    const tokenizer = clipTokenizer(vocabulary, { maxLength: config.text.positions });
+    if (tokenizer.end >= config.text.vocabSize) {
+      throw new InvalidArgumentError(
+        'clip',
+        `vocab.json has tokens up to ${tokenizer.end}, the network has ${config.text.vocabSize}`,
+      );
+    }
+    return clipFeatures('clip', await new ClipModel(config).load(asWeightSource(weights[0]!)), tokenizer);
+  },
+};
+
+/** CLIP's published sizes, and one's own. */
 export const clipRecords: readonly FeatureNetworkRecord[] = [
+  ownClip,
   record('clip-vit-b-32', 'CLIP ViT-B/32, pictures and texts (Radford et al. 2021)', 'openai/clip-vit-base-patch32', {
     ...{ width: 768, patchSize: 32, imageSize: 224 },
   }),

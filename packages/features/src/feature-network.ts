@@ -45,6 +45,8 @@ export interface FeatureFiles {
   readonly weights: readonly (StateDict | WeightSource)[];
   /** The parsed `config.json` beside them, for networks that need one. */
   readonly config?: unknown;
+  /** The parsed `vocab.json` and the text of `merges.txt` beside them, for networks that read texts with a vocabulary of their own. */
+  readonly vocabulary?: { readonly vocab: unknown; readonly merges: string };
 }
 
 /** A kind of feature network: one entry of the registry. */

@@ -28,8 +28,8 @@ export function featureNetworkNamed(name: string): FeatureNetworkRecord {
 }
 
 /** Where a network's makers publish its weights, as one sentence for messages and documentation. */
-export function whereToGet({ name, weights }: FeatureNetworkRecord): string {
-  if (weights.length === 0) return `${name}: take a folder that train made, such as models/digits-classifier`;
+export function whereToGet({ name, about, weights }: FeatureNetworkRecord): string {
+  if (weights.length === 0) return `${name}: take a folder that train made: ${about}`;
   const files = weights.map(
     ({ file, url, sha256 }) =>
       `${file} from ${url}${sha256 === undefined ? '' : ` (SHA-256 ${sha256}${sha256.length < 64 ? '…' : ''})`}`,

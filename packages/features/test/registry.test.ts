@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { switchTo, testEngines } from '@mezzotint/backend/testing';
 import { describe as describeCost, TorchGenerator } from '@mezzotint/core';
 import { relativeError } from '@mezzotint/testing';
+import { ClipModel, clipToTransformers, trainClipVocabulary } from '@mezzotint/text-encoders';
 import { type ClassifierConfig, NoisyClassifier } from '@mezzotint/unet';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, expect, test } from 'vitest';
@@ -22,7 +23,7 @@ test('names are unique, each says where its weights are, and the README has all 
   const names = featureNetworks.map((record) => record.name);
   expect(new Set(names).size).toBe(names.length);
   for (const record of featureNetworks) {
-    expect(record.weights.length > 0 || record.name === 'classifier').toBe(true);
+    expect(record.weights.length > 0 || ['classifier', 'clip'].includes(record.name)).toBe(true);
     expect(whereToGet(record)).toMatch(/https:|train made/);
     const { name } = record;
     const suffix = name.replace(/^(clip-vit|inception|dinov2-vit-[sblg]-14|dinov2-vit)/, '');
@@ -101,4 +102,25 @@ test('Inception is the same on every engine', async () => {
   await switchTo('cpu');
   // The same float32 sums of 48 layers in another order.
   for (const output of outputs) expect(relativeError(output, outputs[0]!)).toBeLessThan(1e-5);
+});
+
+test("one's own CLIP is opened with its own vocabulary, in its own size", async () => {
+  const vocabulary = trainClipVocabulary(['a red cat', 'a blue cat', 'a red dog'], { size: 600 });
+  const size = Object.keys(vocabulary.vocab).length;
+  const tower = { width: 8, mlpWidth: 16, layers: 1, heads: 2, activation: 'quick', epsilon: 1e-5 } as const;
+  const model = new ClipModel({
+    text: { ...tower, vocabSize: size, positions: 8, pooledToken: size - 1, projection: 4 },
+    vision: { ...tower, imageSize: 8, patchSize: 4, channels: 3, projection: 4 },
+  }).init(1);
+  const files = { weights: [await model.save()], config: clipToTransformers(model.config) };
+  await expect(featureNetworkNamed('clip').open(files)).rejects.toThrow(/vocab.json and merges.txt/);
+  const network = await featureNetworkNamed('clip').open({ ...files, vocabulary });
+  expect(network.recipe).toMatch(/shorter side to 8 by Pillow bicubic.*texts cut to 8 tokens/);
+  const texts = network.embedText!(['a red cat', 'a red dog', 'a red cat']);
+  expect(texts.shape).toEqual([3, 4]);
+  const [cat, dog, again] = tf.split(texts, 3).map((row) => Array.from(row.dataSync()));
+  expect(again).toEqual(cat);
+  expect(dog).not.toEqual(cat);
+  const { features } = network.forward(tf.zeros([2, 12, 16, 3], 'int32') as tf.Tensor4D);
+  expect(features.shape).toEqual([2, 4]);
 });

@@ -1,6 +1,6 @@
 import { type Denoiser, type HostTensor, InvalidArgumentError, type NoiseLevel } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
-import { combineClassifierFree, type ScaleOptions } from './classifier-free.js';
+import { combineClassifierFree, finishedCombination, type ScaleOptions } from './classifier-free.js';
 import { along, normPerImage } from './per-image.js';
 import { type Scale, scaleAt } from './scale.js';
 import { type Combination, guided, type PredictionOption, type TwoPassOptions } from './two-pass.js';
@@ -17,6 +17,10 @@ export interface ProjectionOptions extends ScaleOptions {
 export interface AdaptiveProjectedOptions extends ProjectionOptions, PredictionOption {
   /** Weight of the earlier differences: d_i = c - u + momentum d_(i-1); 0. The paper recommends -0.5. */
   readonly momentum?: number | undefined;
+  /** As in classifier-free guidance: 0. */
+  readonly rescale?: number | undefined;
+  /** As in classifier-free guidance: all. */
+  readonly channels?: number | undefined;
 }
 
 /** Settings of APG-mix: plain guidance while it is noisy, projected after. */
@@ -97,7 +101,7 @@ export function projectedMix({ plainScale, projectBelow, ...options }: Projected
 
 /** Gives a combination the running difference d_i = c - u + momentum d_(i-1). */
 function withMomentum(
-  { momentum = 0, prediction }: AdaptiveProjectedOptions,
+  { momentum = 0, prediction, ...finish }: AdaptiveProjectedOptions,
   combine: (c: tf.Tensor4D, u: tf.Tensor4D, difference: tf.Tensor4D, at: NoiseLevel) => tf.Tensor4D,
 ): MomentumGuidance {
   let average: tf.Tensor4D | undefined;
@@ -122,8 +126,9 @@ function withMomentum(
       return result;
     });
   };
+  const combination = finishedCombination(remembering, finish);
   return {
-    guide: (denoiser, options) => guided(denoiser, remembering, { ...options, prediction }),
+    guide: (denoiser, options) => guided(denoiser, combination, { ...options, prediction }),
     async save() {
       if (!average) return { average: null };
       const now = tf.keep(tf.clone(average)); // the next step may replace the average before it is read

@@ -41,11 +41,16 @@ export function combineClassifierFree({ scale, from = 'unconditional' }: ScaleOp
  * @returns a denoiser of x `[N, H, W, C]`; where the scale leaves the conditional model, one pass is run
  */
 export function classifierFree<C>(denoiser: Denoiser<C>, options: ClassifierFreeOptions<NoInfer<C>>): Denoiser<C> {
-  const { rescale = 0, channels } = options;
-  const plain = combineClassifierFree(options);
-  const rescaled = rescale === 0 ? plain : combineRescaled(plain, rescale);
-  const combine = channels === undefined ? rescaled : combineFirstChannels(rescaled, channels);
-  return guided(denoiser, combine, options, isNeutral(options));
+  return guided(denoiser, finishedCombination(combineClassifierFree(options), options), options, isNeutral(options));
+}
+
+/** A combination whose result is rescaled, and holds for the first channels only, where that is asked for. */
+export function finishedCombination(
+  combine: Combination,
+  { rescale = 0, channels }: { readonly rescale?: number | undefined; readonly channels?: number | undefined },
+): Combination {
+  const rescaled = rescale === 0 ? combine : combineRescaled(combine, rescale);
+  return channels === undefined ? rescaled : combineFirstChannels(rescaled, channels);
 }
 
 /**

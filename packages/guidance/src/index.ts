@@ -38,7 +38,7 @@ export {
   frequencyDecoupled,
 } from './frequency-decoupled.js';
 export { guidanceInterval, type Interval, intervalOfSteps, scaleInInterval } from './interval.js';
-export { type Layers, layersAt } from './layers.js';
+export { type Layers, layersAt, middleSelfAttention } from './layers.js';
 export {
   combineMagnitudeAware,
   type MagnitudeAwareOptions,
@@ -49,6 +49,21 @@ export { type PerpNegOptions, perpNeg } from './perp-neg.js';
 export { type LayerGuidanceOptions, perturbedAttention } from './perturbed-attention.js';
 export { type PlusPlusOptions, plusPlus, plusPlusScale } from './plus-plus.js';
 export { fromPyramid, laplacianPyramid } from './pyramid.js';
+export {
+  type BuiltGuidance,
+  commonGuidanceOptions,
+  composedInCode,
+  createGuidance,
+  type GuidanceContext,
+  type GuidanceNeed,
+  type GuidanceOption,
+  type GuidanceOptions,
+  type GuidanceRecord,
+  guidanceNamed,
+  guidanceOptionProblems,
+  guidances,
+  wholeGuidanceOptions,
+} from './registry.js';
 export { combineRescaled } from './rescale.js';
 export type { Scale } from './scale.js';
 export { type SelfAttentionOptions, selfAttention } from './self-attention.js';

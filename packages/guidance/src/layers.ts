@@ -22,6 +22,37 @@ export function layersAt(model: Pick<Module, 'modules'>, paths: readonly (string
   return found;
 }
 
+/** Self-attention in the middle of networks, by the paths that their checkpoints have. */
+const MIDDLE = [
+  /^mid_block\.attentions\.\d+\.transformer_blocks\.\d+\.attn1$/, // Stable Diffusion's UNets
+  /^mid_block\.attentions\.\d+$/, // UNet2DModel of diffusers
+  /^middle_block\.1$/, // ADM
+];
+
+/** The attention of a transformer's block: DiT, U-ViT and others. */
+const OF_BLOCK = /^(?:\w+\.)*\w*blocks\.(\d+)\.attn1?$/;
+
+/**
+ * The self-attention in the middle of a network: that of a UNet's middle block, or of a transformer's block depth / 2. The layers
+ * that PAG, SEG and SAG disturb where nothing is said.
+ *
+ * @throws InvalidArgumentError when the network has none that is known
+ */
+export function middleSelfAttention(model: Pick<Module, 'modules'>): Layers {
+  const all = [...model.modules()];
+  for (const pattern of MIDDLE) {
+    const found = all.filter(([path]) => pattern.test(path));
+    if (found.length > 0) return new Map(found);
+  }
+  const blocks = all.filter(([path]) => OF_BLOCK.test(path));
+  const chosen = blocks[Math.floor(blocks.length / 2)];
+  if (chosen !== undefined) return new Map([chosen]);
+  throw new InvalidArgumentError(
+    'layers',
+    'the middle of this network is not known: name self-attention layers by path',
+  );
+}
+
 /**
  * The same denoiser with hooks on some of its layers.
  *

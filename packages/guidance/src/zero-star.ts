@@ -1,13 +1,17 @@
 import type { Denoiser } from '@mezzotint/core';
 import { flow } from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
-import { isNeutral, type ScaleOptions } from './classifier-free.js';
+import { finishedCombination, isNeutral, type ScaleOptions } from './classifier-free.js';
 import { dotPerImage } from './per-image.js';
 import { scaleAt } from './scale.js';
 import { type Combination, guided, type PredictionOption, type TwoPassOptions } from './two-pass.js';
 
 /** Settings of CFG-Zero*. */
 export interface ZeroStarOptions<C> extends TwoPassOptions<C>, ScaleOptions, PredictionOption {
+  /** As in classifier-free guidance: 0. */
+  readonly rescale?: number | undefined;
+  /** As in classifier-free guidance: all. */
+  readonly channels?: number | undefined;
   /**
    * The velocity is taken as 0 at noise ratios sigma / alpha above this: `intervalOfSteps(table, 0, k - 1).low` for the
    * paper's first k steps. Never when left out.
@@ -38,7 +42,8 @@ export function zeroStar<C>(
   denoiser: Denoiser<C>,
   { zeroAbove = Number.POSITIVE_INFINITY, prediction = flow, ...options }: ZeroStarOptions<NoInfer<C>>,
 ): Denoiser<C> {
-  const inside = guided(denoiser, combineZeroStar(options), { ...options, prediction }, isNeutral(options));
+  const combine = finishedCombination(combineZeroStar(options), options);
+  const inside = guided(denoiser, combine, { ...options, prediction }, isNeutral(options));
   return (x, at, cond) => {
     if (!(at.sigma / at.alpha > zeroAbove)) return inside(x, at, cond);
     return tf.tidy(() => tf.mul(x, prediction(at).skip)); // F = 0

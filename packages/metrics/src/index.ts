@@ -28,6 +28,7 @@ export {
   metricNamed,
   metrics,
 } from './registry.js';
+export { type Retrieval, type RetrievalOptions, retrieval } from './retrieval.js';
 export { RowSample, type RowSampleState } from './row-sample.js';
 export {
   type ClipScore,

@@ -3,6 +3,9 @@ import { parseLabels } from './labels.js';
 import type { Request, Settings } from './request.js';
 import type { Batch, ImageJob } from './stage.js';
 
+/** Texts beside the prompt, of which there may be one for all prompts. */
+const PER_PROMPT = ['negative', 'secondPrompt', 'secondNegative', 'thirdPrompt', 'thirdNegative'] as const;
+
 /**
  * The pictures of a request: every prompt or label, `count` times; picture i has the seed `seed + i`.
  *
@@ -18,7 +21,7 @@ export function jobsOf(request: Request, classes: readonly string[] | undefined)
   const { seeds, seed = 0 } = request;
   if (seeds !== undefined && seeds.length !== total)
     problems.push(`seeds: expected one for each of the ${total} pictures, got ${seeds.length}`);
-  const perPrompt = (key: 'negative' | 'secondPrompt' | 'secondNegative') => {
+  const perPrompt = (key: (typeof PER_PROMPT)[number]) => {
     const given = listOf(request[key]);
     if (given === undefined) return () => null;
     if (given.length === 1) return () => given[0]!;
@@ -26,9 +29,7 @@ export function jobsOf(request: Request, classes: readonly string[] | undefined)
       problems.push(`${key}: expected one, or one for each of the ${subjects} prompts, got ${given.length}`);
     return (i: number) => given[i] ?? null;
   };
-  const [negative, secondPrompt, secondNegative] = (['negative', 'secondPrompt', 'secondNegative'] as const).map(
-    perPrompt,
-  );
+  const texts = PER_PROMPT.map((key) => [key, perPrompt(key)] as const);
   if (problems.length > 0) throw new InvalidArgumentError('request', problems);
   return Array.from({ length: total }, (_, index) => {
     const subject = Math.floor(index / (request.count ?? 1));
@@ -36,9 +37,10 @@ export function jobsOf(request: Request, classes: readonly string[] | undefined)
       index,
       seed: seeds?.[index] ?? seed + index,
       prompt: prompts?.[subject] ?? '',
-      negative: negative!(subject),
-      secondPrompt: secondPrompt!(subject),
-      secondNegative: secondNegative!(subject),
+      ...(Object.fromEntries(texts.map(([key, of]) => [key, of(subject)])) as Pick<
+        ImageJob,
+        (typeof PER_PROMPT)[number]
+      >),
       label: labels?.[subject] ?? null,
     };
   });

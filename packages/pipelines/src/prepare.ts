@@ -1,5 +1,6 @@
 import { InvalidArgumentError } from '@mezzotint/core';
 import type { Bitmap } from '@mezzotint/data/pixels';
+import { guideProblems, wholeGuides } from './guidance.js';
 import { batchesOf, jobsOf } from './jobs.js';
 import { checkRequest, isBitmap, type Request, type Settings } from './request.js';
 import { type Route, routeOf } from './run-stage.js';
@@ -38,7 +39,10 @@ export async function prepared(
   const strength = asked.strength ?? (mask === null ? 0.8 : 1);
   const settings: Settings = {
     ...defaults,
+    ...(takes.includes('promptSyntax') && { promptSyntax: 'plain' as const }),
+    ...(takes.includes('longPrompts') && { longPrompts: 'cut' as const }),
     ...asked,
+    ...(asked.guide && { guide: wholeGuides(asked.guide) }),
     ...(image !== null && { image, ...(imageIs === 'start' && { strength }) }),
     ...(mask !== null && { mask }),
     height: asked.height ?? (image === null ? own.height : own.height * enlarges),
@@ -58,6 +62,8 @@ export async function prepared(
       stopsAt: next?.stopsPrevious?.(stageSettings[i + 1]!) ?? null,
     });
   });
+  const guides = guideProblems(stages, asked, settings, routes);
+  if (guides.length > 0) throw new InvalidArgumentError('request', guides);
   const batches = batchesOf(jobsOf(settings, classes), settings);
   return {
     settings: withLists(definition, settings, stageSettings),

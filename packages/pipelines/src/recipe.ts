@@ -1,4 +1,4 @@
-import { InvalidFileError } from '@mezzotint/core';
+import { InvalidFileError, parseJson } from '@mezzotint/core';
 import { z } from 'zod';
 import { labelsOf } from './jobs.js';
 import { type OpenOptions, openSchema } from './options.js';
@@ -36,7 +36,16 @@ export interface RecipeFacts {
 export async function recipeOf(pipeline: Pipeline, facts: RecipeFacts): Promise<Recipe> {
   const { model, options, request, inputs, engine } = facts;
   const settings = await pipeline.settings(request);
-  const filled: [string, unknown][] = [...pipeline.takes, 'steps', 'count', 'batch', 'solver', 'solverOptions', 'seeds']
+  const filled: [string, unknown][] = [
+    ...pipeline.takes,
+    'steps',
+    'count',
+    'batch',
+    'solver',
+    'solverOptions',
+    'guide',
+    'seeds',
+  ]
     .map((key): [string, unknown] => [key, request[key as RequestKey] ?? settings[key as RequestKey]])
     .filter(([key, value]) => value !== undefined && key !== 'labels');
   const named = filled.map(([key, value]): [string, unknown] => {
@@ -46,7 +55,7 @@ export async function recipeOf(pipeline: Pipeline, facts: RecipeFacts): Promise<
   const { classes } = pipeline;
   const labels =
     classes.length > 0 && pipeline.takes.includes('labels') ? labelsOf(request.labels, classes) : undefined;
-  const { strict: _, ignoreParts, freeText: __, ...opened } = options;
+  const { strict: _, ignoreParts, freeText: __, taesd: ___, ...opened } = options;
   return {
     recipe: 2,
     model,
@@ -67,7 +76,7 @@ export async function recipeOf(pipeline: Pipeline, facts: RecipeFacts): Promise<
 /** The recipe of one picture of a request. */
 export function recipeOfImage(
   recipe: Recipe,
-  { seed, prompt, negative, secondPrompt, secondNegative, label }: ImageJob,
+  { seed, prompt, negative, secondPrompt, secondNegative, thirdPrompt, thirdNegative, label }: ImageJob,
 ): Recipe {
   const { seeds: _, ...rest } = recipe;
   return {
@@ -77,6 +86,8 @@ export function recipeOfImage(
     ...(negative !== null && { negative }),
     ...(secondPrompt !== null && { secondPrompt }),
     ...(secondNegative !== null && { secondNegative }),
+    ...(thirdPrompt !== null && { thirdPrompt }),
+    ...(thirdNegative !== null && { thirdNegative }),
     ...(label !== null && { labels: [label] }),
   };
 }
@@ -123,14 +134,22 @@ export function parseRecipe(name: string, text: string | undefined): Recipe {
     throw new InvalidFileError(name, 'has no recipe: it was not made by sample, or it was edited');
   let json: unknown;
   try {
-    json = JSON.parse(text);
+    json = parseJson(text);
   } catch (cause) {
     throw new InvalidFileError(name, 'has a recipe that is not JSON', { cause });
   }
   const { columns: _, scale: __, ...rest } = (json ?? {}) as Record<string, unknown>;
   const parsed = rest.recipe === undefined ? firstSchema.safeParse(rest) : recipeSchema.safeParse(rest);
   if (!parsed.success) throw new InvalidFileError(name, `has no recipe: ${z.prettifyError(parsed.error)}`);
-  return 'recipe' in parsed.data ? (parsed.data as Recipe) : today(parsed.data as z.infer<typeof firstSchema>);
+  return 'recipe' in parsed.data
+    ? withFormerDefaults(parsed.data as Recipe)
+    : today(parsed.data as z.infer<typeof firstSchema>);
+}
+
+/** Weights in brackets counted in recipes that do not say how their prompts were read. */
+function withFormerDefaults(recipe: Recipe): Recipe {
+  if (recipe.prompt === undefined || recipe.promptSyntax !== undefined) return recipe;
+  return { ...recipe, promptSyntax: 'weighted' };
 }
 
 function today(first: z.infer<typeof firstSchema>): Recipe {

@@ -1,5 +1,6 @@
 import { InvalidArgumentError } from '@mezzotint/core';
 import type { Bitmap } from '@mezzotint/data/pixels';
+import { guidances } from '@mezzotint/guidance';
 import { type SolverName, solvers } from '@mezzotint/schedulers';
 import { z } from 'zod';
 
@@ -15,6 +16,8 @@ const setting = <S extends z.ZodType>(schema: S, group: SettingMeta['group'], va
   schema.describe(about).meta({ group, value }) as S;
 
 const names = Object.keys(solvers) as [SolverName, ...SolverName[]];
+const guides = guidances.map(({ name }) => name) as [string, ...string[]];
+const guideOption = z.union([z.number(), z.boolean(), z.string(), z.array(z.number()).max(16)]);
 const side = z
   .int()
   .min(1)
@@ -39,9 +42,16 @@ export const requestSchema = z
       several,
       'what',
       'text',
-      'what the second text encoder is given (SDXL, SD3, FLUX; default: the prompt)',
+      'what the second text encoder is given (SDXL and SD3: CLIP-G, FLUX: T5; default: the prompt)',
     ),
     secondNegative: setting(several, 'what', 'text', 'the negative prompt of the second text encoder'),
+    thirdPrompt: setting(
+      several,
+      'what',
+      'text',
+      'what the third text encoder is given (SD3: T5; default: the prompt)',
+    ),
+    thirdNegative: setting(several, 'what', 'text', 'the negative prompt of the third text encoder'),
     labels: setting(
       z.union([z.string().max(100_000), z.array(z.int().min(0)).max(100_000)]),
       'what',
@@ -151,6 +161,15 @@ export const requestSchema = z
       'low,high',
       'guide only at noise levels sigma / alpha above low and up to high (default: everywhere)',
     ),
+    guide: setting(
+      z
+        .array(z.object({ name: z.enum(guides) }).catchall(guideOption))
+        .min(1)
+        .max(8),
+      'guidance',
+      'name[:option=value]',
+      `guidance by name, such as apg or pag:scale=3; may be given again (${guides.join(', ')})`,
+    ),
     clipSkip: setting(z.int().min(0).max(48), 'text', 'n', 'leave out the last n layers of the text encoder'),
     textLength: setting(
       z.int().min(2).max(512),
@@ -159,16 +178,16 @@ export const requestSchema = z
       "tokens that T5 reads, shorter prompts padded, longer ones cut; pictures depend on it (default: the model's)",
     ),
     promptSyntax: setting(
-      z.enum(['weighted', 'plain']),
+      z.enum(['plain', 'weighted']),
       'text',
       'kind',
-      'weighted: (word:1.2) counts more, [word] less; plain: brackets are text, as in diffusers (default: weighted)',
+      'plain: brackets are text, as in diffusers; weighted: (word:1.2) counts more, [word] less (default: plain)',
     ),
     longPrompts: setting(
       z.enum(['chunks', 'cut']),
       'text',
       'rule',
-      'prompts longer than the text encoder takes: encoded in chunks, or cut as diffusers does (default: chunks)',
+      'prompts longer than the text encoder takes: cut as diffusers does, or encoded in chunks (default: cut)',
     ),
     image: setting(picture, 'start', 'file', 'start from this picture'),
     mask: setting(
@@ -198,6 +217,14 @@ export const requestSchema = z
     ),
     cropTopLeft: setting(pair, 'picture', 'top,left', 'crop that SDXL is told (default: 0,0)'),
     targetSize: setting(pair, 'picture', 'height,width', 'target size that SDXL is told (default: the size)'),
+    negativeOriginalSize: setting(
+      pair,
+      'picture',
+      'height,width',
+      'the same three of the negative prompt; the two sizes go together (default: those of the prompt)',
+    ),
+    negativeCropTopLeft: setting(pair, 'picture', 'top,left', 'crop of the negative prompt (default: 0,0)'),
+    negativeTargetSize: setting(pair, 'picture', 'height,width', 'target size of the negative prompt'),
     aestheticScore: setting(
       z.number().min(0).max(10),
       'picture',
@@ -239,7 +266,7 @@ export type RequestKey = keyof Request;
 
 /** The settings that every family takes. */
 export const commonKeys = [
-  ...(['count', 'seed', 'seeds', 'steps', 'solver', 'solverOptions', 'batch'] as const),
+  ...(['count', 'seed', 'seeds', 'steps', 'solver', 'solverOptions', 'guide', 'batch'] as const),
 ] satisfies readonly RequestKey[];
 
 /** A request with everything that a run needs filled in. */

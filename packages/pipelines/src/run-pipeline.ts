@@ -9,11 +9,21 @@ import {
   startLevel,
 } from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
+import { guidanceOf, needsEmpty, type RunGuidance } from './guidance.js';
 import type { Parts } from './parts.js';
 import { bitmapsOf, decoded, finishedPictures, type GeneratedImage } from './pictures.js';
 import type { Prepared } from './prepare.js';
-import { begin, checkFinite, finished, type Route, runStage, type StageRun, type Start } from './run-stage.js';
-import type { Batch, EncodedBatch, ImageJob, PipelineDefinition, Stage } from './stage.js';
+import {
+  begin,
+  checkFinite,
+  finished,
+  type Route,
+  runStage,
+  type StageRun,
+  type Start,
+  tensorsOf,
+} from './run-stage.js';
+import type { Batch, Conditions, EncodeContext, EncodedBatch, ImageJob, PipelineDefinition, Stage } from './stage.js';
 import { type StartPicture, startPicture } from './start.js';
 
 /** What a pipeline is doing. */
@@ -64,6 +74,8 @@ export interface SavedPipelineRun {
   readonly batch: number;
   /** null where the batch has not begun. */
   readonly run: SavedRun | null;
+  /** What goes on in the network from step to step (RIN's latents); null where nothing does. */
+  readonly network: readonly HostTensor[] | null;
   /** x of each batch after the stage before; null in the first. */
   readonly before: readonly (HostTensor | null)[];
   /** x of the batches that this stage is done with. */
@@ -71,6 +83,8 @@ export interface SavedPipelineRun {
   /** The noise of each batch when the stage began, and of those that are done. */
   readonly noise: readonly Json[];
   readonly noiseAfter: readonly Json[];
+  /** What guidance remembers (APG's momentum); absent where there is nothing. */
+  readonly guidance?: Awaited<ReturnType<RunGuidance['save']>>;
 }
 
 /** What runs of all stages share. */
@@ -151,18 +165,11 @@ async function* runBatches(shared: Shared, s: number): AsyncGenerator<PipelineSt
       if (stage.noiseBeforeConditions) {
         noises[b]!.draw([batch.images.length, ...stage.shape(batch.settings)], Number.POSITIVE_INFINITY, 0);
       }
-      encoded.push(
-        await stage.encode(batch, {
-          noise: noises[b]!,
-          previous: shared.before[b] ?? null,
-          previousLevel,
-          note: hooks.onNote ?? (() => {}),
-        }),
-      );
+      const like = stage.encodesTextOnly ? batches.findIndex((other) => askedAlike(other, batch)) : b;
+      const given = { noise: noises[b]!, previous: shared.before[b] ?? null, previousLevel };
+      encoded.push(like < b ? cloned(encoded[like]!) : await encodedBatch(stage, batch, given, hooks));
       noiseEncoded.push(noises[b]!.save());
-      const { positive, negative } = encoded[b]!;
-      const tensors = [...Object.values(positive), ...Object.values(negative ?? {})];
-      await checkFinite(stage.parts.encode.join(', '), ...tensors);
+      await checkFinite(stage.parts.encode.join(', '), ...tensorsOf(encoded[b]!));
     }
     tell(hooks, 'encoding', stage, batches.length, batches.length);
     if (shared.frees) parts.free(stage.parts.encode.filter((name) => !stage.parts.sample.includes(name)));
@@ -173,13 +180,11 @@ async function* runBatches(shared: Shared, s: number): AsyncGenerator<PipelineSt
         yield* runBatch(shared, s, b, encoded[b]!, {
           before: noiseBefore,
           encoded: noiseEncoded[b]!,
-          saved: resumed?.batch === b ? resumed.run : null,
+          saved: resumed?.batch === b ? resumed : null,
         });
     }
   } finally {
-    for (const { positive, negative } of encoded) {
-      tf.dispose([...Object.values(positive), ...Object.values(negative ?? {})]);
-    }
+    for (const batch of encoded) tf.dispose(tensorsOf(batch));
   }
   if (shared.frees) {
     parts.free([...stage.parts.sample, ...codecParts].filter((name) => !neededLater(stages, s, name)));
@@ -192,7 +197,40 @@ interface BatchState {
   readonly before: readonly Json[];
   /** Behind the conditions. */
   readonly encoded: Json;
-  readonly saved: SavedRun | null;
+  readonly saved: SavedPipelineRun | null;
+}
+
+/** The conditions of a batch, with those of no prompt where a guidance needs them. */
+async function encodedBatch(
+  stage: Stage,
+  batch: Batch,
+  given: Omit<EncodeContext, 'note'>,
+  { onNote: note = () => {} }: RunHooks,
+): Promise<EncodedBatch> {
+  const { noise } = given;
+  const before = noise.save();
+  const encoded = await stage.encode(batch, { ...given, note });
+  if (!needsEmpty(batch.settings)) return encoded;
+  const after = noise.save();
+  noise.restore(before);
+  const images = batch.images.map((image) => ({ ...image, negative: null, secondNegative: null, thirdNegative: null }));
+  const without = await stage.encode({ ...batch, images }, { ...given, note });
+  noise.restore(after);
+  tf.dispose(Object.values(without.positive));
+  return { ...encoded, empty: without.negative };
+}
+
+/** Whether the pictures of two batches differ in their seeds only. */
+function askedAlike(a: Batch, b: Batch): boolean {
+  const asked = ({ images }: Batch) => JSON.stringify(images.map(({ index: _, seed: __, ...texts }) => texts));
+  return asked(a) === asked(b);
+}
+
+/** The same conditions in tensors of their own. */
+function cloned({ positive, negative, empty }: EncodedBatch): EncodedBatch {
+  const copy = (conditions: Conditions): Conditions =>
+    Object.fromEntries(Object.entries(conditions).map(([name, tensor]) => [name, tf.clone(tensor)]));
+  return { positive: copy(positive), negative: negative && copy(negative), ...(empty && { empty: copy(empty) }) };
 }
 
 /** One batch of a stage. */
@@ -216,12 +254,15 @@ async function* runBatch(
   const begun = continues ? null : begin(stage, settings, route, batch.images.length, noise, s === 0 ? picture : null);
   if (stage.noiseBeforeConditions) noise.restore(noiseEncoded);
   if (begun?.start) starts[b] = begun.start;
+  const guidance = guidanceOf(stage, settings, encoded, route);
+  if (saved?.guidance) guidance.restore(saved.guidance);
   const run: StageRun = {
-    ...{ stage, batch, route, encoded, noise, signal: hooks.signal },
+    ...{ stage, batch, route, encoded, noise, guidance, signal: hooks.signal },
     // A later stage that goes on with noisy latents keeps mask and start of the first.
     start: s === 0 || continues ? starts[b]! : null,
     pure: begun?.pure ?? null,
-    from: saved ?? (continues ? before[b]! : begun!.x),
+    from: saved?.run ?? (continues ? before[b]! : begun!.x),
+    network: saved?.network ?? null,
   };
   try {
     for await (const step of runStage(run)) {
@@ -248,14 +289,17 @@ async function* runBatch(
         stage: s,
         batch: done,
         run: step.last ? null : await step.save(),
+        network: step.last ? null : await step.saveNetwork(),
         before: await Promise.all(before.map((t) => (t === null ? null : toHost(t)))),
         done: await Promise.all(after.slice(0, done).map(toHost)),
         noise: noiseBefore,
         noiseAfter: noises.slice(0, done).map((other) => other.save()),
+        ...(settings.guide && !step.last && { guidance: await guidance.save() }),
       });
       yield pipelineStep(stage, batch, { ...step, x }, images, save);
     }
   } finally {
+    guidance.dispose();
     begun?.x.dispose();
   }
 }

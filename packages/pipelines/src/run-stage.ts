@@ -1,9 +1,15 @@
-import { type Denoiser, InvalidArgumentError, MezzotintError, type NoiseLevel } from '@mezzotint/core';
-import { classifierFree, guidanceInterval } from '@mezzotint/guidance';
+import {
+  conditionMemory,
+  type Denoiser,
+  type HostTensor,
+  InvalidArgumentError,
+  MezzotintError,
+  type NoiseLevel,
+  withConditionMemory,
+} from '@mezzotint/core';
 import {
   type Clipping,
   checkPair,
-  type Guide,
   initialNoise,
   type ModelFor,
   mixed,
@@ -19,6 +25,7 @@ import {
   stepsOf,
 } from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
+import type { RunGuidance } from './guidance.js';
 import type { Settings } from './request.js';
 import type { Batch, Conditions, EncodedBatch, Inpainting, Stage } from './stage.js';
 import { inpaintingOf, outsideMask, repeated, type StartPicture } from './start.js';
@@ -154,48 +161,68 @@ export interface StageRun {
   readonly route: Route;
   readonly encoded: EncodedBatch;
   readonly noise: NoiseSource;
+  readonly guidance: RunGuidance;
   readonly start: Start | null;
   readonly pure: NoiseLevel | null;
   readonly from: tf.Tensor4D | SavedRun;
+  /** What the network of a saved run left for the next step; null where the run begins or nothing goes on. */
+  readonly network: readonly HostTensor[] | null;
   readonly signal?: AbortSignal | undefined;
 }
 
+/** A step of a stage. */
+export interface StageStep extends Step {
+  /** What goes on in the network from this step to the next; null where nothing does. */
+  saveNetwork(): Promise<readonly HostTensor[] | null>;
+}
+
 /** Yields the steps of a stage for a batch. */
-export function runStage({
+export async function* runStage({
   stage,
   batch,
   route,
   encoded,
   noise,
+  guidance,
   start,
   pure,
   from,
+  network: saved,
   signal,
-}: StageRun): AsyncGenerator<Step> {
+}: StageRun): AsyncGenerator<StageStep> {
   const { sampler, schedule, steps } = route;
   const sees = stage.seesMask === true;
-  const network = stage.network({ batch, inpainting: sees ? (start?.inpainting ?? null) : null });
-  const model = sampler.model<Conditions>(network, guideOf(stage, batch.settings, encoded, route));
+  const network = stage.network({
+    batch,
+    inpainting: sees ? (start?.inpainting ?? null) : null,
+    from: saved ?? undefined,
+  });
+  const model = sampler.model<Conditions>(network, guidance.guide);
   const inside = keepsOutside(stage, start) ? withPicture(model, start!, pure) : model;
   const options = { noise, steps, ...(signal && { signal }) };
+  const memory = conditionMemory(tensorsOf(encoded));
+  const remembering = ((x, at, cond) =>
+    withConditionMemory(memory, () => (inside as Denoiser<Conditions>)(x, at, cond))) as typeof inside;
   const all = run<typeof schedule.kind, Need, Conditions>(
     sampler.solver,
-    inside,
+    remembering,
     from,
     schedule,
     encoded.positive,
     options,
   );
-  return network.dispose ? endedBy(all, () => network.dispose!()) : all;
+  const saveNetwork = async () => (await network.save?.()) ?? null;
+  try {
+    for await (const step of all) yield { ...step, saveNetwork };
+  } finally {
+    network.dispose?.();
+    memory.dispose();
+  }
 }
 
-/** The same steps, and `end` after the last one or when the run is left. */
-async function* endedBy(steps: AsyncGenerator<Step>, end: () => void): AsyncGenerator<Step> {
-  try {
-    yield* steps;
-  } finally {
-    end();
-  }
+/** All conditions of a batch. */
+export function tensorsOf({ positive, negative, empty }: EncodedBatch): tf.Tensor[] {
+  return [positive, negative ?? {}, empty ?? {}].flatMap((conditions) => Object.values(conditions));
 }
 
 /** Whether a mask protects a part of the picture that the network does not see. */
@@ -221,47 +248,6 @@ export function finished({ stage, route, start }: StageRun, x: tf.Tensor4D, hand
   const { sampler, schedule, steps } = route;
   const level = handsOver ? startLevel(sampler.solver, schedule, steps.to) : { alpha: 1, sigma: 0 };
   return outsideMask(x, start!.inpainting!, start!.latents!, start!.z, level);
-}
-
-/**
- * Guidance as the settings ask for it, in the interval of noise levels that they name. A scale of at most 1 is the conditional
- * prediction alone, as in diffusers.
- */
-function guideOf(
-  stage: Stage,
-  settings: Settings,
-  { negative }: EncodedBatch,
-  { sampler, schedule }: Route,
-): Guide<Conditions> | undefined {
-  const guide = stage.guide
-    ? stage.guide({ settings, negative, sampler, schedule })
-    : ownGuide(stage, settings, negative, sampler);
-  const interval = settings.guidanceInterval;
-  if (guide === undefined || interval === undefined) return guide;
-  return (plain) => guidanceInterval(plain, guide, { low: interval[0], high: interval[1] });
-}
-
-/** Classifier-free guidance by the negative conditions. */
-function ownGuide(
-  stage: Stage,
-  { guidance, guidanceRescale = 0 }: Settings,
-  negative: Conditions | null,
-  sampler: Sampler,
-): Guide<Conditions> | undefined {
-  if (negative === null || guidance <= 1) return undefined;
-  return (plain) =>
-    classifierFree<Conditions>(plain, {
-      scale: guidance,
-      unconditional: negative,
-      rescale: guidanceRescale,
-      ...(guidanceRescale > 0 && { prediction: sampler.parameterisation }),
-      ...(stage.batchesGuidance && { join }),
-    });
-}
-
-/** Two conditions one after the other along the batch. */
-function join(a: Conditions, b: Conditions): Conditions {
-  return Object.fromEntries(Object.entries(a).map(([name, tensor]) => [name, tf.concat([tensor, b[name]!], 0)]));
 }
 
 /**

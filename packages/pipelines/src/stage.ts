@@ -1,4 +1,4 @@
-import type { Module, NoiseLevel, WeightSource } from '@mezzotint/core';
+import type { HostTensor, Module, NoiseLevel, WeightSource } from '@mezzotint/core';
 import type { Guide, Network, NoiseSource, Sampler } from '@mezzotint/schedulers';
 import type { Dropped, LoraModelName } from '@mezzotint/weights';
 import type * as tf from '@tensorflow/tfjs-core';
@@ -13,6 +13,8 @@ export interface EncodedBatch<C extends Conditions = Conditions> {
   readonly positive: C;
   /** Those of the negative prompt or the null label; null where there is nothing to guide away from. */
   readonly negative: C | null;
+  /** Those of no prompt at all, where a guidance needs them beside the negative prompt's. */
+  readonly empty?: C | null;
 }
 
 /** One picture of a request. */
@@ -25,6 +27,8 @@ export interface ImageJob {
   readonly negative: string | null;
   readonly secondPrompt: string | null;
   readonly secondNegative: string | null;
+  readonly thirdPrompt: string | null;
+  readonly thirdNegative: string | null;
   /** Class index; null for models without classes. */
   readonly label: number | null;
 }
@@ -52,13 +56,23 @@ export interface NetworkContext {
   readonly batch: Batch;
   /** Mask and masked latent image, for a network that `seesMask`; null where there is no mask. */
   readonly inpainting: Inpainting | null;
+  /** What the network of a run that was saved gave by `save`; absent at the beginning. */
+  readonly from?: readonly HostTensor[] | undefined;
 }
+
+/** The raw network for one run. What goes on in it from step to step can be saved between two, and is freed when it ends. */
+export type RunNetwork<C extends Conditions> = Network<C> & {
+  save?(): Promise<readonly HostTensor[]>;
+  dispose?(): void;
+};
 
 /** What guidance may use. */
 export interface GuideContext<C extends Conditions = Conditions> {
   readonly settings: Settings;
   /** Conditions of the negative prompt; null where there are none. */
   readonly negative: C | null;
+  /** Classifier-free guidance, or what the request has in its place; undefined where it asks for none. */
+  readonly free: Guide<C> | undefined;
   readonly sampler: Sampler;
   readonly schedule: ReturnType<Sampler['schedule']>;
 }
@@ -83,6 +97,8 @@ export interface Codec {
   encode(pictures: tf.Tensor4D, noise: NoiseSource): tf.Tensor4D;
   /** Pictures `[N, H, W, 3]` about [-1, 1] of latent images `[N, h, w, C]`. */
   decode(latents: tf.Tensor4D): tf.Tensor4D;
+  /** True where latent images are scaled as diffusion models of diffusers take them, and so as TAESD reads them. */
+  readonly tinyReads?: boolean;
   /** A cheap picture of latent images, `[N, h, w, 3]` about [-1, 1]; absent where none is known. */
   preview?(latents: tf.Tensor4D): tf.Tensor4D;
 }
@@ -111,11 +127,20 @@ export interface Stage<C extends Conditions = any> {
   tokens?(settings: Settings): number;
   /** Conditions of a batch; the caller disposes them. */
   encode(batch: Batch, context: EncodeContext): EncodedBatch<C> | Promise<EncodedBatch<C>>;
-  /** The raw network for a run; `dispose`, where there is one, frees what goes on from step to step when the run ends. */
-  network(context: NetworkContext): Network<C> & { dispose?(): void };
+  network(context: NetworkContext): RunNetwork<C>;
+  /** Conditions follow from texts and settings alone: batches whose pictures differ in their seeds only are encoded once. */
+  readonly encodesTextOnly?: boolean;
   /** The network is made for inpainting: it sees the mask and the masked picture. */
   readonly seesMask?: boolean;
-  /** Guidance of a run, where it is not classifier-free guidance by the setting `guidance`; undefined for none. */
+  /** The network itself, whose layers guidance may disturb by path. */
+  readonly module?: Pick<Module, 'modules'>;
+  /** False for a model whose `encode` gives no negative conditions, whatever the request; true when absent. */
+  readonly negatives?: boolean;
+  /** The scale of classifier-free guidance, where that is not the setting `guidance`. */
+  guidanceScale?(settings: Settings): number;
+  /** Channels that classifier-free guidance moves, the first ones; all when absent. DiT's code guides 3 of 4. */
+  readonly guidedChannels?: number | undefined;
+  /** Guidance of a run, where it is not `free` alone; undefined for none. */
   guide?(context: GuideContext<C>): Guide<C> | undefined;
   /** Pictures start from `ceil`(steps strength) steps, not `floor`: what diffusers' pipelines of SD3 and FLUX do. */
   readonly strengthRounds?: 'floor' | 'ceil';

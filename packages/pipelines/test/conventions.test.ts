@@ -138,6 +138,16 @@ test('what is cut off of a long prompt is quoted', async () => {
   expect((await picture(fixture('tiny-sd2'), { prompt, longPrompts: 'chunks' })).notes).toEqual([]);
 });
 
+test('brackets are text unless they are asked to count, and a note says so', async () => {
+  const [weighted, plain] = ['a (red:1.5) cat', 'a red cat'];
+  const asText = await picture(fixture('tiny-sd2'), { prompt: weighted });
+  expect(asText.notes.join()).toMatch(/brackets with weights are read as text/);
+  const counted = await picture(fixture('tiny-sd2'), { prompt: weighted, promptSyntax: 'weighted' });
+  expect(counted.notes).toEqual([]);
+  expect(counted.data).not.toEqual(asText.data);
+  expect((await picture(fixture('tiny-sd2'), { prompt: plain })).notes).toEqual([]);
+});
+
 test('a LoRA of which nothing applies is an error', async () => {
   const file = temporaryFile('lora.safetensors');
   await writeSafetensors(file, { 'something.weight': { shape: [1], data: Float32Array.of(1) } });

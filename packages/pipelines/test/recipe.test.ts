@@ -21,6 +21,14 @@ test('recipes of earlier versions become today’s: names, the fraction of the b
   });
 });
 
+test('a recipe that does not say how its prompt was read is of when weights in brackets counted', () => {
+  const recipe = { recipe: 2, model: 'sd', inputs: {}, engine: 'cpu', versions: {}, prompt: 'a (cat:1.2)' };
+  const syntax = (more: object) => parseRecipe('a.png', JSON.stringify({ ...recipe, ...more })).promptSyntax;
+  expect(syntax({})).toBe('weighted');
+  expect(syntax({ promptSyntax: 'plain' })).toBe('plain');
+  expect(syntax({ prompt: undefined, labels: [1] })).toBeUndefined();
+});
+
 test('a picture without a recipe, and one that was edited, are named', () => {
   expect(() => parseRecipe('a.png', undefined)).toThrowError(/a.png: has no recipe/);
   expect(() => parseRecipe('a.png', '{')).toThrowError(/not JSON/);

@@ -1,121 +1,14 @@
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { useBackend } from '@mezzotint/backend';
-import { renamed, type StateDict } from '@mezzotint/core';
-import type { Bitmap } from '@mezzotint/data/pixels';
-import { relativeError } from '@mezzotint/testing';
-import { readSafetensors, writeSafetensors } from '@mezzotint/weights/node';
-import * as tf from '@tensorflow/tfjs-core';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type OpenOptions, openPipeline, type Pipeline, type Request } from '../src/node/index.js';
+import { T5EncoderModel } from '@mezzotint/text-encoders';
+import { writeSafetensors } from '@mezzotint/weights/node';
+import { beforeAll, describe, expect, test, vi } from 'vitest';
+import { openPipeline, type Pipeline } from '../src/node/index.js';
+import { fixture } from './support/goldens.js';
+import { bitmap, check, opened, schnellFolder, scratch } from './support/sd3-flux.js';
 
-interface Case {
-  readonly seed: number;
-  readonly prompt: string | readonly string[];
-  readonly negative_prompt?: string;
-  readonly num_inference_steps: number;
-  readonly guidance_scale: number;
-  readonly true_cfg_scale?: number;
-  readonly max_sequence_length?: number;
-  readonly strength?: number;
-}
-
-const fixture = (name: string) => fileURLToPath(new URL(`fixtures/${name}`, import.meta.url));
-const { cases } = JSON.parse(readFileSync(fixture('sd3-flux.json'), 'utf8')) as { cases: Record<string, Case> };
-const golden: StateDict = {};
-const scratch = mkdtempSync(join(tmpdir(), 'sd3-flux-'));
-const open: Pipeline[] = [];
-const opened = async (path: string, options?: OpenOptions) => {
-  const pipeline = await openPipeline(path, options);
-  open.push(pipeline);
-  return pipeline;
-};
-
-// float32 on both sides, the promise is 1e-3 of the latents; measured below 2e-5.
-const tolerance = 1e-4;
-
-beforeAll(async () => {
-  await useBackend();
-  const file = readSafetensors(fixture('sd3-flux.safetensors'));
-  for (const name of file.tensors.keys()) (golden as Record<string, unknown>)[name] = file.read(name);
-  file.close();
-});
-afterAll(() => {
-  for (const pipeline of open) pipeline.dispose();
-  rmSync(scratch, { recursive: true });
-});
-
-/** A golden picture `[1, C, H, W]` in [0, 1] as a PNG would hold it. */
-function bitmap(name: string): Bitmap {
-  const { data, shape } = golden[name]!;
-  const [, channels, height, width] = shape as [number, 1 | 3, number, number];
-  const nhwc = tf.tidy(() => tf.transpose(tf.tensor(data, [...shape]), [0, 2, 3, 1]).dataSync());
-  return { data: Uint8Array.from(nhwc, (v) => Math.round(255 * v)), height, width, channels };
-}
-
-/** Runs a golden's call and compares the latents of each step that theirs has, and the pictures to one grey level. */
-async function check(name: string, pipeline: Pipeline, more: Request = {}): Promise<void> {
-  const call = cases[name]!;
-  const [count, height, width] = golden[`${name}.images`]!.shape as [number, number, number, number];
-  const isFlux = pipeline.family === 'FLUX.1';
-  const request: Request = {
-    prompt: call.prompt as string,
-    ...(call.negative_prompt !== undefined && { negative: call.negative_prompt }),
-    ...(call.strength !== undefined && { image: bitmap('picture'), strength: call.strength }),
-    ...(call.true_cfg_scale !== undefined && { trueGuidance: call.true_cfg_scale }),
-    // Without it, what the pipeline of diffusers takes: 256 for Stable Diffusion 3, 512 for FLUX.
-    ...{ textLength: call.max_sequence_length ?? (isFlux ? 512 : 256) },
-    ...(pipeline.takes.includes('guidance') && { guidance: call.guidance_scale }),
-    ...{ height, width, seed: call.seed, steps: call.num_inference_steps, batch: count },
-    // One generator draws for all pictures of a batch there; here each picture has its own.
-    ...more,
-  };
-  const reached: Float32Array[] = [];
-  let images: readonly Bitmap[] = [];
-  for await (const step of pipeline.steps(request)) {
-    reached.push(step.x.dataSync<'float32'>().slice());
-    images = step.images ?? images;
-  }
-  const { data, shape } = golden[`${name}.latents`]!;
-  const expected = tf.tidy(() =>
-    tf.unstack(tf.transpose(tf.tensor(data, [...shape]), [0, 1, 3, 4, 2])).map((t) => t.dataSync<'float32'>().slice()),
-  );
-  const compared = reached.slice(-expected.length);
-  expect(compared.length).toBe(expected.length);
-  // With a mask, what the solver has outside of it is of no effect, and not theirs.
-  const inside = more.mask === undefined ? null : latentMask(height, width);
-  compared.forEach((x, i) => {
-    expect(relativeError(within(x, inside), within(expected[i]!, inside)), `${name}, step ${i}`).toBeLessThan(
-      tolerance,
-    );
-  });
-  // Their inpainting pipeline of SD3 forgets the shift of the autoencoder when it decodes; we do not.
-  if (name.startsWith('sd3-inpaint')) return;
-  const shown = golden[`${name}.images`]!.data;
-  const size = shown.length / count;
-  images.forEach(({ data: bytes }, n) => {
-    bytes.forEach((value, i) => {
-      expect(Math.abs(value / 255 - shown[n * size + i]!)).toBeLessThan(1 / 255 + 1e-3);
-    });
-  });
-}
-
-/** 1 where a latent pixel is made anew: the first of its pixels. */
-function latentMask(height: number, width: number): Float32Array {
-  const { data } = golden.mask!;
-  return Float32Array.from({ length: (height * width) / 4 }, (_, p) => {
-    const [row, column] = [Math.floor(p / (width / 2)), p % (width / 2)];
-    return data[2 * row * width + 2 * column]!;
-  });
-}
-
-function within(x: Float32Array, inside: Float32Array | null): Float32Array {
-  if (inside === null) return x;
-  const channels = x.length / inside.length;
-  return x.map((value, i) => value * inside[Math.floor(i / channels)]!);
-}
+beforeAll(async () => void (await useBackend()));
 
 describe('Stable Diffusion 3.5: pictures of diffusers’ pipelines from a folder', () => {
   let pipeline: Pipeline;
@@ -130,6 +23,31 @@ describe('Stable Diffusion 3.5: pictures of diffusers’ pipelines from a folder
   test('inpainting, in part and whole', async () => {
     await check('sd3-inpaint', pipeline, { mask: bitmap('mask') });
     await check('sd3-inpaint-full', pipeline, { mask: bitmap('mask') });
+  });
+
+  test('a prompt for each encoder, and one for T5 alone', async () => {
+    await check('sd3-three-prompts', pipeline);
+    await check('sd3-third-prompt', pipeline);
+  });
+
+  test('prompts that stand there twice are read once, in a batch and over batches', async () => {
+    const read = vi.spyOn(T5EncoderModel.prototype, 'forward');
+    const request = { prompt: 'a red cat', negative: 'dog', height: 16, width: 16, steps: 1, textLength: 16, count: 3 };
+    const pictures = async (batch: number) =>
+      (await pipeline.generate({ ...request, batch })).images.map(({ data }) => [...data]);
+    const [together, apart] = [await pictures(3), await pictures(1)];
+    // The prompt and the negative one, each a single row.
+    expect(read.mock.calls.map(([ids]) => ids.shape)).toEqual([
+      [1, 16],
+      [1, 16],
+      [1, 16],
+      [1, 16],
+    ]);
+    read.mockRestore();
+    // One rounding to bytes may fall otherwise in a product over more rows.
+    const differences = together.map((data, i) => Math.max(...data.map((value, k) => Math.abs(value - apart[i]![k]!))));
+    expect(Math.max(...differences)).toBeLessThanOrEqual(1);
+    expect(new Set(apart.map(String)).size).toBe(3);
   });
 
   test('without T5', async () => {
@@ -166,24 +84,6 @@ describe('FLUX.1: pictures of diffusers’ pipelines from a folder', () => {
     );
   });
 });
-
-/** schnell's folder, made of dev's: the same weights without the embedding of guidance. */
-async function schnellFolder(): Promise<string> {
-  const folder = join(scratch, 'schnell');
-  cpSync(fixture('tiny-flux-dev'), folder, { recursive: true });
-  const path = join(folder, 'transformer', 'diffusion_pytorch_model.safetensors');
-  const file = readSafetensors(fixture('tiny-flux-dev/transformer/diffusion_pytorch_model.safetensors'));
-  const without = renamed(file, (name) => (name.includes('guidance_embedder') ? undefined : name));
-  await writeSafetensors(path, without, { dtype: 'F16', overwrite: true });
-  file.close();
-  const edit = (name: string, change: object) => {
-    const json = JSON.parse(readFileSync(join(folder, name), 'utf8'));
-    writeFileSync(join(folder, name), JSON.stringify({ ...json, ...change }));
-  };
-  edit('transformer/config.json', { guidance_embeds: false });
-  edit('scheduler/scheduler_config.json', { shift: 1, use_dynamic_shifting: false });
-  return folder;
-}
 
 describe('files of other tools make the pictures of their own weights', () => {
   test.each([
@@ -248,6 +148,8 @@ describe('files of other tools make the pictures of their own weights', () => {
     cpSync(fixture('tiny-flux-dev'), folder, { recursive: true });
     const index = JSON.parse(readFileSync(join(folder, 'model_index.json'), 'utf8'));
     writeFileSync(join(folder, 'model_index.json'), JSON.stringify({ ...index, _class_name: 'FluxFillPipeline' }));
-    await expect(openPipeline(folder)).rejects.toThrow(/a folder of FluxFillPipeline, which is not built/);
+    await expect(openPipeline(folder)).rejects.toThrow(
+      /is FLUX.1 Fill by its pipeline FluxFillPipeline, which is given a masked picture/,
+    );
   });
 });

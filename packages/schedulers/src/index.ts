@@ -128,7 +128,13 @@ export {
   trailingTimesteps,
 } from './schedules/timesteps.js';
 export type { Need, Solver, SolverContext, State, StepResult } from './solver.js';
-export { type SolverOption, type SolverOptions, scheduleOptions, solverOptionProblems } from './solver-options.js';
+export {
+  optionProblem,
+  type SolverOption,
+  type SolverOptions,
+  scheduleOptions,
+  solverOptionProblems,
+} from './solver-options.js';
 export { type Algorithm2Options, algorithm2, ddpmInterpolated } from './solvers/algorithm-2.js';
 export { eulerAncestral } from './solvers/ancestral.js';
 export { consistency, tcd } from './solvers/consistency.js';
@@ -152,7 +158,7 @@ export { type DdimOptions, ddim, ddpm, ddpmLarge, ddpmLearned, euler } from './s
 export { flowHeun, heun } from './solvers/heun.js';
 export { ddimInverse, type EdictOptions, edict, edictInverse, edictStart } from './solvers/inversion.js';
 export { type LmsOptions, lms } from './solvers/lms.js';
-export { type IpndmOptions, ipndm, type PlmsOptions, plms, plmsDiscrete, pndm } from './solvers/pndm.js';
+export { type IpndmOptions, ipndm, type PlmsOptions, plms, plmsDiscrete, pndm, pndmDiscrete } from './solvers/pndm.js';
 export { type CorrectorOptions, pcVe, pcVp } from './solvers/predictor-corrector.js';
 export { type RepaintOptions, repaint } from './solvers/repaint.js';
 export { type RestartInterval, restart } from './solvers/restart.js';

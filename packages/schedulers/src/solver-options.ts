@@ -36,13 +36,13 @@ export function solverOptionProblems(
   return Object.entries(given).flatMap(([name, value]) => {
     const option = Object.hasOwn(all, name) ? all[name] : undefined;
     if (option === undefined) return [`has no option '${name}'; it has ${Object.keys(all).join(', ')}`];
-    const expected = problemOf(option, value);
+    const expected = optionProblem(option, value);
     return expected === undefined ? [] : [`${name}: expected ${expected}, got ${JSON.stringify(value)}`];
   });
 }
 
-/** What was expected of a value, where it is something else. */
-function problemOf(option: SolverOption, value: unknown): string | undefined {
+/** What was expected of the value of an option, where it is something else. */
+export function optionProblem(option: SolverOption, value: unknown): string | undefined {
   if (option.type === 'boolean') return typeof value === 'boolean' ? undefined : 'true or false';
   if (option.type === 'choice') return option.values.includes(value as string) ? undefined : option.values.join(' or ');
   const { min, max = Number.POSITIVE_INFINITY, whole = false } = option;

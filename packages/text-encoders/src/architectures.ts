@@ -1,4 +1,4 @@
-import type { OtherArchitecture, Preset } from '@mezzotint/core';
+import { type OtherArchitecture, type Preset, throwIf } from '@mezzotint/core';
 import { ClipModel } from './clip/clip.js';
 import {
   clipFromTransformers,
@@ -73,6 +73,16 @@ export const clipVisionWithProjection: OtherArchitecture<ClipVisionModelWithProj
   ],
 };
 
+/** What `small`, `medium` and `large` are: widths and layers of both towers, and patches of the image a side at most. */
+const clipSizes = {
+  small: { text: { width: 256, layers: 4 }, vision: { width: 192, layers: 6 }, patches: 8 },
+  medium: { text: { width: 384, layers: 8 }, vision: { width: 384, layers: 8 }, patches: 16 },
+  large: { text: { width: 512, layers: 12 }, vision: { width: 768, layers: 12 }, patches: 16 },
+} as const;
+
+/** Tokens of a text for a sized CLIP: captions are short. */
+const clipPositions = 32;
+
 /** CLIP whole. */
 export const clip: OtherArchitecture<ClipModel> = {
   ...shared,
@@ -81,6 +91,23 @@ export const clip: OtherArchitecture<ClipModel> = {
   about: 'CLIP, text and image in one space (Radford et al. 2021)',
   presets: [clipB16, clipB32, clipL14, clipL14At336, openClipH14, openClipBigG14],
   build: (config) => new ClipModel(config),
+  sized(size, { imageSize, channels, vocabSize }) {
+    throwIf('ClipModel', [
+      ...(vocabSize === undefined ? ['expected the size of a vocabulary, got none'] : []),
+      ...(channels === 3 ? [] : [`expected colour pictures, got ${channels} channel${channels === 1 ? '' : 's'}`]),
+    ]);
+    const { text, vision, patches } = clipSizes[size];
+    const tower = ({ width, layers }: { width: number; layers: number }) =>
+      ({ width, mlpWidth: 4 * width, layers, heads: width / 64, activation: 'quick', epsilon: 1e-5 }) as const;
+    let patchSize = Math.ceil(imageSize / patches);
+    while (imageSize % patchSize !== 0) patchSize++;
+    const projection = text.width;
+    const tokens = { vocabSize: vocabSize!, positions: clipPositions, pooledToken: vocabSize! - 1 };
+    return {
+      text: { ...tower(text), ...tokens, projection },
+      vision: { ...tower(vision), imageSize, patchSize, channels, projection },
+    };
+  },
   references: [{ library: 'transformers', className: 'CLIPModel', config: clipFromTransformers }],
 };
 

@@ -24,6 +24,12 @@ export {
   type ClipTextProjectionOutput,
 } from './clip/text.js';
 export {
+  clipPreprocessorToTransformers,
+  clipTextToTransformers,
+  clipTokenizerToTransformers,
+  clipToTransformers,
+} from './clip/to-transformers.js';
+export {
   ClipVisionModel,
   ClipVisionModelWithProjection,
   type ClipVisionOutput,
@@ -58,6 +64,7 @@ export {
   type SdxlTextEncoders,
   type TextEncoder,
 } from './prompts/encode.js';
+export { type CaptionEncoder, captionShape, type EncodedCaptions, encodeCaptions } from './prompts/encode-captions.js';
 export {
   encodeFluxPrompts,
   encodeSd3Prompts,
@@ -76,5 +83,10 @@ export type { AddedToken } from './tokenizers/added-tokens.js';
 export { type ClipTokenizerFiles, type ClipTokenizerOptions, clipTokenizer } from './tokenizers/clip-tokenizer.js';
 export { clipVocabulary } from './tokenizers/clip-vocabulary.js';
 export { type TokenizerOptions, tokenizerOptionsFromTransformers } from './tokenizers/options.js';
-export { type T5TokenizerFiles, t5Tokenizer } from './tokenizers/t5-tokenizer.js';
+export { type GgufVocabulary, type T5TokenizerFiles, t5Tokenizer } from './tokenizers/t5-tokenizer.js';
 export { type PaddedIds, padIds, type TokenizedTexts, type Tokenizer, tokenize } from './tokenizers/tokenizer.js';
+export {
+  type ClipVocabulary,
+  trainClipVocabulary,
+  type VocabularyOptions,
+} from './tokenizers/train-clip-vocabulary.js';

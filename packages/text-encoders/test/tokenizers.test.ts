@@ -218,6 +218,51 @@ describe('files that are not what they should be', () => {
   });
 });
 
+describe('the vocabulary of a GGUF file', () => {
+  const { pieces, charsmap } = readSentencePieceModel('spiece.model', spiece);
+  // As llama.cpp writes it: normal 1, unknown 2, control 3, unused 5; behind it, rows that no text leads to.
+  const special: Readonly<Record<string, number>> = { '<pad>': 3, '</s>': 3, '<unk>': 2 };
+  const texts = [...pieces.map(([piece]) => piece), '[PAD0]', '[PAD1]'];
+  const lists: Record<string, ArrayLike<string | number>> = {
+    'tokenizer.ggml.tokens': texts,
+    'tokenizer.ggml.scores': [...pieces.map(([, score]) => score), -1000, -1000],
+    'tokenizer.ggml.token_type': texts.map((text) => (text.startsWith('[PAD') ? 5 : (special[text] ?? 1))),
+    'tokenizer.ggml.precompiled_charsmap': charsmap!,
+  };
+  const gguf = (more: Readonly<Record<string, ArrayLike<string | number> | undefined>> = {}, keys = {}) => ({
+    name: 't5.gguf',
+    metadata: new Map(Object.entries({ 'tokenizer.ggml.model': 't5', ...keys })),
+    lists: new Map(Object.entries({ ...lists, ...more }).filter((entry) => entry[1] !== undefined)) as ReadonlyMap<
+      string,
+      ArrayLike<string | number>
+    >,
+  });
+
+  test('gives the ids of spiece.model', () => {
+    const [ours, theirs] = [t5Tokenizer({ gguf: gguf() }), t5Tokenizer({ spiece })];
+    for (const { text } of rows.slice(0, 300)) expect(ours.encode(text), text).toEqual(theirs.encode(text));
+    expect([ours.pad, ours.end]).toEqual([theirs.pad, theirs.end]);
+  });
+
+  test('is refused where it is no T5 vocabulary, with all that is wrong', () => {
+    expect(() =>
+      t5Tokenizer({ gguf: gguf({ 'tokenizer.ggml.scores': [1] }, { 'tokenizer.ggml.model': 'llama' }) }),
+    ).toThrow(/t5.gguf.*expected t5, got "llama"; expected as many tokens, scores and token_types/);
+    const numbers = texts.map((_, i) => i);
+    for (const [more, keys, message] of [
+      [{ 'tokenizer.ggml.tokens': undefined }, {}, /got 0, \d+, \d+/],
+      [{ 'tokenizer.ggml.tokens': numbers }, {}, /expected as many tokens/],
+      [{ 'tokenizer.ggml.precompiled_charsmap': ['a'] }, {}, /precompiled_charsmap: expected bytes/],
+      [{}, { 'tokenizer.ggml.unknown_token_id': '99999999' }, /unknown_token_id: expected one of/],
+      [{}, { 'tokenizer.ggml.remove_extra_whitespaces': '0' }, /spaces that are kept/],
+    ] as const) {
+      const given = gguf(more, keys);
+      expect(() => t5Tokenizer({ gguf: given })).toThrow(message);
+      expect(() => t5Tokenizer({ gguf: given })).toThrow(InvalidFileError);
+    }
+  });
+});
+
 test('the published vocabulary: 1,000 strings give the ids of transformers, which had it from another source', async () => {
   const tokenizer = clipTokenizer(await clipVocabulary());
   const { ids } = readJson<{ ids: number[][] }>('clip-ids.json');

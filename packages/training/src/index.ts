@@ -35,7 +35,7 @@ export {
 } from './fine-tuning/lora.js';
 export { TextualInversion, type TokenEmbedding } from './fine-tuning/textual-inversion.js';
 export { checkpointGradients } from './gradient-checkpointing.js';
-export { dropLabels } from './label-dropout.js';
+export { dropCaptions, dropLabels } from './label-dropout.js';
 export {
   constantRate,
   cosineRate,
@@ -66,8 +66,10 @@ export {
   cosineGamma,
   cosineLevels,
   cosineMapFlow,
+  type FlowDensity,
   type FlowOptions,
   type ForwardProcess,
+  flowLevels,
   gammaLevels,
   independent,
   type LogSnrLevel,
@@ -99,7 +101,14 @@ export {
   type AdamWKernelInputs,
   type AdamWKernelOutputs,
 } from './optimizer/adamw-kernel.js';
-export type { Gradients, Optimizer, OptimizerState, UpdateOptions } from './optimizer/optimizer.js';
+export {
+  clippingFactor,
+  type Gradients,
+  globalNorm,
+  type Optimizer,
+  type OptimizerState,
+  type UpdateOptions,
+} from './optimizer/optimizer.js';
 export {
   type Objective,
   type OptimizerSettings,

@@ -1,6 +1,14 @@
-import { InvalidArgumentError, MezzotintError, type Param, type RandomStream, stepBoundary } from '@mezzotint/core';
+import {
+  InvalidArgumentError,
+  MezzotintError,
+  type Param,
+  type RandomStream,
+  stepBoundary,
+  TorchGenerator,
+} from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Average } from './averages/average.js';
+import { tensorsAreInHostMemory } from './engine.js';
 import type { LearningRate } from './learning-rate.js';
 import type { Optimizer } from './optimizer/optimizer.js';
 import { type LossValue, type Observe, valueAndGradients } from './value-and-gradients.js';
@@ -65,12 +73,16 @@ export interface TrainHooks {
   afterAverages?(at: HookInput): void | Promise<void>;
 }
 
-/** What one process contributes to an update of one network. */
+/** What one process, or all together, contribute to an update of one network. */
 export interface Contribution {
-  /** Sums over the micro-batches. */
+  /** Whose loss it is: `model`, or the name of an auxiliary network that has its own. */
+  readonly network: string;
+  /** Sums over the micro-batches, in the order of a binary tree over their indices: (0 + 1) + (2 + 3), and so on. */
   readonly gradients: Map<string, tf.Tensor>;
-  /** Mean over the micro-batches; may be NaN. */
-  readonly loss: number;
+  /** The loss of each micro-batch, in their order; may be NaN. */
+  readonly losses: readonly number[];
+  /** What each of them observed, by name. */
+  readonly observed: readonly Readonly<Record<string, number>>[];
 }
 
 /** What a training is made of. Nothing here is disposed by `train`. */
@@ -88,12 +100,21 @@ export interface TrainOptions<B> {
   /** Networks beside the model, by name. */
   readonly auxiliary?: Readonly<Record<string, AuxiliaryNetwork<B>>>;
   readonly hooks?: readonly TrainHooks[];
-  /** Batches whose mean gradient makes one update; 1 when absent. */
+  /**
+   * Batches that this process takes for one update, which follows their mean gradient; 1 when absent. Each of several has a
+   * stream of its own, seeded from `rng`, so that none depends on what another draws.
+   */
   readonly accumulation?: number;
+  /**
+   * Which of the `of` micro-batches of an update this process computes, when others compute the rest and `exchange` adds them
+   * up: `accumulation` of them, from `first` on, counted from 0. All when absent. The update is the same to the bit however 2^k
+   * times as many micro-batches are spread over processes.
+   */
+  readonly share?: { readonly first: number; readonly of: number };
   /** Clips by global norm; no clipping when absent. */
   readonly maxGradientNorm?: number;
   /**
-   * Averages what several processes computed. Called once an update and network, also when the loss of this process is
+   * Adds up what several processes computed. Called once an update and network, also when the loss of this process is
    * not finite, so that all processes meet; takes over the gradients and gives others (or the same).
    */
   readonly exchange?: (mine: Contribution) => Promise<Contribution>;
@@ -154,7 +175,9 @@ export async function* train<B>(options: TrainOptions<B>): AsyncGenerator<TrainS
     for (let k = 0; k < accumulation; k++) batches.push(await data.next());
     const waited = performance.now() - start;
 
-    const inputs = batches.map((batch) => ({ batch, rng, step }));
+    const { first, of } = options.share ?? { first: 0, of: accumulation };
+    const streams = of === 1 ? [rng] : streamsOf(rng, of);
+    const inputs = batches.map((batch, k) => ({ batch, rng: streams[first + k]!, step }));
     const model = await update(joint, options.loss, inputs, options.exchange, async (gradients) => {
       for (const hook of hooks) await hook.beforeUpdate?.({ ...at, gradients });
     });
@@ -174,6 +197,13 @@ export async function* train<B>(options: TrainOptions<B>): AsyncGenerator<TrainS
       seconds: (performance.now() - start) / 1000,
     };
   }
+}
+
+/** Independent streams for the micro-batches of an update; every process draws the same from its own copy of `rng`. */
+function streamsOf(rng: RandomStream, count: number): RandomStream[] {
+  const draws = rng.rand(2 * count); // 16 bits of each make a seed
+  const bits = (i: number) => Math.floor(draws[i]! * 2 ** 16);
+  return Array.from({ length: count }, (_, k) => new TorchGenerator(bits(2 * k) * 2 ** 16 + bits(2 * k + 1)));
 }
 
 /** A network that an update moves. Its gradients have its prefix before their keys. */
@@ -216,8 +246,9 @@ async function update<B>(
   for (const { prefix, optimizer } of targets) {
     for (const [path, param] of optimizer.params) params.set(prefix + path, param);
   }
-  const { observed, ...mine } = await accumulated(params, loss, inputs);
-  const { gradients, loss: mean } = exchange === undefined ? mine : await exchange(mine);
+  const mine = { network: targets[0]!.name, ...(await accumulated(params, loss, inputs)) };
+  const { gradients, losses, observed } = await (exchange ?? readBack)(mine);
+  const mean = losses.reduce((sum, value) => sum + value, 0) / losses.length;
   try {
     if (!Number.isFinite(mean)) throw notFinite(inputs[0]!.step, mean);
     await beforeUpdate?.(gradients);
@@ -227,10 +258,10 @@ async function update<B>(
     const norms: number[] = [];
     for (const [i, { optimizer, learningRate, maxGradientNorm }] of targets.entries()) {
       const clipping = maxGradientNorm === undefined ? {} : { maxGradientNorm };
-      const rate = { learningRate, gradientScale: 1 / inputs.length };
+      const rate = { learningRate, gradientScale: 1 / losses.length };
       norms.push(await optimizer.step(parts[i]!, { ...rate, ...clipping }));
     }
-    return { loss: mean, observed, learningRate: targets[0]!.learningRate, gradientNorm: norms[0]! };
+    return { loss: mean, observed: meansOf(observed), learningRate: targets[0]!.learningRate, gradientNorm: norms[0]! };
   } finally {
     tf.dispose([...gradients.values()]);
   }
@@ -246,45 +277,75 @@ function gradientsOf({ prefix, optimizer }: Target, all: ReadonlyMap<string, tf.
   return own;
 }
 
-/** The summed gradients of the micro-batches of one update, and the means of their losses and terms. */
+/** The means of what micro-batches observed, by name. */
+function meansOf(observed: Contribution['observed']): Record<string, number> {
+  const means: Record<string, number> = {};
+  for (const [name, value] of observed.flatMap(Object.entries<number>)) {
+    means[name] = (means[name] ?? 0) + value / observed.length;
+  }
+  return means;
+}
+
+/** The summed gradients of the micro-batches of one update, and their losses and terms. */
 async function accumulated<B>(
   params: ReadonlyMap<string, Param>,
   loss: Loss<B>,
   inputs: readonly Omit<LossInput<B>, 'observe'>[],
-): Promise<Contribution & { readonly observed: Record<string, number> }> {
-  const sum = new Map<string, tf.Tensor>();
-  const observed: Record<string, number> = {};
-  let total = 0;
+): Promise<Omit<Contribution, 'network'>> {
+  /** Subtrees of the sum that wait for a neighbour of their size. */
+  const waiting: { size: number; readonly gradients: Map<string, tf.Tensor> }[] = [];
+  const join = () => {
+    const last = waiting.pop()!;
+    add(waiting.at(-1)!.gradients, last.gradients);
+    waiting.at(-1)!.size += last.size;
+  };
+  const losses: number[] = [];
+  const observed: Record<string, number>[] = [];
   try {
     for (const input of inputs) {
       const { value, gradients, observed: seen } = valueAndGradients(params, (observe) => loss({ ...input, observe }));
-      for (const [path, gradient] of gradients) add(sum, path, gradient);
-      stepBoundary();
-      total += (await value.data())[0]!;
+      waiting.push({ size: 1, gradients });
+      stepBoundary(); // Before the sum: a lazy engine would round otherwise when it computes both at once.
+      losses.push((await value.data())[0]!);
       value.dispose();
+      const means: Record<string, number> = {};
       for (const [name, scalars] of seen) {
-        for (const scalar of scalars) {
-          observed[name] = (observed[name] ?? 0) + (await scalar.data())[0]! / scalars.length / inputs.length;
-        }
+        for (const scalar of scalars) means[name] = (means[name] ?? 0) + (await scalar.data())[0]! / scalars.length;
         tf.dispose([...scalars]);
       }
+      observed.push(means);
+      while (waiting.at(-2)?.size === waiting.at(-1)!.size) join();
     }
+    while (waiting.length > 1) join();
   } catch (error) {
-    tf.dispose([...sum.values()]);
+    for (const { gradients } of waiting) tf.dispose([...gradients.values()]);
     throw error;
   }
-  return { loss: total / inputs.length, gradients: sum, observed };
+  return { losses, observed, gradients: waiting[0]!.gradients };
 }
 
-/** Takes over `gradient`. */
-function add(sum: Map<string, tf.Tensor>, path: string, gradient: tf.Tensor): void {
-  const before = sum.get(path);
-  if (before === undefined) {
-    sum.set(path, gradient);
-    return;
+/**
+ * The sums of several micro-batches as plain arrays, as they come from other processes: a lazy engine may hold them in a layout of its
+ * own, in which their norm is rounded otherwise. One copy; left out where it would have to cross to a GPU.
+ */
+async function readBack(mine: Contribution): Promise<Contribution> {
+  const onHost = tf.getBackend() === 'onnxruntime' || tensorsAreInHostMemory();
+  if (mine.losses.length === 1 || !onHost) return mine;
+  const gradients = new Map<string, tf.Tensor>();
+  for (const [path, gradient] of mine.gradients) {
+    gradients.set(path, tf.tensor((await gradient.data()).slice(), gradient.shape, 'float32'));
   }
-  sum.set(path, tf.add(before, gradient));
-  tf.dispose([before, gradient]);
+  tf.dispose([...mine.gradients.values()]);
+  return { ...mine, gradients };
+}
+
+/** Adds `gradients`, which it takes over, to `sum`. */
+function add(sum: Map<string, tf.Tensor>, gradients: ReadonlyMap<string, tf.Tensor>): void {
+  for (const [path, gradient] of gradients) {
+    const before = sum.get(path);
+    sum.set(path, before === undefined ? gradient : tf.add(before, gradient));
+    if (before !== undefined) tf.dispose([before, gradient]);
+  }
 }
 
 async function checkFinite(gradients: ReadonlyMap<string, tf.Tensor>, step: number): Promise<void> {
@@ -314,6 +375,11 @@ function check<B>({ accumulation = 1, from = 0, until, snapshotEvery = 1, ...oth
   whole('from', from, 0);
   whole('until', until, 0);
   whole('snapshotEvery', snapshotEvery, 1);
+  const { first, of } = others.share ?? { first: 0, of: accumulation };
+  whole('share.first', first, 0);
+  if (!(first + accumulation <= of)) {
+    problems.push(`share: ${accumulation} micro-batches from ${first} on are not among ${of}`);
+  }
   const norms: [string, number | undefined][] = [['maxGradientNorm', others.maxGradientNorm]];
   for (const [name, { maxGradientNorm, start = 0 }] of Object.entries(others.auxiliary ?? {})) {
     norms.push([`auxiliary.${name}.maxGradientNorm`, maxGradientNorm]);

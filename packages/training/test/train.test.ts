@@ -357,16 +357,14 @@ describe.each(await testEngines())('on %s', (engine) => {
     const one = new TinyNet().init(1);
     let turn = 0;
     const optimizer = adamW(one, { epsilon: 1e-3 });
-    const exchange = async ({ gradients, loss: mine }: Contribution) => {
+    const exchange = async ({ network, gradients, losses, observed }: Contribution) => {
       const other = valueAndGradients(optimizer.params, () =>
         loss(one)({ batch: 2 * turn, rng: new TorchGenerator(0), step: 1, observe: () => undefined }),
       );
-      const both = new Map(
-        [...gradients].map(([path, g]) => [path, tf.mul(tf.add(g, other.gradients.get(path)!), 0.5)]),
-      );
+      const both = new Map([...gradients].map(([path, g]) => [path, tf.add(g, other.gradients.get(path)!)]));
       const theirs = other.value.dataSync()[0]!;
       tf.dispose([other.value, ...other.gradients.values(), ...gradients.values()]);
-      return { gradients: both, loss: (mine + theirs) / 2 };
+      return { network, gradients: both, losses: [...losses, theirs], observed: [...observed, {}] };
     };
     const data = { next: async () => 2 * ++turn - 1 };
     await collect({ ...base(), loss: loss(one), data, optimizer, exchange });

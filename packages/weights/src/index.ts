@@ -11,7 +11,8 @@ export {
 } from './checkpoint/single-file.js';
 export { withoutPrefix, withShapesOf } from './checkpoint/view.js';
 export { formatOf, type WeightFormat } from './format.js';
-export { openGguf } from './gguf/open.js';
+export type { GgufList } from './gguf/header.js';
+export { type GgufFile, openGguf } from './gguf/open.js';
 export { type ClipKeyMapOptions, clipKeyMap, clipTextPrefixKeyMap, clipTransformersKeyMap } from './key-maps/clip.js';
 export { type DitKeyMapOptions, ditKeyMap } from './key-maps/dit.js';
 export { fluxKeyMap } from './key-maps/flux.js';
@@ -23,12 +24,13 @@ export { type Dropped, type FitOptions, type Move, type Translation, translate }
 export { unetKeyMap } from './key-maps/unet.js';
 export { oldVaeKeyMap, vaeKeyMap } from './key-maps/vae.js';
 export { type LoraApplied, type MergeLoraOptions, mergeLora } from './lora/merge.js';
-export type { LoraSource } from './lora/notes.js';
+export { type LoraSource, withAdapterNotes } from './lora/notes.js';
 export { type LoraChange, type LoraLayer, type LoraModelName, parseLora } from './lora/parse.js';
 export { findLoraTargets, type LoraModels, type LoraTarget } from './lora/targets.js';
 export type { DType, FloatDType } from './numbers/dtypes.js';
 export { encodeNpy, encodeNpz, type NumericArray } from './numpy/encode.js';
 export { type Float64Tensor, type NumpyFile, openNpy, openNpz } from './numpy/open.js';
+export { openShards, openWeights, weightsOfFolder } from './open.js';
 export { type Dequantized, dequantized } from './quantized/open.js';
 export { openSafetensors, openSafetensorsSync, type SyncWeightFile } from './safetensors/open.js';
 export { joinShards, parseShardIndex, type ShardIndex } from './sharded.js';

@@ -21,8 +21,9 @@ describe('blocks of every kind', () => {
     expected.close();
   });
 
-  test('the header’s numbers and texts are read, its arrays passed over', async () => {
+  test('the header’s numbers and texts are read, of its lists those of the vocabulary', async () => {
     const file = await readWeights(path('blocks.gguf'));
+    expect([...(file.lists ?? [])]).toEqual([['tokenizer.ggml.tokens', ['<pad>', 'a', 'ü']]]);
     expect(Object.fromEntries(file.metadata)).toMatchObject({
       'general.architecture': 'flux',
       'general.name': 'blocks of every kind',

@@ -147,6 +147,12 @@ def main(target):
         for shift in (1.0, 3.0):
             case(name, 6, chain={}, shift=shift)
     case("FlowMatchEulerDiscrete", 6, chain={}, shift=2.0, shift_terminal=0.1)
+    # Three Runge-Kutta steps; strides of 142 (even), 125 (odd) and 100.
+    for steps in (4, 7, 8, 10):
+        for spacing in SPACINGS:
+            case("PNDM", steps, skip_prk_steps=False, timestep_spacing=spacing, steps_offset=1 if spacing == "leading" else 0)
+        case("PNDM", steps, skip_prk_steps=False, prediction_type="v_prediction", set_alpha_to_one=True)
+    case("PNDM", 10, chain={})
     origin = {
         "origin": f"schedulers of diffusers {diffusers.__version__}, torch {torch.__version__}",
         "script": "tooling/golden/scripts/scheduler_configs.py",

@@ -1,5 +1,6 @@
-import { writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
+import { join } from 'node:path';
 import { openClassifier, runCommand, startProgress, wholeNumber } from '@mezzotint/app';
 import { useBackend } from '@mezzotint/backend';
 import { describe, forwardInputs, type NoiseLevel, type TimeInput, TorchGenerator } from '@mezzotint/core';
@@ -28,6 +29,7 @@ interface Flags {
   readonly steps: number;
   readonly samples: number;
   readonly only?: string;
+  readonly keep?: string;
   readonly write?: string;
 }
 
@@ -55,14 +57,25 @@ interface Result {
   readonly distance: number;
 }
 
+/** A result in a file. */
+interface Kept {
+  readonly result: Result;
+  /** Its first ten digits, 28 x 28 bytes each, in base 64. */
+  readonly picture: string;
+}
+
 const command = new Command('scaling')
   .description('Trains small networks of every architecture on the digits by one recipe; writes docs/architectures.md.')
   .option('--steps <n>', 'updates of each network', wholeNumber('--steps', 10), 400)
   .option('--samples <n>', 'digits for each Fréchet distance', wholeNumber('--samples', 20), 500)
   .option('--only <text>', 'only the networks whose names begin so')
+  .option(
+    '--keep <folder>',
+    'keep the result of each network there; a run that is begun again takes those of the same options',
+  )
   .option('--write <file>', 'write the page and its pictures beside it, for example docs/architectures.md');
 
-await runCommand<Flags>(command, async ({ steps, samples, only = '', write }, { say, result, signal }) => {
+await runCommand<Flags>(command, async ({ steps, samples, only = '', keep, write }, { say, result, signal }) => {
   const engine = await useBackend();
   const [training, held] = splitImages(loadDigits(), [8000, 2000], 1);
   const classifier = await openClassifier('models/digits-classifier');
@@ -83,10 +96,22 @@ await runCommand<Flags>(command, async ({ steps, samples, only = '', write }, { 
   const pictures: Uint8Array[] = [];
   for (const contestant of chosen) {
     signal.throwIfAborted();
-    const { images, ...rest } = await compete(contestant, { steps, samples, signal, training });
-    const sampled = { images, count: samples, height: 28, width: 28, channels: 1 as const };
-    results.push({ ...rest, distance: frechetDistance(truth, await statistics(sampled)) });
-    pictures.push(images.subarray(0, 10 * 28 * 28));
+    const file = keep && join(keep, `${contestant.name.replace(/[^\w]+/g, '-')}-${steps}-${samples}.json`);
+    const kept = file && existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Kept) : undefined;
+    if (kept) {
+      results.push(kept.result);
+      pictures.push(Uint8Array.from(Buffer.from(kept.picture, 'base64')));
+    } else {
+      const { images, ...rest } = await compete(contestant, { steps, samples, signal, training });
+      const sampled = { images, count: samples, height: 28, width: 28, channels: 1 as const };
+      results.push({ ...rest, distance: frechetDistance(truth, await statistics(sampled)) });
+      pictures.push(images.subarray(0, 10 * 28 * 28));
+      if (file) {
+        mkdirSync(keep, { recursive: true });
+        const picture = Buffer.from(pictures.at(-1)!).toString('base64');
+        writeFileSync(file, JSON.stringify({ result: results.at(-1)!, picture } satisfies Kept));
+      }
+    }
     const { name, parameters, macs, seconds, lastLoss, distance } = results.at(-1)!;
     say(
       `${name.padEnd(34)} ${(parameters / 1e6).toFixed(2)} M, ${(macs / 1e6).toFixed(0)} M multiply-adds, ${seconds.toFixed(3)} s a step, loss ${lastLoss.toFixed(4)}, FD ${distance.toFixed(2)}`,

@@ -93,6 +93,8 @@ async function openSnapshot(
               },
         negative: null,
       }),
+      module: main.module,
+      negatives: false,
       network: () => (x, time, cond) => main.forward(x, time, cond),
       guide({ settings: { guidance: scale }, sampler }) {
         if (guiding === undefined || scale <= 1) return undefined;

@@ -13,7 +13,7 @@ import { dpm2, dpm2Ancestral } from '../solvers/dpm2.js';
 import { ddim, ddpm, ddpmLarge, ddpmLearned, euler } from '../solvers/first-order.js';
 import { heun } from '../solvers/heun.js';
 import { lms } from '../solvers/lms.js';
-import { plmsDiscrete } from '../solvers/pndm.js';
+import { plmsDiscrete, pndmDiscrete } from '../solvers/pndm.js';
 import { unipc } from '../solvers/unipc.js';
 import { CURVES } from './forward-process.js';
 import { discreteSchedule, distilledSchedule, multistepSchedule, ratioScheduleOf } from './schedules.js';
@@ -156,10 +156,10 @@ export const families: Readonly<Record<string, Family>> = {
     defaults: { ...chain, ...leading, skip_prk_steps: false, set_alpha_to_one: false },
     predictions: ['epsilon', 'v_prediction'],
     make({ settings, process }) {
-      settings.read('skip_prk_steps', false, [true]);
+      const make = settings.read('skip_prk_steps', false) ? plmsDiscrete : pndmDiscrete;
       const average = settings.read<string>('prediction_type', 'epsilon') === 'v_prediction' ? 'v' : 'noise';
       return {
-        solver: plmsDiscrete({ process, average }) as Solver<ScheduleKind, 'estimate'>,
+        solver: make({ process, average }) as Solver<ScheduleKind, 'estimate'>,
         start: 'total',
         table: discreteSchedule(settings, process, settings.read('set_alpha_to_one', false)),
       };

@@ -113,6 +113,51 @@ export function plmsDiscrete({
   });
 }
 
+/**
+ * PNDM as diffusers runs it (skip_prk_steps: false): three pseudo Runge-Kutta steps of four evaluations, then PLMS in strides of the
+ * forward process. Their middle lies half a stride below the first time, and the network is told half a stride above the second: the
+ * same where the stride is even. Liu et al. 2022, algorithm 2, in diffusers' times.
+ *
+ * @param options process, the forward process; average as in `plms`
+ */
+export function pndmDiscrete({
+  process,
+  average = 'noise',
+}: PlmsOptions & { readonly process: DiscreteProcess }): Solver<'vp', 'estimate'> {
+  const quantity = average === 'noise' ? noiseAverage : vAverage;
+  const ofTime = (time: number) => levelAt(timestepSchedule(process, [time]), 0);
+  return solver({
+    name: 'pndm-discrete',
+    kinds: ['vp'],
+    problems: (table) => [
+      ...needsSignal(table),
+      ...needsWholeTimes(process, table),
+      ...(rowSteps(table) < 4 ? ['needs at least 4 steps, of which 3 are Runge-Kutta steps'] : []),
+    ],
+    step<V>(i: number, { x, memory }: State<V>, { space, table, estimate }: SolverContext<V>): StepResult<V> {
+      const level = levelAt(table, i);
+      const x0 = estimate(x, level);
+      const first = quantity.of(space, x, x0, level);
+      const towards = (average: V, to: NoiseLevel) =>
+        transfer(space, x, quantity.noise(space, x, average, level), level, to);
+      const past = [first, ...memory].slice(0, 4);
+      const kept = { x0, level, memory: past.slice(0, 3), numbers: [] };
+      if (memory.length >= 3 || i + 1 === rowSteps(table)) {
+        return { ...kept, x: towards(adamsBashforth(space, past), strideOf(process, table).below(level.time!)) };
+      }
+      const half = Math.floor(Math.floor(process.alpha.length / rowSteps(table)) / 2);
+      const next = levelAt(table, i + 1);
+      const middle = ofTime(next.time! + half);
+      const at = (x: V, where: NoiseLevel) => quantity.of(space, x, estimate(x, where), where);
+      const second = at(towards(first, ofTime(level.time! - half)), middle);
+      const third = at(towards(second, middle), middle);
+      const fourth = at(towards(third, next), next);
+      const average = space.combine([1 / 6, first], [1 / 3, second], [1 / 3, third], [1 / 6, fourth]);
+      return { ...kept, x: towards(average, next) };
+    },
+  });
+}
+
 /** A quantity that is averaged, and the noise that its average means at x. */
 interface Averaged {
   of<V>(space: Space<V>, x: V, x0: V, at: NoiseLevel): V;

@@ -171,8 +171,8 @@ export class ClipVisionModelWithProjection extends Module {
 }
 
 /** Mean and standard deviation of the training images' red, green and blue in [0, 1]. Published with CLIP's code. */
-const MEAN = [0.48145466, 0.4578275, 0.40821073];
-const DEVIATION = [0.26862954, 0.26130258, 0.27577711];
+export const MEAN = [0.48145466, 0.4578275, 0.40821073];
+export const DEVIATION = [0.26862954, 0.26130258, 0.27577711];
 
 /** Images in [-1, 1] as CLIP's image tower takes them: ((x + 1) / 2 - mean) / deviation. `[N, H, W, 3]` both. */
 export function clipPixels(images: tf.Tensor4D): tf.Tensor4D {

@@ -6,10 +6,12 @@ import type { Tokenizer } from '../tokenizers/tokenizer.js';
 import { alignChunks, chunkPrompt, type PromptChunk } from './chunks.js';
 import {
   checkPrompts,
+  distinctRows,
   emphasised,
   firstOfEach,
   joined,
   type PromptOptions,
+  rowsAt,
   runChunks,
   type TextEncoder,
 } from './encode.js';
@@ -18,12 +20,14 @@ import {
 export interface T5PromptOptions extends PromptOptions {
   /** Tokens of T5: prompts are padded or cut to so many. Pictures depend on it. */
   readonly t5Length: number;
-  /** What the second CLIP encoder and T5 are given in the place of the prompts, one for each. */
+  /** What the second encoder (Stable Diffusion 3: CLIP-G, FLUX: T5) is given in the place of the prompts, one for each. */
   readonly secondPrompts?: readonly string[];
 }
 
 /** {@link T5PromptOptions} of Stable Diffusion 3. */
 export interface Sd3PromptOptions extends T5PromptOptions {
+  /** What T5, the third encoder, is given in the place of the prompts, one for each. */
+  readonly thirdPrompts?: readonly string[];
   /** How many layers before the penultimate one CLIP's states are taken from; 0 when absent. */
   readonly skip?: number;
 }
@@ -69,7 +73,7 @@ export function encodeSd3Prompts(
   options: Sd3PromptOptions,
 ): T5Prompt {
   checkPrompts('encodeSd3Prompts', prompts);
-  const { skip = 0, secondPrompts = prompts, t5Length } = options;
+  const { skip = 0, secondPrompts = prompts, thirdPrompts = prompts, t5Length } = options;
   throwIf('encodeSd3Prompts', [
     ...(clipL || bigG || t5 ? [] : ['expected at least one text encoder, got none']),
     ...lengthProblems(t5?.tokenizer, t5Length),
@@ -101,7 +105,7 @@ export function encodeSd3Prompts(
       [l?.states ?? tf.zeros([n, tokens, widthL]), ...(g ? [g.states] : []), tf.zeros([n, tokens, rest])],
       2,
     ); //                                                                               [N, 77 chunks, D]
-    const read = t5 ? encodeT5(t5, secondPrompts, options) : tf.zeros([n, t5Length, contextWidth]);
+    const read = t5 ? encodeT5(t5, thirdPrompts, options) : tf.zeros([n, t5Length, contextWidth]);
     const pooled = [l?.pooled ?? tf.zeros([n, pooledL]), g?.pooled ?? tf.zeros([n, pooledWidth - pooledL])];
     return { context: tf.concat([clip, read], 1), pooled: tf.concat(pooled, 1) } as T5Prompt;
   });
@@ -136,12 +140,9 @@ function encodeT5(
 ): tf.Tensor3D {
   const cut: Tokenizer = { ...tokenizer, maxLength: options.t5Length };
   const chunks: PromptChunk[][] = prompts.map((prompt) => chunkPrompt(cut, prompt, { ...options, maxChunks: 1 }));
-  const ids = tf.tensor2d(
-    chunks.map(([chunk]) => [...chunk!.ids]),
-    undefined,
-    'int32',
-  );
-  return emphasised(encoder.forward(ids), chunks, options);
+  const { distinct, places } = distinctRows(chunks.map(([chunk]) => chunk!.ids));
+  const states = encoder.forward(tf.tensor2d(distinct, undefined, 'int32'));
+  return emphasised(rowsAt(states, places), chunks, options);
 }
 
 function lengthProblems(tokenizer: Tokenizer | undefined, length: number): string[] {

@@ -24,10 +24,10 @@ export interface ClipTokenizerOptions extends TokenizerOptions {
   readonly padInText?: 'special' | 'plain';
 }
 
-const START = '<|startoftext|>';
-const END = '<|endoftext|>';
+export const START = '<|startoftext|>';
+export const END = '<|endoftext|>';
 /** Marks the end of a word inside the vocabulary. */
-const SUFFIX = '</w>';
+export const SUFFIX = '</w>';
 
 const FAMILY = {
   name: 'CLIP',
@@ -37,7 +37,7 @@ const FAMILY = {
 };
 
 /** Words, English endings, single digits and runs of everything else. Radford et al. 2021, code. */
-const WORDS = `${START}|${END}|'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+`.replaceAll(
+export const WORDS = `${START}|${END}|'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+`.replaceAll(
   /<\||\|>/g,
   (c) => c.replace('|', '\\|'),
 );
@@ -90,7 +90,7 @@ export function clipTokenizer(
 }
 
 /** Composed, with single spaces, and lower case letter by letter: no final sigma, as in the reference. */
-function lowerCased(text: string): string {
+export function lowerCased(text: string): string {
   const spaced = text.normalize('NFC').replaceAll(/\p{White_Space}+/gu, ' ');
   return Array.from(spaced, (letter) => letter.toLowerCase()).join('');
 }

@@ -8,8 +8,18 @@ import { readSentencePieceModel, type UnigramModel } from './sentence-piece.js';
 import type { Tokenizer } from './tokenizer.js';
 import { readTokenizerJson } from './tokenizer-json.js';
 
-/** T5's tokenizer as it is published: one parsed tokenizer.json, or the bytes of spiece.model. */
-export type T5TokenizerFiles = { readonly tokenizerJson: unknown } | { readonly spiece: Uint8Array };
+/** T5's tokenizer as it is published: one parsed tokenizer.json, the bytes of spiece.model, or what a GGUF file says. */
+export type T5TokenizerFiles =
+  | { readonly tokenizerJson: unknown }
+  | { readonly spiece: Uint8Array }
+  | { readonly gguf: GgufVocabulary };
+
+/** The header of a GGUF file, whose keys `tokenizer.ggml.*` are llama.cpp's. `openGguf` of `@mezzotint/weights` gives one. */
+export interface GgufVocabulary {
+  readonly name: string;
+  readonly metadata: ReadonlyMap<string, string>;
+  readonly lists: ReadonlyMap<string, ArrayLike<string | number>>;
+}
 
 const PAD = '<pad>';
 const END = '</s>';
@@ -36,7 +46,12 @@ export function t5Tokenizer(
   files: T5TokenizerFiles,
   { pad = PAD, maxLength = 512, added = [] }: TokenizerOptions = {},
 ): Tokenizer {
-  const { file, model, ...own } = 'spiece' in files ? fromSpiece(files.spiece) : fromJson(files.tokenizerJson);
+  const { file, model, ...own } =
+    'spiece' in files
+      ? fromSpiece(files.spiece)
+      : 'gguf' in files
+        ? fromGguf(files.gguf)
+        : fromJson(files.tokenizerJson);
   const tokens = mergeAddedTokens(file, own.added, added);
   const idOf = (token: string) => oneId(tokens, token);
   const [end, padId] = [idOf(END), idOf(pad)];
@@ -76,6 +91,49 @@ function fromSpiece(bytes: Uint8Array): Unigram {
   const tokens = new Set([PAD, END, UNKNOWN, ...spans]);
   const added = pieces.flatMap(([content], id) => (tokens.has(content) ? [{ content, id }] : []));
   return { file, model: { ...model, pieces }, added };
+}
+
+/** What llama.cpp calls the kinds of pieces. */
+const KIND = { control: 3, userDefined: 4, unused: 5, byte: 6 };
+
+function fromGguf({ name: file, metadata, lists }: GgufVocabulary): Unigram {
+  const texts = lists.get('tokenizer.ggml.tokens');
+  const scores = lists.get('tokenizer.ggml.scores');
+  const kinds = lists.get('tokenizer.ggml.token_type');
+  const rules = lists.get('tokenizer.ggml.precompiled_charsmap');
+  const number = (key: string, absent: number) => Number(metadata.get(`tokenizer.ggml.${key}`) ?? absent);
+  const model = metadata.get('tokenizer.ggml.model') ?? 'none';
+  const [unknown, adds, removes] = [
+    number('unknown_token_id', 2),
+    number('add_space_prefix', 1),
+    number('remove_extra_whitespaces', 1),
+  ];
+  const count = texts?.length ?? 0;
+  // Behind the vocabulary, rows of the embedding that no text leads to.
+  let used = count;
+  while (used > 0 && kinds?.[used - 1] === KIND.unused) used--;
+  const pieces = Array.from({ length: used }, (_, i) => [texts![i], scores?.[i]] as const);
+  const problems = [
+    ...(model === 't5' ? [] : [`tokenizer.ggml.model: expected t5, got ${quoted(model)}`]),
+    ...(used > 0 && pieces.every(isPiece) && kinds?.length === count
+      ? []
+      : [
+          `expected as many tokens, scores and token_types, got ${count}, ${scores?.length ?? 0}, ${kinds?.length ?? 0}`,
+        ]),
+    ...(Number.isInteger(unknown) && unknown >= 0 && unknown < used
+      ? []
+      : [`unknown_token_id: expected one of ${used} pieces, got ${unknown}`]),
+    ...(adds === 1 && removes === 1 ? [] : ['has spaces that are kept as they are']),
+    ...(kinds && Array.from(kinds).includes(KIND.byte) ? ['has bytes as a fallback'] : []),
+    ...(rules === undefined || rules instanceof Uint8Array ? [] : ['precompiled_charsmap: expected bytes']),
+  ];
+  if (problems.length > 0) throw new InvalidFileError(file, `is no T5 vocabulary: ${problems.join('; ')}`);
+  const special = new Set([PAD, END, UNKNOWN]);
+  const added = (pieces as (readonly [string, number])[]).flatMap(([content], id) =>
+    special.has(content) || kinds![id] === KIND.control || kinds![id] === KIND.userDefined ? [{ content, id }] : [],
+  );
+  const charsmap = rules?.length ? (rules as Uint8Array) : undefined;
+  return { file, model: { pieces: pieces as (readonly [string, number])[], unknown, charsmap }, added };
 }
 
 function fromJson(json: unknown): Unigram {

@@ -8,6 +8,7 @@ import {
   checkMoments,
   clippingFactor,
   type Gradients,
+  globalNorm,
   MEAN,
   type Optimizer,
   type OptimizerState,
@@ -218,6 +219,13 @@ abstract class TwoMoments {
     this.options = complete(rule.name, options);
   }
 
+  abstract squaredNorms(gradients: Gradients): Promise<Map<string, number>>;
+
+  /** Of the scaled gradients. */
+  protected async norm(gradients: Gradients, { gradientNorm, gradientScale = 1 }: UpdateOptions): Promise<number> {
+    return gradientNorm ?? gradientScale * globalNorm((await this.squaredNorms(gradients)).values());
+  }
+
   /** The numbers of the update that is counted last, for each parameter; `norm` is of the scaled gradients. */
   protected numbers(norm: number, { learningRate, gradientScale = 1, maxGradientNorm }: UpdateOptions) {
     const { beta1, beta2, epsilon, weightDecay, decays } = this.options;
@@ -244,9 +252,7 @@ class AdamOnHost extends TwoMoments implements Optimizer {
       const gradient = gradients.get(path);
       if (gradient !== undefined) arrays.set(path, (await gradient.data()) as Float32Array);
     }
-    let sum = 0; // in float64
-    for (const array of arrays.values()) for (let i = 0; i < array.length; i++) sum += array[i]! * array[i]!;
-    const norm = (options.gradientScale ?? 1) * Math.sqrt(sum);
+    const norm = await this.norm(gradients, options);
     checkFinite(norm, this.updates + 1);
 
     this.updates++;
@@ -261,6 +267,15 @@ class AdamOnHost extends TwoMoments implements Optimizer {
       tensor.dispose();
     }
     return norm;
+  }
+
+  async squaredNorms(gradients: Gradients): Promise<Map<string, number>> {
+    const squares = new Map<string, number>();
+    for (const path of this.params.keys()) {
+      const gradient = gradients.get(path);
+      if (gradient !== undefined) squares.set(path, sumOfSquares((await gradient.data()) as Float32Array));
+    }
+    return squares;
   }
 
   async save(): Promise<OptimizerState> {
@@ -306,7 +321,7 @@ class AdamOnDevice extends TwoMoments implements Optimizer {
 
   async step(gradients: Gradients, options: UpdateOptions): Promise<number> {
     const used = [...this.params].filter(([path]) => gradients.has(path));
-    const norm = (options.gradientScale ?? 1) * (await globalNorm(used.map(([path]) => gradients.get(path)!)));
+    const norm = await this.norm(gradients, options);
     checkFinite(norm, this.updates + 1);
 
     this.updates++;
@@ -328,6 +343,15 @@ class AdamOnDevice extends TwoMoments implements Optimizer {
     }
     tf.dispose([...scalars.values()]);
     return norm;
+  }
+
+  async squaredNorms(gradients: Gradients): Promise<Map<string, number>> {
+    const paths = [...this.params.keys()].filter((path) => gradients.has(path));
+    if (paths.length === 0) return new Map();
+    const squares = tf.tidy(() => tf.stack(paths.map((path) => tf.sum(tf.square(gradients.get(path)!)))));
+    const values = await squares.data(); // one reading back for all
+    squares.dispose();
+    return new Map(paths.map((path, i) => [path, values[i]!]));
   }
 
   async save(): Promise<OptimizerState> {
@@ -369,11 +393,9 @@ class AdamOnDevice extends TwoMoments implements Optimizer {
   }
 }
 
-/** sqrt of the sum of all squares; one number is read back. */
-async function globalNorm(gradients: readonly tf.Tensor[]): Promise<number> {
-  if (gradients.length === 0) return 0;
-  const norm = tf.tidy(() => tf.sqrt(tf.addN(gradients.map((gradient) => tf.sum(tf.square(gradient))))));
-  const [value] = await norm.data();
-  norm.dispose();
-  return value!;
+/** In float64. */
+function sumOfSquares(values: Float32Array): number {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += values[i]! * values[i]!;
+  return sum;
 }

@@ -17,6 +17,8 @@ export interface UpdateOptions {
   readonly gradientScale?: number;
   /** Clips by global norm as `torch.nn.utils.clip_grad_norm_`; no clipping when absent. */
   readonly maxGradientNorm?: number;
+  /** Global norm of the scaled gradients, where the caller knows it (from other processes); computed when absent. */
+  readonly gradientNorm?: number;
 }
 
 /** All that an optimizer must remember, by `<state-dict key>.<name>` in the layout of files. */
@@ -35,6 +37,8 @@ export interface Optimizer {
    * Throws a MezzotintError `MEZZOTINT_NOT_FINITE`, and changes nothing, when the norm is not finite.
    */
   step(gradients: Gradients, options: UpdateOptions): Promise<number>;
+  /** Sum of the squares of each gradient that `step` would use, by key in the order of `params`; `globalNorm` adds them up. */
+  squaredNorms(gradients: Gradients): Promise<Map<string, number>>;
   save(): Promise<OptimizerState>;
   /** Takes a saved state; throws a WeightsMismatchError, and changes nothing, when it is of other parameters. */
   load(state: OptimizerState): void;
@@ -44,6 +48,13 @@ export interface Optimizer {
 /** The factor min(1, max / (norm + 1e-6)) of `torch.nn.utils.clip_grad_norm_`; 1 when there is no maximum. */
 export function clippingFactor(norm: number, maxNorm: number | undefined): number {
   return maxNorm === undefined ? 1 : Math.min(1, maxNorm / (norm + 1e-6));
+}
+
+/** sqrt of the sum of sums of squares, added up in float64 in their order. */
+export function globalNorm(squares: Iterable<number>): number {
+  let sum = 0;
+  for (const square of squares) sum += square;
+  return Math.sqrt(sum);
 }
 
 /** Refuses an update with gradients that hold NaN or infinity. */

@@ -14,13 +14,15 @@ export interface GgufHeader {
   readonly tensors: ReadonlyMap<string, GgufEntry>;
   /** Numbers, booleans and texts of the header, as text. */
   readonly metadata: ReadonlyMap<string, string>;
+  /** Lists of the header that are kept: the vocabulary's, `tokenizer.ggml.*`. */
+  readonly lists: ReadonlyMap<string, GgufList>;
 }
 
-/** Longest header that is read: those of text encoders hold vocabularies of a few megabytes. */
-export const MAX_GGUF_HEADER_BYTES = readingBudget.headerBytes;
+/** A list of a header: texts, bytes, or other numbers. */
+export type GgufList = readonly string[] | Uint8Array | readonly number[];
 
-/** Names and keys are no longer than this; texts in values may be. */
-const MAX_NAME_BYTES = 4096;
+/** Keys of a vocabulary: its lists are kept, all others are passed over. */
+const VOCABULARY = 'tokenizer.ggml.';
 
 /** Where ComfyUI-GGUF notes the shapes of tensors that it stores reshaped. */
 const ORIGINAL_SHAPE = 'comfy.gguf.orig_shape.';
@@ -44,10 +46,16 @@ export function parseGgufHeader(file: string, fileSize: number, bytes: Uint8Arra
   const tensorCount = cursor.count('tensors', 24, readingBudget.tensors);
   const keyCount = cursor.count('keys', 12, readingBudget.tensors);
   const metadata = new Map<string, string>();
+  const lists = new Map<string, GgufList>();
   const originalShapes = new Map<string, readonly number[]>();
   for (let i = 0; i < keyCount; i++) {
-    const key = cursor.string('a key', MAX_NAME_BYTES);
-    const value = readValue(cursor, cursor.u32(), key.startsWith(ORIGINAL_SHAPE));
+    const key = cursor.string('a key', readingBudget.nameBytes);
+    const type = cursor.u32();
+    if (type === ARRAY && key.startsWith(VOCABULARY)) {
+      lists.set(key, readList(cursor));
+      continue;
+    }
+    const value = readValue(cursor, type, key.startsWith(ORIGINAL_SHAPE));
     if (Array.isArray(value)) originalShapes.set(key.slice(ORIGINAL_SHAPE.length), value);
     else if (value !== undefined) metadata.set(key, String(value));
   }
@@ -71,7 +79,7 @@ export function parseGgufHeader(file: string, fileSize: number, bytes: Uint8Arra
     if (problems.length > shown.length) shown.push(`… and ${problems.length - shown.length} more`);
     throw new InvalidFileError(file, `damaged GGUF header: ${shown.join('; ')}`);
   }
-  return { tensors, metadata };
+  return { tensors, metadata, lists };
 }
 
 interface TensorInfo {
@@ -83,7 +91,7 @@ interface TensorInfo {
 }
 
 function readTensorInfo(cursor: Cursor): TensorInfo {
-  const name = cursor.string('the name of a tensor', MAX_NAME_BYTES);
+  const name = cursor.string('the name of a tensor', readingBudget.nameBytes);
   const rank = cursor.u32();
   if (rank > 8) cursor.fail(`${quoted(name)} has ${rank} axes, at most 8 are read`);
   const dims = Array.from({ length: rank }, () => cursor.u64());
@@ -144,9 +152,22 @@ const VALUE_BYTES: Readonly<Record<number, number>> = {
 const TEXT = 8;
 const ARRAY = 9;
 
+/** A list of texts or numbers. The header's bytes bound its length. */
+function readList(cursor: Cursor): GgufList {
+  const type = cursor.u32();
+  if (type === ARRAY) cursor.fail('a vocabulary has lists of lists');
+  const count = cursor.count('values of an array', type === TEXT ? 8 : cursor.width(type), readingBudget.tokenIds);
+  if (type === TEXT) return Array.from({ length: count }, () => cursor.string('a piece', readingBudget.nameBytes));
+  if (cursor.width(type) === 1) {
+    const from = cursor.skip(count);
+    return cursor.bytes.slice(from, from + count);
+  }
+  return Array.from({ length: count }, () => cursor.number(type));
+}
+
 /** A value of the metadata; arrays are passed over, or read as a shape. */
 function readValue(cursor: Cursor, type: number, asShape: boolean, depth = 0): number | string | number[] | undefined {
-  if (type === TEXT) return cursor.string('a value', MAX_GGUF_HEADER_BYTES);
+  if (type === TEXT) return cursor.string('a value', readingBudget.headerBytes);
   if (type !== ARRAY) return cursor.number(type);
   if (depth > 4) cursor.fail('arrays are nested deeper than 4');
   const inner = cursor.u32();

@@ -1,11 +1,24 @@
-import { type HostTensor, InvalidFileError, type KeptType, named, notFinite, type StoredTensor } from '@mezzotint/core';
+import {
+  type HostTensor,
+  InvalidFileError,
+  type KeptType,
+  named,
+  notFinite,
+  readingBudget,
+  type StoredTensor,
+} from '@mezzotint/core';
 import type { ByteSource } from '../bytes/byte-source.js';
 import { widen } from '../numbers/widen.js';
 import type { WeightFile } from '../weight-file.js';
 import { codesOfQ4, codesOfQ8 } from './codes.js';
 import { dequantizeBlocks } from './dequantize.js';
-import { type GgufEntry, type GgufHeader, HeaderIsLonger, MAX_GGUF_HEADER_BYTES, parseGgufHeader } from './header.js';
+import { type GgufEntry, type GgufHeader, type GgufList, HeaderIsLonger, parseGgufHeader } from './header.js';
 import { isGgufBlockType } from './types.js';
+
+/** A GGUF file with the lists of its vocabulary, `tokenizer.ggml.*`, where it has one. */
+export interface GgufFile extends WeightFile {
+  readonly lists: ReadonlyMap<string, GgufList>;
+}
 
 /** Bytes that are read first; longer headers are read again with eight times as many. */
 const FIRST_BYTES = 2 ** 16;
@@ -16,8 +29,8 @@ const FIRST_BYTES = 2 ** 16;
  * shape they were made with. Throws an InvalidFileError when the file is not what it claims or holds types that are not
  * read.
  */
-export async function openGguf(source: ByteSource & { close?(): void }): Promise<WeightFile> {
-  const { tensors, metadata } = await readHeader(source);
+export async function openGguf(source: ByteSource & { close?(): void }): Promise<GgufFile> {
+  const { tensors, metadata, lists } = await readHeader(source);
   const bytesOf = async (name: string) => {
     const entry = tensors.get(name);
     if (entry === undefined) throw new InvalidFileError(source.name, `holds no tensor named ${JSON.stringify(name)}`);
@@ -37,6 +50,7 @@ export async function openGguf(source: ByteSource & { close?(): void }): Promise
     name: source.name,
     tensors,
     metadata,
+    lists,
     read: async (name) => {
       const { entry, bytes } = await bytesOf(name);
       return decode(name, entry, bytes);
@@ -65,7 +79,7 @@ export async function openGguf(source: ByteSource & { close?(): void }): Promise
 
 async function readHeader(source: ByteSource): Promise<GgufHeader> {
   for (let length = FIRST_BYTES; ; length *= 8) {
-    const whole = Math.min(length, source.size, MAX_GGUF_HEADER_BYTES);
+    const whole = Math.min(length, source.size, readingBudget.headerBytes);
     const bytes = await source.read(0, whole);
     try {
       return parseGgufHeader(source.name, source.size, bytes);

@@ -1,4 +1,5 @@
 import { InvalidFileError, parseJson, quoted, type WeightSource } from '@mezzotint/core';
+import type { WeightFile } from '../weight-file.js';
 import type { LoraLayer, LoraModelName } from './parse.js';
 
 /** A LoRA as read; a file's own notes may say how strong it is. */
@@ -6,6 +7,11 @@ export type LoraSource = WeightSource & { readonly metadata?: ReadonlyMap<string
 
 /** Where diffusers writes down peft's configurations, and we do for those in `adapter_config.json`. */
 export const NOTES_KEY = 'lora_adapter_metadata';
+
+/** A LoRA of peft with the text of its `adapter_config.json`, where the file itself has no notes. */
+export function withAdapterNotes(file: WeightFile, config: string): WeightFile {
+  return file.metadata.has(NOTES_KEY) ? file : { ...file, metadata: new Map([...file.metadata, [NOTES_KEY, config]]) };
+}
 
 /** How strong a layer is by the notes: its alpha, and what that is divided by. */
 export interface NotedStrength {

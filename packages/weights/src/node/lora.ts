@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { readingBudget } from '@mezzotint/core';
 import { readPlainText } from '@mezzotint/core/node';
-import { NOTES_KEY } from '../lora/notes.js';
+import { NOTES_KEY, withAdapterNotes } from '../lora/notes.js';
 import type { WeightFile } from '../weight-file.js';
 import { readWeights } from './weights.js';
 
@@ -16,10 +16,7 @@ export async function readLora(path: string): Promise<WeightFile> {
   const isAdapter = /^adapter_model\.(?:safetensors|bin)$/.test(basename(path));
   if (!isAdapter || file.metadata.has(NOTES_KEY) || !existsSync(config)) return file;
   try {
-    return {
-      ...file,
-      metadata: new Map([...file.metadata, [NOTES_KEY, readPlainText(config, readingBudget.configBytes)]]),
-    };
+    return withAdapterNotes(file, readPlainText(config, readingBudget.configBytes));
   } catch (error) {
     file.close();
     throw error;

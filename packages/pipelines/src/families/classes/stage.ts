@@ -1,16 +1,18 @@
-import type { ClassifierNetwork, DenoisingNetwork, NetworkSignature, SamplingRun } from '@mezzotint/core';
-import { classifierFree, classifierGuidance } from '@mezzotint/guidance';
+import type { ClassifierNetwork, DenoisingNetwork, HostTensor, NetworkSignature, SamplingRun } from '@mezzotint/core';
+import { classifierGuidance } from '@mezzotint/guidance';
 import type { Guide, Network, Sampler } from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
-import type { Request, RequestKey, Settings } from '../../request.js';
-import type { Batch, Codec, Conditions, EncodeContext, EncodedBatch, Stage } from '../../stage.js';
+import type { Request, RequestKey } from '../../request.js';
+import type { Batch, Codec, Conditions, EncodeContext, EncodedBatch, GuideContext, Stage } from '../../stage.js';
 
 /** A network with classes or without, and how it is sampled. */
 export interface ClassStageOptions {
   readonly name: string;
   readonly network: DenoisingNetwork;
   /** The network for one run, where something goes on from step to step; `network` itself when absent. */
-  readonly startRun?: ((images: number) => SamplingRun) | undefined;
+  readonly startRun?:
+    | ((options: { readonly images: number; readonly from?: readonly HostTensor[] | undefined }) => SamplingRun)
+    | undefined;
   readonly signature: NetworkSignature;
   readonly sampler: Sampler;
   readonly codec: Codec | null;
@@ -44,8 +46,8 @@ export function classStage(options: ClassStageOptions): Stage<ClassConditions> {
       return [height / f, width / f, codec?.channels ?? signature.inChannels];
     },
     encode: ({ images }) => encodeLabels(images, signature, options.nullLabel),
-    network({ batch }) {
-      const going = options.startRun?.(batch.images.length);
+    network({ batch, from }) {
+      const going = options.startRun?.({ images: batch.images.length, from });
       const predict: Network<ClassConditions> = (x, time, conditions) =>
         tf.tidy(() => {
           const { labels, ...others } = conditions;
@@ -53,9 +55,13 @@ export function classStage(options: ClassStageOptions): Stage<ClassConditions> {
           const out = (going ?? network).forward(x, time, given);
           return predictionChannels === undefined ? out : tf.slice(out, [0, 0, 0, 0], [-1, -1, -1, predictionChannels]);
         });
-      return going ? Object.assign(predict, { dispose: () => going.dispose() }) : predict;
+      return going ? Object.assign(predict, { save: () => going.save(), dispose: () => going.dispose() }) : predict;
     },
-    guide: ({ settings, negative }) => guideOf(options, settings, negative),
+    module: network,
+    negatives: conditional && signature.nullLabel,
+    guidedChannels: options.guidedChannels,
+    batchesGuidance: true,
+    guide: (context) => guideOf(options, context),
   };
 }
 
@@ -79,29 +85,11 @@ function ints(values: readonly number[]): tf.Tensor1D {
   return tf.tensor1d(Int32Array.from(values), 'int32');
 }
 
-/** Classifier-free guidance by `guidance`, and a classifier's gradient by `classifierScale` on top of it. */
+/** Classifier-free guidance, and a classifier's gradient by `classifierScale` on top of it. */
 function guideOf(
-  { guidedChannels, classifier, sampler }: ClassStageOptions,
-  { guidance, guidanceRescale = 0, classifierScale = 1 }: Settings,
-  negative: ClassConditions | null,
+  { classifier, sampler }: ClassStageOptions,
+  { settings: { classifierScale = 1 }, free }: GuideContext<ClassConditions>,
 ): Guide<ClassConditions> | undefined {
-  const free: Guide<ClassConditions> | undefined =
-    negative === null || guidance <= 1
-      ? undefined
-      : (plain) =>
-          classifierFree<ClassConditions>(plain, {
-            scale: guidance,
-            unconditional: negative,
-            ...(guidedChannels !== undefined && { channels: guidedChannels }),
-            ...(guidanceRescale > 0 && { rescale: guidanceRescale, prediction: sampler.parameterisation }),
-            join: (a, b) =>
-              Object.fromEntries(
-                Object.entries(a).map(([key, tensor]) => [
-                  key,
-                  tf.concat([tensor, (b as Conditions)[key] ?? tensor], 0),
-                ]),
-              ) as ClassConditions,
-          });
   if (classifier === undefined || classifierScale === 0) return free;
   return (plain) =>
     classifierGuidance<ClassConditions>(free?.(plain) ?? plain, {

@@ -1,6 +1,5 @@
 import type { AutoencoderKL } from '@mezzotint/autoencoders';
 import { InvalidFileError } from '@mezzotint/core';
-import { classifierFree } from '@mezzotint/guidance';
 import { Flux, fluxFromDiffusers, fluxFromShapes } from '@mezzotint/mmdit';
 import { flowMatchSampler } from '@mezzotint/schedulers';
 import {
@@ -15,7 +14,8 @@ import type { Candidate, Family, OpenContext } from '../../family.js';
 import type { RequestKey } from '../../request.js';
 import type { Batch, EncodedBatch, PipelineDefinition, Stage } from '../../stage.js';
 import { partsOf } from '../stable-diffusion/folder.js';
-import { type MmditPlan, openParts } from './parts.js';
+import { isRelative, refuseRelative } from './flux-relatives.js';
+import { type MmditPlan, openParts, T5_FILES } from './parts.js';
 import { encoderOf, textOptions } from './sd3.js';
 
 /** What FLUX is given beside image and time. */
@@ -42,10 +42,7 @@ const PLAN: MmditPlan = {
       ...{ name: 'text_encoder_2', kind: 't5', about: 'T5-XXL', tokenizer: 'tokenizer_2' },
       // kohya's files call T5 the third text encoder, as in Stable Diffusion 3.
       ...{ lora: 'text_encoder_3', component: 'text_encoder_3' },
-      files: [
-        ...['t5xxl_fp16.safetensors', 't5xxl_fp8_e4m3fn_scaled.safetensors', 't5xxl_fp8_e4m3fn.safetensors'],
-        ...['t5-v1_1-xxl-encoder-Q8_0.gguf', 't5-v1_1-xxl-encoder-Q4_K_M.gguf', 't5xxl.safetensors'],
-      ],
+      files: T5_FILES,
     },
   ],
 } as const;
@@ -55,7 +52,8 @@ export const flux: Family = {
   name: 'FLUX.1',
   recognise: (candidate) =>
     partsOf(candidate).get('transformer') === PLAN.transformerClass ||
-    candidate.single?.components.get('transformer')?.model === 'flux',
+    candidate.single?.components.get('transformer')?.model === 'flux' ||
+    isRelative(candidate),
   open: openFlux,
 };
 
@@ -74,24 +72,13 @@ const SCHEDULERS = {
 } as const;
 
 async function openFlux(candidate: Candidate, context: OpenContext): Promise<PipelineDefinition> {
-  const { index, files, source } = candidate;
+  refuseRelative(candidate);
+  const { index, files } = candidate;
   const className = index === null ? undefined : String(index._class_name);
   if (className !== undefined && !PLAN.pipelines.includes(className)) {
     throw new InvalidFileError(
       files.name,
       `is a folder of ${className}, which is not built; known are ${PLAN.pipelines.join(', ')}`,
-    );
-  }
-  // Kontext has dev's tensors to the last one: only names and notes tell it.
-  const said = [
-    files.name.split(/[\\/]/).at(-1),
-    source?.metadata.get('modelspec.title'),
-    source?.metadata.get('general.name'),
-  ];
-  if (source !== null && said.some((text) => /kontext/i.test(text ?? ''))) {
-    throw new InvalidFileError(
-      files.name,
-      'is FLUX.1 Kontext by its name, which is given a picture beside the noise and is not built',
     );
   }
   const model = await openParts(candidate, context, PLAN);
@@ -135,11 +122,10 @@ async function openFlux(candidate: Candidate, context: OpenContext): Promise<Pip
     shape: ({ height, width }) => [height / codec.downscale, width / codec.downscale, codec.channels],
     tokens: ({ height, width }) => (height / unit) * (width / unit),
     encode: (batch) => encode(texts, batch, guidanceEmbed),
+    encodesTextOnly: true,
     network: () => (x, time, conditions) => transformer.forward(x, time, conditions),
-    guide: ({ settings: { trueGuidance = 1 }, negative }) =>
-      negative === null
-        ? undefined
-        : (plain) => classifierFree<FluxConditions>(plain, { scale: trueGuidance, unconditional: negative }),
+    module: transformer,
+    guidanceScale: ({ trueGuidance = 1 }) => trueGuidance,
   };
   return {
     family: flux.name,

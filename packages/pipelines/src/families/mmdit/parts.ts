@@ -9,6 +9,7 @@ import {
   type Tokenizer,
   t5FromShapes,
   t5FromTransformers,
+  t5Tokenizer,
 } from '@mezzotint/text-encoders';
 import {
   type Component,
@@ -22,6 +23,7 @@ import {
 import type { Candidate, ModelFiles, OpenContext } from '../../family.js';
 import type { Part } from '../../stage.js';
 import { clipTokenizersFor, openClipTokenizer, openT5Tokenizer } from '../../tokenizers.js';
+import { storageOf } from './storage.js';
 
 /** What a part of a pipeline is: `clip-projected` for CLIP with its projection. */
 export type PartKind = 'transformer' | 'vae' | 'clip' | 'clip-projected' | 't5';
@@ -57,6 +59,16 @@ export interface MmditPlan {
   readonly latents: { readonly scalingFactor: number; readonly shiftFactor: number };
 }
 
+/** Names of files that people have T5-XXL in, best first. */
+export const T5_FILES: readonly string[] = [
+  't5xxl_fp16.safetensors',
+  ...['t5xxl_fp8_e4m3fn_scaled.safetensors', 't5xxl_fp8_e4m3fn.safetensors'],
+  ...['f16', 'Q8_0', 'Q6_K', 'Q5_K_M', 'Q5_K_S', 'Q4_K_M', 'Q4_K_S', 'Q3_K_L', 'Q3_K_M', 'Q3_K_S'].map(
+    (type) => `t5-v1_1-xxl-encoder-${type}.gguf`,
+  ),
+  't5xxl.safetensors',
+];
+
 /** A part that was opened: its module without weights, where they are, and its tokenizer. */
 export interface OpenedPart {
   readonly plan: PartPlan;
@@ -71,7 +83,7 @@ export interface OpenedMmdit {
   readonly parts: readonly Part[];
   /** scheduler_config.json, where there is one. */
   readonly scheduler: unknown;
-  /** Where each part is from, in a line. */
+  /** How the model is stored, what it holds and what is missing, in a line. */
   readonly origin: string;
   close(): void;
 }
@@ -86,8 +98,10 @@ interface Found {
   readonly config: unknown;
   /** Its class in model_index.json. */
   readonly className: string | undefined;
-  /** Its folder among `files`; undefined in one file. */
-  readonly folder: string | undefined;
+  /** The file of weights. */
+  readonly file: WeightFile;
+  /** Whether it is a file of the part's own beside the model, under a name that people have it by. */
+  readonly isLoose: boolean;
 }
 
 /**
@@ -108,14 +122,15 @@ export async function openParts(
   try {
     const beside = options.parts === undefined ? undefined : filesAt(options.parts);
     const opened = new Map<PartPlan['name'], OpenedPart>();
+    const held: string[] = [];
+    const elsewhere: string[] = [];
     const missing: string[] = [];
-    const origins: string[] = [];
     const places = [candidate.files, ...(beside ? [beside] : [])];
     for (const part of plan.parts) {
       const found =
         (await inFile(candidate, part, beside)) ??
-        (await firstOf(places, (files) => inFolder(files, part, options.variant, note, open))) ??
-        (beside && (await inLooseFile(beside, part, open)));
+        (beside && (await inLooseFile(beside, part, open))) ??
+        (await firstOf(places, (files) => inFolder(files, part, options.variant, note, open)));
       if (found === undefined) {
         if (!part.optional) missing.push(`${part.name} (${part.about})`);
         continue;
@@ -130,14 +145,23 @@ export async function openParts(
         tokenizer,
         part: { name: part.name, module, weights, ...(part.lora && { lora: part.lora }) },
       });
-      origins.push(`${part.name} of ${found.weights.name}`);
+      (found.files === candidate.files ? held : elsewhere).push(part.name);
+      if (found.isLoose) note(`${found.file.name}: ${part.about}, ${storageOf(found.file, found.component.layout)}`);
     }
+    const [first] = candidate.single?.components.values() ?? [];
+    const origin = [
+      ...(candidate.source && first ? [storageOf(candidate.source, first.layout)] : []),
+      `holds ${held.join(', ') || 'none of its parts'}`,
+      ...(elsewhere.length > 0 ? [`${elsewhere.join(', ')} from ${beside!.name}`] : []),
+    ];
     if (missing.length > 0) {
-      const held = [...opened.keys()].join(', ') || 'none of its parts';
       const advice = beside
         ? `${beside.name} has none of them either: it may be a folder of diffusers, or hold files such as ${plan.parts.flatMap(({ files }) => files.slice(0, 1)).join(', ')}`
         : 'give a folder that has them with the option parts';
-      throw new InvalidFileError(candidate.files.name, `holds ${held}; missing: ${missing.join(', ')}; ${advice}`);
+      throw new InvalidFileError(
+        candidate.files.name,
+        `${origin.join('; ')}; missing: ${missing.join(', ')}; ${advice}`,
+      );
     }
     const absent = plan.parts.filter(({ name }) => !opened.has(name)).map(({ about }) => `no ${about}`);
     const scheduler = await firstOf(places, async (files) =>
@@ -149,13 +173,7 @@ export async function openParts(
       opened,
       parts: [...opened.values()].map(({ part }) => part),
       scheduler,
-      origin: [
-        storageOf(candidate),
-        ...(origins.length > 1 || beside ? [`holds ${[...opened.keys()].join(', ')}`] : []),
-        ...absent,
-      ]
-        .filter(Boolean)
-        .join('; '),
+      origin: [...origin, ...absent].join('; '),
       close,
     };
   } catch (error) {
@@ -174,18 +192,22 @@ async function firstOf<A, B>(list: readonly A[], find: (item: A) => Promise<B | 
 
 /** A part in the one file that was opened; a folder of diffusers beside it says how it is configured. */
 async function inFile(
-  { files, single }: Candidate,
+  { files, single, source }: Candidate,
   plan: PartPlan,
   beside: ModelFiles | undefined,
 ): Promise<Found | undefined> {
   const component = single?.components.get(plan.component ?? plan.name);
-  const path = `${plan.name}/config.json`;
-  const config = beside?.kind === 'folder' && beside.has(path) ? await beside.json(path) : null;
-  return component && { ...foundIn(files, component), config };
+  return component && { ...foundIn(files, source!, component), config: await configIn(beside, plan) };
 }
 
-function foundIn(files: ModelFiles, component: Component): Found {
-  return { files, weights: component.weights, component, config: null, className: undefined, folder: undefined };
+/** How a folder of diffusers configures a part, whichever file its weights are in; null where it does not say. */
+async function configIn(files: ModelFiles | undefined, { name }: PartPlan): Promise<unknown> {
+  const path = `${name}/config.json`;
+  return files?.kind === 'folder' && files.has(path) ? files.json(path) : null;
+}
+
+function foundIn(files: ModelFiles, file: WeightFile, component: Component): Found {
+  return { files, file, weights: component.weights, component, config: null, className: undefined, isLoose: false };
 }
 
 /** A part in its own folder of a folder of diffusers. */
@@ -206,12 +228,9 @@ async function inFolder(
   open.push(file);
   const component = openComponent(file);
   return {
-    files,
-    weights: component.weights,
-    component,
+    ...foundIn(files, file, component),
     config: await files.json(`${name}/config.json`),
     className: Array.isArray(entry) ? (entry[1] as string) : undefined,
-    folder: name,
   };
 }
 
@@ -241,7 +260,7 @@ async function inLooseFile(files: ModelFiles, plan: PartPlan, open: { close(): v
   const file = await files.weights(name);
   open.push(file);
   const [component] = openSingleFile(file).components.values();
-  return component && foundIn(files, component);
+  return component && { ...foundIn(files, file, component), config: await configIn(files, plan), isLoose: true };
 }
 
 function build(plan: MmditPlan, { kind, name }: PartPlan, { weights, component, config, className }: Found): Module {
@@ -273,7 +292,7 @@ function build(plan: MmditPlan, { kind, name }: PartPlan, { weights, component, 
 /** The tokenizer of a text encoder: of its folder, of the places that were given, beside a file, or CLIP's published one. */
 async function tokenizerOf(
   { kind, tokenizer: folder, name }: PartPlan,
-  { files }: Found,
+  { files, file }: Found,
   places: readonly ModelFiles[],
   given: string | undefined,
   filesAt: OpenContext['files'],
@@ -285,9 +304,11 @@ async function tokenizerOf(
     const asked = given === undefined ? [] : [filesAt(given)];
     const found = await firstOf([...asked, ...around], (place) => openT5Tokenizer(place, folder!));
     if (found !== undefined) return found;
+    const { name, metadata, lists } = file;
+    if (lists?.has('tokenizer.ggml.tokens')) return t5Tokenizer({ gguf: { name, metadata, lists } });
     throw new InvalidFileError(
       files.name,
-      `T5 needs its vocabulary, which is in no file of weights: a folder ${folder} with tokenizer.json or spiece.model, in the model's folder or in the one that parts names`,
+      `T5 needs its vocabulary, which ${name} has not: a folder ${folder} with tokenizer.json or spiece.model, in the model's folder or in the one that parts names`,
     );
   }
   for (const place of around) {
@@ -296,26 +317,4 @@ async function tokenizerOf(
   }
   const make = await clipTokenizersFor(null, undefined);
   return make(name === 'text_encoder_2' ? { pad: '!' } : {});
-}
-
-/** How one file stores its tensors, for people: `GGUF by ComfyUI-GGUF, Q4_0 304, F32 476`. Empty for a folder. */
-function storageOf({ source }: Candidate): string {
-  if (source === null) return '';
-  const counts = new Map<string, number>();
-  const quantized = (source as { quantized?: ReadonlyMap<string, number> }).quantized ?? new Map<string, number>();
-  for (const { dtype } of source.tensors.values()) counts.set(dtype, (counts.get(dtype) ?? 0) + 1);
-  for (const [kind, count] of quantized) {
-    // They are shown as F32.
-    counts.set('F32', (counts.get('F32') ?? 0) - count);
-    counts.set(kind, count);
-  }
-  const isGguf =
-    [...source.tensors.values()].some(({ dtype }) => /^Q\d/.test(dtype)) || source.metadata.has('general.architecture');
-  const dialect = isGguf
-    ? source.metadata.has('general.architecture')
-      ? "GGUF in ComfyUI-GGUF's dialect, "
-      : "GGUF in stable-diffusion.cpp's dialect, "
-    : '';
-  const listed = [...counts].filter(([, count]) => count > 0).sort((a, b) => b[1] - a[1]);
-  return dialect + listed.map(([dtype, count]) => `${count} ${dtype}`).join(', ');
 }

@@ -1,8 +1,8 @@
 import type { AutoencoderKL } from '@mezzotint/autoencoders';
 import { InvalidFileError } from '@mezzotint/core';
-import { classifierFree, intervalOfSteps, layersAt, scaleInInterval, skipLayer, together } from '@mezzotint/guidance';
+import { intervalOfSteps, layersAt, scaleInInterval, skipLayer, together } from '@mezzotint/guidance';
 import { MMDiT, mmditFromDiffusers, mmditFromShapes } from '@mezzotint/mmdit';
-import { flowMatchSampler } from '@mezzotint/schedulers';
+import { flowMatchSampler, type Guide } from '@mezzotint/schedulers';
 import {
   type ClipTextModelWithProjection,
   encodeSd3Prompts,
@@ -16,7 +16,7 @@ import type { Candidate, Family, OpenContext } from '../../family.js';
 import type { RequestKey, Settings } from '../../request.js';
 import type { Batch, EncodedBatch, GuideContext, PipelineDefinition, Stage } from '../../stage.js';
 import { partsOf } from '../stable-diffusion/folder.js';
-import { type MmditPlan, type OpenedPart, openParts } from './parts.js';
+import { type MmditPlan, type OpenedPart, openParts, T5_FILES } from './parts.js';
 
 /** What MM-DiT is given beside image and time. */
 type Sd3Conditions = {
@@ -44,10 +44,7 @@ const PLAN: MmditPlan = {
     {
       ...{ name: 'text_encoder_3', kind: 't5', about: 'T5-XXL', optional: true, tokenizer: 'tokenizer_3' },
       ...{ lora: 'text_encoder_3' },
-      files: [
-        ...['t5xxl_fp16.safetensors', 't5xxl_fp8_e4m3fn_scaled.safetensors', 't5xxl_fp8_e4m3fn.safetensors'],
-        ...['t5-v1_1-xxl-encoder-Q8_0.gguf', 't5-v1_1-xxl-encoder-Q4_K_M.gguf', 't5xxl.safetensors'],
-      ],
+      files: T5_FILES,
     },
   ],
 } as const;
@@ -67,6 +64,8 @@ const TAKES: readonly RequestKey[] = [
     'negative',
     'secondPrompt',
     'secondNegative',
+    'thirdPrompt',
+    'thirdNegative',
     'height',
     'width',
     'guidance',
@@ -135,7 +134,9 @@ async function openSd3(candidate: Candidate, context: OpenContext): Promise<Pipe
     shape: ({ height, width }) => [height / codec.downscale, width / codec.downscale, codec.channels],
     tokens: ({ height, width }) => (height / unit) * (width / unit),
     encode: (batch) => encode(texts, batch),
+    encodesTextOnly: true,
     network: () => (x, time, conditions) => transformer.forward(x, time, conditions),
+    module: transformer,
     guide: (context) => guideOf(transformer, context),
   };
   return {
@@ -197,29 +198,35 @@ function nameOf({ config: { depth, qkNorm, dualAttentionLayers } }: MMDiT): stri
 /** Positive and negative prompts; the negative ones are not read where guidance has no use for them. */
 function encode(texts: Sd3TextEncoders, { images, settings }: Batch): EncodedBatch<Sd3Conditions> {
   const options = textOptions(settings);
-  const skip = settings.clipSkip ?? 0;
-  const read = (prompts: string[], secondPrompts: string[], skip: number) =>
-    encodeSd3Prompts(texts, prompts, { ...options, secondPrompts, skip });
-  const positive = read(
+  const positive = encodeSd3Prompts(
+    texts,
     images.map(({ prompt }) => prompt),
-    images.map(({ prompt, secondPrompt }) => secondPrompt ?? prompt),
-    skip,
+    {
+      ...options,
+      secondPrompts: images.map(({ prompt, secondPrompt }) => secondPrompt ?? prompt),
+      thirdPrompts: images.map(({ prompt, thirdPrompt }) => thirdPrompt ?? prompt),
+      skip: settings.clipSkip ?? 0,
+    },
   );
   if (settings.guidance <= 1) return { positive, negative: null };
   // diffusers takes the penultimate layer for the negative prompt, whatever clip_skip is.
-  const negative = read(
+  const negative = encodeSd3Prompts(
+    texts,
     images.map(({ negative }) => negative ?? ''),
-    images.map(({ negative, secondNegative }) => secondNegative ?? negative ?? ''),
-    0,
+    {
+      ...options,
+      secondPrompts: images.map(({ negative, secondNegative }) => secondNegative ?? negative ?? ''),
+      thirdPrompts: images.map(({ negative, thirdNegative }) => thirdNegative ?? negative ?? ''),
+    },
   );
   return { positive, negative };
 }
 
 /** How prompts are read, as the settings say. */
-export function textOptions({ promptSyntax = 'weighted', longPrompts = 'cut', textLength }: Settings) {
+export function textOptions({ promptSyntax, longPrompts, textLength }: Settings) {
   return {
-    syntax: promptSyntax === 'plain' ? ('plain' as const) : ('weights' as const),
-    ...(longPrompts === 'cut' && { maxChunks: 1 }),
+    syntax: promptSyntax === 'weighted' ? ('weights' as const) : ('plain' as const),
+    ...(longPrompts !== 'chunks' && { maxChunks: 1 }),
     t5Length: textLength ?? TEXT_LENGTH,
   };
 }
@@ -228,28 +235,21 @@ export function textOptions({ promptSyntax = 'weighted', longPrompts = 'cut', te
 const SKIP_LAYER = { scale: 2.8, interval: [0.01, 0.2] } as const;
 
 /** u + g (c - u), and + s (c - c without some blocks) in steps i with from n < i < to n. */
-function guideOf(transformer: MMDiT, { settings, negative, sampler, schedule }: GuideContext<Sd3Conditions>) {
-  const { guidance, guidanceRescale = 0, skipLayers, skipLayerScale = SKIP_LAYER.scale } = settings;
-  if (negative === null || guidance <= 1) return undefined;
-  const free = (plain: Parameters<typeof classifierFree<Sd3Conditions>>[0]) =>
-    classifierFree<Sd3Conditions>(plain, {
-      scale: guidance,
-      unconditional: negative,
-      rescale: guidanceRescale,
-      ...(guidanceRescale > 0 && { prediction: sampler.parameterisation }),
-    });
+function guideOf(transformer: MMDiT, { settings, schedule, free }: GuideContext<Sd3Conditions>) {
+  const { skipLayers, skipLayerScale = SKIP_LAYER.scale } = settings;
   const count = schedule.sigma.length - 1;
   const [from, to] = settings.skipLayerInterval ?? SKIP_LAYER.interval;
   const first = Math.floor(count * from) + 1;
   const last = Math.min(Math.ceil(count * to) - 1, count - 1);
-  if (skipLayers === undefined || first > last) return free;
+  if (free === undefined || skipLayers === undefined || first > last) return free;
   const layers = layersAt(
     transformer,
     skipLayers.map((layer) => `joint_blocks.${layer}`),
   );
   const scale = scaleInInterval(skipLayerScale, intervalOfSteps(schedule, first, last), 0);
-  return (plain: Parameters<typeof free>[0]) =>
-    together<Sd3Conditions>(plain, [free, (shared) => skipLayer<Sd3Conditions>(shared, { scale, layers })]);
+  const guide: Guide<Sd3Conditions> = (plain) =>
+    together(plain, [free, (shared) => skipLayer(shared, { scale, layers })]);
+  return guide;
 }
 
 /** Colours of the latent channels, as ComfyUI has them (comfy/latent_formats.py). */

@@ -39,21 +39,30 @@ export interface TextEncoders {
 }
 
 /** How prompts are read. */
-function syntaxOf({ promptSyntax = 'weighted', longPrompts = 'cut' }: Settings): PromptSyntax {
-  return { syntax: promptSyntax === 'plain' ? 'plain' : 'weights', ...(longPrompts === 'cut' && { maxChunks: 1 }) };
+function syntaxOf({ promptSyntax, longPrompts }: Settings): PromptSyntax {
+  return {
+    syntax: promptSyntax === 'weighted' ? 'weights' : 'plain',
+    ...(longPrompts !== 'chunks' && { maxChunks: 1 }),
+  };
 }
 
 /** A line for the user. */
 type Note = (line: string) => void;
 
-/** Quotes what a text encoder does not read of prompts that are cut. */
+/** A word with a weight, as the web UI writes it. */
+const WEIGHTED = /\([^()]+:\s*\d*\.?\d+\s*\)/;
+
+/** Tells of weights that do not count, and quotes what a text encoder does not read of prompts that are cut. */
 function noteCuts(
   tokenizer: Tokenizer,
   prompts: readonly (string | null)[],
-  { longPrompts = 'cut' }: Settings,
+  { longPrompts, promptSyntax }: Settings,
   note: Note,
 ): void {
-  if (longPrompts !== 'cut') return;
+  if (promptSyntax !== 'weighted' && prompts.some((prompt) => WEIGHTED.test(prompt ?? ''))) {
+    note('brackets with weights are read as text, as in diffusers; promptSyntax: weighted makes (word:1.2) count more');
+  }
+  if (longPrompts === 'chunks') return;
   const room = tokenizer.maxLength - 2;
   for (const prompt of new Set(prompts)) {
     if (prompt === null || tokenizer.encode(prompt).length <= room) continue;
@@ -103,7 +112,6 @@ export function encodeSdxl(texts: TextEncoders, { images, settings }: Batch, not
     ...images.map(({ negative, secondNegative }) => secondNegative ?? negative ?? absent),
   ];
   noteCuts((first ?? second!).tokenizer, prompts, settings, note);
-  const { height, width, originalSize, cropTopLeft, targetSize } = settings;
   const scores = [settings.aestheticScore ?? SCORES[0], settings.negativeAestheticScore ?? SCORES[1]];
   return tf.tidy(() => {
     const encoders = { ...(first && { clipL: first }), bigG: second! };
@@ -114,11 +122,8 @@ export function encodeSdxl(texts: TextEncoders, { images, settings }: Batch, not
     const encoded = [settings.clipSkip ? states(settings.clipSkip) : whole, whole] as const;
     const half = (i: 0 | 1): SdConditions => {
       const { context, pooled } = encoded[i];
-      const row = [
-        ...(originalSize ?? [height, width]),
-        ...(cropTopLeft ?? [0, 0]),
-        ...(numbers === 6 ? (targetSize ?? [height, width]) : [scores[i]!]),
-      ];
+      const { original, crop, target } = sizesOf(settings, i === 1, numbers);
+      const row = [...original, ...crop, ...(numbers === 6 ? target : [scores[i]!])];
       return {
         context: tf.slice(context, i * count, count) as tf.Tensor3D,
         pooled: tf.slice(pooled, i * count, count) as tf.Tensor2D,
@@ -130,6 +135,29 @@ export function encodeSdxl(texts: TextEncoders, { images, settings }: Batch, not
     };
     return { positive: half(0), negative: half(1) };
   }) as EncodedBatch<SdConditions>;
+}
+
+/**
+ * The sizes and the crop that SDXL is told. Those of the negative prompt are the prompt's unless it has its own; as in diffusers its crop
+ * is then 0,0 where nothing is said, and for the refiner always, while image to image keeps the prompt's crop for the base.
+ */
+function sizesOf(settings: Settings, negative: boolean, numbers: number) {
+  const {
+    height,
+    width,
+    originalSize = [height, width],
+    cropTopLeft = [0, 0],
+    targetSize = [height, width],
+  } = settings;
+  const { negativeOriginalSize, negativeCropTopLeft = [0, 0], negativeTargetSize, image } = settings;
+  if (!negative) return { original: originalSize, crop: cropTopLeft, target: targetSize };
+  const own = negativeOriginalSize !== undefined && negativeTargetSize !== undefined;
+  const keepsCrop = numbers === 6 && (image !== undefined || !own);
+  return {
+    original: negativeOriginalSize ?? originalSize,
+    crop: keepsCrop ? cropTopLeft : negativeCropTopLeft,
+    target: negativeTargetSize ?? targetSize,
+  };
 }
 
 /**

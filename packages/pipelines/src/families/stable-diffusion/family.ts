@@ -27,7 +27,10 @@ const TAKES_UPSCALER: readonly RequestKey[] = [
   ...(['prompt', 'negative', 'guidance', 'guidanceRescale', 'clipSkip', 'promptSyntax', 'longPrompts'] as const),
   ...(['image', 'noiseLevel'] as const),
 ];
-const TAKES_XL: readonly RequestKey[] = ['secondPrompt', 'secondNegative', 'originalSize', 'cropTopLeft', 'targetSize'];
+const TAKES_XL: readonly RequestKey[] = [
+  ...(['secondPrompt', 'secondNegative', 'originalSize', 'cropTopLeft', 'targetSize'] as const),
+  ...(['negativeOriginalSize', 'negativeCropTopLeft', 'negativeTargetSize'] as const),
+];
 
 async function openStableDiffusion(candidate: Candidate, context: OpenContext): Promise<PipelineDefinition> {
   const { options } = context;
@@ -63,10 +66,18 @@ async function openStableDiffusion(candidate: Candidate, context: OpenContext): 
           : { steps: 50, guidance: xl ? 5 : 7.5 }),
     },
     ...(upscales && { imageIs: 'condition' as const, enlarges: base.model.vae.downscale }),
-    check: ({ noiseLevel = 0 }) =>
-      noiseLevel > base.maxNoiseLevel && upscales
-        ? [`noiseLevel: expected at most ${base.maxNoiseLevel}, got ${noiseLevel}`]
-        : [],
+    check: (settings) => {
+      const { noiseLevel = 0, negativeOriginalSize, negativeTargetSize, negativeCropTopLeft } = settings;
+      const sizes = [negativeOriginalSize, negativeTargetSize].filter((size) => size !== undefined).length;
+      return [
+        ...(noiseLevel > base.maxNoiseLevel && upscales
+          ? [`noiseLevel: expected at most ${base.maxNoiseLevel}, got ${noiseLevel}`]
+          : []),
+        ...(sizes === 1 || (sizes === 0 && negativeCropTopLeft !== undefined)
+          ? ['negativeOriginalSize and negativeTargetSize go together, and negativeCropTopLeft needs both']
+          : []),
+      ];
+    },
     dropped: base.dropped,
     close() {
       base.close();

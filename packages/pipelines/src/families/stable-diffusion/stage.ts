@@ -64,6 +64,7 @@ export function sdStage(name: string, model: SdModel, start: Stage['start'] = 'n
     },
     start,
     shape: ({ height, width }) => [height / downscale, width / downscale, channels],
+    encodesTextOnly: lowResolution === undefined,
     encode: (batch, context) => {
       const prompts = second ? encodeSdxl(texts, batch, context.note) : encodeSd(texts, batch, context.note);
       if (lowResolution) return withSmallPicture(prompts, batch, context, lowResolution, downscale);
@@ -76,6 +77,8 @@ export function sdStage(name: string, model: SdModel, start: Stage['start'] = 'n
           const more = small ? [small] : inpainting === null ? [] : [inpainting.mask, inpainting.masked];
           return unet.forward(more.length === 0 ? x : tf.concat([x, ...more], 3), time, conditions);
         }),
+    module: unet,
+    negatives: unet.config.timeCondProjDim === null,
     seesMask: unet.config.inChannels === 2 * channels + 1,
   };
 }

@@ -1,0 +1,167 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { runApp } from '@mezzotint/app/testing';
+import { switchTo } from '@mezzotint/backend/testing';
+import { encodePng } from '@mezzotint/data';
+import { ClipModel, clipFromTransformers, clipPixels, clipTokenizer, tokenize } from '@mezzotint/text-encoders';
+import { readSafetensors } from '@mezzotint/weights/node';
+import * as tf from '@tensorflow/tfjs-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { trainCommand } from '../src/command.js';
+import { runTokenizer, tokenizerCommand } from '../src/tokenizer.js';
+import { trainRun } from '../src/train-run.js';
+
+const root = mkdtempSync(join(tmpdir(), 'mezzotint-clip-'));
+const pictures = join(root, 'pictures');
+const train = (...argv: string[]) => runApp(trainCommand(), trainRun, ['--engine', 'wasm', ...argv]);
+
+const colours = { red: [230, 20, 20], green: [20, 220, 20], blue: [20, 20, 230], yellow: [230, 230, 20] } as const;
+const places = ['top', 'bottom', 'left', 'right'] as const;
+
+/** Half of an 8 x 8 picture is coloured, the rest is black. */
+function picture(colour: readonly number[], place: string, shade: number): Uint8Array {
+  return Uint8Array.from({ length: 8 * 8 * 3 }, (_, e) => {
+    const [y, x] = [Math.floor(e / 24), Math.floor(e / 3) % 8];
+    const inside = { top: y < 4, bottom: y >= 4, left: x < 4, right: x >= 4 }[place]!;
+    return inside ? Math.max(0, colour[e % 3]! - shade) : 0;
+  });
+}
+
+/** Sixteen pictures in three shades, each with two captions. */
+beforeAll(() => {
+  mkdirSync(pictures);
+  const lines: string[] = [];
+  for (const [name, colour] of Object.entries(colours)) {
+    for (const place of places) {
+      for (const shade of [0, 6, 12]) {
+        const file = `${name}-${place}-${shade}.png`;
+        const data = picture(colour, place, shade);
+        writeFileSync(join(pictures, file), encodePng({ data, height: 8, width: 8, channels: 3 }));
+        lines.push(
+          JSON.stringify({ file_name: file, captions: [`${name} at the ${place}`, `the ${place} is ${name}`] }),
+        );
+      }
+    }
+  }
+  writeFileSync(join(pictures, 'captions.jsonl'), lines.join('\n'));
+});
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+const tower = { width: 32, mlpWidth: 64, layers: 2, heads: 2, activation: 'quick', epsilon: 1e-5 };
+
+function configFile(name: string, change: object): string {
+  const file = join(root, `${name}.json`);
+  const config = {
+    task: 'clip',
+    data: { kind: 'folder', path: pictures, size: 8, threads: 0 },
+    tokenizer: { size: 540 },
+    network: {
+      text: { ...tower, vocabSize: 540, positions: 12, pooledToken: 539, projection: 16 },
+      vision: { ...tower, imageSize: 8, patchSize: 4, channels: 3, projection: 16 },
+    },
+    ...{ steps: 4, batchSize: 16, every: { log: 1, sample: 4, checkpoint: 2 } },
+    ...change,
+  };
+  writeFileSync(file, JSON.stringify(config));
+  return file;
+}
+
+const logOf = (run: string) =>
+  readFileSync(join(run, 'log.jsonl'), 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, number>);
+
+test('CLIP learns colours and places: the loss falls and captions find the held-out pictures', async () => {
+  const run = join(root, 'learns');
+  const change = {
+    data: { kind: 'folder', path: pictures, size: 8, threads: 0, heldOut: 0.3 },
+    learningRate: { kind: 'constant', peak: 3e-3 },
+    ...{ steps: 90, every: { log: 10, sample: 90, checkpoint: 90 } },
+  };
+  expect(await train('--config', configFile('learns', change), '--run', run)).toMatchObject({ code: 0 });
+  const log = logOf(run);
+  const last = log.at(-1)!;
+  // Of 16 pictures in 12 kinds or so, chance is a loss of ln 16 and a recall of a tenth at 1.
+  expect(last.loss).toBeLessThan(0.6 * log[0]!.loss!);
+  expect(last.imageRecallAt1).toBeGreaterThan(0.3);
+  expect(last.textRecallAt5).toBeGreaterThan(0.7);
+  expect(last.validationLoss).toBeGreaterThan(0);
+  expect(last.logitScale).toBeLessThanOrEqual(100 + 1e-3);
+
+  // The folder is one of transformers: config, weights and vocabulary of one model.
+  await switchTo('wasm');
+  const text = (name: string) => readFileSync(join(run, 'model', name), 'utf8');
+  const config = clipFromTransformers(JSON.parse(text('config.json')));
+  const files = { vocab: JSON.parse(text('vocab.json')) as Record<string, number>, merges: text('merges.txt') };
+  const tokenizer = clipTokenizer(files, { maxLength: config.text.positions });
+  expect(config.text.pooledToken).toBe(tokenizer.end);
+  const source = readSafetensors(join(run, 'model', 'model.safetensors'));
+  const model = await new ClipModel(config).load(source);
+  source.close();
+  const texts = Object.keys(colours).map((name) => `${name} at the top`);
+  const { logitsPerImage } = model.forward(
+    tokenize(tokenizer, texts).ids,
+    clipPixels(
+      tf.stack(
+        Object.values(colours).map((colour) =>
+          tf.sub(tf.div(tf.tensor3d(Array.from(picture(colour, 'top', 3)), [8, 8, 3]), 127.5), 1),
+        ),
+      ) as tf.Tensor4D,
+    ),
+  );
+  expect(Array.from(tf.argMax(logitsPerImage, 1).dataSync())).toEqual([0, 1, 2, 3]);
+});
+
+test('a run of CLIP that stopped and went on ends with the same bytes', async () => {
+  const [whole, parts] = [join(root, 'whole'), join(root, 'parts')];
+  for (const run of [whole, parts]) {
+    expect(await train('--config', configFile('exact', {}), '--run', run)).toMatchObject({ code: 0 });
+  }
+  rmSync(join(parts, 'checkpoints', 'checkpoint-4'), { recursive: true });
+  expect(await train('--resume', '--run', parts)).toMatchObject({ code: 0 });
+  for (const file of ['model', 'optimizer', 'average-ema']) {
+    const bytes = (run: string) => readFileSync(join(run, 'checkpoints', 'checkpoint-4', `${file}.safetensors`));
+    expect(bytes(parts).equals(bytes(whole))).toBe(true);
+  }
+});
+
+test('the temperature is held at 1 / 100', async () => {
+  const run = join(root, 'hot');
+  // Adam moves a scalar by about its rate an update, whatever the gradient.
+  const change = { learningRate: { kind: 'constant', peak: 1.2 }, optimizer: { maxGradientNorm: null }, steps: 3 };
+  expect(await train('--config', configFile('hot', change), '--run', run)).toMatchObject({ code: 0 });
+  expect(Math.max(...logOf(run).map(({ logitScale }) => logitScale!))).toBeLessThanOrEqual(100 + 1e-3);
+});
+
+test('pictures without captions, grey ones and a vocabulary of another size are refused by name', async () => {
+  const bare = join(root, 'bare-pictures');
+  mkdirSync(bare);
+  for (const i of [1, 2]) {
+    const data = picture(colours.red, 'top', i);
+    writeFileSync(join(bare, `${i}.png`), encodePng({ data, height: 8, width: 8, channels: 3 }));
+  }
+  const refused = async (name: string, change: object) =>
+    (await train('--config', configFile(name, change), '--run', join(root, name))).err;
+  const data = { kind: 'folder', path: bare, size: 8, threads: 0, channels: 1 };
+  expect(await refused('bare', { data, batchSize: 2 })).toMatch(
+    /2 of 2 pictures have no caption[\s\S]*expected 3, got 1/,
+  );
+  expect(await refused('other-size', { tokenizer: { size: 530 } })).toMatch(
+    /text.vocabSize is 540, the vocabulary has 530/,
+  );
+});
+
+test('train tokenizer writes a vocabulary that a run of CLIP takes', async () => {
+  const out = join(root, 'tokenizer');
+  const argv = ['--data', pictures, '--size', '540', '--max-length', '6', '--out', out];
+  const done = await runApp(tokenizerCommand(), runTokenizer, argv);
+  expect(done.out).toMatch(
+    /540 tokens of 96 captions, which have 7.0 tokens each and 8 at most\nNote: 78 captions are longer than 6 and are cut/,
+  );
+  const run = join(root, 'shared');
+  const change = { tokenizer: { from: out }, steps: 1 };
+  expect(await train('--config', configFile('shared', change), '--run', run)).toMatchObject({ code: 0 });
+  expect(readFileSync(join(run, 'model', 'merges.txt'), 'utf8')).toBe(readFileSync(join(out, 'merges.txt'), 'utf8'));
+});

@@ -1,0 +1,10 @@
+export { allGatherJson, broadcastJson, checkSame } from './agreement.js';
+export { broadcastParams, broadcastStateDict } from './broadcast-state.js';
+export { type ProcessPlace, processPlace, shardOf } from './environment.js';
+export { addPairwise } from './fixed-order.js';
+export { type GradientExchange, type GradientExchangeOptions, gradientExchange } from './gradient-exchange.js';
+export type { Group, Numbers, ReduceOptions, Reduction, Sendable } from './group.js';
+export { type MpiOptions, mpi, openGroup } from './mpi.js';
+export { type ShardedOptimizer, shardedOptimizer } from './sharded-optimizer.js';
+export { single } from './single.js';
+export { joinWorkers, type WorkerSeat, type WorkersOptions, workers } from './workers.js';

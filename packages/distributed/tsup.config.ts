@@ -1,0 +1,3 @@
+import { library } from '@mezzotint/tsup';
+
+export default library();

@@ -1,0 +1,3 @@
+import { projectWithThreads } from '@mezzotint/vitest';
+
+export default projectWithThreads('distributed');
