@@ -102,6 +102,7 @@ export {
   type UpdateOptions,
 } from './optimizer/optimizer.js';
 export {
+  defaultRecipe,
   type Objective,
   type OptimizerSettings,
   type Recipe,
