@@ -81,6 +81,12 @@ const data = z.discriminatedUnion('kind', [
       .describe('Another folder or archive that is scored instead of a fraction (at most 512 of its pictures).'),
     threads: z.int().min(0).max(64).default(1).describe('Threads that decode; 0 decodes between updates.'),
   }),
+  z.strictObject({
+    kind: z
+      .literal('latents')
+      .describe('Latent images that `train encode` made once of pictures; the autoencoder comes with them.'),
+    path: z.string().min(1).describe('Their folder.'),
+  }),
 ]);
 
 const init = z.strictObject({
@@ -100,6 +106,66 @@ const lora = z.strictObject({
   targets: z.array(z.string()).default(['*attn*']).describe('Paths of linear and convolution layers, * for any text.'),
   dora: z.boolean().default(false).describe('Learns the lengths of the rows apart (DoRA).'),
 });
+
+const conditions = z.strictObject({
+  kind: z.literal('captions').describe('The captions of the pictures.'),
+  encoders: z
+    .array(
+      z.strictObject({
+        from: z
+          .string()
+          .min(1)
+          .describe(
+            "A text encoder: a run of the task clip, or a folder of transformers' CLIP or T5 with its tokenizer (also `text_encoder` of a diffusers folder).",
+          ),
+        length: z.int().min(2).optional().describe('Tokens of a caption; its longest when absent, at most 77.'),
+        skip: z
+          .int()
+          .min(0)
+          .default(1)
+          .describe(
+            'CLIP: layers before the last that the tokens are taken from, normed. 1 as in Stable Diffusion 2; 0 as in 1.',
+          ),
+        dropout: z
+          .number()
+          .min(0)
+          .max(1)
+          .default(0)
+          .describe('Fraction of captions that this encoder alone does not see, so that it may be left out later.'),
+        trained: z.boolean().default(false).describe('It is trained along, and comes out with the model.'),
+      }),
+    )
+    .min(1)
+    .max(9)
+    .describe('One or several, side by side.'),
+  dropout: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0.1)
+    .describe('Fraction of captions that are replaced by none for all encoders, so that guidance works.'),
+  prompts: z
+    .array(z.string())
+    .max(64)
+    .default([])
+    .describe('What sample grids show, a row each; the first captions of held-out pictures when empty.'),
+});
+
+const density = z
+  .discriminatedUnion('kind', [
+    z.strictObject({ kind: z.literal('uniform').describe('All levels alike (Liu et al. 2022).') }),
+    z.strictObject({
+      kind: z.literal('logit-normal').describe('sigmoid of a normal number (Esser et al. 2024, eq. 19).'),
+      mean: z.number().default(0).describe('Its mean.'),
+      std: positive.default(1).describe('Its deviation.'),
+    }),
+    z.strictObject({
+      kind: z.literal('mode').describe('Heavy tails (eq. 20).'),
+      scale: z.number().default(1.29).describe('s, above 0 for more levels in the middle.'),
+    }),
+    z.strictObject({ kind: z.literal('cosine').describe('The log SNR of the cosine schedule (eq. 21).') }),
+  ])
+  .optional();
 
 const averages = z
   .strictObject({
@@ -139,6 +205,25 @@ const common = {
   steps: count.describe('Updates of the weights in all.'),
   batchSize: count.describe('Images in a batch.'),
   accumulation: count.default(1).describe('Batches whose gradients are averaged into one update.'),
+  microBatches: count
+    .optional()
+    .describe(
+      'Equal parts that the pictures of an update are computed in, on all ranks together; accumulation, or as many as the ranks need, when absent. Updates are the same bits on every number of ranks that divides it by a power of two.',
+    ),
+  distributed: z
+    .strictObject({
+      wire: z
+        .enum(['float32', 'bfloat16'])
+        .default('float32')
+        .describe('Format of gradients between ranks; bfloat16 is half the bytes, with errors of 0.4 %.'),
+      shardOptimizer: z
+        .boolean()
+        .default(false)
+        .describe('Each rank keeps the moments of its part of the weights (ZeRO-1); the result is the same.'),
+      bucketMiB: positive.default(25).describe('Gradients that are sent at once, while the next are read.'),
+    })
+    .prefault({})
+    .describe('How the ranks of mpirun work together (docs/distributed.md).'),
   seed: z.int().min(0).default(0).describe('Seed of weights, order and noise.'),
   ema: averages.describe('Averaged weights, which are what is sampled and saved.'),
   every: z
@@ -175,6 +260,10 @@ const diffusion = z.strictObject({
       'What is learned and how: fills in what is left out of process, optimizer, learningRate and sampling. From the process when absent.',
     ),
   process: processSchema.optional().describe("Forward process and prediction; the recipe's when absent."),
+  density: density.describe("How often a flow is trained at which noise level; the recipe's when absent."),
+  conditions: conditions
+    .optional()
+    .describe('What the network is conditioned on beside classes; the classes of the data alone when absent.'),
   weighting: z
     .enum(['uniform', 'min-snr'])
     .default('uniform')
@@ -378,7 +467,12 @@ export const trainConfigSchema = z.discriminatedUnion('task', [
 
 export type TrainConfig = z.infer<typeof trainConfigSchema>;
 /** The settings that flags may give over those of the file. */
-export type ConfigFlags = { steps?: number; batchSize?: number; seed?: number };
+export type ConfigFlags = {
+  steps?: number;
+  batchSize?: number;
+  seed?: number;
+  distributed: Partial<TrainConfig['distributed']>;
+};
 export type DataConfig = z.infer<typeof data>;
 export type DiffusionTask = z.infer<typeof diffusion>;
 /** A diffusion task whose recipe has filled in what was left out. */
@@ -391,6 +485,8 @@ export type LearningRateConfig = z.infer<typeof learningRate>;
 export type OptimizerConfig = z.infer<ReturnType<typeof optimizer>>;
 export type AutoencoderTask = z.infer<typeof autoencoder>;
 export type ClipTask = z.infer<typeof clip>;
+/** How captions condition a network. */
+export type ConditionsConfig = z.infer<typeof conditions>;
 export type StableDiffusionTask = z.infer<typeof stableDiffusion>;
 /** A fine-tuning whose learning rate is filled in. */
 export type WholeStableDiffusionTask = Omit<StableDiffusionTask, 'learningRate'> & {
