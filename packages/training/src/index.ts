@@ -110,6 +110,7 @@ export {
   type UpdateOptions,
 } from './optimizer/optimizer.js';
 export {
+  defaultRecipe,
   type Objective,
   type OptimizerSettings,
   type Recipe,
