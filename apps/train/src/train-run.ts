@@ -44,6 +44,7 @@ import { learningRateOf } from './learning-rate.js';
 import { optimizerOf } from './optimizer.js';
 import { RunFolder } from './run-folder.js';
 import { stableDiffusionTask } from './stable-diffusion/task.js';
+import { superResolutionTask } from './super-resolution-task.js';
 import type { Task } from './task.js';
 import { openTrainingData, type TrainingBatches, type TrainingData } from './training-data.js';
 import { validationLoss } from './validation.js';
@@ -247,6 +248,8 @@ function taskOf(config: WholeConfig, data: TrainingData): Task | Promise<Task> {
   switch (config.task) {
     case 'diffusion':
       return diffusionTask(config, data);
+    case 'super-resolution':
+      return superResolutionTask(config, data);
     case 'classifier':
       return classifierTask(config, data);
     case 'autoencoder':
