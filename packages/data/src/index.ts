@@ -1,4 +1,4 @@
-export { type WriteOptions, writeFileAtomically } from './atomic-file.js';
+export { type WriteOptions, writeFileAtomically } from '@mezzotint/core/node';
 export { AUGMENT_LABELS, type Augmented, edmAugment } from './augment.js';
 export type { BatchShare } from './batch-share.js';
 export {

@@ -55,14 +55,14 @@ export async function recipeOf(pipeline: Pipeline, facts: RecipeFacts): Promise<
   const { classes } = pipeline;
   const labels =
     classes.length > 0 && pipeline.takes.includes('labels') ? labelsOf(request.labels, classes) : undefined;
-  const { strict: _, ignoreParts, freeText: __, ...opened } = options;
+  const { strict: _, ignoreParts, freeText: __, taesd: ___, ...opened } = options;
   return {
     recipe: 2,
     model,
     inputs: { ...inputs },
     engine: engine.name,
     versions: { ...engine.versions },
-    // In one order, whoever asked: a replayed picture is the same file.
+    // Sorted, so that a replayed picture is the same file.
     ...Object.fromEntries(Object.entries(opened).sort(([a], [b]) => (a < b ? -1 : 1))),
     ...(ignoreParts && { ignoreParts }),
     ...(labels && { labels }),
