@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { readConfig } from '@mezzotint/app/terminal';
 import { InvalidArgumentError } from '@mezzotint/core';
 import { readPngText } from '@mezzotint/data';
@@ -12,6 +12,7 @@ import {
   type Request,
   requestSchema,
 } from '@mezzotint/pipelines';
+import { readText } from '@mezzotint/weights/node';
 import { z } from 'zod';
 import type { AppSettings, SampleFlags } from './command.js';
 import { flagOf } from './flags.js';
@@ -19,6 +20,7 @@ import { flagOf } from './flags.js';
 const appSchema = z
   .strictObject({
     ...{ model: z.string(), out: z.string(), prompts: z.string(), engine: z.string(), overwrite: z.boolean() },
+    preview: z.string(),
     ...{ columns: z.int().min(1), scale: z.int().min(1), handover: z.number().min(0).max(1) },
   })
   .partial();
@@ -77,7 +79,7 @@ export async function settingsOf({ config, replay, explain: _, ...flags }: Sampl
 
 function linesOf(file: string): string[] {
   if (!existsSync(file)) throw new InvalidArgumentError('--prompts', `${file}: no such file`);
-  const lines = readFileSync(file, 'utf8')
+  const lines = readText(file)
     .split(/\r?\n/)
     .filter((line) => line.trim() !== '');
   if (lines.length === 0) throw new InvalidArgumentError('--prompts', `${file} has no line with a prompt`);
@@ -86,10 +88,12 @@ function linesOf(file: string): string[] {
 
 /** Throws an InvalidArgumentError that names every file that is not there. */
 function checkFiles({ app, options, request }: SampleSettings): void {
-  const { parts, tokenizer, refiner, lora = [], textualInversion = [] } = options;
+  const { parts, tokenizer, refiner, taesd, guidingModel, classifier, upsampler } = options;
+  const { lora = [], textualInversion = [] } = options;
   const { image, mask } = request;
   const named: [string, unknown][] = [
-    ...Object.entries({ model: app.model, parts, tokenizer, refiner, image, mask }),
+    ...Object.entries({ model: app.model, parts, tokenizer, refiner, taesd, guidingModel, classifier, upsampler }),
+    ...Object.entries({ image, mask }),
     ...lora.map(({ path }): [string, unknown] => ['lora', path]),
     ...textualInversion.map(({ path }): [string, unknown] => ['textualInversion', path]),
   ];

@@ -15,6 +15,10 @@ export interface TrainFlags {
   readonly classes?: boolean;
   readonly init?: string;
   readonly lora?: number;
+  readonly prompt?: string;
+  readonly token?: string;
+  readonly initializer?: string;
+  readonly priorPrompt?: string;
   readonly run: string;
   readonly resume?: boolean;
   readonly steps?: number;
@@ -44,6 +48,16 @@ export function trainCommand(): Command {
       'with --init: train a low-rank adapter in the place of the model',
       wholeNumber('--lora', 1),
     )
+    .option('--prompt <text>', 'with --init of a Stable Diffusion: what pictures without caption show')
+    .option(
+      '--token <text>',
+      'with --init of a Stable Diffusion: learn a new token, such as <my-cat>, in the place of the model',
+    )
+    .option('--initializer <word>', 'the word that --token begins as')
+    .option(
+      '--prior-prompt <text>',
+      'with --init of a Stable Diffusion: the class of what is learned, of which pictures are kept in mind (DreamBooth)',
+    )
     .option('--config <file>', 'JSON configuration, see docs/train-configuration.md and apps/train/configs')
     .option('--resume', 'go on from the last checkpoint of the run folder, exactly as if it had not been stopped')
     .option(
@@ -66,6 +80,7 @@ export function trainCommand(): Command {
       '\nCtrl-C stops after the running update and leaves a checkpoint for --resume.' +
         '\n\nExamples:\n  pnpm train --data my-pictures --preset small --run runs/mine' +
         '\n  pnpm train --data my-pictures --architecture DiT --recipe flow --run runs/flow' +
+        '\n  pnpm train --data my-pictures --init stable-diffusion-v1-5 --size 256 --lora 8 --run runs/lora' +
         '\n  pnpm train --config apps/train/configs/digits.json --run runs/digits\n  pnpm train --resume --run runs/digits',
     );
 }

@@ -6,6 +6,7 @@ import type { TrainFlags } from './command.js';
 import type { DiffusionTask, TrainConfig, WholeConfig, WholeDiffusionTask } from './config.js';
 import { trainConfigSchema } from './config.js';
 import { findInit, type InitSource } from './init-weights.js';
+import { isStableDiffusion, nativeSizeOf, UNET_BLOCKS } from './stable-diffusion/open.js';
 
 /** What `--preset` stands for: pixels at most, updates, batch. */
 const presets: Readonly<Record<ModelSize, { size: number; steps: number; batchSize: number }>> = {
@@ -33,6 +34,16 @@ export async function configFromFlags(flags: TrainFlags): Promise<TrainConfig> {
     throw new InvalidArgumentError('--preset', `expected small, medium or large, got '${preset}'`);
   }
   const chosen = presets[preset as ModelSize];
+  if (flags.init !== undefined && isStableDiffusion(flags.init)) return fineTuning(flags, flags.init, data);
+  const misplaced = (['prompt', 'token', 'initializer', 'priorPrompt'] as const).filter(
+    (name) => flags[name] !== undefined,
+  );
+  if (misplaced.length > 0) {
+    throw new InvalidArgumentError(
+      misplaced.map((name) => (name === 'priorPrompt' ? '--prior-prompt' : `--${name}`)).join(', '),
+      'is for --init with a folder of Stable Diffusion 1 or 2',
+    );
+  }
   const init = flags.init === undefined ? undefined : findInit(flags.init);
   const size = flags.size ?? init?.own?.image.size ?? 0;
   const source =
@@ -52,6 +63,34 @@ export async function configFromFlags(flags: TrainFlags): Promise<TrainConfig> {
     ...(flags.lora !== undefined && { lora: { rank: flags.lora } }),
     // A grid costs as much as tens of updates: short runs draw few.
     every: { log: Math.min(20, Math.ceil(steps / 100)), sample: often(0.1, 200), checkpoint: often(0.05, 20) },
+  });
+}
+
+/** Fine-tuning of a Stable Diffusion: a LoRA, a token or the whole UNet, by the flags. */
+async function fineTuning(flags: TrainFlags, model: string, path: string): Promise<TrainConfig> {
+  const { lora, token, initializer, prompt, priorPrompt, steps = token === undefined ? 1000 : 3000 } = flags;
+  if (token !== undefined && initializer === undefined) {
+    throw new InvalidArgumentError('--initializer', `expected a word that ${token} begins as, such as cat`);
+  }
+  if (path === 'digits')
+    throw new InvalidArgumentError('--data', 'expected pictures in colour: a folder or a .tar archive');
+  const every = Math.max(1, Math.ceil(steps / 5));
+  return trainConfigSchema.parse({
+    task: 'stable-diffusion',
+    model,
+    data: {
+      ...{ kind: 'folder', path, size: flags.size ?? (await nativeSizeOf(model)), labels: 'none' },
+      ...(flags.flip === true && { flip: true }),
+    },
+    steps,
+    batchSize: flags.batchSize ?? 1,
+    ...(flags.seed !== undefined && { seed: flags.seed }),
+    ...(prompt !== undefined && { prompt }),
+    ...(lora !== undefined && { lora: { rank: lora } }),
+    ...(token !== undefined && { token: { text: token, initializer } }),
+    ...(priorPrompt !== undefined && { prior: { prompt: priorPrompt } }),
+    every: { log: Math.min(20, Math.ceil(steps / 100)), sample: every, checkpoint: Math.min(500, every) },
+    checkpointGradients: token === undefined ? [...UNET_BLOCKS] : [],
   });
 }
 
@@ -131,6 +170,11 @@ export function recipeOf({
 /** A configuration with what its recipe and its number of updates fill in, which a longer run then keeps. */
 export function wholeConfig(asked: TrainConfig, imageSize: number): WholeConfig {
   const config = { ...asked, ema: { ...asked.ema, decay: emaDecay(asked) } };
+  if (config.task === 'stable-diffusion') {
+    const peak = config.token ? 5e-4 : config.lora ? 1e-4 : 5e-6; // those of diffusers' scripts
+    const constant = { kind: 'constant', peak, warmUp: 0, end: 0, after: 1000 } as const;
+    return { ...config, learningRate: config.learningRate ?? constant };
+  }
   if (config.task !== 'diffusion') return config;
   const recipe = recipeNamed(recipeOf(config));
   const { time } = architectureOfKind('denoiser', config.architecture);
@@ -153,7 +197,8 @@ export function wholeConfig(asked: TrainConfig, imageSize: number): WholeConfig 
   return whole;
 }
 
-/** The decay of the averaged weights: the configuration's, or one whose memory is a tenth of the run. */
-export function emaDecay({ ema, steps }: Pick<TrainConfig, 'ema' | 'steps'>): number {
+/** The decay of the averaged weights: the configuration's, or none in fine-tuning, or one whose memory is a tenth of the run. */
+export function emaDecay({ ema, steps, task }: Pick<TrainConfig, 'ema' | 'steps' | 'task'>): number {
+  if (ema.decay === undefined && task === 'stable-diffusion') return 0;
   return ema.decay ?? Math.min(0.9999, Math.max(0, 1 - 10 / steps));
 }

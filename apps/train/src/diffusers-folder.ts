@@ -1,9 +1,9 @@
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { asWeightSource, type HostTensor, type Module, type WeightSource } from '@mezzotint/core';
 import { writeFileAtomically } from '@mezzotint/data';
 import { ditKeyMap, translate } from '@mezzotint/weights';
-import { writeSafetensors } from '@mezzotint/weights/node';
+import { readJson, writeSafetensors } from '@mezzotint/weights/node';
 
 /** Our weights as a class of diffusers names them; where it does not stand here, the names are the same. */
 const layouts: Readonly<Record<string, (weights: WeightSource) => WeightSource>> = {
@@ -24,7 +24,7 @@ export async function saveDiffusers(
   origin: string,
   model: Module & { readonly config?: unknown },
 ): Promise<string> {
-  const json = JSON.parse(await readFile(origin, 'utf8')) as Record<string, unknown>;
+  const json = readJson(origin) as Record<string, unknown>;
   for (const [ours, theirs] of Object.entries(changed)) {
     const value = (model.config as Record<string, unknown> | undefined)?.[ours];
     if (theirs in json && typeof value === 'number') json[theirs] = value;

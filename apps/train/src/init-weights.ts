@@ -1,30 +1,28 @@
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { checkConfig } from '@mezzotint/app';
 import { architectureOfClass } from '@mezzotint/architectures';
-import {
-  InvalidArgumentError,
-  listed,
-  type Module,
-  parseJson,
-  type WeightSource,
-  WeightsMismatchError,
-} from '@mezzotint/core';
+import { InvalidArgumentError, listed, type Module, type WeightSource, WeightsMismatchError } from '@mezzotint/core';
 import { type InitReport, initFrom } from '@mezzotint/training';
 import { openComponent, recognise } from '@mezzotint/weights';
-import { findWeights, readWeights } from '@mezzotint/weights/node';
+import { findWeights, readJson, readWeights } from '@mezzotint/weights/node';
+import { z } from 'zod';
+
+/** What is read of the configuration of any model of ours. */
+const ownSchema = z.looseObject({
+  architecture: z.string(),
+  network: z.record(z.string(), z.unknown()),
+  classes: z.array(z.string()).default([]),
+  process: z.unknown().optional(),
+  image: z.looseObject({ size: z.int().min(1), channels: z.int().min(1) }),
+});
 
 /** What a model to begin with is, by its folder or file. */
 export interface InitSource {
   /** The file of weights. */
   readonly file: string;
   /** Of a model of ours: its configuration. */
-  readonly own?: {
-    readonly architecture: string;
-    readonly network: Readonly<Record<string, unknown>>;
-    readonly classes: readonly string[];
-    readonly process?: unknown;
-    readonly image: { readonly size: number; readonly channels: number };
-  };
+  readonly own?: z.infer<typeof ownSchema>;
   /** Of a diffusers folder: our architecture and its configuration. */
   readonly foreign?: { readonly architecture: string; readonly network: unknown; readonly config: string };
 }
@@ -42,10 +40,10 @@ export function findInit(path: string): InitSource {
   if (!statSync(path).isDirectory()) return { file: path };
   for (const folder of [path, join(path, 'model'), ...NETWORK_FOLDERS.map((name) => join(path, name))]) {
     const file = join(folder, 'config.json');
-    if (!existsSync(file) || statSync(file).size > 2 ** 20) continue;
-    const json = parseJson(readFileSync(file, 'utf8')) as Record<string, unknown>;
+    if (!existsSync(file)) continue;
+    const json = readJson(file) as Record<string, unknown>;
     if (typeof json.format === 'string' && json.format.startsWith('mezzotint/')) {
-      return { file: join(folder, 'model.safetensors'), own: json as unknown as NonNullable<InitSource['own']> };
+      return { file: join(folder, 'model.safetensors'), own: checkConfig(file, json, ownSchema) };
     }
     if (typeof json._class_name === 'string') {
       const architecture = architectureOfClass(json._class_name);

@@ -24,9 +24,9 @@ import { diffusionTask } from './diffusion-task.js';
 import { lookAfter, lookBefore } from './doctor.js';
 import { describeInit, findInit, initWeights } from './init-weights.js';
 import { learningRateOf } from './learning-rate.js';
-import { saveLora } from './lora-files.js';
 import { optimizerOf } from './optimizer.js';
 import { RunFolder } from './run-folder.js';
+import { stableDiffusionTask } from './stable-diffusion/task.js';
 import type { Task } from './task.js';
 import { openTrainingData, type TrainingBatches, type TrainingData } from './training-data.js';
 import { validationLoss } from './validation.js';
@@ -41,24 +41,29 @@ export async function trainRun(flags: TrainFlags, { signal, say, result }: Comma
   const engine = await useBackend({ engine: flags.engine });
   if (!engine.trains) throw new InvalidArgumentError('--engine', `${engine.name} cannot train; choose another engine`);
   const task = await taskOf(config, data);
-  if (config.init !== undefined) {
-    const report = await initWeights(task.model, config.init, data.classes);
-    for (const line of describeInit(config.init.from, report)) say(line);
-  } else if (task.adapter !== undefined) {
+  for (const line of task.notes ?? []) say(`Note: ${line}`);
+  const init = initOf(config);
+  if (init !== undefined) {
+    const report = await initWeights(task.network ?? task.model, init, data.classes);
+    for (const line of describeInit(init.from, report)) say(line);
+  } else if (task.adapter !== undefined && config.task === 'diffusion') {
     throw new InvalidArgumentError('lora', 'an adapter changes a model that was trained: say which by init.from');
   }
   task.adapter?.init(deriveSeed(config.seed, 'lora'));
-  checkpointGradients(task.model, config.checkpointGradients);
+  const trained = task.adapter === undefined ? trainableParams(task.model, { freeze: config.freeze }).values() : [];
+  checkpointGradients(task.model, config.checkpointGradients, { trained: new Set(trained) });
   const stream = data.open(config); // Refuses what cannot be trained before there is a folder.
-  for (const line of lookBefore(config, data, await data.first(256))) {
+  for (const line of lookBefore(config, data, await data.first?.(256))) {
     say(`Note: ${line}`);
   }
   const run = await open(config); // From here on there is one.
+  let batches = stream;
   try {
-    await trainInto(run, { config, flags, task, data, stream, engine, signal, say, result });
+    batches = (await task.batches?.(stream, run.path, signal)) ?? stream;
+    await trainInto(run, { config, flags, task, data, stream: batches, engine, signal, say, result });
   } finally {
     run.close();
-    await stream.close();
+    await batches.close();
   }
 }
 
@@ -168,31 +173,35 @@ async function trainInto(run: RunFolder, start: Start): Promise<void> {
   }
   await run.plot();
   await save();
-  await withBestWeights(task, averaged, () => task.save(run.model, config));
-  const foreign = config.init && findInit(config.init.from).foreign;
+  await withBestWeights(task, averaged, () => task.save?.(run.model, config));
+  const init = initOf(config);
+  const foreign = init && findInit(init.from).foreign;
   if (foreign !== undefined) {
     const folder = join(run.path, 'diffusers');
     say(
-      `For diffusers: ${await withBestWeights(task, averaged, () => saveDiffusers(folder, foreign.config, task.model))}`,
+      `For diffusers: ${await withBestWeights(task, averaged, () => saveDiffusers(folder, foreign.config, task.network ?? task.model))}`,
     );
   }
-  if (task.adapter !== undefined) {
-    const { adapter } = task;
-    const files = await averaged.withAveragedWeights(() => saveLora(run.path, adapter, config));
-    say(`LoRA: ${files.join(', ')}`);
-  }
+  for (const line of (await averaged.withAveragedWeights(() => task.saveAdapter?.(run.path))) ?? []) say(line);
   for (const line of lookAfter(config, run.lines)) say(`Note: ${line}`);
 
   const minutes = (performance.now() - started) / 60_000;
   if (last < config.steps)
     say(`Stopped at update ${last} of ${config.steps}; go on with: pnpm train --resume --run ${run.path}`);
-  say(`Model: ${resolve(run.model)} (${minutes.toFixed(1)} minutes)`);
+  say(
+    `${task.save === undefined ? 'Run' : 'Model'}: ${resolve(task.save === undefined ? run.path : run.model)} (${minutes.toFixed(1)} minutes)`,
+  );
   result({ run: resolve(run.path), step: last, done: last === config.steps, minutes, engine: engine.name });
 }
 
 /** Runs `body` with the averaged weights, the adapter's merged into the model. */
 function withBestWeights<T>({ adapter }: Task, averaged: Average, body: () => T | Promise<T>): Promise<T> {
   return averaged.withAveragedWeights<T>(() => (adapter === undefined ? body() : adapter.withMergedWeights(body)));
+}
+
+/** The weights that a task begins with, where it may begin with random ones. */
+function initOf(config: WholeConfig) {
+  return 'init' in config ? config.init : undefined;
 }
 
 function taskOf(config: WholeConfig, data: TrainingData): Task | Promise<Task> {
@@ -205,6 +214,8 @@ function taskOf(config: WholeConfig, data: TrainingData): Task | Promise<Task> {
       return autoencoderTask(config, data);
     case 'clip':
       return clipTask(config, data);
+    case 'stable-diffusion':
+      return stableDiffusionTask(config, data);
   }
 }
 
@@ -231,11 +242,16 @@ function describeTask(config: WholeConfig, { model, adapter }: Task): string[] {
   const trained = adapter === undefined ? trainableCount(model, config.freeze) : count(adapter, true);
   const averages = 1 + config.ema.sigmaRel.length;
   const bytes = 4 * (all + trained * 3 + (adapter === undefined ? all : trained) * averages);
-  const millions = (n: number) => (n < 1e6 ? `${(n / 1e3).toFixed(1)} thousand` : `${(n / 1e6).toFixed(1)} million`);
-  const some = trained === all ? '' : `, ${millions(trained)} of them trained`;
-  const what = adapter === undefined ? model.constructor.name : `${model.constructor.name} with a LoRA`;
+  const counted = (n: number) =>
+    n < 1e4 ? String(n) : n < 1e6 ? `${(n / 1e3).toFixed(1)} thousand` : `${(n / 1e6).toFixed(1)} million`;
+  const trainedPart =
+    adapter !== undefined
+      ? ` and an adapter of ${counted(trained)}, which are trained`
+      : trained === all
+        ? ''
+        : `, ${counted(trained)} of them trained`;
   return [
-    `Model: ${what}, ${millions(adapter === undefined ? all : all + trained)} parameters${adapter === undefined ? some : `, ${millions(trained)} of them trained`}; weights, gradients, moments and averages take ${Math.ceil(bytes / 2 ** 20)} MiB`,
+    `Model: ${model.constructor.name}, ${counted(all)} parameters${trainedPart}; weights, gradients, moments and averages take ${Math.ceil(bytes / 2 ** 20)} MiB`,
   ];
 }
 

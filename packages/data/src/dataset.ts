@@ -48,8 +48,6 @@ export interface DatasetOptions {
 }
 
 const IMAGE_ENDINGS = ['.png', '.jpg', '.jpeg', '.webp'];
-/** Longest caption that is kept, in characters; text encoders read a few hundred tokens. */
-const MOST_CAPTION = 10_000;
 /** Headers read at a time. */
 const AT_ONCE = 8;
 /** Names in one line of what was skipped. */
@@ -183,9 +181,9 @@ async function findExamples(path: string, skipped: Skipped): Promise<Found[]> {
   for (const name of files) {
     const ending = extname(name).toLowerCase();
     if (images.has(name)) continue;
-    if (ending === '.tar') found.push(...(await fromShard(join(path, name), `${name}/`, skipped)));
+    if (ending === '.tar') for (const one of await fromShard(join(path, name), `${name}/`, skipped)) found.push(one);
     else if (ending === '.txt' && stems.has(stemOf(name))) {
-      stems.get(stemOf(name))!.captions.push(...linesOf(readPlainText(join(path, name), readingBudget.imageFileBytes)));
+      addLines(stems.get(stemOf(name))!, readPlainText(join(path, name), readingBudget.configBytes));
     } else if (['captions.jsonl', 'metadata.jsonl'].includes(basename(name))) {
       readRows(join(path, name), dirname(name), images, skipped);
     } else skipped.add(`${ending || 'files without an ending'} that are no pictures`, name);
@@ -195,15 +193,11 @@ async function findExamples(path: string, skipped: Skipped): Promise<Found[]> {
 
 /** What the lines of a `captions.jsonl` or `metadata.jsonl` say, into the pictures that they name. */
 function readRows(file: string, folder: string, images: ReadonlyMap<string, Found>, skipped: Skipped): void {
-  const text = readPlainText(file, 2 ** 30);
+  const text = readPlainText(file, readingBudget.listBytes);
   for (const [i, line] of text.split('\n').entries()) {
     if (line.trim() === '') continue;
-    let row: Record<string, unknown>;
-    try {
-      row = parseJson(line) as Record<string, unknown>;
-    } catch (cause) {
-      throw new InvalidFileError(file, `line ${i + 1} is not JSON`, { cause });
-    }
+    const row = objectIn(line);
+    if (row === undefined) throw new InvalidFileError(file, `line ${i + 1} is not a JSON object`);
     const named = row.file_name ?? row.file ?? row.image;
     if (typeof named !== 'string') {
       throw new InvalidFileError(file, `line ${i + 1} names no picture: expected "file_name": "..."`);
@@ -215,14 +209,23 @@ function readRows(file: string, folder: string, images: ReadonlyMap<string, Foun
   }
 }
 
+/** The object that a JSON text is; undefined where it is none. */
+function objectIn(text: string): Record<string, unknown> | undefined {
+  try {
+    const value = parseJson(text);
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /** The class and the captions of a row or of a shard's `.json`. */
 function takeFacts(image: Found, row: Readonly<Record<string, unknown>>): void {
   const { label, class: className, text, caption, captions } = row;
   for (const value of [className, label]) {
     if (typeof value === 'string' || typeof value === 'number') image.className = String(value);
   }
-  for (const value of [text, caption, captions].flat())
-    if (typeof value === 'string') image.captions.push(...linesOf(value));
+  for (const value of [text, caption, captions].flat()) if (typeof value === 'string') addLines(image, value);
 }
 
 /** The examples of one shard. */
@@ -249,17 +252,15 @@ async function fromShard(path: string, prefix: string, skipped: Skipped): Promis
       skipped.add(`${ending} without a picture`, prefix + member.name);
       continue;
     }
-    if (member.size > 2 ** 20)
+    if (member.size > readingBudget.configBytes)
       throw new InvalidFileError(path, `${member.name} has ${member.size} bytes; expected a short text`);
     const text = Buffer.from(await readTarMember(path, member)).toString('utf8');
     if (ending === '.cls') example.className = text.trim();
     else if (ending === '.json') {
-      try {
-        takeFacts(example, parseJson(text) as Record<string, unknown>);
-      } catch (cause) {
-        throw new InvalidFileError(path, `${member.name} is not JSON`, { cause });
-      }
-    } else example.captions.push(...linesOf(text));
+      const facts = objectIn(text);
+      if (facts === undefined) throw new InvalidFileError(path, `${member.name} is not a JSON object`);
+      takeFacts(example, facts);
+    } else addLines(example, text);
   }
   return [...examples.values()];
 }
@@ -353,8 +354,8 @@ async function filesBelow(
   const found: string[] = [];
   for (const entry of entries.filter(({ name }) => !name.startsWith('.')).sort((a, b) => byName(a.name, b.name))) {
     const name = folder === '' ? entry.name : `${folder}/${entry.name}`;
-    if (await isFolder(path, entry)) found.push(...(await filesBelow(root, name, [...above, here], budget)));
-    else found.push(name);
+    if (!(await isFolder(path, entry))) found.push(name);
+    else for (const one of await filesBelow(root, name, [...above, here], budget)) found.push(one);
   }
   return found;
 }
@@ -374,11 +375,12 @@ async function onDisk<T>(path: string, action: () => Promise<T>): Promise<T> {
   }
 }
 
-function linesOf(text: string): string[] {
-  return text
-    .split('\n')
-    .map((line) => line.trim().slice(0, MOST_CAPTION))
-    .filter((line) => line !== '');
+/** Each line of a text that is not empty is a caption. */
+function addLines(image: Found, text: string): void {
+  for (const line of text.split('\n')) {
+    const caption = line.trim().slice(0, readingBudget.captionCharacters);
+    if (caption !== '') image.captions.push(caption);
+  }
 }
 
 function stemOf(name: string): string {

@@ -1,5 +1,5 @@
 import { inflateSync } from 'node:zlib';
-import { InvalidFileError } from '@mezzotint/core';
+import { InvalidFileError, readingBudget } from '@mezzotint/core';
 import type { Bitmap } from './bitmap.js';
 import { chunksOf } from './png-text.js';
 
@@ -45,9 +45,6 @@ const ADAM7 = [
   [0, 1, 1, 2],
 ] as const;
 const WHOLE = [[0, 0, 1, 1]] as const;
-
-/** Bytes behind the pixels that some writers leave in the compressed data. */
-const TRAILING = 2 ** 16;
 
 /**
  * Header and chunks of a PNG; nothing is unpacked.
@@ -145,7 +142,9 @@ export function decodePng(png: PngImage, name: string, transparency: 'onWhite' |
 function unpack(data: readonly Uint8Array[], expected: number, name: string): Uint8Array {
   let raw: Uint8Array;
   try {
-    raw = inflateSync(data.length === 1 ? data[0]! : Buffer.concat(data), { maxOutputLength: expected + TRAILING });
+    raw = inflateSync(data.length === 1 ? data[0]! : Buffer.concat(data), {
+      maxOutputLength: expected + readingBudget.imageTrailingBytes,
+    });
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     const tooLong = code === 'ERR_BUFFER_TOO_LARGE';

@@ -82,9 +82,6 @@ export interface EmojiOptions {
 /** Which part of the data an emoji belongs to. */
 export type EmojiPart = 'train' | 'held-out' | 'combinations';
 
-/** Largest JSON list of a package, in bytes; the largest that is known has 3 MB. */
-const LARGEST_LIST = 2 ** 26;
-
 /** Skin tones by Unicode's modifiers. */
 const TONES: Readonly<Record<string, string>> = {
   '1F3FB': 'light skin tone',
@@ -161,7 +158,7 @@ function keywordsOf(file: string): Readonly<Record<string, readonly string[]>> {
 }
 
 function readJson(file: string): unknown {
-  return parseJson(readPlainText(file, LARGEST_LIST));
+  return parseJson(readPlainText(file, readingBudget.textBytes));
 }
 
 function datasource(

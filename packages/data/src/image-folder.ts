@@ -150,8 +150,9 @@ async function imagesBelow(
   }
   const found: string[] = [];
   for (const { name, isFolder } of await entriesOf(path, budget)) {
-    if (isFolder) found.push(...(await imagesBelow(join(path, name), [...above, here], budget, passedOver)));
-    else if (IMAGE_ENDINGS.includes(extname(name).toLowerCase())) found.push(join(path, name));
+    if (isFolder) {
+      for (const one of await imagesBelow(join(path, name), [...above, here], budget, passedOver)) found.push(one);
+    } else if (IMAGE_ENDINGS.includes(extname(name).toLowerCase())) found.push(join(path, name));
     else passOver(passedOver, name);
   }
   return found;

@@ -8,12 +8,13 @@ import {
   InvalidFileError,
   NumpyRandomState,
   parseJson,
+  quoted,
+  readingBudget,
   TorchGenerator,
 } from '@mezzotint/core';
-import { openPlainFile, readPlainFile, readPlainText } from '@mezzotint/core/node';
-import { writeFileAtomically } from './atomic-file.js';
+import { openPlainFile, readPlainFile, readPlainText, writeFileAtomically } from '@mezzotint/core/node';
 import { epochOrder, type ImageBatch } from './batches.js';
-import type { ExampleStream, ExampleStreamState } from './example-stream.js';
+import type { ExampleBatch, ExampleStream, ExampleStreamState } from './example-stream.js';
 
 /** What a folder of latent images is: its `index.json`. */
 export interface LatentsIndex {
@@ -28,11 +29,25 @@ export interface LatentsIndex {
   readonly deviation: readonly number[];
   /** Images in each shard but the last. */
   readonly perShard: number;
-  /** SHA-256 over the shards. */
+  /** SHA-256 over the shards, classes and captions. */
   readonly fingerprint: string;
   /** What encoded it, in the words of whoever did. */
   readonly encoder: string;
-  readonly captions: readonly string[];
+  /** Height, width and channels of the images themselves. */
+  readonly image: readonly [number, number, number];
+  /** All captions of each image; empty in a set without captions. */
+  readonly captions: readonly (readonly string[])[];
+}
+
+/** What an encoded set is beside its images. */
+export interface EncodeOptions {
+  readonly classes: readonly string[];
+  readonly encoder: string;
+  /** All captions of the examples that the batches' `indices` name; the one of each batch when absent. */
+  readonly captions?: readonly (readonly string[])[];
+  /** Images in a shard; 1024 when absent. */
+  readonly perShard?: number;
+  readonly onProgress?: (done: number, total: number) => void;
 }
 
 /** An encoder's answer for a batch: a Gaussian an image, NHWC each. */
@@ -58,19 +73,14 @@ export async function encodeLatents(
   folder: string,
   stream: Pick<ExampleStream, 'next' | 'batchesPerEpoch'>,
   encode: (batch: ImageBatch) => Promise<EncodedBatch>,
-  options: {
-    readonly classes: readonly string[];
-    readonly encoder: string;
-    readonly perShard?: number;
-    readonly onProgress?: (done: number, total: number) => void;
-  },
+  { classes, encoder, captions: all, perShard = 1024, onProgress }: EncodeOptions,
 ): Promise<LatentsIndex> {
-  const { classes, encoder, perShard = 1024, onProgress } = options;
   const partial = `${folder}.partial`;
   await rm(partial, { recursive: true, force: true });
   await mkdir(partial, { recursive: true });
   const hash = createHash('sha256');
-  const captions: string[] = [];
+  const captions: (readonly string[])[] = [];
+  let image: LatentsIndex['image'] | undefined;
   let rows: { label: number; mean: Float32Array; deviation: Float32Array }[] = [];
   let shape: readonly [number, number, number] | undefined;
   let sums: { sum: Float64Array; square: Float64Array } | undefined;
@@ -93,6 +103,7 @@ export async function encodeLatents(
     const encoded = await encode(batch);
     const [n, height, width, channels] = encoded.shape;
     shape ??= [height, width, channels];
+    image ??= [batch.shape[1], batch.shape[2], batch.shape[3]];
     if (String(shape) !== String([height, width, channels])) {
       throw new InvalidArgumentError(
         'encodeLatents',
@@ -109,29 +120,36 @@ export async function encodeLatents(
         sums!.square[e % channels]! += m * m + row.deviation[e]! ** 2; // E z^2 of a sample
       });
       rows.push(row);
-      captions.push((batch as { captions?: readonly string[] }).captions?.[i] ?? '');
+      captions.push(captionsOf(batch, i, all));
       if (rows.length === perShard) await flush();
     }
     count += n;
     onProgress?.(k + 1, stream.batchesPerEpoch);
   }
   await flush();
-  if (shape === undefined || sums === undefined)
+  if (shape === undefined || sums === undefined || image === undefined)
     throw new InvalidArgumentError('encodeLatents', 'the stream gave no image');
   const perChannel = count * shape[0] * shape[1];
   const mean = Array.from(sums.sum, (s) => s / perChannel);
   const index: LatentsIndex = {
     format: 'mezzotint/latents@1',
-    ...{ count, height: shape[0], width: shape[1], channels: shape[2], classes, perShard, encoder },
+    ...{ count, height: shape[0], width: shape[1], channels: shape[2], classes, perShard, encoder, image },
     mean,
     deviation: Array.from(sums.square, (s, c) => Math.sqrt(Math.max(s / perChannel - mean[c]! ** 2, 1e-12))),
-    fingerprint: hash.digest('hex'),
-    captions: captions.some((caption) => caption !== '') ? captions : [],
+    fingerprint: hash.update(JSON.stringify([classes, captions])).digest('hex'),
+    captions: captions.some((own) => own.length > 0) ? captions : [],
   };
   await writeFileAtomically(join(partial, INDEX), Buffer.from(JSON.stringify(index)));
   await rm(folder, { recursive: true, force: true });
   await rename(partial, folder);
   return index;
+}
+
+/** All captions of an image of a batch, or the one that came with it. */
+function captionsOf(batch: ImageBatch, i: number, all: EncodeOptions['captions']): readonly string[] {
+  const { captions = [], indices } = batch as Partial<ExampleBatch>;
+  const own = indices === undefined ? undefined : all?.[indices[i]!];
+  return own ?? (captions[i] ? [captions[i]] : []);
 }
 
 /**
@@ -141,14 +159,34 @@ export async function encodeLatents(
  */
 export function readLatentsIndex(folder: string): LatentsIndex {
   const path = join(folder, INDEX);
-  const index = parseJson(readPlainText(path, 2 ** 28)) as LatentsIndex;
+  let index: LatentsIndex;
+  try {
+    index = parseJson(readPlainText(path, readingBudget.listBytes)) as LatentsIndex;
+  } catch (cause) {
+    if (InvalidFileError.isInstance(cause)) throw cause;
+    throw new InvalidFileError(path, `is not JSON: ${(cause as Error).message}`, { cause });
+  }
   if (index?.format !== 'mezzotint/latents@1') throw new InvalidFileError(path, 'is not the index of latent images');
   const numbers = [index.count, index.height, index.width, index.channels, index.perShard];
   if (!numbers.every((n) => Number.isSafeInteger(n) && n > 0 && n < 2 ** 31)) {
-    throw new InvalidFileError(path, `expected positive counts and sizes, got ${numbers.join(', ')}`);
+    const got = numbers.map((value) => quoted(value)).join(', ');
+    throw new InvalidFileError(path, `expected positive counts and sizes, got ${got}`);
   }
-  if (index.mean?.length !== index.channels || index.deviation?.length !== index.channels) {
-    throw new InvalidFileError(path, `expected a mean and a deviation for each of ${index.channels} channels`);
+  const perChannel = (values: unknown) =>
+    Array.isArray(values) && values.length === index.channels && values.every(Number.isFinite);
+  if (!perChannel(index.mean) || !perChannel(index.deviation) || !index.deviation.every((value) => value > 0)) {
+    throw new InvalidFileError(path, `expected a mean and a deviation above 0 for each of ${index.channels} channels`);
+  }
+  const texts = (values: unknown) => Array.isArray(values) && values.every((value) => typeof value === 'string');
+  if (!texts(index.classes) || !Array.isArray(index.captions) || !index.captions.every(texts)) {
+    throw new InvalidFileError(path, 'expected a list of texts for classes, and one for the captions of each image');
+  }
+  const [height, width, channels] = Array.isArray(index.image) ? index.image : [];
+  if (![height, width, channels].every((n) => Number.isSafeInteger(n) && n! > 0 && n! < 2 ** 31)) {
+    throw new InvalidFileError(path, 'expected height, width and channels of the images in image');
+  }
+  if (index.captions.length !== 0 && index.captions.length !== index.count) {
+    throw new InvalidFileError(path, `expected captions of all ${index.count} images or of none`);
   }
   for (let i = 0; i * index.perShard < index.count; i++) {
     const file = join(folder, shardName(i));
@@ -167,10 +205,14 @@ export interface LatentStreamOptions {
   readonly seed: number;
   /** Shards that are kept in memory; 4 when absent. */
   readonly shards?: number;
+  /** Mean and deviation of each channel by which images are normalised; those of the index when absent (others for held-out images). */
+  readonly mean?: readonly number[];
+  readonly deviation?: readonly number[];
 }
 
 /** A batch of latent images: `images` are (mean + deviation n - mean of the set) / deviation of the set. */
 export interface LatentBatch extends ImageBatch {
+  /** One caption of each image, '' where there is none. */
   readonly captions: readonly string[];
 }
 
@@ -178,8 +220,9 @@ export interface LatentBatch extends ImageBatch {
  * Shuffled batches of latent images without end, a new sample of each Gaussian in each epoch. As `exampleStream`, it goes on
  * from a state with the batch that would have come.
  */
-export function latentStream(folder: string, { batchSize, seed, shards = 4 }: LatentStreamOptions) {
+export function latentStream(folder: string, options: LatentStreamOptions) {
   const index = readLatentsIndex(folder);
+  const { batchSize, seed, shards = 4, mean = index.mean, deviation = index.deviation } = options;
   const { count, height, width, channels, perShard } = index;
   if (!Number.isSafeInteger(batchSize) || batchSize < 1 || batchSize > count) {
     throw new InvalidArgumentError('latentStream', `expected a batchSize from 1 to ${count}, got ${batchSize}`);
@@ -191,21 +234,25 @@ export function latentStream(folder: string, { batchSize, seed, shards = 4 }: La
   const shard = (i: number) => {
     let bytes = kept.get(i);
     if (bytes === undefined) {
-      bytes = Buffer.from(readPlainFile(join(folder, shardName(i)), 2 ** 31));
+      bytes = Buffer.from(readPlainFile(join(folder, shardName(i)), readingBudget.latentShardBytes));
       if (kept.size >= shards) kept.delete(kept.keys().next().value!);
       kept.set(i, bytes);
     }
     return bytes;
   };
   let place = { epoch: 0, batch: 0 };
-  let order: { readonly epoch: number; readonly indices: Int32Array } | undefined;
+  let order: { readonly epoch: number; readonly indices: Int32Array; readonly caption: Float64Array } | undefined;
   return {
     index,
     batchesPerEpoch,
     async next(): Promise<LatentBatch> {
       const { epoch, batch } = place;
-      if (order?.epoch !== epoch) order = { epoch, indices: shardedOrder(count, perShard, seed, epoch) };
-      const chosen = order.indices.subarray(batch * batchSize, (batch + 1) * batchSize);
+      if (order?.epoch !== epoch) {
+        const caption = new NumpyRandomState(deriveSeed(seed, `caption/${epoch}`)).rand(count);
+        order = { epoch, indices: shardedOrder(count, perShard, seed, epoch), caption };
+      }
+      const drawn = order;
+      const chosen = drawn.indices.subarray(batch * batchSize, (batch + 1) * batchSize);
       const noise = new TorchGenerator(deriveSeed(seed, `latents/${epoch}/${batch}`)).randn(batchSize * area);
       const images = new Float32Array(batchSize * area);
       const labels = new Int32Array(batchSize);
@@ -217,11 +264,14 @@ export function latentStream(folder: string, { batchSize, seed, shards = 4 }: La
         const [means, deviations] = [4 * rows + 4 * area * row, 4 * rows + 4 * area * (rows + row)];
         for (let e = 0; e < area; e++) {
           const z = bytes.readFloatLE(means + 4 * e) + bytes.readFloatLE(deviations + 4 * e) * noise[n * area + e]!;
-          images[n * area + e] = (z - index.mean[e % channels]!) / index.deviation[e % channels]!;
+          images[n * area + e] = (z - mean[e % channels]!) / deviation[e % channels]!;
         }
       });
       place = batch + 1 < batchesPerEpoch ? { epoch, batch: batch + 1 } : { epoch: epoch + 1, batch: 0 };
-      const captions = Array.from(chosen, (i) => index.captions[i] ?? '');
+      const captions = Array.from(chosen, (i) => {
+        const own = index.captions[i] ?? [];
+        return own[Math.floor(drawn.caption[i]! * own.length)] ?? '';
+      });
       return { images, labels, captions, shape: [batchSize, height, width, channels] };
     },
     state: (): ExampleStreamState => ({ ...place, of }),

@@ -11,8 +11,6 @@ export interface TarMember {
 }
 
 const BLOCK = 512;
-/** Longest name that a header may announce. */
-const MOST_NAME = 4096;
 
 /**
  * The files of a tar archive (ustar, GNU and pax long names), in order. Only headers are read, so an archive of any size costs a
@@ -44,7 +42,8 @@ export async function readTar(path: string): Promise<TarMember[]> {
       }
       const type = String.fromCharCode(header[156]!);
       if (type === 'L' || type === 'x') {
-        if (size > MOST_NAME * 4) throw new InvalidFileError(path, `a name of ${size} bytes at byte ${at}`);
+        if (size > 4 * readingBudget.nameBytes)
+          throw new InvalidFileError(path, `a name of ${size} bytes at byte ${at}`);
         const text = read(offset, size).toString('utf8');
         longName = type === 'L' ? text.replace(/\0.*$/s, '') : (paxPath(text) ?? longName);
       } else {

@@ -17,7 +17,16 @@ export {
   SelfAttention,
   type SelfAttentionOptions,
 } from './modules/transformer.js';
-export { type ActivationKind, activate, activationKinds, type GeluKind, gelu, silu } from './ops/activations.js';
+export {
+  type ActivationKind,
+  activate,
+  activationKinds,
+  activationNames,
+  activationOf,
+  type GeluKind,
+  gelu,
+  silu,
+} from './ops/activations.js';
 export { type AttentionOptions, attention } from './ops/attention.js';
 export { causalConv1d } from './ops/causal-conv1d.js';
 export { type Conv2dOptions, conv2d, type Padding } from './ops/conv2d.js';

@@ -232,7 +232,7 @@ export class Collector implements Collected {
    * @throws InvalidArgumentError when the numbers do not fit the plan
    */
   static fromState(state: CollectorState): Collector {
-    const plan = state.json.plan as CollectorPlan;
+    const plan = checkStored(state.json);
     const needed: Readonly<Record<string, readonly string[]>> = {
       gaussian: ['mean', 'scatter'],
       rows: ['rows', 'rowsIndices'],
@@ -245,6 +245,38 @@ export class Collector implements Collected {
     return new Collector(plan, state);
   }
 }
+
+/** The plan of a stored collector; it and the numbers beside it come from a file, so each is checked. */
+function checkStored(json: CollectorState['json']): CollectorPlan {
+  const isCount = (value: unknown, least = 0) => Number.isSafeInteger(value) && (value as number) >= least;
+  const isOptional = (value: unknown) => value === undefined || isCount(value, 1);
+  const plan = (typeof json.plan === 'object' && json.plan !== null ? json.plan : {}) as Partial<CollectorPlan>;
+  const { needs, dim, classes, total, recipe, rows, splits } = plan;
+  const fields: Readonly<Record<string, boolean>> = {
+    needs: Array.isArray(needs) && needs.every((need) => NEEDS.includes(need)),
+    dim: isCount(dim, 1),
+    classes: classes === null || isCount(classes, 1),
+    total: isCount(total, 1),
+    recipe: typeof recipe === 'string',
+    rows: isOptional(rows),
+    splits: isOptional(splits),
+    count: isCount(json.count),
+    right: isCount(json.right),
+    rowLimit: isOptional(json.rowLimit),
+    rowSeed: json.rowSeed === undefined || isCount(json.rowSeed),
+    scoreSeed: json.scoreSeed === undefined || isCount(json.scoreSeed),
+    diversityScatter: json.diversityScatter === undefined || Number.isFinite(json.diversityScatter),
+  };
+  const wrong = Object.entries(fields).flatMap(([name, right]) => (right ? [] : [name]));
+  if (wrong.length > 0) {
+    throw new InvalidArgumentError('Collector.fromState', `missing or malformed: ${wrong.join(', ')}`);
+  }
+  return plan as CollectorPlan;
+}
+
+const NEEDS: readonly Need[] = [
+  ...(['gaussian', 'rows', 'inceptionScore', 'diversity', 'similarity', 'textRows', 'labels'] as const),
+];
 
 function rowState({ json, arrays }: CollectorState, name: string) {
   return {

@@ -88,7 +88,7 @@ export class RowSample {
       const of = ({ dim, limit, seed }: RowSample) => `dim ${dim}, limit ${limit}, seed ${seed}`;
       throw new InvalidArgumentError('RowSample.merge', `expected ${of(this)}, got ${of(other)}`);
     }
-    this.#rows.push(...other.#rows);
+    for (const row of other.#rows) this.#rows.push(row);
     this.#seen += other.#seen;
     this.#drop();
     return this;

@@ -74,10 +74,14 @@ export class SimilarityStatistics {
     return this.#state;
   }
 
-  /** Goes on from a stored state. */
+  /** Goes on from a stored state. @throws InvalidArgumentError when it is none */
   static fromState(state: SimilarityState): SimilarityStatistics {
+    const { count, sum, squares, positive } = state ?? {};
+    if (!Number.isSafeInteger(count) || count < 0 || ![sum, squares, positive].every(Number.isFinite)) {
+      throw new InvalidArgumentError('SimilarityStatistics.fromState', 'expected a count and three finite sums');
+    }
     const statistics = new SimilarityStatistics();
-    statistics.#state = { ...state };
+    statistics.#state = { count, sum, squares, positive };
     return statistics;
   }
 }

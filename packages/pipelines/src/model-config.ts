@@ -83,6 +83,27 @@ export const latentsSchema = z
   })
   .refine(({ mean, deviation }) => mean.length === deviation.length, 'expected as many deviations as means');
 
+/** Longest text that a model of one's own is given, in tokens: T5's 512, and more than any CLIP's. */
+const MOST_TOKENS = 4096;
+
+/** The text encoders of a model of one's own: folders beside its `config.json`, in transformers' form with their tokenizers. */
+export const textSchema = z.strictObject({
+  encoders: z
+    .array(
+      z.strictObject({
+        folder: z
+          .string()
+          .regex(/^text_encoder(_[2-9])?$/)
+          .describe('Its folder: text_encoder, text_encoder_2, ...'),
+        length: z.int().min(2).max(MOST_TOKENS).describe('Tokens of a text.'),
+        skip: z.int().min(0).max(1024).describe('Layers before the last that the tokens are taken from (CLIP).'),
+      }),
+    )
+    .min(1)
+    .max(9)
+    .describe('One or several, in the order in which their tokens come.'),
+});
+
 /** A diffusion model's `config.json`; the network's own configuration is checked by the network. */
 export const diffusionConfigSchema = z.strictObject({
   format: z.literal('mezzotint/diffusion@1'),
@@ -93,6 +114,8 @@ export const diffusionConfigSchema = z.strictObject({
   image: imageSchema,
   /** For a model of latent images. Its autoencoder is the folder `codec/` beside this file: one of ours, or of diffusers. */
   latents: latentsSchema.optional(),
+  /** For a model of texts. */
+  text: textSchema.optional(),
   /** Names of the classes; the network's null label, if it has one, is the label after the last. Empty: unconditional. */
   classes: classNames,
   process: processSchema,

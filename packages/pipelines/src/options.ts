@@ -71,6 +71,12 @@ export const openSchema = z
       'name',
       "for guided-diffusion's files: noise schedule (default: linear, as published; Improved DDPM: cosine)",
     ),
+    taesd: setting(
+      z.string(),
+      'model',
+      'path',
+      'tiny autoencoder of these latent images for previews (TAESD, TAESD3, TAEF1), a folder of diffusers or one file of its layout',
+    ),
     lora: setting(z.array(loraSchema), 'model', 'file[:scale]', 'merge a LoRA; may be given again'),
     textualInversion: setting(
       z.array(inversionSchema),

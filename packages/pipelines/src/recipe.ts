@@ -1,4 +1,4 @@
-import { InvalidFileError } from '@mezzotint/core';
+import { InvalidFileError, parseJson } from '@mezzotint/core';
 import { z } from 'zod';
 import { labelsOf } from './jobs.js';
 import { type OpenOptions, openSchema } from './options.js';
@@ -55,7 +55,7 @@ export async function recipeOf(pipeline: Pipeline, facts: RecipeFacts): Promise<
   const { classes } = pipeline;
   const labels =
     classes.length > 0 && pipeline.takes.includes('labels') ? labelsOf(request.labels, classes) : undefined;
-  const { strict: _, ignoreParts, freeText: __, ...opened } = options;
+  const { strict: _, ignoreParts, freeText: __, taesd: ___, ...opened } = options;
   return {
     recipe: 2,
     model,
@@ -134,7 +134,7 @@ export function parseRecipe(name: string, text: string | undefined): Recipe {
     throw new InvalidFileError(name, 'has no recipe: it was not made by sample, or it was edited');
   let json: unknown;
   try {
-    json = JSON.parse(text);
+    json = parseJson(text);
   } catch (cause) {
     throw new InvalidFileError(name, 'has a recipe that is not JSON', { cause });
   }

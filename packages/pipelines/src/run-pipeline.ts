@@ -6,8 +6,8 @@ import { guidanceOf, needsEmpty, type RunGuidance } from './guidance.js';
 import type { Parts } from './parts.js';
 import { bitmapsOf, decoded, finishedPictures, type GeneratedImage } from './pictures.js';
 import type { Prepared } from './prepare.js';
-import { begin, checkFinite, finished, runStage, type StageRun, type Start } from './run-stage.js';
-import type { Batch, EncodedBatch, ImageJob, PipelineDefinition, Stage } from './stage.js';
+import { begin, checkFinite, finished, runStage, type StageRun, type Start, tensorsOf } from './run-stage.js';
+import type { Batch, Conditions, EncodedBatch, ImageJob, PipelineDefinition, Stage } from './stage.js';
 import { type StartPicture, startPicture } from './start.js';
 
 /** What a pipeline is doing. */
@@ -58,6 +58,8 @@ export interface SavedPipelineRun {
   readonly batch: number;
   /** null where the batch has not begun. */
   readonly run: SavedRun | null;
+  /** What goes on in the network from step to step (RIN's latents); null where nothing does. */
+  readonly network: readonly HostTensor[] | null;
   /** x of each batch after the stage before; null in the first. */
   readonly before: readonly (HostTensor | null)[];
   /** x of the batches that this stage is done with. */
@@ -140,7 +142,12 @@ async function* runBatches(shared: Shared, s: number): AsyncGenerator<PipelineSt
     await parts.need(stage.parts.encode, loading);
     for (const [b, batch] of batches.entries()) {
       tell(hooks, 'encoding', stage, b, batches.length);
-      encoded.push(await encodedBatch(stage, batch, noises[b]!, shared.before[b] ?? null, hooks));
+      const like = stage.encodesTextOnly ? batches.findIndex((other) => askedAlike(other, batch)) : b;
+      encoded.push(
+        like < b
+          ? cloned(encoded[like]!)
+          : await encodedBatch(stage, batch, noises[b]!, shared.before[b] ?? null, hooks),
+      );
       await checkFinite(stage.parts.encode.join(', '), ...tensorsOf(encoded[b]!));
     }
     tell(hooks, 'encoding', stage, batches.length, batches.length);
@@ -171,15 +178,24 @@ async function encodedBatch(
   if (!needsEmpty(batch.settings)) return encoded;
   const after = noise.save();
   noise.restore(before);
-  const images = batch.images.map((image) => ({ ...image, negative: null, secondNegative: null }));
+  const images = batch.images.map((image) => ({ ...image, negative: null, secondNegative: null, thirdNegative: null }));
   const without = await stage.encode({ ...batch, images }, { noise, previous, note });
   noise.restore(after);
   tf.dispose(Object.values(without.positive));
   return { ...encoded, empty: without.negative };
 }
 
-function tensorsOf({ positive, negative, empty }: EncodedBatch): tf.Tensor[] {
-  return [positive, negative ?? {}, empty ?? {}].flatMap((conditions) => Object.values(conditions));
+/** Whether the pictures of two batches differ in their seeds only. */
+function askedAlike(a: Batch, b: Batch): boolean {
+  const asked = ({ images }: Batch) => JSON.stringify(images.map(({ index: _, seed: __, ...texts }) => texts));
+  return asked(a) === asked(b);
+}
+
+/** The same conditions in tensors of their own. */
+function cloned({ positive, negative, empty }: EncodedBatch): EncodedBatch {
+  const copy = (conditions: Conditions): Conditions =>
+    Object.fromEntries(Object.entries(conditions).map(([name, tensor]) => [name, tf.clone(tensor)]));
+  return { positive: copy(positive), negative: negative && copy(negative), ...(empty && { empty: copy(empty) }) };
 }
 
 /** One batch of a stage. */
@@ -208,6 +224,7 @@ async function* runBatch(
     start: s === 0 || continues ? starts[b]! : null,
     pure: begun?.pure ?? null,
     from: saved?.run ?? (continues ? before[b]! : begun!.x),
+    network: saved?.network ?? null,
   };
   try {
     for await (const step of runStage(run)) {
@@ -234,6 +251,7 @@ async function* runBatch(
         stage: s,
         batch: done,
         run: step.last ? null : await step.save(),
+        network: step.last ? null : await step.saveNetwork(),
         before: await Promise.all(before.map((t) => (t === null ? null : toHost(t)))),
         done: await Promise.all(after.slice(0, done).map(toHost)),
         noise: noiseBefore,

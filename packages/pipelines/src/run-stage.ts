@@ -1,4 +1,12 @@
-import { type Denoiser, InvalidArgumentError, MezzotintError, type NoiseLevel } from '@mezzotint/core';
+import {
+  conditionMemory,
+  type Denoiser,
+  type HostTensor,
+  InvalidArgumentError,
+  MezzotintError,
+  type NoiseLevel,
+  withConditionMemory,
+} from '@mezzotint/core';
 import {
   checkPair,
   initialNoise,
@@ -133,11 +141,19 @@ export interface StageRun {
   readonly start: Start | null;
   readonly pure: NoiseLevel | null;
   readonly from: tf.Tensor4D | SavedRun;
+  /** What the network of a saved run left for the next step; null where the run begins or nothing goes on. */
+  readonly network: readonly HostTensor[] | null;
   readonly signal?: AbortSignal | undefined;
 }
 
+/** A step of a stage. */
+export interface StageStep extends Step {
+  /** What goes on in the network from this step to the next; null where nothing does. */
+  saveNetwork(): Promise<readonly HostTensor[] | null>;
+}
+
 /** Yields the steps of a stage for a batch. */
-export function runStage({
+export async function* runStage({
   stage,
   batch,
   route,
@@ -147,32 +163,42 @@ export function runStage({
   start,
   pure,
   from,
+  network: saved,
   signal,
-}: StageRun): AsyncGenerator<Step> {
+}: StageRun): AsyncGenerator<StageStep> {
   const { sampler, schedule, steps } = route;
   const sees = stage.seesMask === true;
-  const network = stage.network({ batch, inpainting: sees ? (start?.inpainting ?? null) : null });
+  const network = stage.network({
+    batch,
+    inpainting: sees ? (start?.inpainting ?? null) : null,
+    from: saved ?? undefined,
+  });
   const model = sampler.model<Conditions>(network, guidance.guide);
   const inside = keepsOutside(stage, start) ? withPicture(model, start!, pure) : model;
   const options = { noise, steps, ...(signal && { signal }) };
+  const memory = conditionMemory(tensorsOf(encoded));
+  const remembering = ((x, at, cond) =>
+    withConditionMemory(memory, () => (inside as Denoiser<Conditions>)(x, at, cond))) as typeof inside;
   const all = run<typeof schedule.kind, Need, Conditions>(
     sampler.solver,
-    inside,
+    remembering,
     from,
     schedule,
     encoded.positive,
     options,
   );
-  return network.dispose ? endedBy(all, () => network.dispose!()) : all;
+  const saveNetwork = async () => (await network.save?.()) ?? null;
+  try {
+    for await (const step of all) yield { ...step, saveNetwork };
+  } finally {
+    network.dispose?.();
+    memory.dispose();
+  }
 }
 
-/** The same steps, and `end` after the last one or when the run is left. */
-async function* endedBy(steps: AsyncGenerator<Step>, end: () => void): AsyncGenerator<Step> {
-  try {
-    yield* steps;
-  } finally {
-    end();
-  }
+/** All conditions of a batch. */
+export function tensorsOf({ positive, negative, empty }: EncodedBatch): tf.Tensor[] {
+  return [positive, negative ?? {}, empty ?? {}].flatMap((conditions) => Object.values(conditions));
 }
 
 /** Whether a mask protects a part of the picture that the network does not see. */

@@ -1,4 +1,4 @@
-import type { Module, WeightSource } from '@mezzotint/core';
+import type { HostTensor, Module, WeightSource } from '@mezzotint/core';
 import type { Guide, Network, NoiseSource, Sampler } from '@mezzotint/schedulers';
 import type { Dropped, LoraModelName } from '@mezzotint/weights';
 import type * as tf from '@tensorflow/tfjs-core';
@@ -53,7 +53,15 @@ export interface NetworkContext {
   readonly batch: Batch;
   /** Mask and masked latent image, for a network that `seesMask`; null where there is no mask. */
   readonly inpainting: Inpainting | null;
+  /** What the network of a run that was saved gave by `save`; absent at the beginning. */
+  readonly from?: readonly HostTensor[] | undefined;
 }
+
+/** The raw network for one run. What goes on in it from step to step can be saved between two, and is freed when it ends. */
+export type RunNetwork<C extends Conditions> = Network<C> & {
+  save?(): Promise<readonly HostTensor[]>;
+  dispose?(): void;
+};
 
 /** What guidance may use. */
 export interface GuideContext<C extends Conditions = Conditions> {
@@ -86,6 +94,8 @@ export interface Codec {
   encode(pictures: tf.Tensor4D, noise: NoiseSource): tf.Tensor4D;
   /** Pictures `[N, H, W, 3]` about [-1, 1] of latent images `[N, h, w, C]`. */
   decode(latents: tf.Tensor4D): tf.Tensor4D;
+  /** True where latent images are scaled as diffusion models of diffusers take them, and so as TAESD reads them. */
+  readonly tinyReads?: boolean;
   /** A cheap picture of latent images, `[N, h, w, 3]` about [-1, 1]; absent where none is known. */
   preview?(latents: tf.Tensor4D): tf.Tensor4D;
 }
@@ -108,8 +118,9 @@ export interface Stage<C extends Conditions = any> {
   tokens?(settings: Settings): number;
   /** Conditions of a batch; the caller disposes them. */
   encode(batch: Batch, context: EncodeContext): EncodedBatch<C> | Promise<EncodedBatch<C>>;
-  /** The raw network for a run; `dispose`, where there is one, frees what goes on from step to step when the run ends. */
-  network(context: NetworkContext): Network<C> & { dispose?(): void };
+  network(context: NetworkContext): RunNetwork<C>;
+  /** Conditions follow from texts and settings alone: batches whose pictures differ in their seeds only are encoded once. */
+  readonly encodesTextOnly?: boolean;
   /** The network is made for inpainting: it sees the mask and the masked picture. */
   readonly seesMask?: boolean;
   /** The network itself, whose layers guidance may disturb by path. */

@@ -29,7 +29,7 @@ export {
 } from './fine-tuning/lora.js';
 export { TextualInversion, type TokenEmbedding } from './fine-tuning/textual-inversion.js';
 export { checkpointGradients } from './gradient-checkpointing.js';
-export { dropLabels } from './label-dropout.js';
+export { dropCaptions, dropLabels } from './label-dropout.js';
 export {
   constantRate,
   cosineRate,
@@ -60,8 +60,10 @@ export {
   cosineGamma,
   cosineLevels,
   cosineMapFlow,
+  type FlowDensity,
   type FlowOptions,
   type ForwardProcess,
+  flowLevels,
   gammaLevels,
   independent,
   type LogSnrLevel,

@@ -15,13 +15,13 @@ import { edmLoss } from './losses/edm.js';
 import { hybridLoss } from './losses/hybrid.js';
 import { byLogSnr, logSnrWeightings, minSnr } from './losses/weightings.js';
 import {
-  logitNormalFlow,
+  type FlowDensity,
+  flowLevels,
   logNormalSigmas,
   logSnrLevels,
   noiseLevels,
   stratified,
   type TimedNoiseLevel,
-  uniformFlow,
   uniformTimesteps,
 } from './noise-levels/levels.js';
 
@@ -31,6 +31,8 @@ export interface RecipeData {
   readonly imageSize: number;
   /** What the architecture's time is (`DenoiserArchitecture.time`). */
   readonly time: TimeInput;
+  /** How often a flow is trained at which level; the recipe's when absent. */
+  readonly density?: FlowDensity;
 }
 
 /** One number an example, `[N]`; draws its levels and its noise from `rng`. */
@@ -133,10 +135,7 @@ const flow: Recipe = {
   name: 'flow',
   about: 'rectified flow, levels by a logit-normal: Stable Diffusion 3 (Esser et al. 2024)',
   process: (data) => ({ kind: 'flow', shift: 1, timeScale: flowTimeScale(data) }),
-  objective: (_, process) => {
-    const { shift, timeScale } = ofKind(process, 'flow');
-    return plain('flow', logitNormalFlow({ shift, timeScale }));
-  },
+  objective: ({ density }, process) => flowObjective(process, density ?? { kind: 'logit-normal' }),
   optimizer: { ...adamW, betas: [0.9, 0.95] },
   learningRate: { kind: 'cosine', peak: 1e-3 },
   sampling: { solver: 'euler', steps: 30, guidance: 1.5 },
@@ -146,10 +145,7 @@ const rectifiedFlow: Recipe = {
   ...flow,
   name: 'rectified-flow',
   about: 'rectified flow, uniform levels: Liu et al. 2022',
-  objective: (_, process) => {
-    const { shift, timeScale } = ofKind(process, 'flow');
-    return plain('flow', uniformFlow({ shift, timeScale }));
-  },
+  objective: ({ density }, process) => flowObjective(process, density ?? { kind: 'uniform' }),
 };
 
 const edm: Recipe = {
@@ -235,6 +231,11 @@ type Options = Omit<Parameters<typeof denoisingLoss>[4], 'levels'>;
 function plain(prediction: Prediction, levelAt: (u: number) => TimedNoiseLevel, options: Options = {}): Objective {
   const levels = noiseLevels(levelAt, stratified);
   return (net, batch, rng) => denoisingLoss(prediction, net, batch, rng, { levels, ...options });
+}
+
+function flowObjective(process: ProcessConfig, density: FlowDensity): Objective {
+  const { shift, timeScale } = ofKind(process, 'flow');
+  return plain('flow', flowLevels(density, { shift, timeScale }));
 }
 
 function discreteObjective(process: ProcessConfig, weighting?: 'min-snr'): Objective {

@@ -20,7 +20,7 @@ export function mutateBytes(seed: Uint8Array, random: Random): Uint8Array {
   for (let i = 0; i < harms && bytes.length > 0; i++) {
     const near = random(2) === 0 ? random(Math.min(200, bytes.length)) : random(bytes.length);
     const at = random(2) === 0 ? near : bytes.length - 1 - near;
-    switch (random(7)) {
+    switch (random(8)) {
       case 0:
         bytes[at]! ^= 1 << random(8);
         break;
@@ -42,6 +42,12 @@ export function mutateBytes(seed: Uint8Array, random: Random): Uint8Array {
       case 5: {
         const from = random(bytes.length);
         bytes = Buffer.concat([bytes.subarray(0, at), bytes.subarray(from, from + random(32)), bytes.subarray(at)]);
+        break;
+      }
+      case 6: {
+        // A decimal number in a text, made another.
+        const digit = bytes.subarray(at).findIndex((byte) => byte >= 0x30 && byte <= 0x39);
+        if (digit !== -1) bytes[at + digit] = 0x30 + random(10);
         break;
       }
       default:
@@ -97,4 +103,13 @@ export function mutateJson(seed: Uint8Array, random: Random): Uint8Array {
     else holder[key] = other;
   }
   return Buffer.from(JSON.stringify(root.value) ?? '');
+}
+
+/** Harms to one line of JSON each, for files of JSON lines; or to the text as bytes. */
+export function mutateLines(seed: Uint8Array, random: Random): Uint8Array {
+  if (random(4) === 0) return mutateBytes(seed, random);
+  const lines = Buffer.from(seed).toString('utf8').trimEnd().split('\n');
+  const at = random(lines.length);
+  lines[at] = Buffer.from(mutateJson(Buffer.from(lines[at]!), random)).toString('utf8');
+  return Buffer.from(lines.join('\n'));
 }

@@ -40,16 +40,38 @@ export async function mergeRuns(
   const files = folders.map((folder) => join(folder, PLAN_FILE));
   const absent = files.filter((file) => !existsSync(file)).map((file) => `${file}: no such file`);
   if (absent.length > 0) throw new InvalidArgumentError('merge', absent);
-  const [first, ...others] = files.map((file) => JSON.stringify(readJson(file)));
-  const other = others.findIndex((text) => text !== first);
+  const plans = files.map((file) => checkPlan(file, readJson(file)));
+  const [plan, ...others] = plans;
+  const other = others.findIndex((one) => JSON.stringify(one) !== JSON.stringify(plan));
   if (other >= 0) throw new InvalidFileError(files[other + 1]!, `is of another evaluation than ${files[0]}`);
-  const plan = JSON.parse(first!) as EvaluationPlan;
+  if (plan === undefined) throw new InvalidArgumentError('merge', 'expected folders');
   const collected = new Map<string, Collected>();
   for (const { key, name } of [...plan.real, ...plan.generated, ...(plan.floor ? [plan.floor] : [])]) {
     if (key === 'reference') collected.set(key, (await readStatistics(name)).collected);
     else collected.set(key, await joined(folders.map((folder) => join(folder, `${key}.npz`))));
   }
   return { plan, collected };
+}
+
+/** A plan out of a file, each field of it checked. */
+function checkPlan(file: string, value: unknown): EvaluationPlan {
+  const isObject = (one: unknown): one is Record<string, unknown> =>
+    typeof one === 'object' && one !== null && !Array.isArray(one);
+  // Keys become names of files.
+  const isSide = (one: unknown) =>
+    isObject(one) && typeof one.key === 'string' && /^[\w-]+$/.test(one.key) && typeof one.name === 'string';
+  const plan = isObject(value) ? value : {};
+  const fields: Readonly<Record<keyof EvaluationPlan, boolean>> = {
+    metrics: Array.isArray(plan.metrics) && plan.metrics.every((name) => typeof name === 'string'),
+    options: isObject(plan.options),
+    features: typeof plan.features === 'string',
+    generated: Array.isArray(plan.generated) && plan.generated.every(isSide),
+    real: Array.isArray(plan.real) && plan.real.every(isSide),
+    floor: plan.floor === undefined || isSide(plan.floor),
+  };
+  const wrong = Object.entries(fields).flatMap(([name, right]) => (right ? [] : [name]));
+  if (wrong.length > 0) throw new InvalidFileError(file, `is no evaluation; missing or malformed: ${wrong.join(', ')}`);
+  return plan as unknown as EvaluationPlan;
 }
 
 /** The checkpoints of one side as one. */

@@ -1,10 +1,7 @@
-import { InvalidFileError } from '@mezzotint/core';
+import { InvalidFileError, parseJson, readingBudget } from '@mezzotint/core';
 import { encodeNpz, type NumericArray } from '@mezzotint/weights';
 import { readNpz, writeFileAtomically } from '@mezzotint/weights/node';
 import { type Collected, Collector, type CollectorState, referenceStatistics } from '../collector.js';
-
-/** Largest text of settings inside a statistics file, in bytes. */
-const MOST_JSON = 1 << 20;
 
 /** What is stored beside a collector. */
 export type Notes = Readonly<Record<string, unknown>>;
@@ -69,12 +66,12 @@ export async function readCheckpoint(path: string): Promise<{ collector: Collect
 }
 
 async function readCollector(path: string, file: Awaited<ReturnType<typeof readNpz>>) {
-  if (file.tensors.get('mezzotint')!.shape[0]! > MOST_JSON)
+  if (file.tensors.get('mezzotint')!.shape[0]! > readingBudget.configBytes)
     throw new InvalidFileError(path, 'its settings are too large');
   const codes = await file.readFloat64('mezzotint');
   let json: { format?: string; notes?: Notes } & CollectorState['json'];
   try {
-    json = JSON.parse(new TextDecoder().decode(Uint8Array.from(codes.data)));
+    json = parseJson(new TextDecoder().decode(Uint8Array.from(codes.data))) as typeof json;
   } catch (error) {
     throw new InvalidFileError(path, `its settings are damaged: ${(error as Error).message}`);
   }

@@ -1,6 +1,6 @@
 import { existsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { InvalidArgumentError, InvalidFileError } from '@mezzotint/core';
+import { InvalidArgumentError, InvalidFileError, readingBudget } from '@mezzotint/core';
 import { findWeights, openFile, readJson, readLora, readText, readWeights } from '@mezzotint/weights/node';
 import type { ModelFiles } from '../family.js';
 
@@ -49,14 +49,11 @@ function filesOf(place: string, variant: string | undefined): string[] {
   return [file, ...[...new Set(Object.values(shards))].map((shard) => join(dirname(file), shard))];
 }
 
-/** Longest file that is read whole: vocabularies have a megabyte or two. */
-const MAX_BYTES = 2 ** 24;
-
 function readBytes(path: string): Uint8Array {
   const file = openFile(path);
   try {
-    if (file.size > MAX_BYTES)
-      throw new InvalidFileError(path, `has ${file.size} bytes, at most ${MAX_BYTES} are read`);
+    if (file.size > readingBudget.textBytes)
+      throw new InvalidFileError(path, `has ${file.size} bytes, at most ${readingBudget.textBytes} are read`);
     return file.read(0, file.size);
   } finally {
     file.close();

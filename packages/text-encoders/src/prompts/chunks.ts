@@ -54,7 +54,8 @@ function sections(tokenizer: Tokenizer, prompt: string, syntax: 'weights' | 'pla
   for (const { text, weight } of parseWeights(prompt)) {
     text.split(BREAK).forEach((part, i) => {
       if (i > 0) found.push([]);
-      found.at(-1)!.push(...encode(part, weight));
+      const section = found.at(-1)!;
+      for (const token of encode(part, weight)) section.push(token);
     });
   }
   return found;

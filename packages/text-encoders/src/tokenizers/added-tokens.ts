@@ -1,4 +1,4 @@
-import { InvalidFileError, quoted } from '@mezzotint/core';
+import { InvalidFileError, quoted, readingBudget } from '@mezzotint/core';
 import { isObject } from '../transformers-json.js';
 import { isId } from './tokenizer-json.js';
 
@@ -15,10 +15,6 @@ export interface AddedToken {
   readonly lstrip?: boolean;
   readonly rstrip?: boolean;
 }
-
-/** Added tokens of one file, and letters in all of them: more than any textual inversion has, and little memory. */
-const MOST_TOKENS = 2 ** 16;
-const MOST_LETTERS = 2 ** 20;
 
 /**
  * Reads added tokens in each of the ways in which files have them: `added_tokens_decoder` of tokenizer_config.json (an object
@@ -47,10 +43,11 @@ export function readAddedTokens(file: string, json: unknown): AddedToken[] {
       ...{ singleWord: is('single_word'), lstrip: is('lstrip'), rstrip: is('rstrip') },
     };
   });
-  if (tokens.length > MOST_TOKENS || letters > MOST_LETTERS) {
+  const { addedTokens, addedTokenLetters } = readingBudget;
+  if (tokens.length > addedTokens || letters > addedTokenLetters) {
     throw new InvalidFileError(
       file,
-      `added tokens: expected at most ${MOST_TOKENS} of ${MOST_LETTERS} letters in all, got ${tokens.length} of ${letters}`,
+      `added tokens: expected at most ${addedTokens} of ${addedTokenLetters} letters in all, got ${tokens.length} of ${letters}`,
     );
   }
   return tokens;

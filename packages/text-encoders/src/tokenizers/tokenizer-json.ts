@@ -1,4 +1,4 @@
-import { InvalidFileError, quoted } from '@mezzotint/core';
+import { InvalidFileError, quoted, readingBudget } from '@mezzotint/core';
 import { isObject } from '../transformers-json.js';
 import { type AddedToken, readAddedTokens } from './added-tokens.js';
 
@@ -17,9 +17,6 @@ export interface Family {
   readonly normalizers: readonly string[];
   readonly preTokenizers: readonly string[];
 }
-
-/** Larger ids are no vocabulary that a model of ours could have. */
-const LARGEST_ID = 2 ** 24;
 
 /**
  * Reads a parsed tokenizer.json whose steps are those of a family. Regular expressions of the file are not run.
@@ -48,7 +45,7 @@ export function readTokenizerJson(file: string, json: unknown, family: Family): 
 
 /** Whether a value can be the id of a token. */
 export function isId(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) < LARGEST_ID;
+  return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) < readingBudget.tokenIds;
 }
 
 /** What a model is whose file was written before files said so. */

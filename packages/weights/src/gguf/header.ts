@@ -21,12 +21,6 @@ export interface GgufHeader {
 /** A list of a header: texts, bytes, or other numbers. */
 export type GgufList = readonly string[] | Uint8Array | readonly number[];
 
-/** Longest header that is read: those of text encoders hold vocabularies of a few megabytes. */
-export const MAX_GGUF_HEADER_BYTES = readingBudget.headerBytes;
-
-/** Names and keys are no longer than this; texts in values may be. */
-const MAX_NAME_BYTES = 4096;
-
 /** Keys of a vocabulary: its lists are kept, all others are passed over. */
 const VOCABULARY = 'tokenizer.ggml.';
 
@@ -55,7 +49,7 @@ export function parseGgufHeader(file: string, fileSize: number, bytes: Uint8Arra
   const lists = new Map<string, GgufList>();
   const originalShapes = new Map<string, readonly number[]>();
   for (let i = 0; i < keyCount; i++) {
-    const key = cursor.string('a key', MAX_NAME_BYTES);
+    const key = cursor.string('a key', readingBudget.nameBytes);
     const type = cursor.u32();
     if (type === ARRAY && key.startsWith(VOCABULARY)) {
       lists.set(key, readList(cursor));
@@ -97,7 +91,7 @@ interface TensorInfo {
 }
 
 function readTensorInfo(cursor: Cursor): TensorInfo {
-  const name = cursor.string('the name of a tensor', MAX_NAME_BYTES);
+  const name = cursor.string('the name of a tensor', readingBudget.nameBytes);
   const rank = cursor.u32();
   if (rank > 8) cursor.fail(`${quoted(name)} has ${rank} axes, at most 8 are read`);
   const dims = Array.from({ length: rank }, () => cursor.u64());
@@ -162,8 +156,8 @@ const ARRAY = 9;
 function readList(cursor: Cursor): GgufList {
   const type = cursor.u32();
   if (type === ARRAY) cursor.fail('a vocabulary has lists of lists');
-  const count = cursor.count('values of an array', type === TEXT ? 8 : cursor.width(type));
-  if (type === TEXT) return Array.from({ length: count }, () => cursor.string('a piece', MAX_NAME_BYTES));
+  const count = cursor.count('values of an array', type === TEXT ? 8 : cursor.width(type), readingBudget.tokenIds);
+  if (type === TEXT) return Array.from({ length: count }, () => cursor.string('a piece', readingBudget.nameBytes));
   if (cursor.width(type) === 1) {
     const from = cursor.skip(count);
     return cursor.bytes.slice(from, from + count);
@@ -173,7 +167,7 @@ function readList(cursor: Cursor): GgufList {
 
 /** A value of the metadata; arrays are passed over, or read as a shape. */
 function readValue(cursor: Cursor, type: number, asShape: boolean, depth = 0): number | string | number[] | undefined {
-  if (type === TEXT) return cursor.string('a value', MAX_GGUF_HEADER_BYTES);
+  if (type === TEXT) return cursor.string('a value', readingBudget.headerBytes);
   if (type !== ARRAY) return cursor.number(type);
   if (depth > 4) cursor.fail('arrays are nested deeper than 4');
   const inner = cursor.u32();

@@ -1,17 +1,18 @@
-import { type HostTensor, InvalidFileError, type KeptType, named, notFinite, type StoredTensor } from '@mezzotint/core';
+import {
+  type HostTensor,
+  InvalidFileError,
+  type KeptType,
+  named,
+  notFinite,
+  readingBudget,
+  type StoredTensor,
+} from '@mezzotint/core';
 import type { ByteSource } from '../bytes/byte-source.js';
 import { widen } from '../numbers/widen.js';
 import type { WeightFile } from '../weight-file.js';
 import { codesOfQ4, codesOfQ8 } from './codes.js';
 import { dequantizeBlocks } from './dequantize.js';
-import {
-  type GgufEntry,
-  type GgufHeader,
-  type GgufList,
-  HeaderIsLonger,
-  MAX_GGUF_HEADER_BYTES,
-  parseGgufHeader,
-} from './header.js';
+import { type GgufEntry, type GgufHeader, type GgufList, HeaderIsLonger, parseGgufHeader } from './header.js';
 import { isGgufBlockType } from './types.js';
 
 /** A GGUF file with the lists of its vocabulary, `tokenizer.ggml.*`, where it has one. */
@@ -78,7 +79,7 @@ export async function openGguf(source: ByteSource & { close?(): void }): Promise
 
 async function readHeader(source: ByteSource): Promise<GgufHeader> {
   for (let length = FIRST_BYTES; ; length *= 8) {
-    const whole = Math.min(length, source.size, MAX_GGUF_HEADER_BYTES);
+    const whole = Math.min(length, source.size, readingBudget.headerBytes);
     const bytes = await source.read(0, whole);
     try {
       return parseGgufHeader(source.name, source.size, bytes);

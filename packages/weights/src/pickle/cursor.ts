@@ -1,8 +1,5 @@
-import { InvalidFileError } from '@mezzotint/core';
+import { InvalidFileError, readingBudget } from '@mezzotint/core';
 import { PickleBytes } from './values.js';
-
-/** Most bytes that a text line of an instruction may have. */
-const MAX_LINE = 1 << 16;
 
 /** Byte strings from this length stay in the file. */
 const INLINE_BYTES = 1 << 12;
@@ -108,7 +105,7 @@ export class PickleCursor {
   /** A line without its end. */
   line(): string {
     const start = this.#at;
-    while (this.u8() !== 0x0a) if (this.#at - start > MAX_LINE) this.fail('a line does not end');
+    while (this.u8() !== 0x0a) if (this.#at - start > readingBudget.pickleLineBytes) this.fail('a line does not end');
     const length = this.#at - start - 1;
     this.#at = start;
     const line = this.text(length);

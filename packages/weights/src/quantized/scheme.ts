@@ -1,4 +1,4 @@
-import { type HostTensor, InvalidFileError, type WeightSource } from '@mezzotint/core';
+import { type HostTensor, InvalidFileError, readingBudget, type WeightSource } from '@mezzotint/core';
 import { parseStrictJson, type StrictJson } from '../json/strict-json.js';
 
 /** How one weight is stored in several tensors. */
@@ -11,9 +11,6 @@ export interface Scheme {
   read(): Promise<HostTensor>;
 }
 
-/** Longest JSON that is read out of a tensor of bytes. */
-const MAX_JSON_BYTES = 2 ** 16;
-
 /** The JSON object in a U8 tensor. Throws an InvalidFileError when it is none. */
 export async function readJsonTensor(source: WeightSource, name: string): Promise<ReadonlyMap<string, StrictJson>> {
   const { shape, dtype } = source.tensors.get(name)!;
@@ -21,8 +18,8 @@ export async function readJsonTensor(source: WeightSource, name: string): Promis
     throw new InvalidFileError(source.name, `${name}: ${problem}`, { cause });
   };
   const length = shape.reduce((n, d) => n * d, 1);
-  if (dtype !== 'U8' || length > MAX_JSON_BYTES) {
-    return fail(`expected JSON in at most ${MAX_JSON_BYTES} bytes, got ${dtype} of shape [${shape}]`);
+  if (dtype !== 'U8' || length > readingBudget.tensorJsonBytes) {
+    return fail(`expected JSON in at most ${readingBudget.tensorJsonBytes} bytes, got ${dtype} of shape [${shape}]`);
   }
   const bytes = Uint8Array.from((await source.read(name)).data);
   try {

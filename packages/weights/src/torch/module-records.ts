@@ -1,4 +1,4 @@
-import { InvalidFileError } from '@mezzotint/core';
+import { InvalidFileError, parseJson } from '@mezzotint/core';
 import { PickleObject } from '../pickle/values.js';
 import type { WeightFile } from '../weight-file.js';
 import { budgetOf, dictEntries, keyName, persistenceRecord } from './tree.js';
@@ -85,7 +85,7 @@ export function modulesOf(file: WeightFile): ReadonlyMap<string, ModuleRecord> {
 /** Undefined for what is no JSON. */
 function parsedJson(text: string): unknown {
   try {
-    return JSON.parse(text);
+    return parseJson(text);
   } catch {
     return undefined;
   }

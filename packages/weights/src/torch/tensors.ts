@@ -1,4 +1,4 @@
-import { type HostTensor, InvalidFileError, sizeOf } from '@mezzotint/core';
+import { type HostTensor, InvalidFileError, readingBudget, sizeOf } from '@mezzotint/core';
 import type { ByteSource } from '../bytes/byte-source.js';
 import { BYTES_PER_ELEMENT, type DType, isDType } from '../numbers/dtypes.js';
 import { gather, isContiguous } from '../numbers/strided.js';
@@ -35,9 +35,6 @@ export interface StorageBytes {
   readWhole(storage: TorchStorage): Promise<Uint8Array<ArrayBuffer>>;
 }
 
-/** A view may repeat elements (`expand`) up to this many bytes whatever the size of the file. */
-const MAX_EXPANDED_BYTES = 1 << 24;
-
 /** Reads one tensor. Throws an InvalidFileError when its view leaves its storage or its storage the file. */
 export async function readTorchTensor(
   file: string,
@@ -59,7 +56,7 @@ export async function readTorchTensor(
   if (!Number.isSafeInteger(count) || !Number.isSafeInteger(last) || last >= room) {
     return fail(`its view ends at element ${last} of a storage of ${room}`);
   }
-  if (count > last - offset + 1 && count * 4 > MAX_EXPANDED_BYTES) {
+  if (count > last - offset + 1 && count * 4 > readingBudget.expandedBytes) {
     return fail(`it repeats ${last - offset + 1} elements to ${count}; save it without expand() or as contiguous()`);
   }
   const whole =

@@ -1,13 +1,10 @@
-import { InvalidFileError } from '@mezzotint/core';
+import { InvalidFileError, readingBudget } from '@mezzotint/core';
 import { PickleObject } from '../pickle/values.js';
 import { NestedTensor } from './meaning.js';
 import { TorchTensor } from './tensors.js';
 
 /** A tensor of a pickle. */
 export type AnyTensor = TorchTensor | NestedTensor;
-
-/** Deepest nesting of dicts, lists and modules that is followed. */
-const MAX_DEPTH = 100;
 
 /**
  * What may be spent on looking through a pickle, one a value and one a letter of a tensor's name: beyond this a small
@@ -42,7 +39,9 @@ function collectTensors(file: string, root: unknown, budget: Budget): Map<string
   };
   const visit = (value: unknown, path: string, depth: number): void => {
     spend(1);
-    if (depth > MAX_DEPTH) throw new InvalidFileError(file, `its pickle is nested deeper than ${MAX_DEPTH}`);
+    if (depth > readingBudget.pickleDepth) {
+      throw new InvalidFileError(file, `its pickle is nested deeper than ${readingBudget.pickleDepth}`);
+    }
     if (value instanceof TorchTensor || value instanceof NestedTensor) {
       spend(path.length);
       if (found.has(path)) throw new InvalidFileError(file, `two tensors of its pickle are named ${path}`);

@@ -1,4 +1,4 @@
-import type { ClassifierNetwork, DenoisingNetwork, NetworkSignature, SamplingRun } from '@mezzotint/core';
+import type { ClassifierNetwork, DenoisingNetwork, HostTensor, NetworkSignature, SamplingRun } from '@mezzotint/core';
 import { classifierGuidance } from '@mezzotint/guidance';
 import type { Guide, Network, Sampler } from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
@@ -10,7 +10,9 @@ export interface ClassStageOptions {
   readonly name: string;
   readonly network: DenoisingNetwork;
   /** The network for one run, where something goes on from step to step; `network` itself when absent. */
-  readonly startRun?: ((images: number) => SamplingRun) | undefined;
+  readonly startRun?:
+    | ((options: { readonly images: number; readonly from?: readonly HostTensor[] | undefined }) => SamplingRun)
+    | undefined;
   readonly signature: NetworkSignature;
   readonly sampler: Sampler;
   readonly codec: Codec | null;
@@ -44,8 +46,8 @@ export function classStage(options: ClassStageOptions): Stage<ClassConditions> {
       return [height / f, width / f, codec?.channels ?? signature.inChannels];
     },
     encode: ({ images }) => encodeLabels(images, signature, options.nullLabel),
-    network({ batch }) {
-      const going = options.startRun?.(batch.images.length);
+    network({ batch, from }) {
+      const going = options.startRun?.({ images: batch.images.length, from });
       const predict: Network<ClassConditions> = (x, time, conditions) =>
         tf.tidy(() => {
           const { labels, lowRes } = conditions as { labels?: tf.Tensor1D; lowRes?: tf.Tensor4D };
@@ -53,7 +55,7 @@ export function classStage(options: ClassStageOptions): Stage<ClassConditions> {
           const out = (going ?? network).forward(x, time, given);
           return predictionChannels === undefined ? out : tf.slice(out, [0, 0, 0, 0], [-1, -1, -1, predictionChannels]);
         });
-      return going ? Object.assign(predict, { dispose: () => going.dispose() }) : predict;
+      return going ? Object.assign(predict, { save: () => going.save(), dispose: () => going.dispose() }) : predict;
     },
     module: network,
     negatives: conditional && signature.nullLabel,
