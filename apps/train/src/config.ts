@@ -205,6 +205,25 @@ const common = {
   steps: count.describe('Updates of the weights in all.'),
   batchSize: count.describe('Images in a batch.'),
   accumulation: count.default(1).describe('Batches whose gradients are averaged into one update.'),
+  microBatches: count
+    .optional()
+    .describe(
+      'Equal parts that the pictures of an update are computed in, on all ranks together; accumulation, or as many as the ranks need, when absent. Updates are the same bits on every number of ranks that divides it by a power of two.',
+    ),
+  distributed: z
+    .strictObject({
+      wire: z
+        .enum(['float32', 'bfloat16'])
+        .default('float32')
+        .describe('Format of gradients between ranks; bfloat16 is half the bytes, with errors of 0.4 %.'),
+      shardOptimizer: z
+        .boolean()
+        .default(false)
+        .describe('Each rank keeps the moments of its part of the weights (ZeRO-1); the result is the same.'),
+      bucketMiB: positive.default(25).describe('Gradients that are sent at once, while the next are read.'),
+    })
+    .prefault({})
+    .describe('How the ranks of mpirun work together (docs/distributed.md).'),
   seed: z.int().min(0).default(0).describe('Seed of weights, order and noise.'),
   ema: averages.describe('Averaged weights, which are what is sampled and saved.'),
   every: z
@@ -448,7 +467,12 @@ export const trainConfigSchema = z.discriminatedUnion('task', [
 
 export type TrainConfig = z.infer<typeof trainConfigSchema>;
 /** The settings that flags may give over those of the file. */
-export type ConfigFlags = { steps?: number; batchSize?: number; seed?: number };
+export type ConfigFlags = {
+  steps?: number;
+  batchSize?: number;
+  seed?: number;
+  distributed: Partial<TrainConfig['distributed']>;
+};
 export type DataConfig = z.infer<typeof data>;
 export type DiffusionTask = z.infer<typeof diffusion>;
 /** A diffusion task whose recipe has filled in what was left out. */

@@ -1,7 +1,7 @@
 import { architectureOfKind } from '@mezzotint/architectures';
 import { InvalidArgumentError, type ModelSize } from '@mezzotint/core';
 import { openDataset } from '@mezzotint/data';
-import { recipeNamed } from '@mezzotint/training';
+import { defaultRecipe, recipeNamed } from '@mezzotint/training';
 import type { TrainFlags } from './command.js';
 import type { DiffusionTask, TrainConfig, WholeConfig, WholeDiffusionTask } from './config.js';
 import { trainConfigSchema } from './config.js';
@@ -120,7 +120,8 @@ function learner(
 ): object {
   const from = init?.own ?? init?.foreign;
   if (from === undefined || (flags.architecture !== undefined && flags.architecture !== from.architecture)) {
-    return { architecture: flags.architecture ?? 'ADMUNet', network: preset, recipe: flags.recipe ?? 'v-cosine' };
+    const architecture = flags.architecture ?? 'ADMUNet';
+    return { architecture, network: preset, recipe: flags.recipe ?? recipeFor(architecture) };
   }
   const old = from.network as Readonly<Record<string, unknown>>;
   const known = (values: object) => Object.fromEntries(Object.entries(values).filter(([key]) => key in old));
@@ -130,7 +131,7 @@ function learner(
     architecture: from.architecture,
     network: { ...old, ...known({ ...(size && { imageSize: size }), ...labels }) },
     ...process,
-    ...(!('process' in process) && { recipe: flags.recipe ?? 'v-cosine' }),
+    ...(!('process' in process) && { recipe: flags.recipe ?? recipeFor(from.architecture) }),
   };
 }
 
@@ -139,7 +140,8 @@ export function recipeOf({
   recipe,
   process,
   weighting,
-}: Pick<DiffusionTask, 'recipe' | 'process' | 'weighting'>): string {
+  architecture,
+}: Pick<DiffusionTask, 'recipe' | 'process' | 'weighting' | 'architecture'>): string {
   if (recipe !== undefined) {
     if (weighting !== 'uniform') {
       throw new InvalidArgumentError('weighting', `the recipe ${recipe} has its own weights, got '${weighting}'`);
@@ -164,7 +166,13 @@ export function recipeOf({
     }
     return 'improved-ddpm';
   }
+  if (process === undefined && weighting === 'uniform') return recipeFor(architecture);
   return weighting === 'min-snr' ? 'min-snr' : 'v-cosine';
+}
+
+/** The recipe of an architecture where none is said. */
+function recipeFor(architecture: string): string {
+  return defaultRecipe(architectureOfKind('denoiser', architecture));
 }
 
 /** A configuration with what its recipe and its number of updates fill in, which a longer run then keeps. */

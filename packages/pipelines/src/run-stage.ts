@@ -173,7 +173,7 @@ export async function* runStage({
     inpainting: sees ? (start?.inpainting ?? null) : null,
     from: saved ?? undefined,
   });
-  const model = sampler.model<Conditions>(network, guidance.guide);
+  const model = sampler.model<Conditions>(network, guidance.guide, guidance.after);
   const inside = keepsOutside(stage, start) ? withPicture(model, start!, pure) : model;
   const options = { noise, steps, ...(signal && { signal }) };
   const memory = conditionMemory(tensorsOf(encoded));

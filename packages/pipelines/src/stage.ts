@@ -1,5 +1,5 @@
 import type { HostTensor, Module, WeightSource } from '@mezzotint/core';
-import type { Guide, Network, NoiseSource, Sampler } from '@mezzotint/schedulers';
+import type { AfterLimit, Guide, Network, NoiseSource, Sampler } from '@mezzotint/schedulers';
 import type { Dropped, LoraModelName } from '@mezzotint/weights';
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Request, RequestKey, Settings } from './request.js';
@@ -133,6 +133,8 @@ export interface Stage<C extends Conditions = any> {
   readonly guidedChannels?: number | undefined;
   /** Guidance of a run, where it is not `free` alone; undefined for none. */
   guide?(context: GuideContext<C>): Guide<C> | undefined;
+  /** What moves estimates after they were clipped: a classifier's gradient. Undefined for nothing. */
+  after?(context: Omit<GuideContext<C>, 'free' | 'negative'>): AfterLimit<C> | undefined;
   /** Pictures start from `ceil`(steps strength) steps, not `floor`: what diffusers' pipelines of SD3 and FLUX do. */
   readonly strengthRounds?: 'floor' | 'ceil';
   /** Both passes of guidance are one, over a batch of twice the size: faster for small networks, more memory. */

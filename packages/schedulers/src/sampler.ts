@@ -28,6 +28,12 @@ export interface ScheduleRequest {
 /** A function from denoiser to denoiser: guidance. */
 export type Guide<C> = (denoiser: Denoiser<C>) => Denoiser<C>;
 
+/** What moves estimates behind the limit, as a classifier does in guided-diffusion: by the solver's need. */
+export interface AfterLimit<C> {
+  readonly estimate: Guide<C>;
+  readonly variance: (model: VarianceDenoiser<C>) => VarianceDenoiser<C>;
+}
+
 /**
  * How a model is sampled, whatever its kind: `samplerFromDiffusers` and `samplerFromProcess` make one, and nothing behind it
  * asks which of them did.
@@ -57,8 +63,11 @@ export interface Sampler {
   denoiser<C = void>(network: Network<C>): Denoiser<C>;
   /** What is done to guided estimates: clipping or thresholding (unless the solver does it, as DDIM of diffusers), LCM's boundary. */
   finishEstimate<C>(guided: Denoiser<C>): Denoiser<C>;
-  /** What `solver` takes, from the raw network: denoiser, guidance and `finishEstimate`, with the learned variance if it needs that. */
-  model<C = void>(network: Network<C>, guide?: Guide<C>): ModelFor<Need, C>;
+  /**
+   * What `solver` takes, from the raw network: denoiser, guidance, `finishEstimate` and what comes after it, with the learned variance
+   * if it needs that.
+   */
+  model<C = void>(network: Network<C>, guide?: Guide<C>, after?: AfterLimit<C>): ModelFor<Need, C>;
   /** The same model with another solver, its options checked. Keeps the limit; leaves out what belongs to the old solver. */
   withSolver(name: SolverName, options?: SolverOptions): Sampler;
 }
@@ -131,10 +140,14 @@ function build(parts: SamplerParts, { sigmas, rho }: SolverOptions, inSigma: boo
     },
     denoiser: estimates,
     finishEstimate: finish,
-    model<C>(network: Network<C>, guide: Guide<C> = (plain) => plain): ModelFor<Need, C> {
-      if (solver.needs === 'estimate') return finish(guide(estimates(network)));
+    model<C>(network: Network<C>, guide: Guide<C> = (plain) => plain, after?: AfterLimit<C>): ModelFor<Need, C> {
+      if (solver.needs === 'estimate') {
+        const limited = finish(guide(estimates(network)));
+        return after ? after.estimate(limited) : limited;
+      }
       const learned = varianceDenoiser(network, parameterisation, { clock: timeOf });
-      return withVarianceLimit(guideVariance(learned, guide), limit) as unknown as ModelFor<Need, C>;
+      const limited = withVarianceLimit(guideVariance(learned, guide), limit);
+      return (after ? after.variance(limited) : limited) as unknown as ModelFor<Need, C>;
     },
     withSolver(name, options = {}) {
       const { finishEstimate: _, ...rest } = parts;

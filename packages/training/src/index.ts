@@ -104,6 +104,7 @@ export {
   type UpdateOptions,
 } from './optimizer/optimizer.js';
 export {
+  defaultRecipe,
   type Objective,
   type OptimizerSettings,
   type Recipe,
