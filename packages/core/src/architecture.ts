@@ -200,6 +200,8 @@ export interface DataShape {
   readonly pooledWidth?: number;
   /** Tokens of the vocabulary, for a network that reads texts itself. */
   readonly vocabSize?: number;
+  /** The network enlarges a low-resolution picture, which it is given; false when absent. */
+  readonly lowRes?: boolean;
 }
 
 /** A class of another library that an architecture stands for. */
