@@ -17,13 +17,15 @@ const TRAIN = 'apps/train/src/main.ts';
 
 /** A small network on 16 pictures an update, in 4 micro-batches, which 1, 2 and 4 ranks share. */
 function config(steps: number, data: string | undefined): object {
+  const channels = data === undefined ? 1 : 3;
   return {
     task: 'diffusion',
     data: data === undefined ? { kind: 'digits' } : { kind: 'folder', path: data, size: 16, labels: 'none' },
     network: {
-      ...{ imageSize: data === undefined ? 28 : 16, channels: data === undefined ? 1 : 3 },
-      ...{ modelChannels: 16, channelMult: [1, 2], resBlocks: 1, attentionFactors: [2], heads: 2 },
-      ...(data === undefined ? { classes: 10 } : { classes: null, nullLabel: false }),
+      ...{ imageSize: data === undefined ? 28 : 16, inChannels: channels, outChannels: channels, modelChannels: 16 },
+      ...{ channelMult: [1, 2], resBlocks: 1, attentionResolutions: [2], heads: { count: 2 }, headsUp: { count: 2 } },
+      ...{ attentionOrder: 'new', timeConditioning: 'scale-shift', resampling: 'pool', groups: 8, dropout: 0 },
+      ...(data === undefined ? { classes: 10, nullLabel: true } : { classes: null, nullLabel: false }),
     },
     ...{ steps, batchSize: 16, microBatches: 4, recipe: 'v-cosine', half: false },
     every: { log: 1, sample: 1_000_000, checkpoint: 3 },
