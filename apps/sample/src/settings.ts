@@ -91,12 +91,13 @@ function linesOf(file: string): string[] {
 
 /** Throws an InvalidArgumentError that names every file that is not there. */
 function checkFiles({ app, options, request }: SampleSettings): void {
-  const { parts, tokenizer, refiner, taesd, guidingModel, classifier, upsampler } = options;
+  const { parts, tokenizer, refiner, taesd, guidingModel, classifier, upsampler = [] } = options;
   const { lora = [], textualInversion = [] } = options;
   const { image, mask } = request;
   const named: [string, unknown][] = [
-    ...Object.entries({ model: app.model, parts, tokenizer, refiner, taesd, guidingModel, classifier, upsampler }),
+    ...Object.entries({ model: app.model, parts, tokenizer, refiner, taesd, guidingModel, classifier }),
     ...Object.entries({ image, mask }),
+    ...[upsampler].flat().map((path): [string, unknown] => ['upsampler', path]),
     ...lora.map(({ path }): [string, unknown] => ['lora', path]),
     ...textualInversion.map(({ path }): [string, unknown] => ['textualInversion', path]),
   ];

@@ -39,7 +39,10 @@ export function trainCommand(): Command {
     .option('--data <path>', "pictures: a folder (class folders, captions), a .tar archive, or 'digits'")
     .option('--preset <size>', 'small, medium or large (default: small)')
     .option('--architecture <name>', 'a registered architecture, such as ADMUNet, DiT, UViT (default: ADMUNet)')
-    .option('--recipe <name>', `${recipes.map(({ name }) => name).join(', ')} (default: v-cosine)`)
+    .option(
+      '--recipe <name>',
+      `${recipes.map(({ name }) => name).join(', ')} (default: by the architecture; v-cosine for ADMUNet and DiT)`,
+    )
     .option('--size <pixels>', "pixels a side (default: the pictures', at most the preset's)", wholeNumber('--size', 1))
     .option('--channels <n>', '1 for gray, 3 for colour (default: 3)', wholeNumber('--channels', 1))
     .option('--flip', 'mirror pictures left-right at random')
