@@ -1,6 +1,7 @@
 export { type BlobFiles, blobFile, blobFolder, type OpenBlobsOptions, openPipeline } from './blob-files.js';
 export { klCodec, type LatentAutoencoder, type LatentRgb, linearPreview, standardizedCodec } from './codec.js';
 export { type OpenedCodec, type OwnAutoencoder, openCodec } from './codec-folder.js';
+export { cascadeConfigSchema, cascadeFamily } from './families/cascade.js';
 export { admFamily } from './families/classes/adm.js';
 export { ddpm } from './families/classes/ddpm.js';
 export { ditFamily } from './families/classes/dit.js';
