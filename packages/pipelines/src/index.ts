@@ -77,3 +77,4 @@ export type {
 } from './stage.js';
 export { type OpenedTextEncoder, openTextEncoder } from './text-encoder-folder.js';
 export { clipTokenizersFor, openClipTokenizer } from './tokenizers.js';
+export { type UpscaleOptions, upscale, upscaleRows } from './upscale.js';
