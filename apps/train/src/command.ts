@@ -1,4 +1,4 @@
-import { wholeNumber } from '@mezzotint/app';
+import { seedNumber, wholeNumber } from '@mezzotint/app';
 import { recipes } from '@mezzotint/training';
 import { Command } from 'commander';
 
@@ -19,7 +19,7 @@ export interface TrainFlags {
   readonly resume?: boolean;
   readonly steps?: number;
   readonly batchSize?: number;
-  readonly seed?: number;
+  readonly seed?: number | string;
   readonly otherData?: boolean;
   readonly engine?: string;
 }
@@ -52,7 +52,7 @@ export function trainCommand(): Command {
       wholeNumber('--steps', 1),
     )
     .option('--batch-size <n>', 'images in a batch', wholeNumber('--batch-size', 1))
-    .option('--seed <n>', 'seed of weights, order and noise', wholeNumber('--seed'))
+    .option('--seed <n>', 'seed of weights, order and noise', seedNumber('--seed'))
     .option(
       '--other-data',
       'with --resume: go on although the images or classes are not those that the run was trained on',

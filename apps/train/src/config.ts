@@ -1,4 +1,5 @@
 import { processSchema, samplingSchema } from '@mezzotint/app';
+import { isSeed } from '@mezzotint/core';
 import { recipes } from '@mezzotint/training';
 import { z } from 'zod';
 
@@ -139,7 +140,16 @@ const common = {
   steps: count.describe('Updates of the weights in all.'),
   batchSize: count.describe('Images in a batch.'),
   accumulation: count.default(1).describe('Batches whose gradients are averaged into one update.'),
-  seed: z.int().min(0).default(0).describe('Seed of weights, order and noise.'),
+  seed: z
+    .union([
+      z.int().min(0),
+      z
+        .string()
+        .regex(/^\d{1,20}$/)
+        .refine(isSeed, 'expected at most 2^64 - 1'),
+    ])
+    .default(0)
+    .describe('Seed of weights, order and noise, up to 2^64 - 1; above 2^53 - 1 its digits as a text.'),
   ema: averages.describe('Averaged weights, which are what is sampled and saved.'),
   every: z
     .strictObject({
@@ -300,7 +310,7 @@ export const trainConfigSchema = z.discriminatedUnion('task', [diffusion, classi
 
 export type TrainConfig = z.infer<typeof trainConfigSchema>;
 /** The settings that flags may give over those of the file. */
-export type ConfigFlags = { steps?: number; batchSize?: number; seed?: number };
+export type ConfigFlags = { steps?: number; batchSize?: number; seed?: number | string };
 export type DataConfig = z.infer<typeof data>;
 export type DiffusionTask = z.infer<typeof diffusion>;
 /** A diffusion task whose recipe has filled in what was left out. */

@@ -1,5 +1,5 @@
 import { type ImageSource, openImages } from '@mezzotint/app';
-import { InvalidArgumentError, listed, quoted } from '@mezzotint/core';
+import { InvalidArgumentError, listed, quoted, type Seed } from '@mezzotint/core';
 import {
   batches,
   type Dataset,
@@ -46,7 +46,7 @@ export interface TrainingData {
   readonly captions: readonly (readonly string[])[];
   /** What is not trained on, in memory; undefined where nothing is held out. */
   readonly heldOut?: HeldOut;
-  open(options: { readonly batchSize: number; readonly seed: number }): TrainingBatches;
+  open(options: { readonly batchSize: number; readonly seed: Seed }): TrainingBatches;
   /** The first pictures, to show and to look at. */
   first(count: number): Promise<ImageSet>;
 }

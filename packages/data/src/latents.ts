@@ -10,6 +10,8 @@ import {
   parseJson,
   quoted,
   readingBudget,
+  type Seed,
+  seedPlus,
   TorchGenerator,
 } from '@mezzotint/core';
 import { openPlainFile, readPlainFile, readPlainText } from '@mezzotint/core/node';
@@ -179,7 +181,7 @@ export function readLatentsIndex(folder: string): LatentsIndex {
 /** How latent images become batches. */
 export interface LatentStreamOptions {
   readonly batchSize: number;
-  readonly seed: number;
+  readonly seed: Seed;
   /** Shards that are kept in memory; 4 when absent. */
   readonly shards?: number;
 }
@@ -201,7 +203,7 @@ export function latentStream(folder: string, { batchSize, seed, shards = 4 }: La
   }
   const area = height * width * channels;
   const batchesPerEpoch = Math.floor(count / batchSize);
-  const of = { fingerprint: index.fingerprint, batchSize, seed };
+  const of = { fingerprint: index.fingerprint, batchSize, seed: seedPlus(seed, 0) };
   const kept = new Map<number, Buffer>();
   const shard = (i: number) => {
     let bytes = kept.get(i);
@@ -259,7 +261,7 @@ export function latentStream(folder: string, { batchSize, seed, shards = 4 }: La
 }
 
 /** Shards in a random order, four at a time shuffled together, so that few are in memory at once. */
-function shardedOrder(count: number, perShard: number, seed: number, epoch: number): Int32Array {
+function shardedOrder(count: number, perShard: number, seed: Seed, epoch: number): Int32Array {
   const shards = epochOrder(Math.ceil(count / perShard), deriveSeed(seed, 'shards'), epoch);
   const out = new Int32Array(count);
   let at = 0;
