@@ -1,55 +1,17 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { runApp } from '@mezzotint/app/testing';
 import { testEngines } from '@mezzotint/backend/testing';
-import type { HostTensor } from '@mezzotint/core';
 import { writePng } from '@mezzotint/data';
 import { InceptionV3 } from '@mezzotint/features';
+import { formulaWeights, inceptionWeight, noisyRamp, plainWeight } from '@mezzotint/testing';
+import { ClipModel } from '@mezzotint/text-encoders';
 import { writeSafetensors } from '@mezzotint/weights/node';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { evaluateCommand } from '../src/command.js';
 import { evaluate } from '../src/evaluate.js';
 import references from './fixtures/references.json' with { type: 'json' };
-
-/** The hash of tooling/golden/scripts/evaluate.py. */
-function bits(name: string): (i: number) => number {
-  let crc = 0xffffffff;
-  for (const byte of new TextEncoder().encode(name)) {
-    crc ^= byte;
-    for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
-  }
-  const start = (crc ^ 0xffffffff) >>> 0;
-  return (i) => {
-    let x = (start + i) >>> 0;
-    x = Math.imul(x ^ (x >>> 16), 0x7feb352d);
-    x = Math.imul(x ^ (x >>> 15), 0x846ca68b);
-    return (x ^ (x >>> 16)) >>> 0;
-  };
-}
-
-function weight(name: string, shape: readonly number[]): HostTensor {
-  const at = bits(name);
-  const fanIn = shape.slice(1).reduce((n, d) => n * d, 1);
-  const of = name.endsWith('running_var')
-    ? (v: number) => 1 + 0.5 * Math.abs(v)
-    : name.endsWith('bn.weight')
-      ? (v: number) => 1 + 0.1 * v
-      : (v: number) => (shape.length > 1 ? Math.sqrt(6 / fanIn) : 0.1) * v;
-  const data = new Float32Array(shape.reduce((n, d) => n * d, 1)).map((_, i) => of(2 * (at(i) / 2 ** 32) - 1));
-  return { shape, data };
-}
-
-function picture(name: string, smooth: number): Uint8Array {
-  const { size } = references;
-  const at = bits(name);
-  return Uint8Array.from({ length: size * size * 3 }, (_, i) => {
-    const [c, x, y] = [i % 3, Math.floor(i / 3) % size, Math.floor(i / 3 / size)];
-    const slope = (axis: number) => (at(axis * 3 + c) >>> 24) / 255;
-    const ramp = (255 * (slope(0) * (x / (size - 1)) + slope(1) * (y / (size - 1)))) / 2;
-    return Math.floor(smooth * ramp + (1 - smooth) * (at(6 + i) >>> 24));
-  });
-}
 
 const root = mkdtempSync(join(tmpdir(), 'mezzotint-agreement-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -62,14 +24,11 @@ beforeAll(async () => {
     mkdirSync(join(root, name));
     for (let i = 0; i < count; i++) {
       const file = join(root, name, `${String(i).padStart(3, '0')}.png`);
-      await writePng(file, { data: picture(`${name}-${i}`, share), height: size, width: size, channels: 3 });
+      await writePng(file, { data: noisyRamp(`${name}-${i}`, size, share), height: size, width: size, channels: 3 });
     }
   }
-  const params = new InceptionV3({ classes: 1008, pooling: 'tensorflow' }).params();
-  await writeSafetensors(
-    weights,
-    Object.fromEntries([...params].map(([name, p]) => [name, weight(name, p.fileShape)])),
-  );
+  const inception = new InceptionV3({ classes: 1008, pooling: 'tensorflow' });
+  await writeSafetensors(weights, formulaWeights(inception, inceptionWeight));
 });
 
 type Metrics = Record<string, { value: number; parts?: Record<string, number> }>;
@@ -98,4 +57,38 @@ test.runIf(engines.length > 0)('torch-fidelity: FID, KID, IS, precision and reca
 test.runIf(engines.length > 0)('clean-fid and pytorch-fid: FID with their resizing', async () => {
   agree((await metricsOf(engines[0]!, 'inception-clean', 'fid')).fid!.value, references['clean-fid 2048']);
   agree((await metricsOf(engines[0]!, 'inception-pytorch', 'fid')).fid!.value, references['pytorch-fid 2048']);
+});
+
+// One layer each, so that a small engine runs it too; the names, shapes and preprocessing are those of ViT-B/32.
+test('torchmetrics: CLIP score of prompts and a folder', async () => {
+  const tower = { layers: 1, activation: 'quick', epsilon: 1e-5, projection: 512 } as const;
+  const clip = new ClipModel({
+    text: { ...tower, vocabSize: 49408, positions: 77, pooledToken: 'largest', width: 64, mlpWidth: 64, heads: 1 },
+    vision: { ...tower, imageSize: 224, patchSize: 32, channels: 3, width: 768, mlpWidth: 64, heads: 12 },
+  });
+  const { prompts, score } = references['torchmetrics CLIP score'];
+  const [file, folder, texts] = ['clip.safetensors', 'prompted', 'prompts.txt'].map((name) => join(root, name)) as [
+    string,
+    string,
+    string,
+  ];
+  await writeSafetensors(file, formulaWeights(clip, plainWeight));
+  mkdirSync(folder);
+  for (const [i] of prompts.entries()) {
+    const data = noisyRamp(`generated-${i}`, references.size, references.smooth.generated);
+    const { size } = references;
+    await writePng(join(folder, `${i}.png`), { data, height: size, width: size, channels: 3 });
+  }
+  const network = ['--features', 'clip-vit-b-32', '--features-weights', file, '--engine', engines[0] ?? 'cpu'];
+  const run = async (lines: readonly string[]) => {
+    writeFileSync(texts, `${lines.join('\n')}\n`);
+    return runApp(evaluateCommand(), evaluate, ['--images', folder, '--prompts', texts, ...network, '--json']);
+  };
+  const { code, out, err } = await run(prompts);
+  expect(code, err).toBe(0);
+  const { metrics } = (JSON.parse(out) as { rows: { metrics: Metrics }[] }).rows[0]!;
+  agree(metrics['clip-score']!.parts!.torchmetrics!, score);
+  agree(metrics['clip-score']!.value, score / 100); // the cosine that the lecture prints
+  const short = await run(prompts.slice(1));
+  expect([short.code, short.err]).toEqual([2, expect.stringMatching(/expected 4 prompts, .* got 3/)]);
 });

@@ -8,6 +8,7 @@ export interface AppSettings {
   readonly model?: string;
   readonly out?: string;
   readonly prompts?: string;
+  readonly preview?: string;
   readonly columns?: number;
   readonly scale?: number;
   readonly engine?: string;
@@ -37,6 +38,7 @@ export function sampleCommand(): Command {
       'JSON file with any of these settings, by the names of the flags in camelCase; flags win',
     )
     .option('--prompts <file>', 'a prompt a line, in the place of --prompt')
+    .option('--preview <file>', 'a .png of the running estimates, written anew after each step (sharper with --taesd)')
     .option('--columns <n>', 'pictures in a row of the grid', wholeNumber('--columns', 1))
     .option('--scale <n>', 'each pixel becomes n x n pixels (default: 2 below 64 pixels)', wholeNumber('--scale', 1))
     .option('--overwrite', 'replace existing files')

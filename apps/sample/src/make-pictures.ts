@@ -1,9 +1,12 @@
 import type { JobContext } from '@mezzotint/backend/worker';
 import { InvalidArgumentError } from '@mezzotint/core';
+import { stackPictures, writePng } from '@mezzotint/data';
+import { imageGrid } from '@mezzotint/figures';
 import {
   type GeneratedImage,
   openPipeline,
   type Pipeline,
+  type PipelineStep,
   type Progress,
   type Recipe,
   type Request,
@@ -13,7 +16,11 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { SampleSettings } from './settings.js';
 
 /** What the engine's thread is asked for. */
-export type PictureRequest = Pick<SampleSettings, 'options' | 'request' | 'replayed'> & { readonly model: string };
+export type PictureRequest = Pick<SampleSettings, 'options' | 'request' | 'replayed'> & {
+  readonly model: string;
+  /** A PNG of the running estimates, written anew after each step. */
+  readonly preview?: string | undefined;
+};
 
 /** Pictures, and all that there is to say of them. */
 export interface MadePictures {
@@ -32,7 +39,7 @@ export interface MadePictures {
 
 /** The engine thread's job: opens the model, makes the pictures and frees the model. */
 export async function makePictures(
-  { model, options, request: asked, replayed }: PictureRequest,
+  { model, options, request: asked, replayed, preview }: PictureRequest,
   { signal, engine, report }: JobContext<Progress>,
 ): Promise<MadePictures> {
   const pipeline = await openPipeline(model, { freeText: true, ...options });
@@ -56,6 +63,7 @@ export async function makePictures(
     const notes = [...pipeline.notes];
     const hooks = { signal, onProgress: report, onNote: (line: string) => notes.push(line) };
     for await (const step of pipeline.steps(request, hooks)) {
+      if (preview !== undefined) await writePreview(preview, step);
       if (step.images === null) continue;
       if (images.length === 0) firstSeconds = (performance.now() - started) / 1000;
       images.push(...step.images);
@@ -65,6 +73,12 @@ export async function makePictures(
   } finally {
     pipeline.dispose();
   }
+}
+
+async function writePreview(file: string, step: PipelineStep): Promise<void> {
+  const shown = await step.preview();
+  if (shown.length === 0) return; // a model whose latent images have no cheap picture
+  await writePng(file, imageGrid(stackPictures(shown), { padding: shown.length === 1 ? 0 : 2 }), { overwrite: true });
 }
 
 /** Recipes of earlier versions say how prompts are read of every model with prompts, also of one that has no such setting. */

@@ -17,7 +17,7 @@ export async function sampleToFile(flags: SampleFlags, context: CommandContext):
   const progress = phaseBars();
   const worker = await EngineWorker.start<SampleJobs>(new URL('./jobs.js', import.meta.url), { engine: app.engine });
   try {
-    const order = { model: app.model, options, request, replayed };
+    const order = { model: app.model, options, request, replayed, preview: app.preview };
     const made = await worker.run('makePictures', order, { signal, onReport: progress.update }).finally(progress.stop);
     signal.throwIfAborted();
     const files = await writePictures(made, settings);

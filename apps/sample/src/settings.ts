@@ -20,6 +20,7 @@ import { flagOf } from './flags.js';
 const appSchema = z
   .strictObject({
     ...{ model: z.string(), out: z.string(), prompts: z.string(), engine: z.string(), overwrite: z.boolean() },
+    preview: z.string(),
     ...{ columns: z.int().min(1), scale: z.int().min(1), handover: z.number().min(0).max(1) },
   })
   .partial();
@@ -87,10 +88,13 @@ function linesOf(file: string): string[] {
 
 /** Throws an InvalidArgumentError that names every file that is not there. */
 function checkFiles({ app, options, request }: SampleSettings): void {
-  const { parts, tokenizer, refiner, lora = [], textualInversion = [] } = options;
+  const { parts, tokenizer, refiner, taesd, guidingModel, classifier, upsampler = [] } = options;
+  const { lora = [], textualInversion = [] } = options;
   const { image, mask } = request;
   const named: [string, unknown][] = [
-    ...Object.entries({ model: app.model, parts, tokenizer, refiner, image, mask }),
+    ...Object.entries({ model: app.model, parts, tokenizer, refiner, taesd, guidingModel, classifier }),
+    ...Object.entries({ image, mask }),
+    ...[upsampler].flat().map((path): [string, unknown] => ['upsampler', path]),
     ...lora.map(({ path }): [string, unknown] => ['lora', path]),
     ...textualInversion.map(({ path }): [string, unknown] => ['textualInversion', path]),
   ];

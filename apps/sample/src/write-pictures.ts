@@ -14,7 +14,8 @@ export function isFolder(out: string): boolean {
 }
 
 /** Makes sure, before any long work, that the output may be written. */
-export function prepareOut({ out, overwrite = false }: SampleSettings['app']): void {
+export function prepareOut({ out, preview, overwrite = false }: SampleSettings['app']): void {
+  if (preview !== undefined) prepareOutput(preview, true);
   if (isFolder(out)) {
     prepareOutput(join(out, 'x'), true);
     return;

@@ -11,13 +11,14 @@ import { dataShape, networkConfig } from './network-config.js';
 import { openPerceptual } from './perceptual.js';
 import { reconstruct } from './reconstructions.js';
 import type { Task } from './task.js';
-import type { TrainingData } from './training-data.js';
+import { picturesFor, type TrainingData } from './training-data.js';
 
 /** Smallest images that LPIPS can see. */
 const leastForLpips = 16;
 
 /** An autoencoder of any kind, by its reconstruction, what keeps its latent images in order, LPIPS and a discriminator. */
-export async function autoencoderTask(config: AutoencoderTask, images: TrainingData): Promise<Task> {
+export async function autoencoderTask(config: AutoencoderTask, source: TrainingData): Promise<Task> {
+  const images = picturesFor('autoencoder', source);
   const { architecture, seed } = config;
   const record = architectureOfKind('autoencoder', architecture);
   const data = { ...dataShape(images), classes: null };
@@ -67,7 +68,7 @@ function check(
   { architecture, regularisation, codebook, perceptual, adversarial }: AutoencoderTask,
   { config, downscale }: AnyAutoencoder,
   discriminator: PatchDiscriminator | undefined,
-  { height, channels }: TrainingData,
+  { height, channels }: Pick<TrainingData, 'height' | 'channels'>,
 ): void {
   const problems: string[] = [];
   for (const name of ['inChannels', 'outChannels'] as const) {

@@ -8,10 +8,11 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { ClassifierTask } from './config.js';
 import { checkNetworkFits, dataShape, networkConfig } from './network-config.js';
 import type { Task } from './task.js';
-import type { TrainingData } from './training-data.js';
+import { picturesFor, type TrainingData } from './training-data.js';
 
 /** A classifier of clean images, or of images under the noise of a process. */
-export function classifierTask(config: ClassifierTask, data: TrainingData): Task {
+export function classifierTask(config: ClassifierTask, source: TrainingData): Task {
+  const data = picturesFor('classifier', source);
   const architecture = architectureOfKind('classifier', config.architecture);
   const network = networkConfig(architecture, config.network, dataShape(data));
   checkNetworkFits(architecture.signature(network), dataShape(data));

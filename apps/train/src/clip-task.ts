@@ -21,7 +21,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { ClipTask } from './config.js';
 import { dataShape, networkConfig } from './network-config.js';
 import type { Task } from './task.js';
-import type { HeldOut, TrainingBatch, TrainingData } from './training-data.js';
+import { type HeldOut, picturesFor, type TrainingBatch, type TrainingData } from './training-data.js';
 import { vocabularyOf } from './vocabulary.js';
 
 /** Largest factor of the cosines: the learned temperature is held at 1 / 100. Radford et al. 2021, section 2.5. */
@@ -40,7 +40,8 @@ const AT_ONCE = 64;
  * CLIP on captioned pictures: both towers and the temperature learn that a picture and its caption belong together among those of a
  * batch. Radford et al. 2021, figure 3. The folder that comes out is one of transformers' `CLIPModel` with its tokenizer.
  */
-export function clipTask(config: ClipTask, data: TrainingData): Task {
+export function clipTask(config: ClipTask, source: TrainingData): Task {
+  const data = picturesFor('clip', source);
   checkData(config, data);
   const architecture = architectureOfKind('feature-network', config.architecture);
   const vocabulary = vocabularyOf(config.tokenizer, data.captions);

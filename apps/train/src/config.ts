@@ -1,4 +1,4 @@
-import { processSchema, samplingSchema } from '@mezzotint/app';
+import { processSchema, samplingSchema, superResolutionSchema } from '@mezzotint/app';
 import { isSeed } from '@mezzotint/core';
 import { recipes } from '@mezzotint/training';
 import { z } from 'zod';
@@ -82,6 +82,12 @@ const data = z.discriminatedUnion('kind', [
       .describe('Another folder or archive that is scored instead of a fraction (at most 512 of its pictures).'),
     threads: z.int().min(0).max(64).default(1).describe('Threads that decode; 0 decodes between updates.'),
   }),
+  z.strictObject({
+    kind: z
+      .literal('latents')
+      .describe('Latent images that `train encode` made once of pictures; the autoencoder comes with them.'),
+    path: z.string().min(1).describe('Their folder.'),
+  }),
 ]);
 
 const init = z.strictObject({
@@ -101,6 +107,66 @@ const lora = z.strictObject({
   targets: z.array(z.string()).default(['*attn*']).describe('Paths of linear and convolution layers, * for any text.'),
   dora: z.boolean().default(false).describe('Learns the lengths of the rows apart (DoRA).'),
 });
+
+const conditions = z.strictObject({
+  kind: z.literal('captions').describe('The captions of the pictures.'),
+  encoders: z
+    .array(
+      z.strictObject({
+        from: z
+          .string()
+          .min(1)
+          .describe(
+            "A text encoder: a run of the task clip, or a folder of transformers' CLIP or T5 with its tokenizer (also `text_encoder` of a diffusers folder).",
+          ),
+        length: z.int().min(2).optional().describe('Tokens of a caption; its longest when absent, at most 77.'),
+        skip: z
+          .int()
+          .min(0)
+          .default(1)
+          .describe(
+            'CLIP: layers before the last that the tokens are taken from, normed. 1 as in Stable Diffusion 2; 0 as in 1.',
+          ),
+        dropout: z
+          .number()
+          .min(0)
+          .max(1)
+          .default(0)
+          .describe('Fraction of captions that this encoder alone does not see, so that it may be left out later.'),
+        trained: z.boolean().default(false).describe('It is trained along, and comes out with the model.'),
+      }),
+    )
+    .min(1)
+    .max(9)
+    .describe('One or several, side by side.'),
+  dropout: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0.1)
+    .describe('Fraction of captions that are replaced by none for all encoders, so that guidance works.'),
+  prompts: z
+    .array(z.string())
+    .max(64)
+    .default([])
+    .describe('What sample grids show, a row each; the first captions of held-out pictures when empty.'),
+});
+
+const density = z
+  .discriminatedUnion('kind', [
+    z.strictObject({ kind: z.literal('uniform').describe('All levels alike (Liu et al. 2022).') }),
+    z.strictObject({
+      kind: z.literal('logit-normal').describe('sigmoid of a normal number (Esser et al. 2024, eq. 19).'),
+      mean: z.number().default(0).describe('Its mean.'),
+      std: positive.default(1).describe('Its deviation.'),
+    }),
+    z.strictObject({
+      kind: z.literal('mode').describe('Heavy tails (eq. 20).'),
+      scale: z.number().default(1.29).describe('s, above 0 for more levels in the middle.'),
+    }),
+    z.strictObject({ kind: z.literal('cosine').describe('The log SNR of the cosine schedule (eq. 21).') }),
+  ])
+  .optional();
 
 const averages = z
   .strictObject({
@@ -140,6 +206,25 @@ const common = {
   steps: count.describe('Updates of the weights in all.'),
   batchSize: count.describe('Images in a batch.'),
   accumulation: count.default(1).describe('Batches whose gradients are averaged into one update.'),
+  microBatches: count
+    .optional()
+    .describe(
+      'Equal parts that the pictures of an update are computed in, on all ranks together; accumulation, or as many as the ranks need, when absent. Updates are the same bits on every number of ranks that divides it by a power of two.',
+    ),
+  distributed: z
+    .strictObject({
+      wire: z
+        .enum(['float32', 'bfloat16'])
+        .default('float32')
+        .describe('Format of gradients between ranks; bfloat16 is half the bytes, with errors of 0.4 %.'),
+      shardOptimizer: z
+        .boolean()
+        .default(false)
+        .describe('Each rank keeps the moments of its part of the weights (ZeRO-1); the result is the same.'),
+      bucketMiB: positive.default(25).describe('Gradients that are sent at once, while the next are read.'),
+    })
+    .prefault({})
+    .describe('How the ranks of mpirun work together (docs/distributed.md).'),
   seed: z
     .union([
       z.int().min(0),
@@ -185,6 +270,10 @@ const diffusion = z.strictObject({
       'What is learned and how: fills in what is left out of process, optimizer, learningRate and sampling. From the process when absent.',
     ),
   process: processSchema.optional().describe("Forward process and prediction; the recipe's when absent."),
+  density: density.describe("How often a flow is trained at which noise level; the recipe's when absent."),
+  conditions: conditions
+    .optional()
+    .describe('What the network is conditioned on beside classes; the classes of the data alone when absent.'),
   weighting: z
     .enum(['uniform', 'min-snr'])
     .default('uniform')
@@ -213,6 +302,30 @@ const diffusion = z.strictObject({
   sampling: samplingSchema
     .optional()
     .describe("How grids are sampled, and what the model's folder advises; the recipe's when absent."),
+});
+
+const superResolution = z.strictObject({
+  task: z.literal('super-resolution').describe('A diffusion model that enlarges pictures.'),
+  ...common,
+  ...diffusion.pick({
+    ...{ recipe: true, process: true, weighting: true, learningRate: true, optimizer: true, labelDropout: true },
+    ...{ sampling: true, conditions: true },
+  }).shape,
+  recipe: diffusion.shape.recipe.describe(
+    'As for diffusion; imagen when neither it nor a process is given. What is left out of process, optimizer, learningRate and sampling is its.',
+  ),
+  architecture: z
+    .string()
+    .default('SuperResolutionUNet')
+    .describe(
+      'SuperResolutionUNet (ADM, with classes) or EfficientUNet (Imagen), or another denoiser that sees `lowRes`.',
+    ),
+  crop: count
+    .optional()
+    .describe(
+      'Pixels a side of the squares that are cut from the pictures at random and learned; the whole pictures when absent.',
+    ),
+  superResolution: superResolutionSchema.describe('How much larger, and what the small pictures are.'),
 });
 
 const classifier = z.strictObject({
@@ -247,6 +360,78 @@ const clip = z.strictObject({
     ])
     .prefault({})
     .describe('How captions become tokens.'),
+});
+
+const { network: _, init: __, ...commonButNetwork } = common;
+
+const stableDiffusion = z.strictObject({
+  task: z
+    .literal('stable-diffusion')
+    .describe('Fine-tuning of Stable Diffusion 1 or 2: a LoRA, a new token (textual inversion), or the whole UNet.'),
+  model: z
+    .string()
+    .min(1)
+    .describe('A folder of diffusers (model_index.json) with UNet, autoencoder and text encoder.'),
+  ...commonButNetwork,
+  prompt: z
+    .union([z.string(), z.array(z.string()).min(1)])
+    .optional()
+    .describe('What pictures without caption show; of several one is drawn for each picture.'),
+  promptDropout: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0)
+    .describe('Fraction of prompts that are replaced by the empty one, which guidance goes away from.'),
+  weighting: z
+    .enum(['uniform', 'min-snr'])
+    .default('uniform')
+    .describe('Weight of a noise level in the loss: all alike, or min(SNR, 5) (Hang et al. 2023).'),
+  lora: lora
+    .extend({ textEncoder: z.boolean().default(false).describe("Changes the text encoder's attention, too.") })
+    .optional()
+    .describe('Trains a low-rank adapter in the place of the UNet.'),
+  token: z
+    .strictObject({
+      text: z
+        .string()
+        .min(1)
+        .regex(/^\S+$/, 'expected no spaces')
+        .describe('What prompts call it, such as <my-cat>; must be no word that the tokenizer has.'),
+      initializer: z.string().min(1).describe('A word that it begins as.'),
+      vectors: count.default(1).describe('Vectors that it has.'),
+    })
+    .optional()
+    .describe('Trains a new token of the text encoder in the place of the UNet: textual inversion (Gal et al. 2023).'),
+  prior: z
+    .strictObject({
+      prompt: z.string().min(1).describe('The class of what is learned, such as "a photo of a cat".'),
+      pictures: z
+        .string()
+        .min(1)
+        .optional()
+        .describe('A folder of pictures of the class; made by the model before the training when absent.'),
+      count: count.default(100).describe('Pictures that are made.'),
+      weight: z.number().min(0).default(1).describe('Weight of their loss.'),
+    })
+    .optional()
+    .describe("DreamBooth's prior preservation: pictures of the class are trained beside yours (Ruiz et al. 2023)."),
+  samples: z
+    .strictObject({
+      prompts: z
+        .array(z.string())
+        .min(1)
+        .optional()
+        .describe("What they show; the data's first four prompts when absent."),
+      steps: count.default(20).describe("Steps of the model's own solver."),
+      guidance: z.number().min(0).default(7.5).describe('Guidance scale.'),
+    })
+    .prefault({})
+    .describe('Samples that show how it does.'),
+  learningRate: learningRate
+    .optional()
+    .describe('How fast is learned; constant when absent: 1e-4 for a LoRA, 5e-4 for a token, 5e-6 for a UNet.'),
+  optimizer: optimizer(0.9, { weightDecay: 0.01 }).describe('What changes the weights.'),
 });
 
 const autoencoder = z.strictObject({
@@ -306,21 +491,51 @@ const autoencoder = z.strictObject({
 });
 
 /** What `train` reads from its configuration file. */
-export const trainConfigSchema = z.discriminatedUnion('task', [diffusion, classifier, autoencoder, clip]);
+export const trainConfigSchema = z.discriminatedUnion('task', [
+  diffusion,
+  superResolution,
+  classifier,
+  autoencoder,
+  clip,
+  stableDiffusion,
+]);
 
 export type TrainConfig = z.infer<typeof trainConfigSchema>;
 /** The settings that flags may give over those of the file. */
-export type ConfigFlags = { steps?: number; batchSize?: number; seed?: number | string };
+export type ConfigFlags = {
+  steps?: number;
+  batchSize?: number;
+  seed?: number | string;
+  distributed: Partial<TrainConfig['distributed']>;
+};
 export type DataConfig = z.infer<typeof data>;
 export type DiffusionTask = z.infer<typeof diffusion>;
 /** A diffusion task whose recipe has filled in what was left out. */
 export type WholeDiffusionTask = Omit<DiffusionTask, Filled> & { [K in Filled]: NonNullable<DiffusionTask[K]> };
 type Filled = 'process' | 'learningRate' | 'optimizer' | 'sampling';
-export type WholeConfig = WholeDiffusionTask | ClassifierTask | AutoencoderTask | ClipTask;
+export type SuperResolutionTask = z.infer<typeof superResolution>;
+/** A super-resolution task whose recipe has filled in what was left out. */
+export type WholeSuperResolutionTask = Omit<SuperResolutionTask, Filled> & {
+  [K in Filled]: NonNullable<SuperResolutionTask[K]>;
+};
+export type WholeConfig =
+  | WholeDiffusionTask
+  | WholeSuperResolutionTask
+  | ClassifierTask
+  | AutoencoderTask
+  | ClipTask
+  | WholeStableDiffusionTask;
 export type ClassifierTask = z.infer<typeof classifier>;
 /** How fast a network learns. */
 export type LearningRateConfig = z.infer<typeof learningRate>;
 export type OptimizerConfig = z.infer<ReturnType<typeof optimizer>>;
 export type AutoencoderTask = z.infer<typeof autoencoder>;
 export type ClipTask = z.infer<typeof clip>;
+/** How captions condition a network. */
+export type ConditionsConfig = z.infer<typeof conditions>;
+export type StableDiffusionTask = z.infer<typeof stableDiffusion>;
+/** A fine-tuning whose learning rate is filled in. */
+export type WholeStableDiffusionTask = Omit<StableDiffusionTask, 'learningRate'> & {
+  readonly learningRate: LearningRateConfig;
+};
 export type LoraConfig = z.infer<typeof lora>;

@@ -1,11 +1,19 @@
 import { architectureOfKind } from '@mezzotint/architectures';
 import { InvalidArgumentError, type ModelSize } from '@mezzotint/core';
 import { openDataset } from '@mezzotint/data';
-import { recipeNamed } from '@mezzotint/training';
+import { defaultRecipe, recipeNamed } from '@mezzotint/training';
 import type { TrainFlags } from './command.js';
-import type { DiffusionTask, TrainConfig, WholeConfig, WholeDiffusionTask } from './config.js';
+import type {
+  DiffusionTask,
+  SuperResolutionTask,
+  TrainConfig,
+  WholeConfig,
+  WholeDiffusionTask,
+  WholeSuperResolutionTask,
+} from './config.js';
 import { trainConfigSchema } from './config.js';
 import { findInit, type InitSource } from './init-weights.js';
+import { isStableDiffusion, nativeSizeOf, UNET_BLOCKS } from './stable-diffusion/open.js';
 
 /** What `--preset` stands for: pixels at most, updates, batch. */
 const presets: Readonly<Record<ModelSize, { size: number; steps: number; batchSize: number }>> = {
@@ -33,6 +41,16 @@ export async function configFromFlags(flags: TrainFlags): Promise<TrainConfig> {
     throw new InvalidArgumentError('--preset', `expected small, medium or large, got '${preset}'`);
   }
   const chosen = presets[preset as ModelSize];
+  if (flags.init !== undefined && isStableDiffusion(flags.init)) return fineTuning(flags, flags.init, data);
+  const misplaced = (['prompt', 'token', 'initializer', 'priorPrompt'] as const).filter(
+    (name) => flags[name] !== undefined,
+  );
+  if (misplaced.length > 0) {
+    throw new InvalidArgumentError(
+      misplaced.map((name) => (name === 'priorPrompt' ? '--prior-prompt' : `--${name}`)).join(', '),
+      'is for --init with a folder of Stable Diffusion 1 or 2',
+    );
+  }
   const init = flags.init === undefined ? undefined : findInit(flags.init);
   const size = flags.size ?? init?.own?.image.size ?? 0;
   const source =
@@ -52,6 +70,34 @@ export async function configFromFlags(flags: TrainFlags): Promise<TrainConfig> {
     ...(flags.lora !== undefined && { lora: { rank: flags.lora } }),
     // A grid costs as much as tens of updates: short runs draw few.
     every: { log: Math.min(20, Math.ceil(steps / 100)), sample: often(0.1, 200), checkpoint: often(0.05, 20) },
+  });
+}
+
+/** Fine-tuning of a Stable Diffusion: a LoRA, a token or the whole UNet, by the flags. */
+async function fineTuning(flags: TrainFlags, model: string, path: string): Promise<TrainConfig> {
+  const { lora, token, initializer, prompt, priorPrompt, steps = token === undefined ? 1000 : 3000 } = flags;
+  if (token !== undefined && initializer === undefined) {
+    throw new InvalidArgumentError('--initializer', `expected a word that ${token} begins as, such as cat`);
+  }
+  if (path === 'digits')
+    throw new InvalidArgumentError('--data', 'expected pictures in colour: a folder or a .tar archive');
+  const every = Math.max(1, Math.ceil(steps / 5));
+  return trainConfigSchema.parse({
+    task: 'stable-diffusion',
+    model,
+    data: {
+      ...{ kind: 'folder', path, size: flags.size ?? (await nativeSizeOf(model)), labels: 'none' },
+      ...(flags.flip === true && { flip: true }),
+    },
+    steps,
+    batchSize: flags.batchSize ?? 1,
+    ...(flags.seed !== undefined && { seed: flags.seed }),
+    ...(prompt !== undefined && { prompt }),
+    ...(lora !== undefined && { lora: { rank: lora } }),
+    ...(token !== undefined && { token: { text: token, initializer } }),
+    ...(priorPrompt !== undefined && { prior: { prompt: priorPrompt } }),
+    every: { log: Math.min(20, Math.ceil(steps / 100)), sample: every, checkpoint: Math.min(500, every) },
+    checkpointGradients: token === undefined ? [...UNET_BLOCKS] : [],
   });
 }
 
@@ -81,7 +127,8 @@ function learner(
 ): object {
   const from = init?.own ?? init?.foreign;
   if (from === undefined || (flags.architecture !== undefined && flags.architecture !== from.architecture)) {
-    return { architecture: flags.architecture ?? 'ADMUNet', network: preset, recipe: flags.recipe ?? 'v-cosine' };
+    const architecture = flags.architecture ?? 'ADMUNet';
+    return { architecture, network: preset, recipe: flags.recipe ?? recipeFor(architecture) };
   }
   const old = from.network as Readonly<Record<string, unknown>>;
   const known = (values: object) => Object.fromEntries(Object.entries(values).filter(([key]) => key in old));
@@ -91,16 +138,21 @@ function learner(
     architecture: from.architecture,
     network: { ...old, ...known({ ...(size && { imageSize: size }), ...labels }) },
     ...process,
-    ...(!('process' in process) && { recipe: flags.recipe ?? 'v-cosine' }),
+    ...(!('process' in process) && { recipe: flags.recipe ?? recipeFor(from.architecture) }),
   };
 }
 
 /** The name of a configuration's recipe; that of its process when it names none. */
 export function recipeOf({
+  task,
   recipe,
   process,
   weighting,
-}: Pick<DiffusionTask, 'recipe' | 'process' | 'weighting'>): string {
+  architecture,
+}: Pick<DiffusionTask | SuperResolutionTask, 'task' | 'recipe' | 'process' | 'weighting' | 'architecture'>): string {
+  if (task === 'super-resolution' && recipe === undefined && (process === undefined || process.kind === 'log-snr')) {
+    return 'imagen';
+  }
   if (recipe !== undefined) {
     if (weighting !== 'uniform') {
       throw new InvalidArgumentError('weighting', `the recipe ${recipe} has its own weights, got '${weighting}'`);
@@ -125,18 +177,29 @@ export function recipeOf({
     }
     return 'improved-ddpm';
   }
+  if (process === undefined && weighting === 'uniform') return recipeFor(architecture);
   return weighting === 'min-snr' ? 'min-snr' : 'v-cosine';
+}
+
+/** The recipe of an architecture where none is said. */
+function recipeFor(architecture: string): string {
+  return defaultRecipe(architectureOfKind('denoiser', architecture));
 }
 
 /** A configuration with what its recipe and its number of updates fill in, which a longer run then keeps. */
 export function wholeConfig(asked: TrainConfig, imageSize: number): WholeConfig {
   const config = { ...asked, ema: { ...asked.ema, decay: emaDecay(asked) } };
-  if (config.task !== 'diffusion') return config;
+  if (config.task === 'stable-diffusion') {
+    const peak = config.token ? 5e-4 : config.lora ? 1e-4 : 5e-6; // those of diffusers' scripts
+    const constant = { kind: 'constant', peak, warmUp: 0, end: 0, after: 1000 } as const;
+    return { ...config, learningRate: config.learningRate ?? constant };
+  }
+  if (config.task !== 'diffusion' && config.task !== 'super-resolution') return config;
   const recipe = recipeNamed(recipeOf(config));
   const { time } = architectureOfKind('denoiser', config.architecture);
   const process = config.process ?? recipe.process({ imageSize, time });
   const rate = recipe.learningRate;
-  const whole: WholeDiffusionTask = {
+  const whole = {
     ...config,
     process: process as WholeDiffusionTask['process'],
     optimizer: config.optimizer ?? { ...recipe.optimizer, betas: [...recipe.optimizer.betas] },
@@ -150,10 +213,11 @@ export function wholeConfig(asked: TrainConfig, imageSize: number): WholeConfig 
     },
     sampling: config.sampling ?? recipe.sampling,
   };
-  return whole;
+  return whole as WholeDiffusionTask | WholeSuperResolutionTask;
 }
 
-/** The decay of the averaged weights: the configuration's, or one whose memory is a tenth of the run. */
-export function emaDecay({ ema, steps }: Pick<TrainConfig, 'ema' | 'steps'>): number {
+/** The decay of the averaged weights: the configuration's, or none in fine-tuning, or one whose memory is a tenth of the run. */
+export function emaDecay({ ema, steps, task }: Pick<TrainConfig, 'ema' | 'steps' | 'task'>): number {
+  if (ema.decay === undefined && task === 'stable-diffusion') return 0;
   return ema.decay ?? Math.min(0.9999, Math.max(0, 1 - 10 / steps));
 }

@@ -1,54 +1,80 @@
 import { join } from 'node:path';
 import { type DiffusionConfig, saveModel } from '@mezzotint/app';
 import { architectureOfKind } from '@mezzotint/architectures';
-import { type DenoisingNetwork, InvalidArgumentError, type NetworkSignature, type RandomStream } from '@mezzotint/core';
+import {
+  type DenoisingNetwork,
+  InvalidArgumentError,
+  Module,
+  type NetworkSignature,
+  type RandomStream,
+} from '@mezzotint/core';
 import { AUGMENT_LABELS, edmAugment, stackPictures, writePng } from '@mezzotint/data';
 import { imageGrid } from '@mezzotint/figures';
 import { forceWeightNormalization } from '@mezzotint/layers';
-import { type Pipeline, pipelineOfNetwork } from '@mezzotint/pipelines';
+import { type Pipeline, pipelineOfNetwork, type Request } from '@mezzotint/pipelines';
+import type { EncodedCaptions } from '@mezzotint/text-encoders';
 import { dropLabels, LoraAdapter, type LossInput, recipeNamed } from '@mezzotint/training';
 import * as tf from '@tensorflow/tfjs-core';
+import { CODEC, copyCodec, openCodecModel } from './codec-files.js';
 import type { WholeDiffusionTask } from './config.js';
 import { recipeOf } from './defaults.js';
+import { saveLora } from './lora-files.js';
 import { checkNetworkFits, dataShape, networkConfig } from './network-config.js';
 import type { Task } from './task.js';
+import { openTextConditions, type TextConditions } from './text-conditions.js';
 import type { TrainingBatch, TrainingData } from './training-data.js';
 
 /** What a batch is conditioned on. */
-interface Conditions {
+type Conditions = Partial<EncodedCaptions> & {
   readonly labels?: tf.Tensor1D;
   readonly augment?: tf.Tensor2D;
-}
+};
 
 /** A network whose loss may be weighed by an uncertainty that it learns (EDM2). */
 type Uncertain = { logVariance?(noise: tf.Tensor1D): tf.Tensor1D; readonly logvar_linear?: unknown };
 
-/** A class-conditional or unconditional diffusion or flow model of any registered architecture, by any recipe. */
+/**
+ * A diffusion or flow model of any registered architecture, by any recipe: of pictures or of latent images, conditioned on classes, on
+ * captions or on nothing.
+ */
 export async function diffusionTask(config: WholeDiffusionTask, data: TrainingData): Promise<Task> {
   const architecture = architectureOfKind('denoiser', config.architecture);
   const { process } = config;
   const learnedVariance = process.kind === 'discrete' && process.learnedVariance;
-  const shape = dataShape(data);
+  const texts = config.conditions && (await openTextConditions(config.conditions));
+  const shape = { ...dataShape(data), ...(texts && { classes: null, ...contextShape(texts) }) };
   const network = networkConfig(architecture, config.network, { ...shape, learnedVariance });
   const signature = architecture.signature(network);
   const unconditional = signature.classes === null;
   const classes = unconditional ? [] : data.classes;
   checkNetworkFits(signature, unconditional ? { ...shape, classes: null } : shape);
+  checkConditions(config, signature, data, texts);
   const labelDropout = labelDropoutOf(config, signature);
   const model = architecture.build(network).init(config.seed);
+  // EDM's levels are those of data whose deviation is sigmaData; a flow and the chains want 1.
+  const scale = data.latents !== undefined && process.kind === 'edm' ? process.sigmaData : 1;
   const modelConfig: DiffusionConfig = {
     format: 'mezzotint/diffusion@1',
     architecture: architecture.name,
     network: network as Record<string, unknown>,
-    image: { size: data.height, channels: data.channels },
+    image: data.latents?.image ?? { size: data.height, channels: data.channels as 1 | 3 },
+    ...(data.latents && {
+      latents: { mean: [...data.latents.mean], deviation: data.latents.deviation.map((value) => value / scale) },
+    }),
+    ...(texts && { text: texts.config }),
     classes: [...classes],
     process,
     sampling: config.sampling,
   };
-  const pipeline = pipelineOfNetwork(modelConfig, model);
-  await pipeline.check({});
+  const autoencoder = data.latents && (await openCodecModel(data.latents.codec));
+  const pipeline = pipelineOfNetwork(modelConfig, model, autoencoder, texts?.encoders);
+  await pipeline.check(texts ? { prompt: '' } : {});
   const recipe = recipeNamed(recipeOf(config));
-  const objective = recipe.objective({ imageSize: data.height, time: architecture.time }, process);
+  const { density } = config;
+  const objective = recipe.objective(
+    { imageSize: data.height, time: architecture.time, ...(density && { density }) },
+    process,
+  );
   const uncertain = model as Uncertain;
   const logVariance =
     recipe.forcedWeightNormalization && uncertain.logvar_linear !== undefined
@@ -66,8 +92,10 @@ export async function diffusionTask(config: WholeDiffusionTask, data: TrainingDa
   const loss = ({ batch, rng }: Pick<LossInput<TrainingBatch>, 'batch' | 'rng'>, training: boolean) =>
     tf.tidy(() => {
       const augmented = training && told ? edmAugment(batch.images, batch.shape, rng, config.augment) : undefined;
-      const x0 = tf.tensor4d(augmented?.images ?? batch.images, [...batch.shape]);
+      const images = tf.tensor4d(augmented?.images ?? batch.images, [...batch.shape]);
+      const x0 = scale === 1 ? images : tf.mul<tf.Tensor4D>(images, scale);
       const cond: Conditions = {
+        ...texts?.read(signature, batch.captions ?? [], rng, training),
         ...(!unconditional && {
           labels: tf.tensor1d(dropLabels(batch.labels, classes.length, labelDropout, rng), 'int32'),
         }),
@@ -75,19 +103,73 @@ export async function diffusionTask(config: WholeDiffusionTask, data: TrainingDa
       };
       return objective(networkOf(model, training ? rng : undefined), { x0, cond }, rng, logVariance);
     });
+  const rows = gridRows(pipeline, config, data);
+  const together =
+    texts && Object.keys(texts.trained).length > 0 ? new TrainedTogether(model, texts.trained) : undefined;
 
   return {
-    model,
-    save: (folder, { half }) => saveModel(folder, modelConfig, model, { half, overwrite: true }),
-    ...(adapter && { adapter }),
+    model: together ?? model,
+    ...(together && { network: model }),
+    ...(adapter && {
+      adapter,
+      saveAdapter: async (run: string) => [`LoRA: ${(await saveLora(run, adapter, architecture.name)).join(', ')}`],
+    }),
     loss: (input) => (adapter === undefined ? loss(input, true) : adapter.apply(() => loss(input, true))),
     validate: (batch, rng) => loss({ batch, rng }, false),
     ...(recipe.forcedWeightNormalization && { hooks: [{ beforeForward: () => forceWeightNormalization(model) }] }),
+    async save(folder, { half }) {
+      await saveModel(folder, modelConfig, model, { half, overwrite: true });
+      if (data.latents) await copyCodec(data.latents.codec, join(folder, CODEC));
+      await texts?.save(folder, { half });
+    },
     async report(step, folder, signal) {
-      await sampleGrid(pipeline, join(folder, `step-${String(step).padStart(7, '0')}.png`), signal);
+      await sampleGrid(pipeline, rows, join(folder, `step-${String(step).padStart(7, '0')}.png`), signal);
       return {};
     },
   };
+}
+
+/** A network and the text encoders that are trained along with it, as one model: of one optimizer, one average, one checkpoint. */
+class TrainedTogether extends Module {
+  constructor(
+    readonly network: Module,
+    readonly text: Readonly<Record<string, Module>>,
+  ) {
+    super();
+  }
+}
+
+/** What a network is built for to read captions. */
+export function contextShape({ shape: { tokens, width, pooledWidth } }: TextConditions) {
+  return { contextTokens: tokens, contextWidth: width, pooledWidth };
+}
+
+/** Throws unless the network's conditions are those that the configuration and the data give. */
+function checkConditions(
+  { architecture, lora, density, process, conditions }: WholeDiffusionTask,
+  signature: NetworkSignature,
+  { captioned, count }: TrainingData,
+  texts: TextConditions | undefined,
+): void {
+  const problems: string[] = [];
+  const given = ['labels', ...(texts ? ['context', 'contextMask', 'pooled'] : [])];
+  const needed = Object.keys(signature.conditions).filter((name) => !given.includes(name));
+  if (needed.includes('context')) {
+    problems.push(`conditions: ${architecture} reads texts; say by which encoders, with kind captions`);
+  } else if (needed.length > 0) {
+    problems.push(`architecture: this ${architecture} takes ${needed.join(', ')}, which nothing here gives`);
+  }
+  if (texts && signature.conditions.context === undefined) {
+    problems.push(`conditions: this ${architecture} reads no texts`);
+  }
+  if (texts && captioned === 0) problems.push(`conditions: none of the ${count} pictures has a caption`);
+  if (lora && conditions?.encoders.some(({ trained }) => trained)) {
+    problems.push('lora: an adapter is trained in the place of everything else; set trained to false');
+  }
+  if (density && process.kind !== 'flow') {
+    problems.push(`density: is of flows, got a process of kind ${process.kind}`);
+  }
+  if (problems.length > 0) throw new InvalidArgumentError('configuration', problems);
 }
 
 /** The network as objectives call it. */
@@ -102,23 +184,45 @@ function takesAugmentation(network: unknown): boolean {
   return (unet?.augmentWidth ?? augmentWidth ?? null) !== null;
 }
 
-/** Rows of a grid: the first ten classes, eight pictures each; or 64 pictures. */
-const perLabel = 8;
+/** Pictures in a row of a grid, and rows. */
+const perRow = 8;
+const mostRows = 10;
 
-async function sampleGrid(pipeline: Pipeline, file: string, signal: AbortSignal): Promise<void> {
-  const shown = pipeline.classes.slice(0, 10);
-  const asked = shown.length === 0 ? { count: 64 } : { labels: shown.map((_, label) => label), count: perLabel };
-  const { images } = await pipeline.generate({ ...asked, seed: 0, batch: 40 }, { signal });
+/** The rows of a grid: prompts, classes, or neither; and what is asked of the pipeline. */
+interface GridRows {
+  readonly names: readonly string[];
+  readonly request: Request;
+}
+
+/** Rows of the prompts of a configuration, or of the first captions that are held out; of the first classes; or 64 pictures. */
+function gridRows(pipeline: Pipeline, { conditions }: WholeDiffusionTask, data: TrainingData): GridRows {
+  if (conditions !== undefined) {
+    const captions = (data.heldOut?.captions ?? data.captions).flatMap(([first]) => first ?? []);
+    const names = conditions.prompts.length > 0 ? conditions.prompts : [...new Set(captions)].slice(0, mostRows);
+    return { names, request: { prompt: [...names], count: perRow } };
+  }
+  const names = pipeline.classes.slice(0, mostRows);
+  const request = names.length === 0 ? { count: 64 } : { labels: names.map((_, label) => label), count: perRow };
+  return { names, request };
+}
+
+async function sampleGrid(
+  pipeline: Pipeline,
+  { names, request }: GridRows,
+  file: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const { images } = await pipeline.generate({ ...request, seed: 0, batch: 40 }, { signal });
   const grid = imageGrid(stackPictures(images), {
-    columns: perLabel,
+    columns: perRow,
     scale: images[0]!.width < 64 ? 2 : 1,
-    ...(shown.length > 0 && { rowLabels: [...shown] }),
+    ...(names.length > 0 && { rowLabels: [...names] }),
   });
   await writePng(file, grid, { overwrite: true });
 }
 
 /** How often labels are dropped: 0.1 when the configuration does not say, where the network has a null label. */
-function labelDropoutOf(
+export function labelDropoutOf(
   { labelDropout }: Pick<WholeDiffusionTask, 'labelDropout'>,
   { nullLabel, classes }: NetworkSignature,
 ): number {

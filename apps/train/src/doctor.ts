@@ -7,20 +7,8 @@ import type { TrainingData } from './training-data.js';
 /**
  * What looks wrong with data and settings before a run, one sentence each with what to do.
  */
-export function lookBefore(config: WholeConfig, data: TrainingData, shown: ImageSet): string[] {
-  const notes: string[] = [];
-  const { mean, deviation, least, most } = statistics(shown.images);
-  if (deviation < 0.02) {
-    notes.push(
-      `The pictures hardly vary (deviation ${deviation.toFixed(3)} of a range of 2): look whether they were read as they are.`,
-    );
-  } else if (most - least < 0.5) {
-    notes.push(
-      `The pictures use only ${least.toFixed(2)} to ${most.toFixed(2)} of the range [-1, 1]: raise their contrast, or expect pale samples.`,
-    );
-  }
-  if (Math.abs(mean) > 0.9)
-    notes.push(`The pictures are nearly all ${mean > 0 ? 'white' : 'black'} (mean ${mean.toFixed(2)}).`);
+export function lookBefore(config: WholeConfig, data: TrainingData, shown: ImageSet | undefined): string[] {
+  const notes = shown === undefined ? [] : lookAt(shown);
   const epochs = (config.steps * config.batchSize * config.accumulation) / data.count;
   if (data.count < 100) {
     notes.push(
@@ -35,6 +23,24 @@ export function lookBefore(config: WholeConfig, data: TrainingData, shown: Image
       `ema.decay ${emaDecay(config)} averages over ${Math.round(memory)} updates, and the run has ${config.steps}: samples will lag behind; leave it out, or take ${(1 - 10 / config.steps).toFixed(4)}.`,
     );
   }
+  return notes;
+}
+
+/** What looks wrong with pictures. */
+function lookAt({ images }: ImageSet): string[] {
+  const notes: string[] = [];
+  const { mean, deviation, least, most } = statistics(images);
+  if (deviation < 0.02) {
+    notes.push(
+      `The pictures hardly vary (deviation ${deviation.toFixed(3)} of a range of 2): look whether they were read as they are.`,
+    );
+  } else if (most - least < 0.5) {
+    notes.push(
+      `The pictures use only ${least.toFixed(2)} to ${most.toFixed(2)} of the range [-1, 1]: raise their contrast, or expect pale samples.`,
+    );
+  }
+  if (Math.abs(mean) > 0.9)
+    notes.push(`The pictures are nearly all ${mean > 0 ? 'white' : 'black'} (mean ${mean.toFixed(2)}).`);
   return notes;
 }
 

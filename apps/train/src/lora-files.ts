@@ -37,11 +37,7 @@ const renames: Readonly<Record<string, Rename>> = { DiT: dit };
  *
  * @returns the files
  */
-export async function saveLora(
-  run: string,
-  adapter: LoraAdapter,
-  { architecture }: { readonly architecture: string },
-): Promise<string[]> {
+export async function saveLora(run: string, adapter: LoraAdapter, architecture: string): Promise<string[]> {
   const folder = join(run, 'lora');
   await mkdir(folder, { recursive: true });
   const model = architecture.includes('UNet') ? 'unet' : 'transformer';

@@ -86,13 +86,16 @@ export class RunFolder {
     const asked = { ...given, ...flags };
     const value = (of: object, key: string) => JSON.stringify((of as Record<string, unknown>)[key]);
     const keys = given === undefined ? Object.keys(flags) : Object.keys({ ...config, ...asked });
-    const changed = keys.filter((key) => key !== 'steps' && value(config, key) !== value(asked, key));
+    const free = ['steps', 'microBatches', 'distributed']; // of which only steps changes what is trained
+    const changed = keys.filter((key) => !free.includes(key) && value(config, key) !== value(asked, key));
     if (changed.length > 0) {
       const named = changed.map((key) => `${key}: ${value(config, key)}, now ${value(asked, key)}`);
       const hint = 'resume without --config and without these flags, or start another run';
       throw new InvalidArgumentError(path, `was begun with another configuration (${named.join('; ')}): ${hint}`);
     }
-    return checkConfig(file, { ...config, steps: asked.steps ?? config.steps }, trainConfigSchema);
+    const { steps = config.steps } = asked;
+    const distributed = { ...config.distributed, ...given?.distributed, ...flags.distributed };
+    return checkConfig(file, { ...config, steps, distributed }, trainConfigSchema);
   }
 
   /** Opens the folder of a run that was begun before, and keeps its configuration. */

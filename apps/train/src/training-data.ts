@@ -1,6 +1,9 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { type ImageSource, openImages } from '@mezzotint/app';
 import { InvalidArgumentError, listed, quoted, type Seed } from '@mezzotint/core';
 import {
+  type BatchShare,
   batches,
   type Dataset,
   type ExampleBatch,
@@ -8,11 +11,15 @@ import {
   fingerprint,
   type ImageBatch,
   type ImageSet,
+  type LatentsIndex,
+  latentStream,
   openDataset,
+  readLatentsIndex,
   splitDataset,
   toBytes,
   toFloat,
 } from '@mezzotint/data';
+import { CODEC } from './codec-files.js';
 import type { DataConfig } from './config.js';
 
 /** A batch, with captions where the data has them. */
@@ -33,7 +40,7 @@ export interface TrainingData {
   /** Pixels of a batch; 0 apart only with aspect buckets. */
   readonly height: number;
   readonly width: number;
-  readonly channels: 1 | 3;
+  readonly channels: number;
   /** Empty where nothing says a class. */
   readonly classes: readonly string[];
   /** How many pictures have a caption. */
@@ -46,9 +53,34 @@ export interface TrainingData {
   readonly captions: readonly (readonly string[])[];
   /** What is not trained on, in memory; undefined where nothing is held out. */
   readonly heldOut?: HeldOut;
-  open(options: { readonly batchSize: number; readonly seed: Seed }): TrainingBatches;
-  /** The first pictures, to show and to look at. */
+  /** `share` gives one of several processes its part of each batch. */
+  open(options: { readonly batchSize: number; readonly seed: Seed; readonly share?: BatchShare }): TrainingBatches;
+  /** The first pictures, to show and to look at; absent for latent images. */
+  first?(count: number): Promise<ImageSet>;
+  /** What latent images are made of; absent for pictures. */
+  readonly latents?: Latents;
+}
+
+/** What latent images are made of, and what a network sees of them: (z - mean) / deviation. */
+export interface Latents {
+  readonly mean: readonly number[];
+  readonly deviation: readonly number[];
+  /** The pictures. */
+  readonly image: { readonly size: number; readonly channels: 1 | 3 };
+  /** The folder of the autoencoder. */
+  readonly codec: string;
+}
+
+/** Data of pictures, for tasks that look at pixels. */
+export interface PictureData extends TrainingData {
+  readonly channels: 1 | 3;
   first(count: number): Promise<ImageSet>;
+}
+
+/** Throws an InvalidArgumentError unless the data are pictures. */
+export function picturesFor(task: string, data: TrainingData): PictureData {
+  if (data.latents === undefined) return data as PictureData;
+  throw new InvalidArgumentError('data', `the task ${task} looks at pictures, got latent images: name their folder`);
 }
 
 /** Examples that are not trained on, in memory. */
@@ -56,7 +88,8 @@ export interface HeldOut {
   readonly count: number;
   /** All captions of each; empty lists where there are none. */
   readonly captions: readonly (readonly string[])[];
-  readonly images: ImageSet;
+  /** Absent for latent images. */
+  readonly images?: ImageSet;
   /** `count` of them from `first` on, each with its first caption. */
   batch(first: number, count: number): TrainingBatch;
 }
@@ -71,7 +104,48 @@ export async function openTrainingData(config: DataConfig): Promise<TrainingData
       return digits(config);
     case 'folder':
       return folder(config);
+    case 'latents':
+      return latents(config);
   }
+}
+
+/** The folder inside one of latent images that has those that are held out. */
+export const HELD_OUT = 'held-out';
+
+async function latents({ path }: Extract<DataConfig, { kind: 'latents' }>): Promise<TrainingData> {
+  const index = readLatentsIndex(path);
+  const { count, height, width, channels, classes, captions, mean, deviation, image } = index;
+  const captioned = captions.filter((own) => own.length > 0).length;
+  const heldOut = existsSync(join(path, HELD_OUT)) ? await heldOutLatents(join(path, HELD_OUT), index) : undefined;
+  return {
+    ...{ count, height, width, channels, classes, captioned, captions, fingerprint: index.fingerprint },
+    report: [
+      `Data: ${count} latent images of ${height} x ${width} x ${channels} (${index.encoder})${classes.length > 0 ? ` in ${classes.length} classes` : ''}${captioned > 0 ? `, ${captioned} with captions` : ''}${heldOut ? `; ${heldOut.count} more are held out` : ''}`,
+    ],
+    ...(heldOut && { heldOut }),
+    latents: { mean, deviation, image: { size: image[0], channels: image[2] as 1 | 3 }, codec: join(path, CODEC) },
+    open: (options) => latentStream(path, options),
+  };
+}
+
+/** Held-out latent images, seen as those of the training are; one sample of each, always the same. */
+async function heldOutLatents(path: string, train: LatentsIndex): Promise<HeldOut> {
+  const index = readLatentsIndex(path);
+  const count = Math.min(index.count, MOST_HELD_OUT);
+  const stream = latentStream(path, { batchSize: count, seed: 0, mean: train.mean, deviation: train.deviation });
+  const { images, labels, captions, shape } = await stream.next();
+  await stream.close();
+  const area = images.length / count;
+  return {
+    count,
+    captions: captions.map((caption) => (caption === '' ? [] : [caption])),
+    batch: (first, n) => ({
+      images: images.slice(first * area, (first + n) * area),
+      labels: labels.slice(first, first + n),
+      captions: captions.slice(first, first + n),
+      shape: [n, shape[1], shape[2], shape[3]],
+    }),
+  };
 }
 
 async function digits(config: Extract<DataConfig, { kind: 'digits' }>): Promise<TrainingData> {
@@ -108,16 +182,20 @@ async function folder(config: Extract<DataConfig, { kind: 'folder' }>): Promise<
     ...(heldOut && {
       heldOut: heldOutOf(await firstOf(heldOut, heldOut.examples.length, size, channels), captionsOf(heldOut)),
     }),
-    open: ({ batchSize, seed }) =>
-      exampleStream(set, { ...{ batchSize, seed, size, channels, crop, flip, threads }, ...(buckets && { buckets }) }),
+    open: ({ batchSize, seed, share }) =>
+      exampleStream(set, {
+        ...{ batchSize, seed, size, channels, crop, flip, threads },
+        ...(buckets && { buckets }),
+        ...(share && { share }),
+      }),
     first: (n) => firstOf(set, n, size, channels),
   };
 }
 
 /** A data set and what is held out of it, or what another folder holds out. */
-async function splitOf(
+export async function splitOf(
   all: Dataset,
-  { heldOut, heldOutPath, labels }: Extract<DataConfig, { kind: 'folder' }>,
+  { heldOut, heldOutPath, labels }: Pick<Extract<DataConfig, { kind: 'folder' }>, 'heldOut' | 'heldOutPath' | 'labels'>,
 ): Promise<{ train: Dataset; heldOut?: Dataset }> {
   if (heldOutPath !== undefined) {
     const other = await openDataset(heldOutPath, { folderClasses: labels === 'none' ? 'never' : 'auto' });

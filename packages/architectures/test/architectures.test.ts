@@ -117,7 +117,8 @@ describe('sizes for data of one’s own', () => {
       const variance =
         shape.learnedVariance === true && message === `${a.name}: has no channels for a learned variance`;
       const labels = shape.classes !== null && message.startsWith(`${a.name}: has no labels: `);
-      if (!variance && !labels) throw error;
+      const text = shape.contextWidth === undefined && message.includes('reads texts: ');
+      if (!variance && !labels && !text) throw error;
       return true;
     }
   };
@@ -142,5 +143,25 @@ describe('sizes for data of one’s own', () => {
     });
     expect(parameters).toEqual([...parameters].sort((a, b) => a - b));
     expect(new Set(parameters).size).toBe(3);
+  });
+
+  /** A text that no class comes with, as a small CLIP reads it. */
+  const text: DataShape = {
+    ...{ imageSize: 16, channels: 4, classes: null, contextWidth: 32, contextTokens: 12, pooledWidth: 24 },
+  };
+
+  test.each(['MMDiT', 'UViT', 'ZigMa', 'EfficientUNet', 'UNet2DCondition'])('%s reads texts in every size', (name) => {
+    const architecture = denoisers.find((one) => one.name === name)!;
+    for (const size of ['small', 'medium', 'large'] as const) {
+      const signature = architecture.signature(architecture.sized!(size, text));
+      expect(signature).toMatchObject({ inChannels: 4, outChannels: 4, classes: null });
+      expect(signature.conditions.context!.shape.at(-1)).toBe(32);
+      if (signature.conditions.pooled) expect(signature.conditions.pooled.shape).toEqual([24]);
+      const cost = describeCost(
+        architecture.build(architecture.sized!(size, text)),
+        forwardInputs(signature, text.imageSize),
+      );
+      expect(cost.modules[0]!.output).toEqual([1, 16, 16, 4]);
+    }
   });
 });

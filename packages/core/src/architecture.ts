@@ -2,7 +2,7 @@ import type { RandomStream } from '@mezzotint/random';
 import type * as tf from '@tensorflow/tfjs-core';
 import { choiceProblems, countProblems } from './checks.js';
 import { InvalidArgumentError } from './errors.js';
-import type { WeightSource } from './host-tensor.js';
+import type { HostTensor, WeightSource } from './host-tensor.js';
 import type { Module } from './module.js';
 import type { InputArgument, InputSpec, Preset } from './preset.js';
 
@@ -56,13 +56,19 @@ export interface DenoiserArchitecture<M extends DenoisingNetwork = DenoisingNetw
   signature(config: ConfigOf<M>): NetworkSignature;
   /**
    * The network for one run of a sampler, where something goes on from step to step (RIN's latents); absent where each step
-   * stands alone. `images` of the run: a call may hold the conditional images and then the unconditional ones.
+   * stands alone. `images` of the run: a call may hold the conditional images and then the unconditional ones; `from`: what
+   * the run saved that is gone on with.
    */
-  startRun?(model: M, options: { readonly images: number }): SamplingRun;
+  startRun?(
+    model: M,
+    options: { readonly images: number; readonly from?: readonly HostTensor[] | undefined },
+  ): SamplingRun;
 }
 
 /** A network during one run of a sampler, where something goes on from step to step. */
 export interface SamplingRun extends Pick<DenoisingNetwork, 'forward'> {
+  /** What goes on, for `from` of another run. Ask between two steps. */
+  save(): Promise<readonly HostTensor[]>;
   /** Frees what goes on. */
   dispose(): void;
 }
@@ -194,6 +200,8 @@ export interface DataShape {
   readonly pooledWidth?: number;
   /** Tokens of the vocabulary, for a network that reads texts itself. */
   readonly vocabSize?: number;
+  /** The network enlarges a low-resolution picture, which it is given; false when absent. */
+  readonly lowRes?: boolean;
 }
 
 /** A class of another library that an architecture stands for. */

@@ -48,6 +48,14 @@ export {
   throwIf,
   timeProblems,
 } from './checks.js';
+export {
+  type ConditionMemory,
+  conditionMemory,
+  type Recalling,
+  recallAll,
+  recalled,
+  withConditionMemory,
+} from './condition-memory.js';
 export { describe, type ModelCost, type ModuleCost } from './cost/describe.js';
 export type {
   Denoiser,

@@ -1,2 +1,3 @@
+export { type Append, type WriteOptions, writeFileAtomically } from './node/atomic-file.js';
 export { outputPlace, temporaryName } from './node/output-place.js';
 export { kindOf, openPlainFile, readPlainFile, readPlainText, systemProblem } from './node/plain-file.js';

@@ -31,6 +31,8 @@ export interface ExampleStreamOptions {
    * more than `ratio` (2 when absent) times the other; a batch is of one bucket. NovelAI 2022, "aspect ratio bucketing".
    */
   readonly buckets?: { readonly step: number; readonly ratio?: number };
+  /** What becomes of the pictures left at the end of an epoch: `drop` (default; they come in another) or `keep` as a smaller batch. */
+  readonly last?: 'drop' | 'keep';
   /** Threads that decode; 1 when absent, 0 decodes in this thread. */
   readonly threads?: number;
   /** Batches that are made ahead; 2 when absent. */
@@ -86,21 +88,23 @@ interface Plan extends ImageSize {
  */
 export function exampleStream(set: Dataset, options: ExampleStreamOptions): ExampleStream {
   check(set, options);
-  const { batchSize, seed, size, channels, crop = 'center', flip = false, buckets: wanted } = options;
+  const { batchSize, seed, size, channels, crop = 'center', flip = false, last = 'drop', buckets: wanted } = options;
   const { threads = 1, ahead = 2, cacheBytes = 2 ** 28, share = WHOLE } = options;
   checkShare('exampleStream', share, batchSize);
   const buckets = bucketsOf(set, options);
-  const full = (count: number) => (wanted === undefined ? Math.floor(count / batchSize) : Math.ceil(count / batchSize));
+  const full = (count: number) =>
+    wanted === undefined && last === 'drop' ? Math.floor(count / batchSize) : Math.ceil(count / batchSize);
   const batchesPerEpoch = buckets.reduce((sum, { members }) => sum + full(members.length), 0);
   const of = {
     ...{ fingerprint: set.fingerprint, batchSize, seed: seedPlus(seed, 0), size, channels, crop, flip },
     ...(wanted && { step: wanted.step, ratio: wanted.ratio ?? 2 }),
+    ...(last === 'keep' && { last }),
   };
   const pictures = new PictureCache(decodingThreads(threads), channels, cacheBytes);
   let plans: { readonly epoch: number; readonly list: readonly Plan[] } | undefined;
   const planOf = (epoch: number, batch: number) => {
     if (plans?.epoch !== epoch)
-      plans = { epoch, list: planEpoch(buckets, batchSize, seed, epoch, wanted !== undefined) };
+      plans = { epoch, list: planEpoch(buckets, batchSize, seed, epoch, wanted !== undefined ? 'fill' : last) };
     return plans.list[batch]!;
   };
   let drawn: ReturnType<typeof epochDraws> | undefined;
@@ -245,13 +249,20 @@ function bucketsOf({ examples }: Dataset, { size, buckets }: ExampleStreamOption
 }
 
 /** The batches of an epoch in their order. */
-function planEpoch(buckets: readonly Bucket[], batchSize: number, seed: Seed, epoch: number, fillUp: boolean): Plan[] {
+function planEpoch(
+  buckets: readonly Bucket[],
+  batchSize: number,
+  seed: Seed,
+  epoch: number,
+  last: 'fill' | 'drop' | 'keep',
+): Plan[] {
   const plans = buckets.flatMap(({ members, height, width }, b): Plan[] => {
     const order = epochOrder(members.length, buckets.length === 1 ? seed : deriveSeed(seed, `bucket/${b}`), epoch);
-    const count = fillUp ? Math.ceil(members.length / batchSize) : Math.floor(members.length / batchSize);
+    const count = last === 'drop' ? Math.floor(members.length / batchSize) : Math.ceil(members.length / batchSize);
+    const sizeOf = (k: number) => (last === 'keep' ? Math.min(batchSize, members.length - k * batchSize) : batchSize);
     return Array.from({ length: count }, (_, k) => ({
       ...{ height, width },
-      indices: Int32Array.from({ length: batchSize }, (_, n) => members[order[(k * batchSize + n) % members.length]!]!),
+      indices: Int32Array.from({ length: sizeOf(k) }, (_, n) => members[order[(k * batchSize + n) % members.length]!]!),
     }));
   });
   if (buckets.length === 1) return plans;
@@ -271,7 +282,7 @@ function problemsOf(state: unknown, of: ExampleStreamState['of'], batchesPerEpoc
 }
 
 function check({ examples }: Dataset, options: ExampleStreamOptions): void {
-  const { batchSize, seed, size, buckets, threads = 1, ahead = 2 } = options;
+  const { batchSize, seed, size, buckets, last = 'drop', threads = 1, ahead = 2 } = options;
   const problems: string[] = [];
   const whole = (name: string, value: number, least: number) => {
     if (!Number.isSafeInteger(value) || value < least) {
@@ -283,9 +294,13 @@ function check({ examples }: Dataset, options: ExampleStreamOptions): void {
   whole('threads', threads, 0);
   whole('ahead', ahead, 0);
   if (!isSeed(seed)) problems.push(`expected seed to be an integer in [-2^63, 2^64), got ${seed}`);
-  if (buckets === undefined && batchSize > examples.length) {
-    problems.push(`a batch of ${batchSize} does not fit in ${examples.length} pictures; take a smaller batchSize`);
+  if (buckets === undefined && last === 'drop' && batchSize > examples.length) {
+    problems.push(
+      `a batch of ${batchSize} does not fit in ${examples.length} pictures; take a smaller batchSize, or last: 'keep'`,
+    );
   }
+  if (buckets !== undefined && last === 'keep')
+    problems.push('last: with buckets every batch is filled up; leave it out');
   if (buckets !== undefined) {
     whole('buckets.step', buckets.step, 1);
     if (buckets.step > size) problems.push(`expected buckets.step to be at most size ${size}, got ${buckets.step}`);

@@ -1,4 +1,4 @@
-export { type WriteOptions, writeFileAtomically } from './atomic-file.js';
+export { type WriteOptions, writeFileAtomically } from '@mezzotint/core/node';
 export { AUGMENT_LABELS, type Augmented, edmAugment } from './augment.js';
 export type { BatchShare } from './batch-share.js';
 export {
@@ -24,6 +24,7 @@ export { type FolderImages, type FolderOptions, imageFolder } from './image-fold
 export { fingerprint, type ImageSet, splitImages, stackPictures, subset } from './image-set.js';
 export {
   type EncodedBatch,
+  type EncodeOptions,
   encodeLatents,
   type LatentBatch,
   type LatentStreamOptions,

@@ -14,10 +14,10 @@ import {
   seedPlus,
   TorchGenerator,
 } from '@mezzotint/core';
-import { openPlainFile, readPlainFile, readPlainText } from '@mezzotint/core/node';
-import { writeFileAtomically } from './atomic-file.js';
+import { openPlainFile, readPlainFile, readPlainText, writeFileAtomically } from '@mezzotint/core/node';
+import { type BatchPlace, type BatchShare, checkShare, nextPlace, partAt, WHOLE } from './batch-share.js';
 import { epochOrder, type ImageBatch } from './batches.js';
-import type { ExampleStream, ExampleStreamState } from './example-stream.js';
+import type { ExampleBatch, ExampleStream, ExampleStreamState } from './example-stream.js';
 
 /** What a folder of latent images is: its `index.json`. */
 export interface LatentsIndex {
@@ -32,11 +32,25 @@ export interface LatentsIndex {
   readonly deviation: readonly number[];
   /** Images in each shard but the last. */
   readonly perShard: number;
-  /** SHA-256 over the shards. */
+  /** SHA-256 over the shards, classes and captions. */
   readonly fingerprint: string;
   /** What encoded it, in the words of whoever did. */
   readonly encoder: string;
-  readonly captions: readonly string[];
+  /** Height, width and channels of the images themselves. */
+  readonly image: readonly [number, number, number];
+  /** All captions of each image; empty in a set without captions. */
+  readonly captions: readonly (readonly string[])[];
+}
+
+/** What an encoded set is beside its images. */
+export interface EncodeOptions {
+  readonly classes: readonly string[];
+  readonly encoder: string;
+  /** All captions of the examples that the batches' `indices` name; the one of each batch when absent. */
+  readonly captions?: readonly (readonly string[])[];
+  /** Images in a shard; 1024 when absent. */
+  readonly perShard?: number;
+  readonly onProgress?: (done: number, total: number) => void;
 }
 
 /** An encoder's answer for a batch: a Gaussian an image, NHWC each. */
@@ -62,19 +76,14 @@ export async function encodeLatents(
   folder: string,
   stream: Pick<ExampleStream, 'next' | 'batchesPerEpoch'>,
   encode: (batch: ImageBatch) => Promise<EncodedBatch>,
-  options: {
-    readonly classes: readonly string[];
-    readonly encoder: string;
-    readonly perShard?: number;
-    readonly onProgress?: (done: number, total: number) => void;
-  },
+  { classes, encoder, captions: all, perShard = 1024, onProgress }: EncodeOptions,
 ): Promise<LatentsIndex> {
-  const { classes, encoder, perShard = 1024, onProgress } = options;
   const partial = `${folder}.partial`;
   await rm(partial, { recursive: true, force: true });
   await mkdir(partial, { recursive: true });
   const hash = createHash('sha256');
-  const captions: string[] = [];
+  const captions: (readonly string[])[] = [];
+  let image: LatentsIndex['image'] | undefined;
   let rows: { label: number; mean: Float32Array; deviation: Float32Array }[] = [];
   let shape: readonly [number, number, number] | undefined;
   let sums: { sum: Float64Array; square: Float64Array } | undefined;
@@ -97,6 +106,7 @@ export async function encodeLatents(
     const encoded = await encode(batch);
     const [n, height, width, channels] = encoded.shape;
     shape ??= [height, width, channels];
+    image ??= [batch.shape[1], batch.shape[2], batch.shape[3]];
     if (String(shape) !== String([height, width, channels])) {
       throw new InvalidArgumentError(
         'encodeLatents',
@@ -113,29 +123,36 @@ export async function encodeLatents(
         sums!.square[e % channels]! += m * m + row.deviation[e]! ** 2; // E z^2 of a sample
       });
       rows.push(row);
-      captions.push((batch as { captions?: readonly string[] }).captions?.[i] ?? '');
+      captions.push(captionsOf(batch, i, all));
       if (rows.length === perShard) await flush();
     }
     count += n;
     onProgress?.(k + 1, stream.batchesPerEpoch);
   }
   await flush();
-  if (shape === undefined || sums === undefined)
+  if (shape === undefined || sums === undefined || image === undefined)
     throw new InvalidArgumentError('encodeLatents', 'the stream gave no image');
   const perChannel = count * shape[0] * shape[1];
   const mean = Array.from(sums.sum, (s) => s / perChannel);
   const index: LatentsIndex = {
     format: 'mezzotint/latents@1',
-    ...{ count, height: shape[0], width: shape[1], channels: shape[2], classes, perShard, encoder },
+    ...{ count, height: shape[0], width: shape[1], channels: shape[2], classes, perShard, encoder, image },
     mean,
     deviation: Array.from(sums.square, (s, c) => Math.sqrt(Math.max(s / perChannel - mean[c]! ** 2, 1e-12))),
-    fingerprint: hash.digest('hex'),
-    captions: captions.some((caption) => caption !== '') ? captions : [],
+    fingerprint: hash.update(JSON.stringify([classes, captions])).digest('hex'),
+    captions: captions.some((own) => own.length > 0) ? captions : [],
   };
   await writeFileAtomically(join(partial, INDEX), Buffer.from(JSON.stringify(index)));
   await rm(folder, { recursive: true, force: true });
   await rename(partial, folder);
   return index;
+}
+
+/** All captions of an image of a batch, or the one that came with it. */
+function captionsOf(batch: ImageBatch, i: number, all: EncodeOptions['captions']): readonly string[] {
+  const { captions = [], indices } = batch as Partial<ExampleBatch>;
+  const own = indices === undefined ? undefined : all?.[indices[i]!];
+  return own ?? (captions[i] ? [captions[i]] : []);
 }
 
 /**
@@ -164,8 +181,15 @@ export function readLatentsIndex(folder: string): LatentsIndex {
     throw new InvalidFileError(path, `expected a mean and a deviation above 0 for each of ${index.channels} channels`);
   }
   const texts = (values: unknown) => Array.isArray(values) && values.every((value) => typeof value === 'string');
-  if (!texts(index.classes) || !texts(index.captions)) {
-    throw new InvalidFileError(path, 'expected lists of texts for classes and captions');
+  if (!texts(index.classes) || !Array.isArray(index.captions) || !index.captions.every(texts)) {
+    throw new InvalidFileError(path, 'expected a list of texts for classes, and one for the captions of each image');
+  }
+  const [height, width, channels] = Array.isArray(index.image) ? index.image : [];
+  if (![height, width, channels].every((n) => Number.isSafeInteger(n) && n! > 0 && n! < 2 ** 31)) {
+    throw new InvalidFileError(path, 'expected height, width and channels of the images in image');
+  }
+  if (index.captions.length !== 0 && index.captions.length !== index.count) {
+    throw new InvalidFileError(path, `expected captions of all ${index.count} images or of none`);
   }
   for (let i = 0; i * index.perShard < index.count; i++) {
     const file = join(folder, shardName(i));
@@ -184,10 +208,16 @@ export interface LatentStreamOptions {
   readonly seed: Seed;
   /** Shards that are kept in memory; 4 when absent. */
   readonly shards?: number;
+  /** Mean and deviation of each channel by which images are normalised; those of the index when absent (others for held-out images). */
+  readonly mean?: readonly number[];
+  readonly deviation?: readonly number[];
+  /** The parts that one of several processes takes; whole batches when absent. State then is of whole updates. */
+  readonly share?: BatchShare;
 }
 
 /** A batch of latent images: `images` are (mean + deviation n - mean of the set) / deviation of the set. */
 export interface LatentBatch extends ImageBatch {
+  /** One caption of each image, '' where there is none. */
   readonly captions: readonly string[];
 }
 
@@ -195,12 +225,14 @@ export interface LatentBatch extends ImageBatch {
  * Shuffled batches of latent images without end, a new sample of each Gaussian in each epoch. As `exampleStream`, it goes on
  * from a state with the batch that would have come.
  */
-export function latentStream(folder: string, { batchSize, seed, shards = 4 }: LatentStreamOptions) {
+export function latentStream(folder: string, options: LatentStreamOptions) {
   const index = readLatentsIndex(folder);
+  const { batchSize, seed, shards = 4, mean = index.mean, deviation = index.deviation, share = WHOLE } = options;
   const { count, height, width, channels, perShard } = index;
   if (!Number.isSafeInteger(batchSize) || batchSize < 1 || batchSize > count) {
     throw new InvalidArgumentError('latentStream', `expected a batchSize from 1 to ${count}, got ${batchSize}`);
   }
+  checkShare('latentStream', share, batchSize);
   const area = height * width * channels;
   const batchesPerEpoch = Math.floor(count / batchSize);
   const of = { fingerprint: index.fingerprint, batchSize, seed: seedPlus(seed, 0) };
@@ -214,34 +246,44 @@ export function latentStream(folder: string, { batchSize, seed, shards = 4 }: La
     }
     return bytes;
   };
-  let place = { epoch: 0, batch: 0 };
-  let order: { readonly epoch: number; readonly indices: Int32Array } | undefined;
+  let place: BatchPlace = { epoch: 0, batch: 0, taken: 0 };
+  let order: { readonly epoch: number; readonly indices: Int32Array; readonly caption: Float64Array } | undefined;
   return {
     index,
     batchesPerEpoch,
     async next(): Promise<LatentBatch> {
-      const { epoch, batch } = place;
-      if (order?.epoch !== epoch) order = { epoch, indices: shardedOrder(count, perShard, seed, epoch) };
-      const chosen = order.indices.subarray(batch * batchSize, (batch + 1) * batchSize);
-      const noise = new TorchGenerator(deriveSeed(seed, `latents/${epoch}/${batch}`)).randn(batchSize * area);
-      const images = new Float32Array(batchSize * area);
-      const labels = new Int32Array(batchSize);
+      const { epoch, batch, rows } = partAt(place, share, batchesPerEpoch);
+      const [from, to] = rows(batchSize);
+      const size = to - from;
+      if (order?.epoch !== epoch) {
+        const caption = new NumpyRandomState(deriveSeed(seed, `caption/${epoch}`)).rand(count);
+        order = { epoch, indices: shardedOrder(count, perShard, seed, epoch), caption };
+      }
+      const drawn = order;
+      const chosen = drawn.indices.subarray(batch * batchSize + from, batch * batchSize + to);
+      const draws = new TorchGenerator(deriveSeed(seed, `latents/${epoch}/${batch}`)).randn(batchSize * area);
+      const noise = draws.subarray(from * area);
+      const images = new Float32Array(size * area);
+      const labels = new Int32Array(size);
       chosen.forEach((i, n) => {
         const bytes = shard(Math.floor(i / perShard));
         const row = i % perShard;
-        const rows = bytes.length / (4 + 8 * area);
+        const inShard = bytes.length / (4 + 8 * area);
         labels[n] = bytes.readInt32LE(4 * row);
-        const [means, deviations] = [4 * rows + 4 * area * row, 4 * rows + 4 * area * (rows + row)];
+        const [means, deviations] = [4 * inShard + 4 * area * row, 4 * inShard + 4 * area * (inShard + row)];
         for (let e = 0; e < area; e++) {
           const z = bytes.readFloatLE(means + 4 * e) + bytes.readFloatLE(deviations + 4 * e) * noise[n * area + e]!;
-          images[n * area + e] = (z - index.mean[e % channels]!) / index.deviation[e % channels]!;
+          images[n * area + e] = (z - mean[e % channels]!) / deviation[e % channels]!;
         }
       });
-      place = batch + 1 < batchesPerEpoch ? { epoch, batch: batch + 1 } : { epoch: epoch + 1, batch: 0 };
-      const captions = Array.from(chosen, (i) => index.captions[i] ?? '');
-      return { images, labels, captions, shape: [batchSize, height, width, channels] };
+      place = nextPlace(place, share, batchesPerEpoch);
+      const captions = Array.from(chosen, (i) => {
+        const own = index.captions[i] ?? [];
+        return own[Math.floor(drawn.caption[i]! * own.length)] ?? '';
+      });
+      return { images, labels, captions, shape: [size, height, width, channels] };
     },
-    state: (): ExampleStreamState => ({ ...place, of }),
+    state: (): ExampleStreamState => ({ epoch: place.epoch, batch: place.batch, of }),
     resume(state: unknown): void {
       const { epoch = -1, batch = -1, of: its } = (state ?? {}) as Partial<ExampleStreamState>;
       const wrong = Object.entries(of)
@@ -252,7 +294,7 @@ export function latentStream(folder: string, { batchSize, seed, shards = 4 }: La
         wrong.push(`expected a batch in [0, ${batchesPerEpoch}), got ${batch}`);
       }
       if (wrong.length > 0) throw new InvalidArgumentError('latentStream.resume', wrong);
-      place = { epoch, batch };
+      place = { epoch, batch, taken: 0 };
     },
     async close(): Promise<void> {
       kept.clear();

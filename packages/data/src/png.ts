@@ -1,5 +1,5 @@
+import { type WriteOptions, writeFileAtomically } from '@mezzotint/core/node';
 import { encode } from 'fast-png';
-import { type WriteOptions, writeFileAtomically } from './atomic-file.js';
 import { type Bitmap, checkBitmap } from './bitmap.js';
 import { type PngText, withText } from './png-text.js';
 

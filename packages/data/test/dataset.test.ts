@@ -194,6 +194,16 @@ describe('exampleStream', () => {
     expect(Array.from(next.indices)).not.toEqual(seen.slice(0, 4));
   });
 
+  test("last: 'keep' gives the pictures that are left as a smaller batch", async () => {
+    const stream = open(await tenWide(), { last: 'keep' });
+    expect(stream.batchesPerEpoch).toBe(3);
+    const batches = [await stream.next(), await stream.next(), await stream.next()];
+    expect(batches.map(({ shape }) => shape[0])).toEqual([4, 4, 2]);
+    expect(new Set(batches.flatMap(({ indices }) => [...indices])).size).toBe(10);
+    const set = await tenWide();
+    expect(() => open(set, { last: 'keep', buckets: { step: 2 } })).toThrow(/last: with buckets/);
+  });
+
   test('random cuts and flips are of seed and epoch alone; threads give the same batches', async () => {
     const set = await tenWide();
     const options = { crop: 'random', flip: true } as const;

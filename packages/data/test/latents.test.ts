@@ -25,7 +25,10 @@ async function encoded(folder: string) {
       deviation: new Float32Array(images.length * 2).fill(0.1),
       shape: [shape[0], 2, 2, 2],
     }),
-    { classes: ['even', 'odd'], encoder: 'test', perShard: 4 },
+    {
+      ...{ classes: ['even', 'odd'], encoder: 'test', perShard: 4 },
+      captions: Array.from({ length: 10 }, (_, i) => [`image ${i}`, `numbr ${i}`]),
+    },
   );
 }
 
@@ -34,6 +37,8 @@ test('means and deviations of the set are those of its samples', async () => {
   const index = await encoded(folder);
   expect(readLatentsIndex(folder)).toEqual(index);
   expect(index.count).toBe(10);
+  expect(index.image).toEqual([2, 2, 1]);
+  expect(index.captions[3]).toEqual(['image 3', 'numbr 3']);
   // i / 10 for i in 0..9: mean 0.45, variance 0.0825; a sample adds 0.01.
   expect(index.mean[0]).toBeCloseTo(0.45, 6);
   expect(index.deviation[0]).toBeCloseTo(Math.sqrt(0.0825 + 0.01), 6);
@@ -46,12 +51,14 @@ test('batches are normalised samples, each image once an epoch, and go on from a
   await encoded(folder);
   const stream = latentStream(folder, { batchSize: 5, seed: 3, shards: 1 });
   const seen = new Set<string>();
+  const kinds = new Set<string>();
   let [sum, square] = [0, 0];
   for (let k = 0; k < 2; k++) {
     const { images, labels, captions, shape } = await stream.next();
     expect(shape).toEqual([5, 2, 2, 2]);
     captions.forEach((caption, n) => {
-      seen.add(caption);
+      seen.add(caption.slice(6));
+      kinds.add(caption.slice(0, 5));
       expect(labels[n]).toBe(Number(caption.slice(6)) % 2);
     });
     for (const x of images) {
@@ -60,9 +67,22 @@ test('batches are normalised samples, each image once an epoch, and go on from a
     }
   }
   expect(seen.size).toBe(10);
+  expect(kinds.size).toBe(2); // either caption of an image comes
   // All 80 numbers of one sample of the set: mean 0 and deviation 1 up to the noise of the samples.
   expect(Math.abs(sum / 80)).toBeLessThan(0.1);
   expect(Math.abs(square / 80 - 1)).toBeLessThan(0.2);
+  // Two processes that share each batch see together what one sees.
+  const one = latentStream(folder, { batchSize: 4, seed: 3 });
+  const shares = [0, 1].map((first) =>
+    latentStream(folder, { batchSize: 4, seed: 3, share: { batches: 1, parts: 2, first, count: 1 } }),
+  );
+  for (let k = 0; k < 3; k++) {
+    const [batch, a, b] = [await one.next(), await shares[0]!.next(), await shares[1]!.next()];
+    expect([...a.images, ...b.images]).toEqual([...batch.images]);
+    expect([...a.captions, ...b.captions]).toEqual(batch.captions);
+    expect(b.shape).toEqual([2, 2, 2, 2]);
+    expect(shares[1]!.state()).toEqual(one.state());
+  }
   const state = JSON.parse(JSON.stringify(stream.state()));
   const expected = await stream.next();
   const other = latentStream(folder, { batchSize: 5, seed: 3 });

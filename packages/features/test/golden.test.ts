@@ -1,5 +1,15 @@
 import { switchTo, testEngines } from '@mezzotint/backend/testing';
-import { fixtures, relativeError } from '@mezzotint/testing';
+import {
+  bits,
+  fixtures,
+  formulaTensor,
+  formulaWeights,
+  inceptionWeight,
+  lpipsWeight,
+  picture,
+  plainWeight,
+  relativeError,
+} from '@mezzotint/testing';
 import { ClipModel, clipTokenizer, clipVocabulary } from '@mezzotint/text-encoders';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -21,7 +31,6 @@ import {
   torchBicubic,
   torchBilinear,
 } from '../src/index.js';
-import { bits, formulaTensor, inceptionWeight, lpipsWeight, picture, plainWeight } from './support/formula.js';
 
 const { readJson, readTensors } = fixtures(new URL('./fixtures/', import.meta.url));
 const golden = readTensors('features.safetensors');
@@ -38,13 +47,6 @@ const expected = (name: string) => golden[name]!.data as Float32Array;
 const engines = await testEngines();
 /** Engines that run 5.7 G multiply-adds in seconds; the smaller networks and one small picture run on every engine. */
 const fast = engines.filter((engine) => !['cpu', 'wasm'].includes(engine));
-
-/** All weights of a module by their formula. */
-function weightsOf(module: { params(): ReadonlyMap<string, { fileShape: readonly number[] }> }, rule = plainWeight) {
-  return Object.fromEntries(
-    [...module.params()].map(([name, param]) => [name, formulaTensor(name, param.fileShape, rule)]),
-  );
-}
 
 async function dataOf(network: FeatureNetwork, images: tf.Tensor4D) {
   const before = tf.memory().numTensors;
@@ -118,7 +120,7 @@ describe.each(engines)('on %s', (engine) => {
       },
     } as const;
     const model = new ClipModel(config);
-    await model.load(weightsOf(model));
+    await model.load(formulaWeights(model, plainWeight));
     const network = clipFeatures('clip', model, clipTokenizer(await clipVocabulary()));
     for (const i of [0, 1]) {
       const { features } = await dataOf(network, pictureAt(i));
@@ -138,7 +140,7 @@ describe.each(fast)('large networks on %s', (engine) => {
   const inception = new InceptionV3({ classes: 1008, pooling: 'tensorflow' });
   beforeAll(async () => {
     await switchTo(engine);
-    await inception.load(weightsOf(inception, inceptionWeight));
+    await inception.load(formulaWeights(inception, inceptionWeight));
   });
 
   // 48 layers in float32 on both sides.
@@ -174,7 +176,7 @@ describe.each(fast)('large networks on %s', (engine) => {
 
   test('torchvision’s pooling', async () => {
     const network = new InceptionV3({ classes: 1000, pooling: 'torchvision' });
-    const weights = weightsOf(network, inceptionWeight);
+    const weights = formulaWeights(network, inceptionWeight);
     await network.load({
       ...weights,
       'AuxLogits.fc.bias': { shape: [1], data: new Float32Array(1) },
@@ -192,7 +194,7 @@ describe.each(fast)('large networks on %s', (engine) => {
 
   test('LPIPS: the package’s distances, and the squared distance of its features', async () => {
     const network = new Lpips();
-    await network.load(weightsOf(network, lpipsWeight));
+    await network.load(formulaWeights(network, lpipsWeight));
     const [a, b, c] = ['a', 'b', 'c'].map((name) => {
       const bytes = tf.tensor4d(picture(name, 48, 40), [1, 48, 40, 3], 'int32');
       return tf.sub(tf.div(bytes, 127.5), 1) as tf.Tensor4D;

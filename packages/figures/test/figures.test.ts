@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { imageGrid, plotLines } from '../src/index.js';
+import { imageGrid, plotHeatMap, plotLines } from '../src/index.js';
 
 describe('imageGrid', () => {
   const images = {
@@ -147,6 +147,45 @@ describe('plotLines', () => {
     expect(() => plotLines([{ name: 'a', y: [-1] }], { yScale: 'log' })).toThrow('at least one finite, positive value');
     expect(() => plotLines([{ name: 'a', x: [1], y: [1, 2], smooth: 1 }], { width: 10 })).toThrow(
       /a: expected as many x as y, got 1 and 2\n.*smooth in \[0, 1\), got 1\n.*width.*got 10/,
+    );
+  });
+});
+
+describe('plotHeatMap', () => {
+  const options = { rows: ['a', 'b'], columns: ['x', 'y', 'z'] };
+  /** Colour of a cell near its corner, between frame and text. */
+  const cellOf = (plot: ReturnType<typeof plotHeatMap>, row: number, column: number) => {
+    const left = plot.width - 24 - 3 * 92;
+    const at = ((20 + row * 44 + 7) * plot.width + left + column * 92 + 7) * 3;
+    return [...plot.data.subarray(at, at + 3)];
+  };
+
+  test('the lowest is pale, the highest dark, equal ratios are equal steps; what is not finite is white', () => {
+    const plot = plotHeatMap(
+      [
+        [1, 10, 100],
+        [100, Number.NaN, 10],
+      ],
+      options,
+    );
+    const [low, middle, high] = [0, 1, 2].map((column) => cellOf(plot, 0, column));
+    expect([low, high]).toEqual([
+      [247, 251, 255],
+      [8, 48, 107],
+    ]);
+    // Halfway on a logarithmic scale.
+    middle!.forEach((value, c) => void expect(Math.abs(value - (low![c]! + high![c]!) / 2)).toBeLessThanOrEqual(1));
+    expect(cellOf(plot, 1, 0)).toEqual(high);
+    expect(cellOf(plot, 1, 1)).toEqual([255, 255, 255]);
+    expect(cellOf(plot, 1, 2)).toEqual(middle);
+  });
+
+  test('refuses what does not fit, all at once', () => {
+    expect(() => plotHeatMap([[1, 2]], options)).toThrow(
+      /expected 2 rows of values, got 1[\s\S]*expected 3 values in a row, got 2/,
+    );
+    expect(() => plotHeatMap([[Number.NaN, Number.NaN, Number.NaN]], { ...options, rows: ['a'] })).toThrow(
+      /one finite value/,
     );
   });
 });

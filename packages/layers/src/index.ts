@@ -17,7 +17,16 @@ export {
   SelfAttention,
   type SelfAttentionOptions,
 } from './modules/transformer.js';
-export { type ActivationKind, activate, activationKinds, type GeluKind, gelu, silu } from './ops/activations.js';
+export {
+  type ActivationKind,
+  activate,
+  activationKinds,
+  activationNames,
+  activationOf,
+  type GeluKind,
+  gelu,
+  silu,
+} from './ops/activations.js';
 export { type AttentionOptions, attention } from './ops/attention.js';
 export { causalConv1d } from './ops/causal-conv1d.js';
 export { type Conv2dOptions, conv2d, type Padding } from './ops/conv2d.js';
@@ -47,4 +56,5 @@ export {
 } from './ops/selective-scan.js';
 export { type SsdOptions, type SsdOutput, ssd } from './ops/ssd.js';
 export { averagePool2x, upsample2x } from './ops/upsample.js';
+export { inverseWaveletTransform, waveletTransform } from './ops/wavelet.js';
 export { type TimestepEmbeddingOptions, timestepEmbedding } from './timestep-embedding.js';

@@ -1,13 +1,20 @@
-import type { ConditionSpec, DenoiserArchitecture, Preset } from '@mezzotint/core';
+import { type ConditionSpec, type DenoiserArchitecture, type Preset, throwIf } from '@mezzotint/core';
 import { Flux } from './flux.js';
 import { fluxFromDiffusers, fluxFromShapes } from './flux-config.js';
 import { MMDiT } from './mmdit.js';
-import { mmditFromDiffusers, mmditFromShapes } from './mmdit-config.js';
+import { type MMDiTConfig, mmditFromDiffusers, mmditFromShapes } from './mmdit-config.js';
 import { fluxDev, fluxSchnell } from './presets/flux.js';
 import { mmdit15, mmdit18, mmdit21, mmdit30, mmdit38, sd3Medium, sd35Large, sd35Medium } from './presets/mmdit.js';
 
 /** Tokens of a text where a configuration does not say: CLIP's 77 and T5's 77 (SD3), and T5's 512 (FLUX.1). */
 const tokens = { mmdit: 154, flux: 512 } as const;
+
+/** What `small`, `medium` and `large` are (15, 43 and 290 million parameters), and patches of the image a side at most. */
+const mmditSizes = {
+  small: { width: 256, depth: 6, heads: 4, patches: 8 },
+  medium: { width: 384, depth: 8, heads: 6, patches: 16 },
+  large: { width: 768, depth: 14, heads: 12, patches: 16 },
+} as const;
 
 /** MM-DiT: Stable Diffusion 3 and 3.5. */
 export const mmdit: DenoiserArchitecture<MMDiT> = {
@@ -22,6 +29,22 @@ export const mmdit: DenoiserArchitecture<MMDiT> = {
     ...{ inChannels, outChannels, imageSize: null, sizeMultiple: patchSize, classes: null, nullLabel: false },
     conditions: text(tokens.mmdit, contextWidth, pooledWidth),
   }),
+  sized(size, { imageSize, channels, contextWidth, pooledWidth = contextWidth, learnedVariance }): MMDiTConfig {
+    throwIf('MMDiT', [
+      ...(contextWidth === undefined ? ['reads texts: expected captioned pictures and a text encoder'] : []),
+      ...(learnedVariance ? ['has no channels for a learned variance'] : []),
+    ]);
+    const { patches, ...sizes } = mmditSizes[size];
+    let patchSize = Math.ceil(imageSize / patches);
+    while (imageSize % patchSize !== 0) patchSize++;
+    const side = imageSize / patchSize;
+    return {
+      ...{ patchSize, inChannels: channels, outChannels: channels, ...sizes, mlpRatio: 4 },
+      ...{ contextWidth: contextWidth!, pooledWidth: pooledWidth!, qkNorm: 'rms', dualAttentionLayers: [] },
+      // Room for pictures of another shape and for larger ones.
+      ...{ positionGrid: 2 * side, positionBase: side },
+    };
+  },
   references: [
     {
       library: 'diffusers',

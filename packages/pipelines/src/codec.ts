@@ -28,6 +28,7 @@ export function klCodec(vae: AutoencoderKL, rgb: LatentRgb | null = null, parts:
         return scaleLatents(z, vae.config);
       }),
     decode: (latents) => tf.tidy(() => vae.decode(unscaleLatents(latents, vae.config))),
+    tinyReads: true,
     ...(rgb !== null && rgb.rows.length === latentChannels && { preview: (latents) => linearPreview(latents, rgb) }),
   };
 }

@@ -1,13 +1,16 @@
 export { type BlobFiles, blobFile, blobFolder, type OpenBlobsOptions, openPipeline } from './blob-files.js';
 export { klCodec, type LatentAutoencoder, type LatentRgb, linearPreview, standardizedCodec } from './codec.js';
+export { type OpenedCodec, type OwnAutoencoder, openCodec } from './codec-folder.js';
 export { admFamily } from './families/classes/adm.js';
 export { ddpm } from './families/classes/ddpm.js';
 export { ditFamily } from './families/classes/dit.js';
-export { type OwnAutoencoder, ownModel, pipelineOfNetwork } from './families/classes/own-model.js';
+export { ownModel, pipelineOfNetwork } from './families/classes/own-model.js';
+export { deepFloydIf } from './families/deepfloyd-if.js';
 export { families } from './families/index.js';
 export { flux } from './families/mmdit/flux.js';
 export { stableDiffusion3 } from './families/mmdit/sd3.js';
 export { stableDiffusion } from './families/stable-diffusion/family.js';
+export { conditionsOf } from './families/text-stage.js';
 export {
   type Candidate,
   type Family,
@@ -16,6 +19,7 @@ export {
   type OpenContext,
   openDefinition,
 } from './family.js';
+export { type FitPartsOptions, fitParts } from './fit.js';
 export { parseLabels } from './labels.js';
 export {
   type AutoencoderModelConfig,
@@ -30,6 +34,8 @@ export {
   type Process,
   processSchema,
   samplingSchema,
+  superResolutionSchema,
+  textSchema,
 } from './model-config.js';
 export { type OpenPipelineContext, openPipelineFiles } from './open.js';
 export {
@@ -68,4 +74,5 @@ export type {
   PipelineDefinition,
   Stage,
 } from './stage.js';
+export { type OpenedTextEncoder, openTextEncoder } from './text-encoder-folder.js';
 export { clipTokenizersFor, openClipTokenizer } from './tokenizers.js';

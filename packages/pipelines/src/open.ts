@@ -4,6 +4,7 @@ import { fitParts } from './fit.js';
 import { mergeLoras } from './lora.js';
 import { checkOptions, type OpenOptions } from './options.js';
 import { createPipeline, type Pipeline, type PipelineOptions } from './pipeline.js';
+import { withTaesd } from './taesd.js';
 
 /** What opening needs beside the options of the model. */
 export interface OpenPipelineContext extends PipelineOptions {
@@ -27,13 +28,15 @@ export async function openPipelineFiles(
   const checked = checkOptions(options);
   const notes: string[] = [];
   const note = (line: string) => notes.push(line);
-  const definition = await openDefinition(model, families, { options: checked, files, note });
+  let definition = await openDefinition(model, families, { options: checked, files, note });
   try {
+    if (checked.taesd !== undefined) definition = await withTaesd(definition, files(checked.taesd));
     const fitted = fitParts(definition.parts, { strict: checked.strict === true, note });
     const merged = await mergeLoras(fitted, checked.lora ?? [], files, note);
+    const opened = definition;
     const close = () => {
       merged.close();
-      definition.close();
+      opened.close();
     };
     const all = [...(definition.notes ?? []), ...notes];
     return createPipeline(

@@ -52,7 +52,12 @@ export const openSchema = z
       'path',
       'a smaller or less trained model that guides this one (EDM2; autoguidance)',
     ),
-    upsampler: setting(z.string(), 'model', 'file', 'a model that enlarges the pictures (ADM), one file'),
+    upsampler: setting(
+      z.union([z.string(), z.array(z.string()).min(1).max(8)]),
+      'model',
+      'path',
+      'a model that enlarges the pictures (ADM, models of train, DeepFloyd IF); may be given again for one stage more',
+    ),
     classifier: setting(
       z.string(),
       'model',
@@ -70,6 +75,12 @@ export const openSchema = z
       'model',
       'name',
       "for guided-diffusion's files: noise schedule (default: linear, as published; Improved DDPM: cosine)",
+    ),
+    taesd: setting(
+      z.string(),
+      'model',
+      'path',
+      'tiny autoencoder of these latent images for previews (TAESD, TAESD3, TAEF1), a folder of diffusers or one file of its layout',
     ),
     lora: setting(z.array(loraSchema), 'model', 'file[:scale]', 'merge a LoRA; may be given again'),
     textualInversion: setting(

@@ -55,7 +55,7 @@ export async function recipeOf(pipeline: Pipeline, facts: RecipeFacts): Promise<
   const { classes } = pipeline;
   const labels =
     classes.length > 0 && pipeline.takes.includes('labels') ? labelsOf(request.labels, classes) : undefined;
-  const { strict: _, ignoreParts, freeText: __, ...opened } = options;
+  const { strict: _, ignoreParts, freeText: __, taesd: ___, ...opened } = options;
   return {
     recipe: 2,
     model,

@@ -20,7 +20,7 @@ test('seeds go to 2^64 - 1, exactly, and back out of a recipe', async () => {
   const last = BigInt(LAST);
   expect(await made({ seed: last - 1n, count: 2 })).toEqual(expected);
 
-  const request = { seeds: [String(last - 1n), last], count: 2 };
+  const request = { seeds: [String(last - 1n), last], count: 2, steps: 1 };
   const recipe = await recipeOf(pipeline, { model, options: {}, request, inputs: {}, engine });
   expect(await made(fromRecipe(parseRecipe('a.png', JSON.stringify(recipe))).request)).toEqual(expected);
   const single = await recipeOf(pipeline, { model, options: {}, request: { seed: last }, inputs: {}, engine });

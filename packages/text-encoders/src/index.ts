@@ -64,6 +64,7 @@ export {
   type SdxlTextEncoders,
   type TextEncoder,
 } from './prompts/encode.js';
+export { type CaptionEncoder, captionShape, type EncodedCaptions, encodeCaptions } from './prompts/encode-captions.js';
 export {
   encodeFluxPrompts,
   encodeSd3Prompts,

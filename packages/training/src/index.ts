@@ -17,6 +17,12 @@ export {
   relativeWidth,
   type Snapshot,
 } from './averages/power-function.js';
+export {
+  type AugmentationKind,
+  augmentLowResolution,
+  type ConditioningAugmentation,
+  type LowResolutionInputs,
+} from './conditioning-augmentation.js';
 export { type InitOptions, type InitReport, initFrom } from './fine-tuning/init-from.js';
 export {
   LoraAdapter,
@@ -29,7 +35,7 @@ export {
 } from './fine-tuning/lora.js';
 export { TextualInversion, type TokenEmbedding } from './fine-tuning/textual-inversion.js';
 export { checkpointGradients } from './gradient-checkpointing.js';
-export { dropLabels } from './label-dropout.js';
+export { dropCaptions, dropLabels } from './label-dropout.js';
 export {
   constantRate,
   cosineRate,
@@ -60,8 +66,10 @@ export {
   cosineGamma,
   cosineLevels,
   cosineMapFlow,
+  type FlowDensity,
   type FlowOptions,
   type ForwardProcess,
+  flowLevels,
   gammaLevels,
   independent,
   type LogSnrLevel,
@@ -102,6 +110,7 @@ export {
   type UpdateOptions,
 } from './optimizer/optimizer.js';
 export {
+  defaultRecipe,
   type Objective,
   type OptimizerSettings,
   type Recipe,

@@ -12,3 +12,28 @@ export function dropLabels(labels: Int32Array, nullLabel: number, p: number, rng
   const draws = rng.rand(labels.length);
   return labels.map((label, i) => (draws[i]! < p ? nullLabel : label));
 }
+
+/**
+ * Captions for each of several text encoders, null where there is none: an example without a caption, one that loses it for all encoders
+ * (probability `all`: classifier-free guidance), or one that loses it for this encoder (`each`: a model that works with encoders left out,
+ * Esser et al. 2024, section 5.3.2). Draws one uniform an example, and one for each encoder, whatever the probabilities are.
+ *
+ * @param captions N texts, '' for none
+ * @returns a list of N for each of `each`
+ * @throws InvalidArgumentError when a probability is not in [0, 1]
+ */
+export function dropCaptions(
+  captions: readonly string[],
+  { all, each }: { readonly all: number; readonly each: readonly number[] },
+  rng: RandomStream,
+): (string | null)[][] {
+  const wrong = [all, ...each].filter((p) => !(p >= 0 && p <= 1));
+  if (wrong.length > 0) {
+    throw new InvalidArgumentError('dropCaptions', `probabilities must be in [0, 1], got ${wrong.join(', ')}`);
+  }
+  const whole = rng.rand(captions.length);
+  return each.map((p) => {
+    const own = rng.rand(captions.length);
+    return captions.map((caption, i) => (caption === '' || whole[i]! < all || own[i]! < p ? null : caption));
+  });
+}

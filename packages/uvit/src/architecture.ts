@@ -10,7 +10,7 @@ const sizes = {
   large: { width: 768, depth: 16, heads: 12 },
 } as const;
 
-/** Tokens of a CLIP text. */
+/** Tokens of a text where nothing says: CLIP's. */
 const textTokens = 77;
 
 /** U-ViT as the apps and tools see it. */
@@ -30,7 +30,7 @@ export const uvit: DenoiserArchitecture<UViT> = {
       conditions: { ...labelCondition({ classes, nullLabel }), ...text },
     };
   },
-  sized(size, { imageSize, channels, classes: labels, contextWidth, learnedVariance }): UViTConfig {
+  sized(size, { imageSize, channels, classes: labels, contextWidth, contextTokens, learnedVariance }): UViTConfig {
     if (learnedVariance) throw new InvalidArgumentError('UViT', 'has no channels for a learned variance');
     // A U-ViT has labels or text, and text says more.
     const classes = contextWidth === undefined ? labels : null;
@@ -39,7 +39,7 @@ export const uvit: DenoiserArchitecture<UViT> = {
       ...uvitFromOriginal({}),
       ...sizes[size],
       ...{ imageSize, patchSize, inChannels: channels, classes, nullLabel: classes !== null },
-      context: contextWidth === undefined ? null : { tokens: textTokens, width: contextWidth },
+      context: contextWidth === undefined ? null : { tokens: contextTokens ?? textTokens, width: contextWidth },
     };
   },
   fromShapes: uvitFromShapes,

@@ -1,4 +1,4 @@
-export { type Append, writeFileAtomically } from './node/atomic-file.js';
+export { type Append, writeFileAtomically } from '@mezzotint/core/node';
 export { type FileSource, openFile } from './node/file-source.js';
 export { findWeights } from './node/folder.js';
 export { readLora } from './node/lora.js';

@@ -10,7 +10,7 @@ const sizes = {
   large: { width: 768, depth: 24 },
 } as const;
 
-/** Tokens of a CLIP text. */
+/** Tokens of a text where nothing says: CLIP's. */
 const textTokens = 77;
 
 /** ZigMa as the apps and tools see it. The published files count time from noise to data; see the package's README. */
@@ -30,7 +30,7 @@ export const zigma: DenoiserArchitecture<ZigMa> = {
       conditions: { ...labelCondition({ classes, nullLabel }), ...text },
     };
   },
-  sized(size, { imageSize, channels, classes: labels, contextWidth, learnedVariance }): ZigMaConfig {
+  sized(size, { imageSize, channels, classes: labels, contextWidth, contextTokens, learnedVariance }): ZigMaConfig {
     if (learnedVariance) throw new InvalidArgumentError('ZigMa', 'has no channels for a learned variance');
     // A ZigMa has labels or text, and text says more.
     const classes = contextWidth === undefined ? labels : null;
@@ -39,7 +39,7 @@ export const zigma: DenoiserArchitecture<ZigMa> = {
       ...zigmaS1.config,
       ...sizes[size],
       ...{ imageSize, patchSize, inChannels: channels, classes, nullLabel: classes !== null },
-      context: contextWidth === undefined ? null : { tokens: textTokens, width: contextWidth },
+      context: contextWidth === undefined ? null : { tokens: contextTokens ?? textTokens, width: contextWidth },
     };
   },
   fromShapes: zigmaFromShapes,

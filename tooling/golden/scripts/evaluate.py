@@ -119,7 +119,58 @@ with tempfile.TemporaryDirectory() as root:
     ]
     out["clean-fid 2048"] = float(fid_from_feats(*feats))
 
-packages = ["torch_fidelity", "pytorch-fid", "clean-fid", "torch", "pillow", "scipy"]
+
+# CLIP score: torchmetrics with a CLIP ViT-B/32 of one layer (transformers' layout) with formula-made weights, on the first pictures
+# in `generated` and one prompt each. The ids are those of CLIP's tokenizer.
+import transformers
+from torchmetrics.functional.multimodal import clip_score
+
+PROMPTS = {
+    "a cat on a sofa": [49406, 320, 2368, 525, 320, 15723, 49407],
+    "rain over the sea, oil on canvas": [49406, 2443, 962, 518, 2102, 267, 2870, 525, 7483, 49407],
+    "rain on canvas": [49406, 2443, 525, 7483, 49407],
+    "a photo of a sofa": [49406, 320, 1125, 539, 320, 15723, 49407],
+}
+TEXT = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 1, "bos_token_id": 49406, "eos_token_id": 49407}
+VISION = {"hidden_size": 768, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 12, "patch_size": 32}
+
+
+def plain_weight(name, shape):
+    """That of features.py."""
+    x = (2 * (bits(name, int(np.prod(shape))).astype(np.float64) / 2**32) - 1).reshape(shape)
+    if any(w in name for w in ("embedding.", "embeddings.", "token", "position")) and "projection" not in name and "patch" not in name:
+        return 0.5 * x
+    if len(shape) >= 2:
+        return np.sqrt(3 / np.prod(shape[1:])) * x
+    return 1 + 0.1 * x if name.endswith("weight") else 0.1 * x
+
+
+clip = transformers.CLIPModel(transformers.CLIPConfig(text_config=TEXT, vision_config=VISION, projection_dim=512)).eval()
+clip.load_state_dict({n: torch.from_numpy(np.asarray(plain_weight(n, tuple(t.shape)), dtype=np.float32)) for n, t in clip.state_dict().items() if "position_ids" not in n}, strict=False)
+images = transformers.CLIPImageProcessorPil() if hasattr(transformers, "CLIPImageProcessorPil") else transformers.CLIPImageProcessor()
+
+
+class Model:
+    config = clip.config
+    to = lambda self, device: self
+    get_image_features = lambda self, pixels: getattr(found := clip.get_image_features(pixel_values=pixels), "pooler_output", found)
+    get_text_features = lambda self, ids, mask: getattr(found := clip.get_text_features(input_ids=ids, attention_mask=mask), "pooler_output", found)
+
+
+def processor(text=None, **kw):
+    if text is None:
+        return images(images=[Image.fromarray(i.permute(1, 2, 0).numpy()) for i in kw["images"]], return_tensors="pt")
+    longest = max(len(PROMPTS[t]) for t in text)
+    ids = torch.tensor([PROMPTS[t] + [49407] * (longest - len(PROMPTS[t])) for t in text])
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+pictures = [torch.from_numpy(picture(f"generated-{i}", sets["generated"])).permute(2, 0, 1) for i in range(len(PROMPTS))]
+scores = [float(clip_score(p, t, model_name_or_path=lambda: (Model(), processor))) for p, t in zip(pictures, PROMPTS)]
+together = float(clip_score(pictures, list(PROMPTS), model_name_or_path=lambda: (Model(), processor)))
+out["torchmetrics CLIP score"] = {"prompts": list(PROMPTS), "score": together, "one by one": scores}
+
+packages = ["torch_fidelity", "pytorch-fid", "clean-fid", "torch", "pillow", "scipy", "torchmetrics", "transformers"]
 with open(sys.argv[1], "w") as f:
     json.dump(
         {"origin": "tooling/golden/scripts/evaluate.py", "made with": {p: metadata.version(p) for p in packages}, **out},

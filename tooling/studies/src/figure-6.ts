@@ -2,12 +2,11 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type CommandContext, startProgress } from '@mezzotint/app';
 import { toBytes, writePng } from '@mezzotint/data';
-import { imageGrid, plotLines } from '@mezzotint/figures';
+import { imageGrid, plotHeatMap, plotLines } from '@mezzotint/figures';
 import { reconstructAverages } from '@mezzotint/training/node';
 import { readSafetensors } from '@mezzotint/weights/node';
 import { build, openJudge, sampleDigits, size, tiny, trainDigits } from './digits.js';
 import { kept, writeJson } from './files.js';
-import { heatMap } from './heat-map.js';
 
 /** The flags of `study figure-6`. */
 export interface Figure6Flags {
@@ -77,10 +76,9 @@ export async function runFigure6(
   const table = distances as number[][];
   await writePng(
     join(out, 'figure-6.png'),
-    heatMap(table, {
-      rows: widths.map((width) => `EMA ${width}`),
-      columns: scales.map((scale) => `guidance ${scale}`),
-      title: 'Fréchet distance',
+    plotHeatMap(table, {
+      ...{ rows: widths.map(String), columns: scales.map(String) },
+      ...{ title: 'Fréchet distance', rowLabel: 'EMA length (sigma_rel)', columnLabel: 'guidance scale' },
     }),
     { overwrite: true },
   );

@@ -21,7 +21,8 @@ export interface Table1Flags {
 /** What is kept of one configuration. */
 interface Row {
   readonly parameters: number;
-  readonly loss: number;
+  /** Over the last updates; null where the run went on after the training had ended. */
+  readonly loss: number | null;
   /** By the widths of the averages. */
   readonly distances: readonly number[];
   readonly measured: readonly { readonly step: number; readonly weights: number; readonly activations: number }[];
@@ -84,7 +85,8 @@ export async function runTable1(
       model.dispose();
     }
     const last = losses.slice(-50);
-    rows[name] = { parameters, loss: last.reduce((a, b) => a + b, 0) / last.length, distances, measured };
+    const loss = last.length > 0 ? last.reduce((a, b) => a + b, 0) / last.length : null;
+    rows[name] = { parameters, loss, distances, measured };
     writeJson(place, { ...settings, rows });
   }
   for (const what of ['weights', 'activations'] as const) {

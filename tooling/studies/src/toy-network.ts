@@ -1,4 +1,4 @@
-import { Module, Param, zeros } from '@mezzotint/core';
+import { InvalidArgumentError, Module, Param, zeros } from '@mezzotint/core';
 import { forceWeightNormalization, MPConv, mpSilu } from '@mezzotint/layers';
 import { TorchGenerator } from '@mezzotint/random';
 import {
@@ -12,6 +12,7 @@ import {
   stratified,
   train,
 } from '@mezzotint/training';
+import { CheckpointFolder } from '@mezzotint/training/node';
 import { EDM2 } from '@mezzotint/unet';
 import * as tf from '@tensorflow/tfjs-core';
 import { drawPoints, type Mixture } from './tree.js';
@@ -40,8 +41,9 @@ export class ToyNetwork extends Module {
   }
 }
 
-/** How long and how large. */
+/** How long and how large, and where its checkpoints go. */
 export interface ToyBudget {
+  readonly folder: string;
   readonly width: number;
   readonly steps: number;
   readonly batch: number;
@@ -50,17 +52,25 @@ export interface ToyBudget {
 
 /**
  * A denoiser of a mixture, trained as EDM2 trains (Adam 0.9, 0.99; ln sigma ~ N(-2.3, 1.5^2); rate 0.01 falling as 1 / sqrt; forced
- * weight normalisation) and averaged over its last hundredth (sigma_rel 0.01).
+ * weight normalisation) and averaged over its last hundredth (sigma_rel 0.01). Goes on from the last checkpoint of the folder.
  */
 export async function trainToy(
   mixture: Mixture,
-  { width, steps, batch, seed }: ToyBudget,
-  onStep: (loss: number) => void,
+  { folder, ...settings }: ToyBudget,
+  onStep: (step: number) => void,
 ): Promise<EDM2<ToyNetwork>> {
+  const { width, steps, batch, seed } = settings;
   const model = new EDM2({ sigmaData: 0.5, logvarChannels: null }, new ToyNetwork(width)).init(seed);
   const levels = noiseLevels(logNormalSigmas({ mean: -2.3, std: 1.5 }), stratified);
-  const rng = new TorchGenerator(seed);
-  const average = ema(model, powerFunctionDecay(0.01));
+  const averages = { average: ema(model, powerFunctionDecay(0.01)) };
+  const optimizer = adam(model, { betas: [0.9, 0.99] });
+  const checkpoints = new CheckpointFolder(folder, { keep: 1 });
+  const saved = await checkpoints.latest();
+  if (saved && JSON.stringify(saved.extra) !== JSON.stringify(settings)) {
+    throw new InvalidArgumentError(folder, 'holds a training with other settings; choose another --out, or remove it');
+  }
+  await saved?.load({ model, optimizer, averages });
+  const rng = saved?.streams.main ?? new TorchGenerator(seed);
   const run = train<Float32Array>({
     loss: ({ batch: points, rng }) => {
       const x0 = tf.tensor4d(points, [batch, 1, 1, 2]);
@@ -68,16 +78,23 @@ export async function trainToy(
     },
     data: { next: async () => drawPoints(mixture, batch, rng) },
     rng,
-    optimizer: adam(model, { betas: [0.9, 0.99] }),
+    optimizer,
     learningRate: inverseSqrtRate({ peak: 0.01, after: Math.max(steps / 8, 1) }),
-    averages: { average },
+    averages,
     hooks: [{ beforeForward: () => forceWeightNormalization(model) }],
+    from: saved?.step ?? 0,
     until: steps,
   });
-  for await (const { loss } of run) onStep(loss);
+  for await (const { step } of run) {
+    if (step % 250 === 0 || step === steps) {
+      await checkpoints.save({ step, model, optimizer, averages, streams: { main: rng }, extra: settings });
+    }
+    onStep(step);
+  }
   const averaged = new EDM2({ sigmaData: 0.5, logvarChannels: null }, new ToyNetwork(width));
-  await averaged.load((await average.save()).tensors);
-  average.dispose();
+  await averaged.load((await averages.average.save()).tensors);
+  averages.average.dispose();
+  optimizer.dispose();
   model.dispose();
   return averaged;
 }

@@ -29,7 +29,7 @@ const densityLevel = 0.005;
 /**
  * The toy of the autoguidance paper (Karras et al. 2024, section 3): how far a learned score is from the analytic one, and how many
  * samples lie outside of the data without guidance, with the classes' mixture as the guide (classifier-free guidance), and with a
- * smaller and less trained network as the guide (autoguidance).
+ * smaller and less trained network as the guide (autoguidance). Goes on where it was stopped.
  */
 export async function runToy({ out, steps, batch, points, seed }: ToyFlags, { say, result, signal }: CommandContext) {
   mkdirSync(out, { recursive: true });
@@ -44,15 +44,17 @@ export async function runToy({ out, steps, batch, points, seed }: ToyFlags, { sa
     networks.reduce((sum, { steps }) => sum + steps, 0),
   );
   const models: EDM2<ToyNetwork>[] = [];
-  let done = 0;
+  let before = 0;
   try {
-    for (const { mixture, width, steps } of networks) {
+    for (const { name, mixture, width, steps } of networks) {
+      const folder = join(out, 'checkpoints', name.replace(' ', '-'));
       models.push(
-        await trainToy(mixture, { width, steps, batch, seed }, () => {
+        await trainToy(mixture, { folder, width, steps, batch, seed }, (step) => {
           signal.throwIfAborted();
-          progress.update(++done);
+          progress.update(before + step);
         }),
       );
+      before += steps;
     }
   } finally {
     progress.stop();

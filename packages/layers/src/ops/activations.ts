@@ -77,6 +77,26 @@ export const activationKinds = [
   'mish',
 ] as const satisfies readonly ActivationKind[];
 
+/** What configurations of transformers and diffusers call them (`hidden_act`, `act_fn`). */
+export const activationNames: Readonly<Record<string, ActivationKind>> = {
+  quick_gelu: 'quick',
+  gelu: 'erf',
+  gelu_python: 'erf',
+  gelu_new: 'tanh',
+  gelu_fast: 'tanh',
+  gelu_accurate: 'tanh',
+  gelu_pytorch_tanh: 'tanh',
+  relu: 'relu',
+  silu: 'silu',
+  swish: 'silu',
+  mish: 'mish',
+};
+
+/** The nonlinearity that such a configuration names; undefined when it is unknown. */
+export function activationOf(name: unknown): ActivationKind | undefined {
+  return typeof name === 'string' && Object.hasOwn(activationNames, name) ? activationNames[name] : undefined;
+}
+
 /** The nonlinearity of that name, elementwise, any shape. Mish: y = x tanh(ln(1 + e^x)) (Misra 2020). */
 export function activate<T extends tf.Tensor>(x: T, kind: ActivationKind): T {
   switch (kind) {

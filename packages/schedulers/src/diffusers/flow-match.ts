@@ -47,6 +47,12 @@ const DEFAULTS = {
   stochastic_sampling: false,
 } as const;
 
+/** The same by class; Heun's has the first two. */
+export const flowMatchDefaults: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  FlowMatchEulerDiscreteScheduler: DEFAULTS,
+  FlowMatchHeunDiscreteScheduler: { num_train_timesteps: DEFAULTS.num_train_timesteps, shift: DEFAULTS.shift },
+};
+
 const UNBUILT = [
   'invert_sigmas',
   'use_karras_sigmas',

@@ -1,5 +1,5 @@
 import { InvalidArgumentError } from '@mezzotint/core';
-import { activationNames, activationOf } from '../transformers-activations.js';
+import { activationNames, activationOf } from '@mezzotint/layers';
 import { isObject, type TransformersReader, transformersReader } from '../transformers-json.js';
 import {
   type ClipConfig,
@@ -95,7 +95,7 @@ function towerConfig(
   const name = read('hidden_act', 'quick_gelu');
   const activation = activationOf(name);
   if (activation === undefined) {
-    const known = activationNames.join(', ');
+    const known = Object.keys(activationNames).join(', ');
     throw new InvalidArgumentError(who, `hidden_act: expected one of ${known}, got ${JSON.stringify(name)}`);
   }
   return {

@@ -1,7 +1,7 @@
 import type { ActivationKind } from '@mezzotint/layers';
+import { activationNames, activationOf } from '@mezzotint/layers';
 import { END, START } from '../tokenizers/clip-tokenizer.js';
 import type { ClipVocabulary } from '../tokenizers/train-clip-vocabulary.js';
-import { activationNames, activationOf } from '../transformers-activations.js';
 import type { ClipConfig, ClipTextConfig, ClipTowerConfig, ClipVisionConfig } from './config.js';
 import { DEVIATION, MEAN } from './vision.js';
 
@@ -79,7 +79,7 @@ function towerToTransformers({ width, mlpWidth, layers, heads, activation, epsil
 
 /** transformers' name of a nonlinearity; every kind has one. */
 function nameOf(activation: ActivationKind): string {
-  return activationNames.find((name) => activationOf(name) === activation)!;
+  return Object.keys(activationNames).find((name) => activationOf(name) === activation)!;
 }
 
 function jsonText(value: unknown): string {

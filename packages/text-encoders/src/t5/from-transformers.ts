@@ -1,5 +1,5 @@
 import { InvalidArgumentError } from '@mezzotint/core';
-import { activationNames, activationOf } from '../transformers-activations.js';
+import { activationNames, activationOf } from '@mezzotint/layers';
 import { transformersReader } from '../transformers-json.js';
 import { type T5EncoderConfig, validateT5Config } from './config.js';
 
@@ -17,7 +17,7 @@ export function t5FromTransformers(json: unknown): T5EncoderConfig {
   // By "gated-gelu" the first files of version 1.1 mean the tanh form.
   const activation = said === 'gated-gelu' ? 'tanh' : activationOf(name);
   if (activation === undefined) {
-    const known = activationNames.join(', ');
+    const known = Object.keys(activationNames).join(', ');
     throw new InvalidArgumentError(
       who,
       `feed_forward_proj: expected one of ${known}, or gated- before it, got ${JSON.stringify(said)}`,

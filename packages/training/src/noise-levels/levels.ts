@@ -109,6 +109,29 @@ export function cosineMapFlow(options: FlowOptions = {}): (u: number) => TimedNo
   return flowOf((u) => 1 - 1 / (Math.tan((Math.PI / 2) * u) + 1), options);
 }
 
+/** A density of a flow's levels by name: of Stable Diffusion 3, section 3.1, with its numbers. JSON. */
+export type FlowDensity =
+  | { readonly kind: 'uniform' }
+  | { readonly kind: 'logit-normal'; readonly mean?: number | undefined; readonly std?: number | undefined }
+  | { readonly kind: 'mode'; readonly scale?: number | undefined }
+  | { readonly kind: 'cosine' };
+
+/** The levels of a density: {@link uniformFlow}, {@link logitNormalFlow}, {@link modeFlow} or {@link cosineMapFlow}. */
+export function flowLevels(density: FlowDensity, options: FlowOptions = {}): (u: number) => TimedNoiseLevel {
+  switch (density.kind) {
+    case 'uniform':
+      return uniformFlow(options);
+    case 'logit-normal': {
+      const { mean = 0, std = 1 } = density;
+      return logitNormalFlow({ ...options, mean, std });
+    }
+    case 'mode':
+      return modeFlow({ ...options, ...(density.scale !== undefined && { scale: density.scale }) });
+    case 'cosine':
+      return cosineMapFlow(options);
+  }
+}
+
 function flowOf(sigmaAt: (u: number) => number, { timeScale = 1000, shift = 1 }: FlowOptions) {
   if (!(shift > 0)) throw new InvalidArgumentError('flow', `shift must be above 0, got ${shift}`);
   return (u: number): TimedNoiseLevel => {

@@ -1,4 +1,4 @@
-import { type ConditionSpec, type DenoiserArchitecture, labelCondition } from '@mezzotint/core';
+import { type ConditionSpec, type DenoiserArchitecture, labelCondition, throwIf } from '@mezzotint/core';
 import { ddpmCifar10 } from '../presets/ddpm.js';
 import { ifIL, ifIM, ifIXl } from '../presets/deepfloyd-if.js';
 import { sd15, sd21, sdxlBase, sdxlRefiner } from '../presets/stable-diffusion.js';
@@ -39,6 +39,16 @@ export const unet2d: DenoiserArchitecture<UNet2D> = {
   ],
 };
 
+/** What `small`, `medium` and `large` are: width at full resolution, multiples of it by level, residual blocks of a level. */
+const conditionSizes = {
+  small: { width: 64, multiples: [1, 2, 2], resBlocks: 1 },
+  medium: { width: 96, multiples: [1, 2, 3, 4], resBlocks: 2 },
+  large: { width: 192, multiples: [1, 2, 3, 4], resBlocks: 2 },
+} as const;
+
+/** Least pixels a side of a sized network's coarsest level, and most of a level whose pixels attend. */
+const [coarsest, mostAttention] = [4, 32];
+
 /** Stable Diffusion's UNet in diffusers' layout. */
 export const unet2dCondition: DenoiserArchitecture<UNet2DCondition> = {
   kind: 'denoiser',
@@ -57,6 +67,29 @@ export const unet2dCondition: DenoiserArchitecture<UNet2DCondition> = {
       sizeMultiple: sizeMultipleOf(config),
       ...{ classes: null, nullLabel: false },
       conditions: textConditions(config),
+    };
+  },
+  sized(size, { imageSize, channels, classes, contextWidth, learnedVariance }): UNet2DConditionConfig {
+    throwIf('UNet2DCondition', [
+      ...(contextWidth === undefined && classes !== null
+        ? ['has no labels: give it texts, or choose ADMUNet or DiT']
+        : []),
+      ...(contextWidth === undefined && classes === null
+        ? ['reads texts: expected captioned pictures and a text encoder']
+        : []),
+    ]);
+    const { width, multiples, resBlocks } = conditionSizes[size];
+    const levels = multiples.filter((_, level) => imageSize % 2 ** level === 0 && imageSize / 2 ** level >= coarsest);
+    const each = <T>(value: (level: number) => T) => levels.map((_, level) => value(level));
+    const attends = each((level) => imageSize / 2 ** level <= mostAttention);
+    const blockChannels = levels.map((multiple) => multiple * width);
+    return {
+      ...sd15.config,
+      ...{ inChannels: channels, outChannels: learnedVariance ? 2 * channels : channels, blockChannels },
+      ...{ resBlocks: each(() => resBlocks), downAttention: attends, upAttention: attends },
+      ...{ downResample: each(() => 'conv' as const), upResample: each(() => 'conv' as const) },
+      ...{ heads: blockChannels.map((channelsOfLevel) => channelsOfLevel / 32), depth: each(() => 1) },
+      ...{ onlyCrossAttention: each(() => false), linearProjection: true, contextWidth: contextWidth! },
     };
   },
   references: [

@@ -1,18 +1,13 @@
-import type { ActivationKind } from '@mezzotint/layers';
+import { type ActivationKind, activationNames } from '@mezzotint/layers';
 
-const ACTIVATIONS: Readonly<Record<string, ActivationKind>> = {
-  silu: 'silu',
-  swish: 'silu',
-  mish: 'mish',
-  gelu: 'erf',
-  relu: 'relu',
-};
+/** Those that diffusers' UNets have. */
+const ACTIVATIONS = ['silu', 'swish', 'mish', 'gelu', 'relu'];
 
 /** Our name of diffusers' activation; an unknown one is added to the problems. */
 export function activationOf(key: string, name: unknown, problems: string[]): ActivationKind {
   const plain = typeof name === 'string' ? name.toLowerCase() : '';
-  if (Object.hasOwn(ACTIVATIONS, plain)) return ACTIVATIONS[plain]!;
-  problems.push(`${key}: expected one of ${Object.keys(ACTIVATIONS).join(', ')}, got ${JSON.stringify(name)}`);
+  if (ACTIVATIONS.includes(plain)) return activationNames[plain]!;
+  problems.push(`${key}: expected one of ${ACTIVATIONS.join(', ')}, got ${JSON.stringify(name)}`);
   return 'silu';
 }
 

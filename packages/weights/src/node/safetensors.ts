@@ -5,11 +5,11 @@ import {
   type StateDict,
   type WeightSource,
 } from '@mezzotint/core';
+import { writeFileAtomically } from '@mezzotint/core/node';
 import type { FloatDType } from '../numbers/dtypes.js';
 import { narrow } from '../numbers/narrow.js';
 import { checkTensor, type PlannedTensor, planSafetensors } from '../safetensors/layout.js';
 import { openSafetensorsSync, type SyncWeightFile } from '../safetensors/open.js';
-import { writeFileAtomically } from './atomic-file.js';
 import { openFile } from './file-source.js';
 
 /**

@@ -1,10 +1,10 @@
 import { architectureOfKind } from '@mezzotint/architectures';
 import { type ClassifierNetwork, InvalidFileError, type Module, readNetworkConfig } from '@mezzotint/core';
 import { noisyClassifierFromShapes } from '@mezzotint/unet';
+import { checked } from '../../checked.js';
 import type { ModelFiles, OpenContext } from '../../family.js';
 import { classifierConfigSchema } from '../../model-config.js';
 import type { Part } from '../../stage.js';
-import { checked } from './own-model.js';
 import { numbered } from './stage.js';
 
 /** A classifier that guides a model. */

@@ -1,22 +1,26 @@
-import { architectureOfClass, architectureOfKind } from '@mezzotint/architectures';
+import { architectureOfKind } from '@mezzotint/architectures';
 import {
   type DenoiserArchitecture,
   type DenoisingNetwork,
   InvalidArgumentError,
   InvalidFileError,
-  type Module,
   readNetworkConfig,
 } from '@mezzotint/core';
 import { type ProcessConfig, type SolverName, samplerFromProcess, solvers } from '@mezzotint/schedulers';
-import { openComponent } from '@mezzotint/weights';
-import type { z } from 'zod';
-import { type LatentAutoencoder, standardizedCodec } from '../../codec.js';
+import { type CaptionEncoder, captionShape } from '@mezzotint/text-encoders';
+import { checked } from '../../checked.js';
+import { standardizedCodec } from '../../codec.js';
+import { type OwnAutoencoder, openCodec } from '../../codec-folder.js';
 import type { Family, ModelFiles } from '../../family.js';
-import { autoencoderConfigSchema, type DiffusionConfig, diffusionConfigSchema } from '../../model-config.js';
+import { type DiffusionConfig, diffusionConfigSchema } from '../../model-config.js';
 import { createPipeline, type Pipeline } from '../../pipeline.js';
+import { limitOf } from '../../run-stage.js';
 import type { Codec, Part, PipelineDefinition } from '../../stage.js';
+import { type OpenedTextEncoder, openTextEncoder } from '../../text-encoder-folder.js';
+import { textSettings, textStage } from '../text-stage.js';
 import { type OpenedClassifier, openGuide } from './classifier.js';
 import { classSettings, classStage, shownLabels } from './stage.js';
+import { lowResolutionOf, superResolutionStage } from './super-resolution.js';
 
 /** Where a folder has a model that the train app made: in itself, or in the `model/` of a run. */
 function placeOf(files: ModelFiles, config: Readonly<Record<string, unknown>> | null): string | undefined {
@@ -49,13 +53,27 @@ export const ownModel: Family = {
       open.push(weights);
       const guide = await openGuide(context, signature.inChannels);
       if (guide) open.push(guide);
-      const autoencoder = config.latents && (await openCodec(files, `${place}codec`, open));
+      if (config.latents && !files.has(`${place}codec/config.json`)) {
+        throw new InvalidFileError(
+          `${files.name}/${place}codec`,
+          'is not there: a model of latent images needs its autoencoder in codec/',
+        );
+      }
+      const codec = config.latents && (await openCodec(files, `${place}codec`));
+      if (codec) open.push(codec);
+      const texts: (OpenedTextEncoder & { readonly name: string })[] = [];
+      for (const { folder } of config.text?.encoders ?? []) {
+        const opened = await openTextEncoder(files, `${place}${folder}`);
+        open.push(opened);
+        texts.push({ ...opened, name: folder });
+      }
       const parts: Part[] = [
         { name: 'model', module, weights },
-        ...(autoencoder ? [autoencoder.part] : []),
+        ...(codec ? [{ name: 'codec', module: codec.model, weights: codec.weights }] : []),
+        ...texts.map(({ name, encoder, weights: stored }) => ({ name, module: encoder, weights: stored })),
         ...(guide ? [guide.part] : []),
       ];
-      return ownDefinition(config, { network: module, autoencoder: autoencoder?.model, guide, parts, close });
+      return ownDefinition(config, { network: module, autoencoder: codec?.model, texts, guide, parts, close });
     } catch (error) {
       close();
       throw error;
@@ -63,15 +81,12 @@ export const ownModel: Family = {
   },
 };
 
-/** An autoencoder as classes of @mezzotint/autoencoders are. */
-export type OwnAutoencoder = LatentAutoencoder & {
-  readonly config: { readonly latentChannels: number; readonly outChannels: number };
-};
-
 /** Networks of a configuration, and where their weights are. */
 interface OwnParts {
   readonly network: DenoisingNetwork;
   readonly autoencoder?: OwnAutoencoder | undefined;
+  /** In the order of the configuration. */
+  readonly texts?: readonly Pick<CaptionEncoder, 'encoder' | 'tokenizer'>[] | undefined;
   readonly guide?: OpenedClassifier | undefined;
   readonly parts: readonly Part[];
   close(): void;
@@ -80,31 +95,72 @@ interface OwnParts {
 /** Throws an InvalidFileError unless the autoencoder is one of the latent images of the configuration. */
 function ownDefinition(
   config: DiffusionConfig,
-  { network, autoencoder, guide, parts, close }: OwnParts,
+  { network, autoencoder, texts = [], guide, parts, close }: OwnParts,
 ): PipelineDefinition {
   const { image, classes, sampling, latents } = config;
+  const encoders = captionEncodersOf(config, texts);
   const { architecture, signature } = networkOf(config);
   const named = (name: string) => parts.filter((part) => part.name === name).map((part) => part.name);
   const codec = codecOf(config, autoencoder, named('codec'));
   const downscale = codec?.downscale ?? 1;
   const { sizeMultiple } = signature;
+  const enlarging = lowResolutionOf(config, architecture.time, signature);
+  const plain =
+    encoders.length > 0
+      ? textStage({
+          ...{ network, signature, codec, encoders, sampler: samplerOf(config) },
+          parts: {
+            encode: (config.text?.encoders ?? []).flatMap(({ folder }) => named(folder)),
+            sample: named('model'),
+          },
+        })
+      : classStage({
+          ...{ name: 'model', network, signature, codec },
+          sampler: samplerOf(config),
+          parts: named('model'),
+          startRun: architecture.startRun && ((options) => architecture.startRun!(network, options)),
+          classifier: guide?.classifier,
+        });
+  if (enlarging !== undefined) {
+    const { factor } = enlarging;
+    return {
+      family: ownModel.name,
+      description: `${config.architecture} that enlarges pictures ${factor} times, trained with ${image.size} x ${image.size} pixels, ${classes.length} classes`,
+      stages: [superResolutionStage(plain, enlarging)],
+      parts,
+      takes: [
+        ...(encoders.length > 0
+          ? textSettings({ ...signature, sizeMultiple: null })
+          : classSettings({ ...signature, sizeMultiple: null }, guide)),
+        ...(['image', 'threshold'] as const),
+        ...(signature.conditions.lowResTime === undefined ? [] : (['noiseLevel'] as const)),
+      ],
+      imageIs: 'condition',
+      enlarges: factor,
+      sizeUnit: enlarging.unit,
+      defaults: {
+        ...{ height: image.size, width: image.size, steps: sampling.steps, guidance: sampling.guidance },
+        ...(sampling.threshold !== undefined && { threshold: sampling.threshold }),
+        noiseLevel: config.superResolution!.noiseLevel,
+        ...shownLabels(signature.classes),
+      },
+      classes: classes.length > 0 ? classes : (guide?.classes ?? []),
+      close,
+    };
+  }
   return {
     family: ownModel.name,
-    description: `${config.architecture} for ${image.size} x ${image.size} pixels${latents ? ' by latent images' : ''}, ${classes.length} classes`,
-    stages: [
-      classStage({
-        ...{ name: 'model', network, signature, codec },
-        sampler: samplerOf(config),
-        parts: named('model'),
-        startRun: architecture.startRun && ((images) => architecture.startRun!(network, { images })),
-        classifier: guide?.classifier,
-      }),
-    ],
+    description: `${config.architecture} for ${image.size} x ${image.size} pixels${latents ? ' by latent images' : ''}, ${encoders.length > 0 ? 'texts' : `${classes.length} classes`}`,
+    stages: [plain],
     parts,
-    takes: classSettings(signature, guide),
+    takes: [
+      ...(encoders.length > 0 ? textSettings(signature) : classSettings(signature, guide)),
+      ...(codec === null ? (['threshold'] as const) : []),
+    ],
     sizeUnit: sizeMultiple === null ? image.size : sizeMultiple * downscale,
     defaults: {
       ...{ height: image.size, width: image.size, steps: sampling.steps, guidance: sampling.guidance },
+      ...(sampling.threshold !== undefined && { threshold: sampling.threshold }),
       ...shownLabels(signature.classes),
     },
     classes: classes.length > 0 ? classes : (guide?.classes ?? []),
@@ -117,16 +173,18 @@ function ownDefinition(
  *
  * @param config its `config.json`
  * @param autoencoder of a model of latent images
+ * @param texts the text encoders of a model of texts, in the order of the configuration
  * @throws InvalidArgumentError when the configuration does not fit the network or the solver, with everything that does not fit
  */
 export function pipelineOfNetwork(
   config: DiffusionConfig,
   network: DenoisingNetwork,
   autoencoder?: OwnAutoencoder,
+  texts?: readonly Pick<CaptionEncoder, 'encoder' | 'tokenizer'>[],
 ): Pipeline {
   const problems = problemsOf(config);
   if (problems.length > 0) throw new InvalidArgumentError('pipelineOfNetwork', problems);
-  return createPipeline(ownDefinition(config, { network, autoencoder, parts: [], close: () => {} }));
+  return createPipeline(ownDefinition(config, { network, autoencoder, texts, parts: [], close: () => {} }));
 }
 
 function networkOf({ architecture: name, network: given }: DiffusionConfig) {
@@ -137,9 +195,16 @@ function networkOf({ architecture: name, network: given }: DiffusionConfig) {
 
 /** What does not fit in a configuration; each a line. */
 function problemsOf(config: DiffusionConfig): string[] {
-  const { image, classes, sampling, latents } = config;
+  const { image, classes, sampling, latents, superResolution } = config;
   const { signature } = networkOf(config);
   const problems: string[] = [];
+  if ((signature.conditions.lowRes !== undefined) !== (superResolution !== undefined)) {
+    problems.push(
+      superResolution === undefined
+        ? 'superResolution: missing, and the network sees a smaller picture'
+        : `superResolution: ${config.architecture} with this network sees no smaller picture`,
+    );
+  }
   if (latents === undefined && signature.inChannels !== image.channels) {
     problems.push(`image.channels is ${image.channels}, the network takes ${signature.inChannels}`);
   }
@@ -149,15 +214,43 @@ function problemsOf(config: DiffusionConfig): string[] {
   if (signature.classes !== (classes.length === 0 ? null : classes.length)) {
     problems.push(`there are ${classes.length} names of classes, the network has ${signature.classes ?? 'none'}`);
   }
+  const readsTexts = signature.conditions.context !== undefined;
+  if (readsTexts !== (config.text !== undefined)) {
+    problems.push(
+      readsTexts ? 'text: the network reads texts, expected its encoders' : 'text: the network reads no texts',
+    );
+  }
   if (!Object.hasOwn(solvers, sampling.solver)) problems.push(`sampling.solver: unknown solver '${sampling.solver}'`);
   return problems;
+}
+
+/** Throws an InvalidArgumentError unless the text encoders are those that the network was trained with. */
+function captionEncodersOf(
+  { text, architecture, network }: DiffusionConfig,
+  texts: NonNullable<OwnParts['texts']>,
+): CaptionEncoder[] {
+  const wanted = text?.encoders ?? [];
+  if (wanted.length !== texts.length) {
+    throw new InvalidArgumentError('text', `expected ${wanted.length} text encoders, got ${texts.length}`);
+  }
+  const encoders = wanted.map(({ length, skip }, i) => ({ ...texts[i]!, length, skip }));
+  if (encoders.length === 0) return [];
+  const record = architectureOfKind('denoiser', architecture);
+  const { context, pooled } = record.signature(readNetworkConfig(record, network)).conditions;
+  const { width, pooledWidth } = captionShape(encoders);
+  const problems: string[] = [];
+  if (context?.shape[1] !== width) problems.push(`tokens are ${width} wide, the network takes ${context?.shape[1]}`);
+  if (pooled !== undefined && pooled.shape[0] !== pooledWidth)
+    problems.push(`the pooled text is ${pooledWidth} wide, the network takes ${pooled.shape[0]}`);
+  if (problems.length > 0) throw new InvalidArgumentError('text', problems);
+  return encoders;
 }
 
 /** Estimates of pixels are clipped, those of latent images have no bounds. */
 function samplerOf({ process, sampling, latents }: DiffusionConfig) {
   return samplerFromProcess(process as ProcessConfig, {
     solver: sampling.solver as SolverName,
-    limit: latents ? null : { kind: 'clip', range: 1 },
+    limit: latents ? null : limitOf(sampling.threshold ?? 0),
   });
 }
 
@@ -186,51 +279,6 @@ function codecOf(
       `codec: its latent images of ${image.size} pixels a side have ${side}, the network takes ${imageSize ?? 'whole numbers'}`,
     );
   if (problems.length > 0) throw new InvalidArgumentError('latents', problems);
-  return standardizedCodec(autoencoder, latents, parts);
-}
-
-/** The autoencoder in a folder: one that `train` made (`mezzotint/autoencoder@1`), or of diffusers. */
-async function openCodec(
-  files: ModelFiles,
-  place: string,
-  open: { close(): void }[],
-): Promise<{ readonly model: OwnAutoencoder; readonly part: Part }> {
-  const name = `${files.name}/${place}`;
-  if (!files.has(`${place}/config.json`)) {
-    throw new InvalidFileError(name, 'is not there: a model of latent images needs its autoencoder in codec/');
-  }
-  const json = (await files.json(`${place}/config.json`)) as Readonly<Record<string, unknown>> | null;
-  const own = typeof json?.format === 'string';
-  const module = own ? autoencoderOfOurs(name, json) : autoencoderOfDiffusers(name, json);
-  const weights = await files.weights(own ? `${place}/model.safetensors` : place);
-  open.push(weights);
-  const part: Part = { name: 'codec', module, weights: own ? weights : openComponent(weights).weights };
-  return { model: module as Module & OwnAutoencoder, part };
-}
-
-function autoencoderOfOurs(name: string, json: unknown): Module {
-  const config = checked(`${name}/config.json`, json, autoencoderConfigSchema);
-  const architecture = architectureOfKind('autoencoder', config.architecture);
-  return architecture.build(readNetworkConfig(architecture, config.network));
-}
-
-function autoencoderOfDiffusers(name: string, json: Readonly<Record<string, unknown>> | null): Module {
-  const className = String(json?._class_name);
-  const architecture = architectureOfClass(className);
-  if (architecture?.kind !== 'autoencoder') {
-    throw new InvalidFileError(
-      `${name}/config.json`,
-      `expected an autoencoder of train or of diffusers, got ${className}`,
-    );
-  }
-  const reference = architecture.references!.find((known) => known.className === className)!;
-  return architecture.build(reference.config(json));
-}
-
-/** Checks JSON against a schema; the error lists every problem with the place where it is. */
-export function checked<S extends z.ZodType>(name: string, value: unknown, schema: S): z.infer<S> {
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const problems = parsed.error.issues.map((issue) => `${issue.path.join('.') || '(top)'}: ${issue.message}`);
-  throw new InvalidFileError(name, problems.length === 1 ? problems[0]! : `\n  ${problems.join('\n  ')}`);
+  const codec = standardizedCodec(autoencoder, latents, parts);
+  return { ...codec, preview: codec.decode }; // Autoencoders of one's own are small.
 }

@@ -1,7 +1,14 @@
 import { closeSync, existsSync, fsyncSync, linkSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { InvalidArgumentError, MezzotintError } from '@mezzotint/core';
-import { outputPlace, systemProblem, temporaryName } from '@mezzotint/core/node';
+import { InvalidArgumentError, MezzotintError } from '../errors.js';
+import { outputPlace, temporaryName } from './output-place.js';
+import { systemProblem } from './plain-file.js';
+
+/** How an output file may be written. */
+export interface WriteOptions {
+  /** Replace a file that exists. Default false: an existing file is an error. */
+  readonly overwrite?: boolean;
+}
 
 /** Appends bytes to the file that is being written. */
 export type Append = (bytes: Uint8Array) => void;
@@ -12,13 +19,14 @@ export type Append = (bytes: Uint8Array) => void;
  * killed process leaves a hidden `.<name>.<random>.tmp` behind, nothing else does. Through a link the file that it leads to
  * is written; a device, a FIFO or a socket is never replaced.
  *
- * Throws an InvalidArgumentError when `path` exists and `overwrite` is not true, and a MezzotintError with the code
- * `MEZZOTINT_WRITE_FAILED` when the disk is full or refuses.
+ * @param content the bytes, or a function that appends them one after the other
+ * @throws InvalidArgumentError when `path` exists and `overwrite` is not true, or is no plain file; MezzotintError with the code
+ *   `MEZZOTINT_WRITE_FAILED` when the disk is full or refuses
  */
 export async function writeFileAtomically(
   path: string,
-  write: (append: Append) => void | Promise<void>,
-  { overwrite = false }: { readonly overwrite?: boolean } = {},
+  content: Uint8Array | ((append: Append) => void | Promise<void>),
+  { overwrite = false }: WriteOptions = {},
 ): Promise<void> {
   if (!overwrite && existsSync(path)) throw exists(path);
   const target = outputPlace(path);
@@ -28,7 +36,9 @@ export async function writeFileAtomically(
   try {
     handle = onDisk(path, () => openSync(temporary, 'wx', 0o666));
     const open = handle;
-    await write((bytes) => onDisk(path, () => appendAll(open, bytes)));
+    const append: Append = (bytes) => onDisk(path, () => appendAll(open, bytes));
+    if (typeof content === 'function') await content(append);
+    else append(content);
     onDisk(path, () => fsyncSync(open));
     onDisk(path, () => closeSync(open));
     handle = undefined;
@@ -37,7 +47,7 @@ export async function writeFileAtomically(
     syncFolder(folder);
   } finally {
     if (handle !== undefined) closeSync(handle);
-    rmSync(temporary, { force: true });
+    if (existsSync(temporary)) rmSync(temporary, { force: true });
   }
 }
 
@@ -97,6 +107,8 @@ function explain(code: string): string {
       return `may not be written (${code})`;
     case 'EISDIR':
       return 'is a folder';
+    case 'ENOTDIR':
+      return 'its folder is not a folder';
     default:
       return systemProblem(code) ?? `could not be written (${code})`;
   }

@@ -10,7 +10,7 @@ function crc32(text: string): number {
   return (crc ^ 0xffffffff) >>> 0;
 }
 
-/** The hash of fixtures/features.json and of fid-inception-v3/origin.json. */
+/** The hash that formula-made weights and pictures come from: that of tooling/golden/scripts and of fid-inception-v3/origin.json. */
 export function bits(name: string): (i: number) => number {
   const start = crc32(name);
   return (i) => {
@@ -21,15 +21,24 @@ export function bits(name: string): (i: number) => number {
   };
 }
 
+/** How the value v in [-1, 1) of each element becomes a weight, by name and shape. */
+export type FormulaRule = (name: string, shape: readonly number[]) => (v: number) => number;
+
 /** A weight by its name: the value v in [-1, 1) of each element goes through `rule`. */
-export function formulaTensor(
-  name: string,
-  shape: readonly number[],
-  rule: (name: string, shape: readonly number[]) => (v: number) => number,
-): HostTensor {
+export function formulaTensor(name: string, shape: readonly number[], rule: FormulaRule): HostTensor {
   const [of, at] = [rule(name, shape), bits(name)];
   const size = shape.reduce((n, d) => n * d, 1);
   return { shape, data: Float32Array.from({ length: size }, (_, i) => of(2 * (at(i) / 2 ** 32) - 1)) };
+}
+
+/** All weights of a module by their formula. */
+export function formulaWeights(
+  module: { params(): ReadonlyMap<string, { readonly fileShape: readonly number[] }> },
+  rule: FormulaRule,
+): Record<string, HostTensor> {
+  return Object.fromEntries(
+    [...module.params()].map(([name, { fileShape }]) => [name, formulaTensor(name, fileShape, rule)]),
+  );
 }
 
 const fanIn = (shape: readonly number[]) => shape.slice(1).reduce((n, d) => n * d, 1);
@@ -66,5 +75,16 @@ export function picture(name: string, height: number, width: number): Uint8Array
     if (y >= height / 2) return at(i) >>> 24;
     const [right, down] = [x / (width - 1), y / (height - 1)];
     return Math.floor([255 * right, 255 * down, 127.5 * (right + down)][c]!);
+  });
+}
+
+/** `picture` of tooling/golden/scripts/evaluate.py: bytes HWC, a slanted ramp of the colours that the name says under noise. */
+export function noisyRamp(name: string, size: number, smooth: number): Uint8Array {
+  const at = bits(name);
+  return Uint8Array.from({ length: size * size * 3 }, (_, i) => {
+    const [c, x, y] = [i % 3, Math.floor(i / 3) % size, Math.floor(i / 3 / size)];
+    const slope = (axis: number) => (at(axis * 3 + c) >>> 24) / 255;
+    const ramp = (255 * (slope(0) * (x / (size - 1)) + slope(1) * (y / (size - 1)))) / 2;
+    return Math.floor(smooth * ramp + (1 - smooth) * (at(6 + i) >>> 24));
   });
 }

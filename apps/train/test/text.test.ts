@@ -1,0 +1,182 @@
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { saveModel } from '@mezzotint/app';
+import { runApp } from '@mezzotint/app/testing';
+import { architectureOfKind } from '@mezzotint/architectures';
+import type { AutoencoderKL } from '@mezzotint/autoencoders';
+import { switchTo } from '@mezzotint/backend/testing';
+import { encodePng, readLatentsIndex } from '@mezzotint/data';
+import { openPipeline } from '@mezzotint/pipelines/node';
+import { readSafetensors } from '@mezzotint/weights/node';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { trainCommand } from '../src/command.js';
+import { encodeCommand, runEncode } from '../src/encode.js';
+import { trainRun } from '../src/train-run.js';
+
+const root = mkdtempSync(join(tmpdir(), 'mezzotint-text-'));
+const pictures = join(root, 'pictures');
+const clip = join(root, 'clip');
+const train = (...argv: string[]) => runApp(trainCommand(), trainRun, ['--engine', 'wasm', ...argv]);
+
+const colours = { red: [240, 20, 20], green: [20, 220, 20], blue: [20, 20, 240] } as const;
+
+/** Full 8 x 8 pictures of three colours in four shades, each with two captions. */
+beforeAll(async () => {
+  mkdirSync(pictures);
+  const lines: string[] = [];
+  for (const [name, colour] of Object.entries(colours)) {
+    for (const shade of [0, 5, 10, 15]) {
+      const file = `${name}-${shade}.png`;
+      const data = Uint8Array.from({ length: 8 * 8 * 3 }, (_, e) => Math.max(0, colour[e % 3]! - shade));
+      writeFileSync(join(pictures, file), encodePng({ data, height: 8, width: 8, channels: 3 }));
+      lines.push(JSON.stringify({ file_name: file, captions: [`a ${name} square`, `${name}`] }));
+    }
+  }
+  writeFileSync(join(pictures, 'captions.jsonl'), lines.join('\n'));
+  const tower = { width: 16, mlpWidth: 32, layers: 2, heads: 2, activation: 'quick', epsilon: 1e-5 };
+  const config = {
+    task: 'clip',
+    data: { kind: 'folder', path: pictures, size: 8, threads: 0 },
+    tokenizer: { size: 520 },
+    network: {
+      text: { ...tower, vocabSize: 520, positions: 8, pooledToken: 519, projection: 12 },
+      vision: { ...tower, imageSize: 8, patchSize: 4, channels: 3, projection: 12 },
+    },
+    ...{ steps: 20, batchSize: 12, learningRate: { peak: 3e-3 } },
+  };
+  writeFileSync(join(root, 'clip.json'), JSON.stringify(config));
+  expect(await train('--config', join(root, 'clip.json'), '--run', clip)).toMatchObject({ code: 0 });
+});
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+/** A tiny MM-DiT for pictures of 8 x 8 or latent images of 4 x 4. */
+const mmdit = (channels: number, patchSize: number) => ({
+  ...{ patchSize, inChannels: channels, outChannels: channels, depth: 2, width: 32, heads: 2, mlpRatio: 2 },
+  ...{ contextWidth: 16, pooledWidth: 12, qkNorm: 'rms', dualAttentionLayers: [], positionGrid: 4, positionBase: 2 },
+});
+
+function configFile(name: string, change: object, encoder: object = {}): string {
+  const file = join(root, `${name}.json`);
+  const config = {
+    task: 'diffusion',
+    data: { kind: 'folder', path: pictures, size: 8, threads: 0 },
+    ...{ architecture: 'MMDiT', network: mmdit(3, 4), recipe: 'flow' },
+    conditions: { kind: 'captions', encoders: [{ from: clip, ...encoder }], prompts: ['a red square', 'blue'] },
+    ...{ steps: 4, batchSize: 6, every: { log: 1, sample: 4, checkpoint: 2 } },
+    sampling: { solver: 'euler', steps: 4, guidance: 2 },
+    ...change,
+  };
+  writeFileSync(file, JSON.stringify(config));
+  return file;
+}
+
+const run = (name: string) => join(root, name);
+const meanOf = (data: Uint8Array) =>
+  [0, 1, 2].map((c) => data.filter((_, e) => e % 3 === c).reduce((sum, byte) => sum + byte, 0) / (data.length / 3));
+
+test('an MM-DiT learns colours by their captions, and the run opens with prompts and negative prompts', async () => {
+  const change = {
+    learningRate: { kind: 'constant', peak: 3e-3 },
+    ...{ steps: 150, batchSize: 12, every: { log: 30, sample: 150, checkpoint: 150 } },
+    ema: { decay: 0.9 },
+  };
+  expect(await train('--config', configFile('learns', change), '--run', run('learns'))).toMatchObject({ code: 0 });
+  const log = readFileSync(join(run('learns'), 'log.jsonl'), 'utf8')
+    .trim()
+    .split('\n');
+  const losses = log.map((line) => (JSON.parse(line) as { loss: number }).loss);
+  expect(losses.at(-1)).toBeLessThan(0.5 * losses[0]!);
+  expect(existsSync(join(run('learns'), 'samples', 'step-0000150.png'))).toBe(true);
+  await switchTo('wasm');
+  const pipeline = await openPipeline(run('learns'));
+  const names = Object.keys(colours);
+  const { images } = await pipeline.generate({ prompt: names.map((name) => `a ${name} square`), seed: 3, steps: 8 });
+  images.forEach(({ data }, i) => {
+    const mean = meanOf(data);
+    expect(mean.indexOf(Math.max(...mean))).toBe(i);
+  });
+  // Away from red is less red than away from nothing.
+  const blank = { prompt: '', seed: 5, steps: 8, guidance: 3 };
+  const [away, plain] = [
+    await pipeline.generate({ ...blank, negative: 'a red square' }),
+    await pipeline.generate(blank),
+  ];
+  expect(meanOf(away.images[0]!.data)[0]).toBeLessThan(meanOf(plain.images[0]!.data)[0]!);
+  pipeline.dispose();
+});
+
+test.each([
+  ['frozen', {}],
+  ['trained along', { trained: true }],
+])('a run with a text encoder that is %s goes on with the same bytes', async (name, encoder) => {
+  const [whole, parts] = [run(`whole ${name}`), run(`parts ${name}`)];
+  for (const folder of [whole, parts]) {
+    expect(await train('--config', configFile(name, {}, encoder), '--run', folder)).toMatchObject({ code: 0 });
+  }
+  rmSync(join(parts, 'checkpoints', 'checkpoint-4'), { recursive: true });
+  expect(await train('--resume', '--run', parts)).toMatchObject({ code: 0 });
+  for (const file of ['model', 'optimizer', 'average-ema']) {
+    const bytes = (folder: string) => readFileSync(join(folder, 'checkpoints', 'checkpoint-4', `${file}.safetensors`));
+    expect(bytes(parts).equals(bytes(whole))).toBe(true);
+  }
+  // What comes out has the encoder as it was, or as it became: its weights move only when it is trained.
+  const weight = async (folder: string) => {
+    const source = readSafetensors(join(folder, 'model.safetensors'));
+    const { data } = await source.read('text_model.encoder.layers.0.mlp.fc1.weight');
+    source.close();
+    return Array.from(data);
+  };
+  const [before, after] = [await weight(join(clip, 'model')), await weight(join(whole, 'model', 'text_encoder'))];
+  if (name === 'frozen') expect(after).toEqual(before);
+  else expect(after).not.toEqual(before);
+});
+
+test('latent images are encoded once, with captions and a held-out part, and a text model of them opens', async () => {
+  const vae = join(root, 'vae');
+  const record = architectureOfKind('autoencoder', 'AutoencoderKL');
+  const config = {
+    ...(record.sized!('small', { imageSize: 8, channels: 3, classes: null }) as object),
+    ...{ blockChannels: [4, 4], groups: 2 },
+  };
+  await switchTo('wasm');
+  const model = record.build(config as never).init(1) as AutoencoderKL;
+  const about = { format: 'mezzotint/autoencoder@1', architecture: 'AutoencoderKL', image: { size: 8, channels: 3 } };
+  await saveModel(vae, { ...about, network: model.config } as never, model);
+  const latents = join(root, 'latents');
+  const encoded = await runApp(encodeCommand(), runEncode, [
+    ...['--data', pictures, '--codec', vae, '--out', latents, '--held-out-path', pictures, '--engine', 'wasm'],
+  ]);
+  expect(encoded).toMatchObject({ code: 0, out: expect.stringContaining('12 latent images of 4 x 4 x 4') });
+  const index = readLatentsIndex(latents);
+  expect(index).toMatchObject({ count: 12, height: 4, width: 4, channels: 4, image: [8, 8, 3] });
+  expect(index.captions.map((own) => own.length)).toEqual(Array(12).fill(2));
+  expect(readLatentsIndex(join(latents, 'held-out')).count).toBe(12);
+
+  const change = { data: { kind: 'latents', path: latents }, network: mmdit(4, 2) };
+  expect(await train('--config', configFile('latent', change), '--run', run('latent'))).toMatchObject({ code: 0 });
+  const last = JSON.parse(
+    readFileSync(join(run('latent'), 'log.jsonl'), 'utf8')
+      .trim()
+      .split('\n')
+      .at(-1)!,
+  );
+  expect(last.validationLoss).toBeGreaterThan(0);
+  const made = JSON.parse(readFileSync(join(run('latent'), 'model', 'config.json'), 'utf8'));
+  expect(made.latents).toEqual({ mean: index.mean, deviation: index.deviation });
+  expect(made.image).toEqual({ size: 8, channels: 3 });
+  const pipeline = await openPipeline(run('latent'));
+  const { images } = await pipeline.generate({ prompt: 'a red square', seed: 1, steps: 2 });
+  expect(images[0]).toMatchObject({ height: 8, width: 8, channels: 3 });
+  pipeline.dispose();
+});
+
+test('what does not fit together is refused by name before there is a folder', async () => {
+  const refused = async (name: string, change: object) =>
+    (await train('--config', configFile(name, change), '--run', run(name))).err;
+  expect(await refused('none', { conditions: undefined })).toMatch(/MMDiT reads texts; say by which encoders/);
+  const dit = architectureOfKind('denoiser', 'DiT').sized!('small', { imageSize: 8, channels: 3, classes: null });
+  expect(await refused('labels', { architecture: 'DiT', network: dit })).toMatch(/this DiT reads no texts/);
+  expect(await refused('density', { recipe: 'v-cosine', density: { kind: 'mode' } })).toMatch(/density: is of flows/);
+  expect(existsSync(run('density'))).toBe(false);
+});

@@ -1,0 +1,80 @@
+import type { DenoisingNetwork, NetworkSignature } from '@mezzotint/core';
+import type { Sampler } from '@mezzotint/schedulers';
+import { type CaptionEncoder, type EncodedCaptions, encodeCaptions } from '@mezzotint/text-encoders';
+import * as tf from '@tensorflow/tfjs-core';
+import type { RequestKey } from '../request.js';
+import type { Batch, Codec, Conditions, EncodedBatch, Stage } from '../stage.js';
+
+/** A network that reads texts through one or several encoders, and how it is sampled. */
+export interface TextStageOptions {
+  readonly network: DenoisingNetwork;
+  readonly signature: NetworkSignature;
+  readonly sampler: Sampler;
+  readonly codec: Codec | null;
+  readonly encoders: readonly CaptionEncoder[];
+  /** Names of the parts. */
+  readonly parts: Stage['parts'];
+}
+
+/** The stage of a network of one's own that is conditioned on texts. */
+export function textStage({ network, signature, sampler, codec, encoders, parts }: TextStageOptions): Stage {
+  return {
+    ...{ name: 'model', sampler, codec, parts, start: 'noise' },
+    shape: ({ height, width }) => {
+      const f = codec?.downscale ?? 1;
+      return [height / f, width / f, signature.inChannels];
+    },
+    encode: (batch) => encode(batch, encoders, signature),
+    network: () => (x, time, conditions) => network.forward(x, time, conditions),
+  };
+}
+
+/** What the network takes of the prompts, and of the negative prompts: no caption where there is none. */
+function encode(
+  { images }: Batch,
+  encoders: readonly CaptionEncoder[],
+  signature: NetworkSignature,
+): EncodedBatch<Conditions> {
+  const texts = [...images.map(({ prompt }) => prompt), ...images.map(({ negative }) => negative)];
+  return tf.tidy(() => {
+    const read = conditionsOf(
+      signature,
+      encoders,
+      encoders.map(() => texts),
+    ) as Record<string, tf.Tensor>;
+    const half = (first: number) =>
+      Object.fromEntries(
+        Object.entries(read).map(([name, tensor]) => [
+          name,
+          tf.slice(tensor, [first, ...tensor.shape.slice(1).map(() => 0)], [images.length, ...tensor.shape.slice(1)]),
+        ]),
+      );
+    return { positive: half(0), negative: half(images.length) };
+  });
+}
+
+/**
+ * What a network takes of captions: those of tokens, mask and pooled text that its signature has. A caption that is null stands for none, as
+ * the signature says: the empty text, or zeros.
+ *
+ * @param texts one list for each encoder
+ */
+export function conditionsOf(
+  { conditions }: NetworkSignature,
+  encoders: readonly CaptionEncoder[],
+  texts: readonly (readonly (string | null)[])[],
+): Partial<EncodedCaptions> {
+  const none = conditions.context?.none === 0 ? 'zeros' : 'empty-prompt';
+  return tf.tidy(() => {
+    const encoded = encodeCaptions(encoders, texts, { none });
+    return Object.fromEntries(Object.entries(encoded).filter(([name]) => name in conditions));
+  });
+}
+
+/** The settings that such a model takes. */
+export function textSettings({ sizeMultiple }: NetworkSignature): RequestKey[] {
+  return [
+    ...(['prompt', 'negative', 'guidance', 'guidanceRescale', 'guidanceInterval'] as const),
+    ...(sizeMultiple === null ? [] : (['height', 'width'] as const)),
+  ];
+}
