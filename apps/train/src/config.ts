@@ -177,9 +177,11 @@ const averages = z
       .optional()
       .describe('Decay of the averaged weights; 1 - 10 / steps, at most 0.9999, when absent.'),
     sigmaRel: z
-      .array(positive)
+      .array(positive.lt(1 / Math.sqrt(12)).multipleOf(0.001))
       .default([])
-      .describe('Relative widths of power function averages that are kept beside it (EDM2: 0.05 and 0.1).'),
+      .describe(
+        'Relative widths of power function averages that are kept beside it, below 0.288 and with at most three decimals (EDM2: 0.05 and 0.1).',
+      ),
     snapshotEvery: count
       .optional()
       .describe('Updates between snapshots of the power function averages, for post-hoc EMA; none when absent.'),
@@ -224,7 +226,7 @@ const common = {
       bucketMiB: positive.default(25).describe('Gradients that are sent at once, while the next are read.'),
     })
     .prefault({})
-    .describe('How the ranks of mpirun work together (docs/distributed.md).'),
+    .describe('How the ranks of mpirun work together (packages/distributed/README.md).'),
   seed: z
     .union([
       z.int().min(0),

@@ -26,6 +26,8 @@ export {
   type DenoisingNetwork,
   forwardInputs,
   labelCondition,
+  labelOrTextData,
+  labelOrTextSignature,
   labelRows,
   type ModelSize,
   type NetworkInputs,

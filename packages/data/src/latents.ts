@@ -34,7 +34,7 @@ export interface LatentsIndex {
   readonly perShard: number;
   /** SHA-256 over the shards, classes and captions. */
   readonly fingerprint: string;
-  /** What encoded it, in the words of whoever did. */
+  /** What encoded it, for people: the name of the autoencoder. */
   readonly encoder: string;
   /** Height, width and channels of the images themselves. */
   readonly image: readonly [number, number, number];
