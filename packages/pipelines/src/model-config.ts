@@ -4,9 +4,9 @@ import { z } from 'zod';
 /** The forward process of a model and what its network predicts; `ProcessConfig` of @mezzotint/schedulers. */
 export const processSchema = z.discriminatedUnion('kind', [
   z.strictObject({
-    kind: z.literal('discrete').describe('A chain of steps (DDPM).'),
-    betas: z.enum(['linear', 'scaled-linear', 'cosine']).describe("Variances of the chain's steps."),
-    steps: z.int().min(2).max(100_000).default(1000).describe('Steps of the chain.'),
+    kind: z.literal('discrete').describe('Discrete forward process (DDPM).'),
+    betas: z.enum(['linear', 'scaled-linear', 'cosine']).describe("Variances of the forward process's steps."),
+    steps: z.int().min(2).max(100_000).default(1000).describe('Steps of the forward process.'),
     prediction: z.enum(['eps', 'x0', 'v']).describe('What the network predicts.'),
     learnedVariance: z
       .boolean()

@@ -45,7 +45,12 @@ export interface RunHooks {
   readonly onNote?: ((line: string) => void) | undefined;
   /** Noise of a batch in the place of that of its seeds. */
   readonly noise?: ((batch: Batch) => NoiseSource) | undefined;
-  /** Goes on with a run that was saved, of the same request. */
+  /**
+   * Makes part i of n of the request's pictures, counted from 0: whole batches, so that each picture is the one that a run of all
+   * would make.
+   */
+  readonly shard?: readonly [number, number] | undefined;
+  /** Goes on with a run that was saved, of the same request (and shard). */
   readonly from?: SavedPipelineRun | undefined;
 }
 
