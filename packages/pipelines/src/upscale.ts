@@ -1,4 +1,4 @@
-import { deriveSeed, InvalidArgumentError, TorchGenerator } from '@mezzotint/core';
+import { deriveSeed, InvalidArgumentError, type Seed, TorchGenerator } from '@mezzotint/core';
 import type { Bitmap } from '@mezzotint/data/pixels';
 import type { NoiseSource } from '@mezzotint/schedulers';
 import type { Pipeline } from './pipeline.js';
@@ -235,7 +235,7 @@ const CELL = 32;
  *
  * @param tileHeight pixels of the small picture that a draw's height stands for
  */
-function placedNoise(seed: number, { top, left }: Tile, tileHeight: number): NoiseSource {
+function placedNoise(seed: Seed, { top, left }: Tile, tileHeight: number): NoiseSource {
   let draws = 0;
   return {
     draw([n = 1, height = 1, width = 1, channels = 1]) {
