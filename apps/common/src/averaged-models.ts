@@ -38,7 +38,8 @@ export async function averagedModels(
   }));
   const wanted = models.filter(({ path }) => !(existing === 'take' && existsSync(path) && isOf(path, time)));
   for (const { path } of wanted) prepareOutput(path, existing === 'replace');
-  if (wanted.length > 0) await reconstructAverages(snapshots, wanted, { overwrite: existing === 'replace' });
+  // Processes that are started together make the same bytes.
+  if (wanted.length > 0) await reconstructAverages(snapshots, wanted, { overwrite: existing !== 'refuse' });
   for (const { path } of wanted) copyFileSync(config, join(dirname(path), 'config.json'));
   return models.map(({ path }) => dirname(path));
 }

@@ -22,6 +22,8 @@ export {
   type DenoisingNetwork,
   forwardInputs,
   labelCondition,
+  labelOrTextData,
+  labelOrTextSignature,
   labelRows,
   type ModelSize,
   type NetworkInputs,

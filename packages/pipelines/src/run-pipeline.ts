@@ -43,7 +43,12 @@ export interface RunHooks {
   readonly onProgress?: ((progress: Progress) => void) | undefined;
   /** Told what a user should know of the run, such as the end of a prompt that was cut. */
   readonly onNote?: ((line: string) => void) | undefined;
-  /** Goes on with a run that was saved, of the same request. */
+  /**
+   * Makes part i of n of the request's pictures, counted from 0: whole batches, so that each picture is the one that a run of all
+   * would make.
+   */
+  readonly shard?: readonly [number, number] | undefined;
+  /** Goes on with a run that was saved, of the same request (and shard). */
   readonly from?: SavedPipelineRun | undefined;
 }
 
