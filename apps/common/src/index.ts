@@ -10,6 +10,7 @@ export {
   type Process,
   processSchema,
   samplingSchema,
+  superResolutionSchema,
 } from '@mezzotint/pipelines';
 export { type CommandContext, exitBadInput, exitInterrupted, runCommand } from './command.js';
 export { checkConfig, readConfig } from './config-file.js';
@@ -25,6 +26,6 @@ export {
   openDiffusionModel,
   saveModel,
 } from './model-folder.js';
-export { oneOf, realNumber, wholeNumber } from './options.js';
+export { oneOf, realNumber, seedNumber, wholeNumber } from './options.js';
 export { prepareOutput } from './output-file.js';
 export { type Progress, startProgress } from './progress.js';

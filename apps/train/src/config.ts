@@ -1,4 +1,5 @@
-import { processSchema, samplingSchema } from '@mezzotint/app';
+import { processSchema, samplingSchema, superResolutionSchema } from '@mezzotint/app';
+import { isSeed } from '@mezzotint/core';
 import { recipes } from '@mezzotint/training';
 import { z } from 'zod';
 
@@ -176,9 +177,11 @@ const averages = z
       .optional()
       .describe('Decay of the averaged weights; 1 - 10 / steps, at most 0.9999, when absent.'),
     sigmaRel: z
-      .array(positive)
+      .array(positive.lt(1 / Math.sqrt(12)).multipleOf(0.001))
       .default([])
-      .describe('Relative widths of power function averages that are kept beside it (EDM2: 0.05 and 0.1).'),
+      .describe(
+        'Relative widths of power function averages that are kept beside it, below 0.288 and with at most three decimals (EDM2: 0.05 and 0.1).',
+      ),
     snapshotEvery: count
       .optional()
       .describe('Updates between snapshots of the power function averages, for post-hoc EMA; none when absent.'),
@@ -223,8 +226,17 @@ const common = {
       bucketMiB: positive.default(25).describe('Gradients that are sent at once, while the next are read.'),
     })
     .prefault({})
-    .describe('How the ranks of mpirun work together (docs/distributed.md).'),
-  seed: z.int().min(0).default(0).describe('Seed of weights, order and noise.'),
+    .describe('How the ranks of mpirun work together (packages/distributed/README.md).'),
+  seed: z
+    .union([
+      z.int().min(0),
+      z
+        .string()
+        .regex(/^\d{1,20}$/)
+        .refine(isSeed, 'expected at most 2^64 - 1'),
+    ])
+    .default(0)
+    .describe('Seed of weights, order and noise, up to 2^64 - 1; above 2^53 - 1 its digits as a text.'),
   ema: averages.describe('Averaged weights, which are what is sampled and saved.'),
   every: z
     .strictObject({
@@ -292,6 +304,30 @@ const diffusion = z.strictObject({
   sampling: samplingSchema
     .optional()
     .describe("How grids are sampled, and what the model's folder advises; the recipe's when absent."),
+});
+
+const superResolution = z.strictObject({
+  task: z.literal('super-resolution').describe('A diffusion model that enlarges pictures.'),
+  ...common,
+  ...diffusion.pick({
+    ...{ recipe: true, process: true, weighting: true, learningRate: true, optimizer: true, labelDropout: true },
+    ...{ sampling: true, conditions: true },
+  }).shape,
+  recipe: diffusion.shape.recipe.describe(
+    'As for diffusion; imagen when neither it nor a process is given. What is left out of process, optimizer, learningRate and sampling is its.',
+  ),
+  architecture: z
+    .string()
+    .default('SuperResolutionUNet')
+    .describe(
+      'SuperResolutionUNet (ADM, with classes) or EfficientUNet (Imagen), or another denoiser that sees `lowRes`.',
+    ),
+  crop: count
+    .optional()
+    .describe(
+      'Pixels a side of the squares that are cut from the pictures at random and learned; the whole pictures when absent.',
+    ),
+  superResolution: superResolutionSchema.describe('How much larger, and what the small pictures are.'),
 });
 
 const classifier = z.strictObject({
@@ -459,6 +495,7 @@ const autoencoder = z.strictObject({
 /** What `train` reads from its configuration file. */
 export const trainConfigSchema = z.discriminatedUnion('task', [
   diffusion,
+  superResolution,
   classifier,
   autoencoder,
   clip,
@@ -470,7 +507,7 @@ export type TrainConfig = z.infer<typeof trainConfigSchema>;
 export type ConfigFlags = {
   steps?: number;
   batchSize?: number;
-  seed?: number;
+  seed?: number | string;
   distributed: Partial<TrainConfig['distributed']>;
 };
 export type DataConfig = z.infer<typeof data>;
@@ -478,7 +515,18 @@ export type DiffusionTask = z.infer<typeof diffusion>;
 /** A diffusion task whose recipe has filled in what was left out. */
 export type WholeDiffusionTask = Omit<DiffusionTask, Filled> & { [K in Filled]: NonNullable<DiffusionTask[K]> };
 type Filled = 'process' | 'learningRate' | 'optimizer' | 'sampling';
-export type WholeConfig = WholeDiffusionTask | ClassifierTask | AutoencoderTask | ClipTask | WholeStableDiffusionTask;
+export type SuperResolutionTask = z.infer<typeof superResolution>;
+/** A super-resolution task whose recipe has filled in what was left out. */
+export type WholeSuperResolutionTask = Omit<SuperResolutionTask, Filled> & {
+  [K in Filled]: NonNullable<SuperResolutionTask[K]>;
+};
+export type WholeConfig =
+  | WholeDiffusionTask
+  | WholeSuperResolutionTask
+  | ClassifierTask
+  | AutoencoderTask
+  | ClipTask
+  | WholeStableDiffusionTask;
 export type ClassifierTask = z.infer<typeof classifier>;
 /** How fast a network learns. */
 export type LearningRateConfig = z.infer<typeof learningRate>;

@@ -3,7 +3,14 @@ import { InvalidArgumentError, type ModelSize } from '@mezzotint/core';
 import { openDataset } from '@mezzotint/data';
 import { defaultRecipe, recipeNamed } from '@mezzotint/training';
 import type { TrainFlags } from './command.js';
-import type { DiffusionTask, TrainConfig, WholeConfig, WholeDiffusionTask } from './config.js';
+import type {
+  DiffusionTask,
+  SuperResolutionTask,
+  TrainConfig,
+  WholeConfig,
+  WholeDiffusionTask,
+  WholeSuperResolutionTask,
+} from './config.js';
 import { trainConfigSchema } from './config.js';
 import { findInit, type InitSource } from './init-weights.js';
 import { isStableDiffusion, nativeSizeOf, UNET_BLOCKS } from './stable-diffusion/open.js';
@@ -137,11 +144,15 @@ function learner(
 
 /** The name of a configuration's recipe; that of its process when it names none. */
 export function recipeOf({
+  task,
   recipe,
   process,
   weighting,
   architecture,
-}: Pick<DiffusionTask, 'recipe' | 'process' | 'weighting' | 'architecture'>): string {
+}: Pick<DiffusionTask | SuperResolutionTask, 'task' | 'recipe' | 'process' | 'weighting' | 'architecture'>): string {
+  if (task === 'super-resolution' && recipe === undefined && (process === undefined || process.kind === 'log-snr')) {
+    return 'imagen';
+  }
   if (recipe !== undefined) {
     if (weighting !== 'uniform') {
       throw new InvalidArgumentError('weighting', `the recipe ${recipe} has its own weights, got '${weighting}'`);
@@ -190,12 +201,12 @@ export function wholeConfig(asked: TrainConfig, imageSize: number): WholeConfig 
     const constant = { kind: 'constant', peak, warmUp: 0, end: 0, after: 1000 } as const;
     return { ...config, learningRate: config.learningRate ?? constant };
   }
-  if (config.task !== 'diffusion') return config;
+  if (config.task !== 'diffusion' && config.task !== 'super-resolution') return config;
   const recipe = recipeNamed(recipeOf(config));
   const { time } = architectureOfKind('denoiser', config.architecture);
   const process = config.process ?? recipe.process({ imageSize, time });
   const rate = recipe.learningRate;
-  const whole: WholeDiffusionTask = {
+  const whole = {
     ...config,
     process: process as WholeDiffusionTask['process'],
     optimizer: config.optimizer ?? { ...recipe.optimizer, betas: [...recipe.optimizer.betas] },
@@ -209,7 +220,7 @@ export function wholeConfig(asked: TrainConfig, imageSize: number): WholeConfig 
     },
     sampling: config.sampling ?? recipe.sampling,
   };
-  return whole;
+  return whole as WholeDiffusionTask | WholeSuperResolutionTask;
 }
 
 /** The decay of the averaged weights: the configuration's, or none in fine-tuning, or one whose memory is a tenth of the run. */

@@ -44,6 +44,7 @@ import { learningRateOf } from './learning-rate.js';
 import { optimizerOf } from './optimizer.js';
 import { RunFolder } from './run-folder.js';
 import { stableDiffusionTask } from './stable-diffusion/task.js';
+import { superResolutionTask } from './super-resolution-task.js';
 import type { Task } from './task.js';
 import { openTrainingData, type TrainingBatches, type TrainingData } from './training-data.js';
 import { validationLoss } from './validation.js';
@@ -173,7 +174,8 @@ async function trainInto(run: RunFolder, start: Start): Promise<void> {
         config.steps,
         [...shown, ...(waited > 0.02 ? [`waiting ${Math.round(100 * waited)} %`] : [])].join(', '),
       );
-      if (update.snapshot) await run.snapshot(last, averages, config.ema.sigmaRel);
+      const images = last * config.batchSize * config.accumulation;
+      if (update.snapshot) await run.snapshot(images, averages, config.ema.sigmaRel);
       const due = (every: number) => last % every === 0 || final;
       const scores =
         leads && due(config.every.sample)
@@ -247,6 +249,8 @@ function taskOf(config: WholeConfig, data: TrainingData): Task | Promise<Task> {
   switch (config.task) {
     case 'diffusion':
       return diffusionTask(config, data);
+    case 'super-resolution':
+      return superResolutionTask(config, data);
     case 'classifier':
       return classifierTask(config, data);
     case 'autoencoder':

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ImageSource, openImages } from '@mezzotint/app';
-import { InvalidArgumentError, listed, quoted } from '@mezzotint/core';
+import { InvalidArgumentError, listed, quoted, type Seed } from '@mezzotint/core';
 import {
   type BatchShare,
   batches,
@@ -55,7 +55,7 @@ export interface TrainingData {
   /** What is not trained on, in memory; undefined where nothing is held out. */
   readonly heldOut?: HeldOut;
   /** `share` gives one of several processes its part of each batch. */
-  open(options: { readonly batchSize: number; readonly seed: number; readonly share?: BatchShare }): TrainingBatches;
+  open(options: { readonly batchSize: number; readonly seed: Seed; readonly share?: BatchShare }): TrainingBatches;
   /** The first pictures, to show and to look at; absent for latent images. */
   first?(count: number): Promise<ImageSet>;
   /** What latent images are made of; absent for pictures. */

@@ -1,4 +1,4 @@
-import { InvalidFileError, parseJson } from '@mezzotint/core';
+import { InvalidFileError, parseJson, seedPlus } from '@mezzotint/core';
 import { z } from 'zod';
 import { labelsOf } from './jobs.js';
 import { type OpenOptions, openSchema } from './options.js';
@@ -62,14 +62,16 @@ export async function recipeOf(pipeline: Pipeline, facts: RecipeFacts): Promise<
     inputs: { ...inputs },
     engine: engine.name,
     versions: { ...engine.versions },
-    // In one order, whoever asked: a replayed picture is the same file.
+    // Sorted, so that a replayed picture is the same file.
     ...Object.fromEntries(Object.entries(opened).sort(([a], [b]) => (a < b ? -1 : 1))),
     ...(ignoreParts && { ignoreParts }),
     ...(labels && { labels }),
     ...Object.fromEntries(named),
     height: settings.height,
     width: settings.width,
-    ...(request.seeds === undefined && { seed: request.seed ?? 0 }),
+    ...(request.seeds === undefined
+      ? { seed: seedPlus(request.seed ?? 0, 0) }
+      : { seeds: request.seeds.map((seed) => seedPlus(seed, 0)) }),
   } as Recipe;
 }
 

@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from '@mezzotint/core';
+import { InvalidArgumentError, isSeed, type Seed } from '@mezzotint/core';
 import type { Bitmap } from '@mezzotint/data/pixels';
 import { guidances } from '@mezzotint/guidance';
 import { type SolverName, solvers } from '@mezzotint/schedulers';
@@ -22,6 +22,11 @@ const side = z
   .int()
   .min(1)
   .max(2 ** 20);
+/** PyTorch's seeds: 64 bits, of which a number of JSON holds 53. */
+const seed = z.custom<Seed>(
+  (value) => isSeed(value) && BigInt(value) >= 0n,
+  'expected a whole number from 0 to 2^64 - 1; above 2^53 - 1 its digits as a text, or a bigint',
+);
 const options = z.record(z.string(), z.union([z.number(), z.boolean(), z.string()]));
 const words = z.string().max(100_000);
 const several = z.union([words, z.array(words).min(1).max(10_000)]);
@@ -60,13 +65,13 @@ export const requestSchema = z
     ),
     count: setting(z.int().min(1).max(100_000), 'what', 'n', 'pictures of each prompt or label'),
     seed: setting(
-      z.int().min(0).max(Number.MAX_SAFE_INTEGER),
+      seed,
       'what',
       'n',
-      'picture i has the seed n + i (default: 0)',
+      'picture i has the seed n + i, up to 2^64 - 1; in JSON, seeds above 2^53 - 1 are texts (default: 0)',
     ),
     seeds: setting(
-      z.array(z.int().min(0).max(Number.MAX_SAFE_INTEGER)).min(1).max(100_000),
+      z.array(seed).min(1).max(100_000),
       'what',
       'list',
       'a seed for each picture, in the place of --seed',
@@ -80,6 +85,36 @@ export const requestSchema = z
       'sampling',
       'name=value',
       'options of the solver, such as eta=0.5 or sigmas=karras',
+    ),
+    threshold: setting(
+      z.number().min(0).max(1),
+      'sampling',
+      'quantile',
+      'dynamic thresholding of the estimates at this quantile, 0.995 in Imagen; 0 clips them instead (models of pixels)',
+    ),
+    stageSteps: setting(
+      z.array(z.int().min(1).max(10_000)).min(1).max(16),
+      'sampling',
+      'list',
+      'steps of each stage of a cascade, such as 100,50',
+    ),
+    stageSolvers: setting(
+      z.array(z.enum(names)).min(1).max(16),
+      'sampling',
+      'list',
+      'solver of each stage of a cascade, such as ddpm,dpmpp-2m',
+    ),
+    stageThresholds: setting(
+      z.array(z.number().min(0).max(1)).min(1).max(16),
+      'sampling',
+      'list',
+      'dynamic thresholding of each stage of a cascade, such as 0.95,0.99',
+    ),
+    stageGuidance: setting(
+      z.array(z.number().min(0).max(1000)).min(1).max(16),
+      'guidance',
+      'list',
+      'guidance scale of each stage of a cascade, such as 7,4',
     ),
     guidance: setting(
       z.number().min(0).max(1000),
@@ -207,7 +242,18 @@ export const requestSchema = z
       'score',
       "score that SDXL's refiner is told of the negative prompt (default: 2.5)",
     ),
-    noiseLevel: setting(z.int().min(0).max(1000), 'start', 'n', 'noise that an upscaler puts on its input'),
+    noiseLevel: setting(
+      z.int().min(0).max(1000),
+      'start',
+      'n',
+      'noise that an upscaler, or a later stage of a cascade, puts on its input: 0 is none, 1000 is all',
+    ),
+    stageNoiseLevels: setting(
+      z.array(z.int().min(0).max(1000)).min(1).max(16),
+      'start',
+      'list',
+      'noise on the input of each stage of a cascade, such as 0,250 (the first has none)',
+    ),
     batch: setting(
       z.int().min(1).max(10_000),
       'speed',

@@ -8,6 +8,7 @@ import {
   withConditionMemory,
 } from '@mezzotint/core';
 import {
+  type Clipping,
   checkPair,
   initialNoise,
   type ModelFor,
@@ -39,15 +40,16 @@ export interface Route {
 /**
  * The way that a stage goes.
  *
- * @param place whether another stage goes on with its noisy latents (it stops at `denoisingEnd`)
+ * @param place where it stands among the stages; what hands over stops at `denoisingEnd`
  * @throws InvalidArgumentError when settings and sampler do not fit
  */
-export function routeOf(stage: Stage, settings: Settings, place: { readonly handsOver: boolean }): Route {
-  const { steps, solver, solverOptions, strength, denoisingEnd = 0.8 } = settings;
+export function routeOf(stage: Stage, settings: Settings, place: Place): Route {
+  const { steps, solver, solverOptions, strength, threshold, denoisingEnd = 0.8 } = settings;
   if (solver === undefined && solverOptions !== undefined) {
     throw new InvalidArgumentError('solverOptions', 'needs a solver that they are for: name one with solver');
   }
-  const sampler = solver === undefined ? stage.sampler : stage.sampler.withSolver(solver, solverOptions ?? {});
+  const solved = solver === undefined ? stage.sampler : stage.sampler.withSolver(solver, solverOptions ?? {});
+  const sampler = threshold === undefined ? solved : solved.withLimit(limitOf(threshold));
   const tokens = stage.tokens?.(settings);
   const schedule = sampler.schedule({ steps, tokens });
   checkPair(sampler.solver, schedule, perImageNoise([0]));
@@ -61,7 +63,7 @@ export function routeOf(stage: Stage, settings: Settings, place: { readonly hand
   };
   const skipped = strength === undefined || stage.start === 'previous' ? 0 : skippedSteps(stage, steps, strength);
   const from = stage.start === 'previous' ? above(1 - denoisingEnd) : skipped;
-  const to = place.handsOver ? above(1 - denoisingEnd) : all;
+  const to = place.handsOver ? above(1 - denoisingEnd) : stepsAbove(sampler, schedule, all, place.stopsAt);
   if (to <= from) {
     throw new InvalidArgumentError(
       'request',
@@ -69,6 +71,28 @@ export function routeOf(stage: Stage, settings: Settings, place: { readonly hand
     );
   }
   return { sampler, schedule, steps: { from, to } };
+}
+
+/** Where a stage stands among the others. */
+export interface Place {
+  /** Another stage goes on with its noisy latents. */
+  readonly handsOver: boolean;
+  /** It stops at this noise ratio sigma / alpha, which the next stage is conditioned on; null: it goes to its end. */
+  readonly stopsAt: number | null;
+}
+
+/** Steps until the noise ratio is first no higher than where the run stops; all, where that is not within the schedule. */
+function stepsAbove(sampler: Sampler, schedule: Route['schedule'], all: number, stopsAt: number | null): number {
+  if (stopsAt === null) return all;
+  const first = Array.from({ length: all }, (_, i) => startLevel(sampler.solver, schedule, i)).findIndex(
+    ({ alpha, sigma }) => sigma <= stopsAt * alpha,
+  );
+  return first < 0 ? all : first;
+}
+
+/** Dynamic thresholding at a quantile (Imagen, section 2.3), or clipping to [-1, 1] for 0. */
+export function limitOf(quantile: number): Clipping {
+  return quantile === 0 ? { kind: 'clip', range: 1 } : { kind: 'threshold', quantile, max: Number.MAX_VALUE };
 }
 
 /** Steps that are left out where a picture is made anew in part. */

@@ -1,8 +1,9 @@
-import type { HostTensor, Module, WeightSource } from '@mezzotint/core';
+import type { HostTensor, Module, NoiseLevel, WeightSource } from '@mezzotint/core';
 import type { AfterLimit, Guide, Network, NoiseSource, Sampler } from '@mezzotint/schedulers';
 import type { Dropped, LoraModelName } from '@mezzotint/weights';
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Request, RequestKey, Settings } from './request.js';
+import type { StageDefaults } from './stage-settings.js';
 
 /** What a network is conditioned on: tensors by name, `[N, ...]` each. */
 export type Conditions = Readonly<Record<string, tf.Tensor>>;
@@ -20,7 +21,7 @@ export interface EncodedBatch<C extends Conditions = Conditions> {
 export interface ImageJob {
   /** Its place among all pictures of the request. */
   readonly index: number;
-  readonly seed: number;
+  readonly seed: number | string;
   readonly prompt: string;
   /** null where nothing was said. */
   readonly negative: string | null;
@@ -44,6 +45,8 @@ export interface EncodeContext {
   readonly noise: NoiseSource;
   /** Pictures of the stage before, `[N, H, W, C]` in [-1, 1]; null in the first stage. */
   readonly previous: tf.Tensor4D | null;
+  /** The noise that is left in them, where the stage before was stopped by `stopsPrevious`; null where there is none. */
+  readonly previousLevel: NoiseLevel | null;
   /** A line for the user. */
   note(line: string): void;
 }
@@ -112,6 +115,12 @@ export interface Stage<C extends Conditions = any> {
   readonly parts: { readonly encode: readonly string[]; readonly sample: readonly string[] };
   /** `noise`, or `previous`: it goes on with the noisy latents of the stage before (SDXL's refiner). */
   readonly start: 'noise' | 'previous';
+  /** What its makers say where that differs from the pipeline's `defaults`. */
+  readonly defaults?: StageDefaults;
+  /** The noise that the run starts from is drawn before what `encode` draws, not after it. */
+  readonly noiseBeforeConditions?: boolean;
+  /** The noise ratio sigma / alpha at which the stage before is to stop (truncated conditioning); null: it goes to its end. */
+  stopsPrevious?(settings: Settings): number | null;
   /** Height, width and channels of x for the settings. */
   shape(settings: Settings): readonly [height: number, width: number, channels: number];
   /** Tokens of the picture, where the schedule depends on them (FLUX). */

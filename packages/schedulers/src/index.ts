@@ -1,5 +1,6 @@
 export { type Clipping, withClipping } from './clipping.js';
 export { type Posterior, posterior } from './coefficients.js';
+export { augmentationLevel, MOST_AUGMENTATION } from './conditioning-augmentation.js';
 export { type BoundaryOptions, consistencyBoundary } from './consistency-boundary.js';
 export { type FlowMatchOptions, flowMatchSampler } from './diffusers/flow-match.js';
 export { type DiffusersSamplerOptions, samplerFromDiffusers } from './diffusers/sampler.js';

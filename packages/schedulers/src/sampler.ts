@@ -68,6 +68,8 @@ export interface Sampler {
    * if it needs that.
    */
   model<C = void>(network: Network<C>, guide?: Guide<C>, after?: AfterLimit<C>): ModelFor<Need, C>;
+  /** The same model with its estimates brought into another range, by what the own solver does not do itself. */
+  withLimit(limit: Clipping | null): Sampler;
   /** The same model with another solver, its options checked. Keeps the limit; leaves out what belongs to the old solver. */
   withSolver(name: SolverName, options?: SolverOptions): Sampler;
 }
@@ -91,8 +93,8 @@ export interface SamplerParts {
   initNoiseSigma?(schedule: NoiseSchedule): number;
   timeAt?(fraction: number): number;
   levelAt?(time: number): NoiseLevel | undefined;
-  /** What the own solver wants in the place of the limit. */
-  readonly finishEstimate?: <C>(guided: Denoiser<C>) => Denoiser<C>;
+  /** What the own solver wants in the place of bringing estimates into the limit, which it is given. */
+  readonly finishEstimate?: <C>(guided: Denoiser<C>, limit: Clipping | null) => Denoiser<C>;
 }
 
 /** Noise levels spaced by a formula over the range of a process. */
@@ -103,7 +105,8 @@ export function sampler(parts: SamplerParts): Sampler {
   return build(parts, {}, false);
 }
 
-function build(parts: SamplerParts, { sigmas, rho }: SolverOptions, inSigma: boolean): Sampler {
+function build(parts: SamplerParts, options: SolverOptions, inSigma: boolean): Sampler {
+  const { sigmas, rho } = options;
   const { parameterisation, timeOf, solver, limit = null, learnedVariance = false, ratios } = parts;
   if (solver.needs === 'variance' && !learnedVariance) {
     throw new InvalidArgumentError(solver.name, 'needs a network that learned the variance: choose another solver');
@@ -112,7 +115,7 @@ function build(parts: SamplerParts, { sigmas, rho }: SolverOptions, inSigma: boo
     learnedVariance
       ? withoutVariance(varianceDenoiser(network, parameterisation, { clock: timeOf }))
       : denoiser(network, parameterisation, { clock: timeOf });
-  const finish: Sampler['finishEstimate'] = parts.finishEstimate ?? ((guided) => withClipping(guided, limit));
+  const finish: Sampler['finishEstimate'] = (guided) => (parts.finishEstimate ?? withClipping)(guided, limit);
   return {
     parameterisation,
     timeOf,
@@ -148,6 +151,9 @@ function build(parts: SamplerParts, { sigmas, rho }: SolverOptions, inSigma: boo
       const learned = varianceDenoiser(network, parameterisation, { clock: timeOf });
       const limited = withVarianceLimit(guideVariance(learned, guide), limit);
       return (after ? after.variance(limited) : limited) as unknown as ModelFor<Need, C>;
+    },
+    withLimit(other) {
+      return build({ ...parts, limit: other }, options, inSigma);
     },
     withSolver(name, options = {}) {
       const { finishEstimate: _, ...rest } = parts;

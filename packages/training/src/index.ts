@@ -17,6 +17,12 @@ export {
   relativeWidth,
   type Snapshot,
 } from './averages/power-function.js';
+export {
+  type AugmentationKind,
+  augmentLowResolution,
+  type ConditioningAugmentation,
+  type LowResolutionInputs,
+} from './conditioning-augmentation.js';
 export { type InitOptions, type InitReport, initFrom } from './fine-tuning/init-from.js';
 export {
   LoraAdapter,

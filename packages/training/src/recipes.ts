@@ -238,6 +238,18 @@ const vdm: Recipe = {
   objective: (_, process) => logSnrObjective(process, { weight: byLogSnr(logSnrWeightings.sigmoid()), errorOf: 'eps' }),
 };
 
+const imagen: Recipe = {
+  ...simpleDiffusion,
+  name: 'imagen',
+  about: 'v, cosine, uniform levels, told as log SNR where the network takes that: Imagen (Saharia et al. 2022)',
+  process: ({ time }) => ({
+    ...{ kind: 'log-snr', prediction: 'v', curve: { kind: 'cosine', min: -20, max: 20, shift: 0 } },
+    ...(time === 'log-snr' ? { time: 'log-snr', timeScale: 1 } : { time: 'fraction', timeScale: 1000 }),
+  }),
+  objective: (_, process) => logSnrObjective(process, {}),
+  optimizer: { kind: 'adam', betas: [0.9, 0.999], epsilon: 1e-8, weightDecay: 0, maxGradientNorm: 1 },
+};
+
 const rin: Recipe = {
   name: 'rin',
   about: 'eps, sigmoid schedule, LAMB: Recurrent Interface Networks (Jabri et al. 2023)',
@@ -253,7 +265,7 @@ const rin: Recipe = {
 
 /** Every recipe. One that is new is a record here, and nowhere a branch. */
 export const recipes: readonly Recipe[] = [
-  ...[ddpm, vCosine, minSnrRecipe, hybrid, dit, flow, rectifiedFlow, edm, edm2, simpleDiffusion, vdm, rin],
+  ...[ddpm, vCosine, minSnrRecipe, hybrid, dit, flow, rectifiedFlow, edm, edm2, simpleDiffusion, vdm, imagen, rin],
 ];
 
 /**

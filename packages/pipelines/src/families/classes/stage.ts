@@ -57,8 +57,8 @@ export function classStage(options: ClassStageOptions): Stage<ClassConditions> {
       const going = options.startRun?.({ images: batch.images.length, from });
       const predict: Network<ClassConditions> = (x, time, conditions) =>
         tf.tidy(() => {
-          const { labels, lowRes } = conditions as { labels?: tf.Tensor1D; lowRes?: tf.Tensor4D };
-          const given = { ...(conditional && labels && { labels }), ...(lowRes && { lowRes }) };
+          const { labels, ...others } = conditions;
+          const given = { ...(conditional && labels && { labels }), ...others };
           const out = (going ?? network).forward(x, time, given);
           return predictionChannels === undefined ? out : tf.slice(out, [0, 0, 0, 0], [-1, -1, -1, predictionChannels]);
         });
