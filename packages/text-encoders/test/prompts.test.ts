@@ -251,7 +251,7 @@ describe.each(engines)('prompts that stand in a batch more than once, on %s', (e
     [2, [1, 0, 1], [2, 1 + 3]],
   ])('are read once, and have the gradients of all their places (%i distinct)', (count, places, expected) => {
     const weights = tf.tensor2d([1, 2, 3], [3, 1]);
-    const gradient = tf.grad((x: tf.Tensor2D) => tf.sum(tf.mul(rowsAt(x, places), weights)))(tf.ones([count, 1]));
+    const gradient = tf.grad((x) => tf.sum(tf.mul(rowsAt(x, places), weights)))(tf.ones([count, 1]));
     expect(Array.from(gradient.dataSync())).toEqual(expected); // small integers: exact
   });
 });
