@@ -1,4 +1,4 @@
-import { oneOf, realNumber, wholeNumber } from '@mezzotint/app';
+import { oneOf, realNumber, seedNumber, wholeNumber } from '@mezzotint/app';
 import { InvalidArgumentError } from '@mezzotint/core';
 import { shardOf } from '@mezzotint/distributed';
 import { featureNetworks } from '@mezzotint/features';
@@ -31,7 +31,7 @@ export interface EvaluateFlags {
   readonly sigmaRel?: readonly number[];
   readonly solver?: SolverName;
   readonly steps?: number;
-  readonly seed?: number;
+  readonly seed?: number | string;
   readonly batch?: number;
   readonly engine?: string;
 }
@@ -80,7 +80,7 @@ export function evaluateCommand(): Command {
     )
     .option('--solver <name>', `${names.join(', ')} (default: the model's)`, oneOf('--solver', names))
     .option('--steps <n>', "steps of the solver (default: the model's)", wholeNumber('--steps', 1))
-    .option('--seed <n>', 'picture i has the seed n + i (default: 0)', wholeNumber('--seed'))
+    .option('--seed <n>', 'picture i has the seed n + i (default: 0)', seedNumber('--seed'))
     .option('--batch <n>', 'pictures judged at once (default: 32, a small classifier 100)', wholeNumber('--batch', 1))
     .option(
       '--engine <name>',
