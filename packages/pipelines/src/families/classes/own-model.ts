@@ -19,6 +19,7 @@ import type { Codec, Part, PipelineDefinition } from '../../stage.js';
 import { type OpenedTextEncoder, openTextEncoder } from '../../text-encoder-folder.js';
 import { textSettings, textStage } from '../text-stage.js';
 import { type OpenedClassifier, openGuide } from './classifier.js';
+import { type GuidingModel, guidingProblems, withGuidingModel } from './guiding-model.js';
 import { classSettings, classStage, shownLabels } from './stage.js';
 import { lowResolutionOf, superResolutionStage } from './super-resolution.js';
 
@@ -73,13 +74,38 @@ export const ownModel: Family = {
         ...texts.map(({ name, encoder, weights: stored }) => ({ name, module: encoder, weights: stored })),
         ...(guide ? [guide.part] : []),
       ];
-      return ownDefinition(config, { network: module, autoencoder: codec?.model, texts, guide, parts, close });
+      const own = { network: module, autoencoder: codec?.model, texts, guide, parts, close };
+      const definition = ownDefinition(config, own);
+      const { guidingModel } = context.options;
+      if (guidingModel === undefined) return definition;
+      return withGuidingModel(definition, await openGuidingModel(context.files(guidingModel), config));
     } catch (error) {
       close();
       throw error;
     }
   },
 };
+
+/** Another model of `train` for the same task, which guides. */
+async function openGuidingModel(files: ModelFiles, main: DiffusionConfig): Promise<GuidingModel> {
+  const given = files.has('config.json') ? await files.json('config.json') : null;
+  const place = files.kind === 'folder' ? placeOf(files, given as Readonly<Record<string, unknown>> | null) : undefined;
+  if (place === undefined) {
+    throw new InvalidArgumentError('guidingModel', `${files.name}: expected a model or run folder of train`);
+  }
+  const config = checked(
+    `${files.name}/${place}config.json`,
+    await files.json(`${place}config.json`),
+    diffusionConfigSchema,
+  );
+  const { architecture, network } = networkOf(config);
+  const problems = guidingProblems(files.name, config, main);
+  if (architecture.startRun) problems.push(`${config.architecture} goes on from step to step, and cannot guide`);
+  if (problems.length > 0) throw new InvalidArgumentError('guidingModel', problems);
+  const module = architecture.build(network);
+  const weights = await files.weights(`${place}model.safetensors`);
+  return { network: module, part: { name: 'guiding model', module, weights }, close: () => weights.close() };
+}
 
 /** Networks of a configuration, and where their weights are. */
 interface OwnParts {
