@@ -1,4 +1,5 @@
 import { processSchema, samplingSchema, superResolutionSchema } from '@mezzotint/app';
+import { isSeed } from '@mezzotint/core';
 import { recipes } from '@mezzotint/training';
 import { z } from 'zod';
 
@@ -176,9 +177,11 @@ const averages = z
       .optional()
       .describe('Decay of the averaged weights; 1 - 10 / steps, at most 0.9999, when absent.'),
     sigmaRel: z
-      .array(positive)
+      .array(positive.lt(1 / Math.sqrt(12)).multipleOf(0.001))
       .default([])
-      .describe('Relative widths of power function averages that are kept beside it (EDM2: 0.05 and 0.1).'),
+      .describe(
+        'Relative widths of power function averages that are kept beside it, below 0.288 and with at most three decimals (EDM2: 0.05 and 0.1).',
+      ),
     snapshotEvery: count
       .optional()
       .describe('Updates between snapshots of the power function averages, for post-hoc EMA; none when absent.'),
@@ -224,7 +227,16 @@ const common = {
     })
     .prefault({})
     .describe('How the ranks of mpirun work together (packages/distributed/README.md).'),
-  seed: z.int().min(0).default(0).describe('Seed of weights, order and noise.'),
+  seed: z
+    .union([
+      z.int().min(0),
+      z
+        .string()
+        .regex(/^\d{1,20}$/)
+        .refine(isSeed, 'expected at most 2^64 - 1'),
+    ])
+    .default(0)
+    .describe('Seed of weights, order and noise, up to 2^64 - 1; above 2^53 - 1 its digits as a text.'),
   ema: averages.describe('Averaged weights, which are what is sampled and saved.'),
   every: z
     .strictObject({
@@ -495,7 +507,7 @@ export type TrainConfig = z.infer<typeof trainConfigSchema>;
 export type ConfigFlags = {
   steps?: number;
   batchSize?: number;
-  seed?: number;
+  seed?: number | string;
   distributed: Partial<TrainConfig['distributed']>;
 };
 export type DataConfig = z.infer<typeof data>;

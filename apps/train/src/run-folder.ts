@@ -5,8 +5,7 @@ import { InvalidArgumentError } from '@mezzotint/core';
 import { writeFileAtomically, writePng } from '@mezzotint/data';
 import { plotLines } from '@mezzotint/figures';
 import type { Average } from '@mezzotint/training';
-import { type FolderLock, lockFolder } from '@mezzotint/training/node';
-import { writeSafetensors } from '@mezzotint/weights/node';
+import { type FolderLock, lockFolder, writeSnapshot } from '@mezzotint/training/node';
 import { type ConfigFlags, type TrainConfig, trainConfigSchema } from './config.js';
 
 /** One line of `log.jsonl`. */
@@ -125,14 +124,15 @@ export class RunFolder {
     return this.#lines;
   }
 
-  /** Stores the power function averages of an update in `snapshots/`, for post-hoc EMA. */
-  async snapshot(step: number, averages: Readonly<Record<string, Average>>, widths: readonly number[]): Promise<void> {
+  /** Stores the power function averages after so many images in `snapshots/`, for post-hoc EMA. */
+  async snapshot(
+    images: number,
+    averages: Readonly<Record<string, Average>>,
+    widths: readonly number[],
+  ): Promise<void> {
     const folder = join(this.path, 'snapshots');
-    mkdirSync(folder, { recursive: true });
-    for (const width of widths) {
-      const { tensors } = await averages[`power-${width}`]!.save();
-      const file = join(folder, `step-${String(step).padStart(7, '0')}-sigma-${width}.safetensors`);
-      await writeSafetensors(file, tensors, { overwrite: true });
+    for (const sigmaRel of widths) {
+      await writeSnapshot(folder, { sigmaRel, time: images }, await averages[`power-${sigmaRel}`]!.save());
     }
   }
 

@@ -174,7 +174,8 @@ async function trainInto(run: RunFolder, start: Start): Promise<void> {
         config.steps,
         [...shown, ...(waited > 0.02 ? [`waiting ${Math.round(100 * waited)} %`] : [])].join(', '),
       );
-      if (update.snapshot) await run.snapshot(last, averages, config.ema.sigmaRel);
+      const images = last * config.batchSize * config.accumulation;
+      if (update.snapshot) await run.snapshot(images, averages, config.ema.sigmaRel);
       const due = (every: number) => last % every === 0 || final;
       const scores =
         leads && due(config.every.sample)

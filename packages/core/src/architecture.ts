@@ -262,6 +262,53 @@ export function labelCondition({
   return { labels: { shape: [], dtype: 'int32', ...(nullLabel && { none: classes }) } };
 }
 
+/** What the configurations of networks that have labels or text say of their data. */
+export interface LabelOrTextConfig {
+  readonly imageSize: number;
+  readonly patchSize: number;
+  readonly inChannels: number;
+  readonly classes: number | null;
+  readonly nullLabel: boolean;
+  /** Tokens of the text and their width; null for a model without text. */
+  readonly context: { readonly tokens: number; readonly width: number } | null;
+}
+
+/** The signature of a network of one image size that has labels or text, and gives as many channels as it takes. */
+export function labelOrTextSignature({
+  imageSize,
+  inChannels,
+  classes,
+  nullLabel,
+  context,
+}: Omit<LabelOrTextConfig, 'patchSize'>): NetworkSignature {
+  const text = context && { context: { shape: [context.tokens, context.width], none: 'empty-prompt' as const } };
+  return {
+    ...{ imageSize, sizeMultiple: null, inChannels, outChannels: inChannels, classes, nullLabel },
+    conditions: { ...labelCondition({ classes, nullLabel }), ...text },
+  };
+}
+
+/** Tokens of a text where nothing says: CLIP's. */
+const textTokens = 77;
+
+/**
+ * What `sized` says of the data for such a network: patches that leave few enough tokens, and text where there is some, as text says
+ * more than labels.
+ *
+ * @throws InvalidArgumentError in the name of `who` where a learned variance is asked for
+ */
+export function labelOrTextData(
+  who: string,
+  { imageSize, channels, classes: labels, contextWidth, contextTokens = textTokens, learnedVariance }: DataShape,
+): LabelOrTextConfig {
+  if (learnedVariance) throw new InvalidArgumentError(who, 'has no channels for a learned variance');
+  const classes = contextWidth === undefined ? labels : null;
+  return {
+    ...{ imageSize, patchSize: sizedPatch(imageSize), inChannels: channels, classes, nullLabel: classes !== null },
+    context: contextWidth === undefined ? null : { tokens: contextTokens, width: contextWidth },
+  };
+}
+
 /** The arguments of `forward` for a batch of images of so many pixels a side, as `describe` and presets have them. */
 export function forwardInputs(
   { inChannels, conditions }: Pick<NetworkSignature, 'inChannels' | 'conditions'>,

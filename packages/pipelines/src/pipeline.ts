@@ -1,6 +1,7 @@
+import { InvalidArgumentError } from '@mezzotint/core';
 import { type LoadPart, Parts } from './parts.js';
 import type { GeneratedImage } from './pictures.js';
-import { prepared, type ReadImage } from './prepare.js';
+import { prepared, type ReadImage, sizeUnitOf } from './prepare.js';
 import type { Request, RequestKey, Settings } from './request.js';
 import { type PipelineStep, type RunHooks, runPipeline } from './run-pipeline.js';
 import type { PipelineDefinition } from './stage.js';
@@ -16,6 +17,11 @@ export interface Pipeline {
   readonly defaults: Request;
   /** Names of the classes of a model with labels. */
   readonly classes: readonly string[];
+  /**
+   * For a model that enlarges a picture: how many times, what the small picture's sides are multiples of, and the side that it was
+   * trained with; null for other models.
+   */
+  readonly upscaling: { readonly factor: number; readonly unit: number; readonly size: number } | null;
   /** The request with everything filled in. Throws as `check`. */
   settings(request: Request): Promise<Settings>;
   /**
@@ -47,7 +53,10 @@ export function createPipeline(definition: PipelineDefinition, options: Pipeline
   const { family, description, takes, defaults, classes = [], notes = [] } = definition;
   const prepare = (request: Request) => prepared(definition, request, options.readImage);
   const steps: Pipeline['steps'] = async function* (request, hooks = {}) {
-    yield* runPipeline(definition, parts, await prepare(request), hooks, options.freeText === true);
+    const whole = await prepare(request);
+    const batches = hooks.shard === undefined ? whole.batches : shardOf(whole.batches, hooks.shard);
+    if (batches.length === 0) return;
+    yield* runPipeline(definition, parts, { ...whole, batches }, hooks, options.freeText === true);
   };
   return {
     family,
@@ -56,6 +65,7 @@ export function createPipeline(definition: PipelineDefinition, options: Pipeline
     takes,
     defaults,
     classes,
+    upscaling: upscalingOf(definition),
     settings: async (request) => (await prepare(request)).settings,
     check: async (request) => void (await prepare(request)),
     async generate(request, hooks) {
@@ -69,4 +79,18 @@ export function createPipeline(definition: PipelineDefinition, options: Pipeline
       definition.close();
     },
   };
+}
+
+function upscalingOf(definition: PipelineDefinition): Pipeline['upscaling'] {
+  const { imageIs, enlarges: factor, defaults } = definition;
+  if (imageIs !== 'condition' || factor === undefined) return null;
+  return { factor, unit: sizeUnitOf(definition), size: defaults.height / factor };
+}
+
+/** Part i of n of a list. */
+function shardOf<T>(list: readonly T[], [i, n]: readonly [number, number]): readonly T[] {
+  if (!Number.isInteger(i) || !Number.isInteger(n) || i < 0 || i >= n) {
+    throw new InvalidArgumentError('shard', `expected i from 0 to n - 1, got ${i} of ${n}`);
+  }
+  return list.slice(Math.floor((i * list.length) / n), Math.floor(((i + 1) * list.length) / n));
 }

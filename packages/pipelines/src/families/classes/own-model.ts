@@ -8,6 +8,7 @@ import {
 } from '@mezzotint/core';
 import { type ProcessConfig, type SolverName, samplerFromProcess, solvers } from '@mezzotint/schedulers';
 import { type CaptionEncoder, captionShape } from '@mezzotint/text-encoders';
+import { cascadeOf } from '../../cascade.js';
 import { checked } from '../../checked.js';
 import { standardizedCodec } from '../../codec.js';
 import { type OwnAutoencoder, openCodec } from '../../codec-folder.js';
@@ -74,11 +75,18 @@ export const ownModel: Family = {
         ...texts.map(({ name, encoder, weights: stored }) => ({ name, module: encoder, weights: stored })),
         ...(guide ? [guide.part] : []),
       ];
-      const own = { network: module, autoencoder: codec?.model, texts, guide, parts, close };
-      const definition = ownDefinition(config, own);
+      const plain = ownDefinition(config, { network: module, autoencoder: codec?.model, texts, guide, parts, close });
       const { guidingModel } = context.options;
-      if (guidingModel === undefined) return definition;
-      return withGuidingModel(definition, await openGuidingModel(context.files(guidingModel), config));
+      const definition =
+        guidingModel === undefined
+          ? plain
+          : withGuidingModel(plain, await openGuidingModel(context.files(guidingModel), config));
+      const upsamplers = [context.options.upsampler ?? []].flat();
+      if (upsamplers.length === 0) return definition;
+      const { upsampler: _, guidingModel: __, ...options } = context.options;
+      const later = new Map<string, PipelineDefinition>();
+      for (const path of upsamplers) later.set(path, await context.open(context.files(path), options));
+      return { ...cascadeOf(definition, later), close: definition.close };
     } catch (error) {
       close();
       throw error;
