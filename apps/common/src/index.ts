@@ -12,6 +12,7 @@ export {
   samplingSchema,
   superResolutionSchema,
 } from '@mezzotint/pipelines';
+export { type AveragedModelsOptions, averagedModels } from './averaged-models.js';
 export { type CommandContext, exitBadInput, exitInterrupted, runCommand } from './command.js';
 export { checkConfig, readConfig } from './config-file.js';
 export { type ImageSource, imageSourceSchema, openImages, parseImageSource } from './image-source.js';

@@ -18,6 +18,7 @@ import {
   splitDataset,
   toBytes,
   toFloat,
+  withoutDamaged,
 } from '@mezzotint/data';
 import { CODEC } from './codec-files.js';
 import type { DataConfig } from './config.js';
@@ -94,6 +95,9 @@ export interface HeldOut {
   batch(first: number, count: number): TrainingBatch;
 }
 
+/** Most pictures that are decoded before the training to see whether they can be: a minute's work. */
+const MOST_CHECKED = 10_000;
+
 /** Most pictures that are held out: more tell no more of the loss, and they are kept in memory. */
 const MOST_HELD_OUT = 512;
 
@@ -164,7 +168,10 @@ async function digits(config: Extract<DataConfig, { kind: 'digits' }>): Promise<
 async function folder(config: Extract<DataConfig, { kind: 'folder' }>): Promise<TrainingData> {
   const { path, size, channels, crop, flip, buckets, threads, labels } = config;
   const folderClasses = labels === 'none' ? 'never' : 'auto';
-  const { train: set, heldOut } = await splitOf(await openDataset(path, { folderClasses }), config);
+  const found = await openDataset(path, { folderClasses });
+  // Of larger sets a damaged picture is found when its turn comes.
+  const all = found.examples.length > MOST_CHECKED ? found : await withoutDamaged(found, { threads });
+  const { train: set, heldOut } = await splitOf(all, config);
   const { classes, captioned } = set;
   const counts = countsOf(
     classes,

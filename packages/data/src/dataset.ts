@@ -132,16 +132,21 @@ export function splitDataset(set: Dataset, count: number, seed: Seed): { train: 
     .map((example) => ({ example, key: createHash('sha256').update(`${seed}/${example.name}`).digest('hex') }))
     .sort((a, b) => byName(a.key, b.key));
   const held = new Set(order.slice(0, count).map(({ example }) => example));
-  const part = (keep: (example: Example) => boolean): Dataset => {
-    const examples = set.examples.filter(keep);
-    return {
-      ...set,
-      examples,
-      captioned: examples.filter(({ captions }) => captions.length > 0).length,
-      fingerprint: fingerprintOf(examples, set.classes),
-    };
+  return {
+    train: partOf(set, (example) => !held.has(example)),
+    heldOut: partOf(set, (example) => held.has(example)),
   };
-  return { train: part((example) => !held.has(example)), heldOut: part((example) => held.has(example)) };
+}
+
+/** The examples that are kept, as a set of their own with the same classes. */
+export function partOf(set: Dataset, keep: (example: Example) => boolean): Dataset {
+  const examples = set.examples.filter(keep);
+  return {
+    ...set,
+    examples,
+    captioned: examples.filter(({ captions }) => captions.length > 0).length,
+    fingerprint: fingerprintOf(examples, set.classes),
+  };
 }
 
 /** The bytes of an example's file. */
