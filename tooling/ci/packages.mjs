@@ -96,8 +96,8 @@ function runApps() {
   // What is ours comes from its tarball wherever it is needed, at any depth.
   const overrides = Object.fromEntries(packages.map(({ name }) => [name, `file:${tarball(name)}`]));
   writeFileSync(join(folder, 'package.json'), JSON.stringify({ private: true, dependencies, overrides }));
-  // TensorFlow's optional addon downloads a library when it is installed; it is not what is tried here.
-  const npm = ['install', '--omit=optional', '--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error'];
+  // TensorFlow's optional addon downloads a library in its script; it is not what is tried here.
+  const npm = ['install', '--ignore-scripts', '--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error'];
   execFileSync('npm', npm, {
     cwd: folder,
     stdio: 'inherit',

@@ -59,6 +59,18 @@ for (const file of code) {
   }
 }
 
+// The map of the project shows all of it.
+const packages = [...folders]
+  .filter((folder) => /^packages\/[^/]+$/.test(folder))
+  .map((folder) => folder.slice('packages/'.length));
+for (const page of ['README.md', 'docs/architecture.md']) {
+  const text = readFileSync(join(root, page), 'utf8');
+  for (const name of packages) {
+    if (!new RegExp(`(?<![\\w-])${name}(?![\\w-])`).test(text))
+      problems.push(`${page}: does not name the package ${name}`);
+  }
+}
+
 /** The anchors of a page's headings, as GitHub makes them. */
 function anchors(page) {
   const text = readFileSync(join(root, page), 'utf8').replace(/```[\s\S]*?```/g, '');

@@ -10,6 +10,7 @@ export {
   type Process,
   processSchema,
   samplingSchema,
+  superResolutionSchema,
 } from '@mezzotint/pipelines';
 export { type CommandContext, exitBadInput, exitInterrupted, runCommand } from './command.js';
 export { checkConfig, readConfig } from './config-file.js';

@@ -1,5 +1,6 @@
 import { oneOf, realNumber, wholeNumber } from '@mezzotint/app';
 import { InvalidArgumentError } from '@mezzotint/core';
+import { shardOf } from '@mezzotint/distributed';
 import { featureNetworks } from '@mezzotint/features';
 import { metrics } from '@mezzotint/metrics';
 import { type SolverName, solvers } from '@mezzotint/schedulers';
@@ -58,7 +59,11 @@ export function evaluateCommand(): Command {
     .option('--plot <file>', 'PNG of the first metric over guidance scales or models')
     .option('--run <folder>', 'keep checkpoints in this folder')
     .option('--resume', 'go on with the checkpoints in --run')
-    .option('--shard <i/n>', 'go through part i of n, counted from 0, and store it in --run', shard)
+    .option(
+      '--shard <i/n>',
+      'go through part i of n, counted from 0, and store it in --run (default: by mpirun, srun or a Kubernetes job)',
+      (text) => shardOf(text),
+    )
     .option(
       '--config <file>',
       'JSON file with any of these settings, by the names of the flags in camelCase; flags win',
@@ -91,12 +96,4 @@ function scales(text: string): number[] {
   if (parts.length > 100)
     throw new InvalidArgumentError('--guidance', `expected at most 100 scales, got ${parts.length}`);
   return parts.map((part) => parse(part.trim()));
-}
-
-function shard(text: string): [number, number] {
-  const [i, n] = (/^(\d+)\/(\d+)$/.exec(text)?.slice(1) ?? []).map(Number);
-  if (i === undefined || n === undefined || n < 1 || i >= n) {
-    throw new InvalidArgumentError('--shard', `expected i/n with i from 0 to n - 1, such as 0/4, got '${text}'`);
-  }
-  return [i, n];
 }

@@ -4,6 +4,7 @@ import { type CommandContext, prepareOutput, startProgress } from '@mezzotint/ap
 import { EngineWorker } from '@mezzotint/backend/worker';
 import { InvalidArgumentError } from '@mezzotint/core';
 import { writePng } from '@mezzotint/data';
+import { openGroup, processPlace, single } from '@mezzotint/distributed';
 import type { Collected, Metric, Need } from '@mezzotint/metrics';
 import {
   collect,
@@ -19,7 +20,8 @@ import {
 import { readJson } from '@mezzotint/weights/node';
 import type { EvaluateFlags } from './command.js';
 import type { EvaluationJobs, ModelFacts, NetworkFacts } from './engine-jobs.js';
-import { lines, mergeSettings, type Settings } from './settings.js';
+import { merge } from './merge.js';
+import { lines, mergeSettings, type Settings, shardFolder } from './settings.js';
 import { dataCount, dataSource, type Engine, folderSource, modelSource, withTexts } from './sources.js';
 
 /** Pictures of a model when nothing is said. */
@@ -28,6 +30,31 @@ const MODEL_COUNT = 1000;
 /** Judges pictures, computes the metrics and prints them. */
 export async function evaluate(flags: EvaluateFlags, context: CommandContext): Promise<void> {
   const settings = mergeSettings(flags);
+  if (settings.parts !== undefined && settings.shard !== undefined) return evaluateTogether(settings, context);
+  await evaluateAlone(settings, context);
+}
+
+/** A part for each process that mpirun started, each in its folder; when all are done the first joins them. */
+async function evaluateTogether(settings: Settings, context: CommandContext): Promise<void> {
+  const { launcher } = processPlace()!;
+  const [rank, size] = settings.shard!;
+  // srun and Kubernetes start processes that need not know each other: `evaluate merge` joins what they store.
+  const group = launcher === 'Open MPI' || launcher === 'PMI' ? await openGroup() : single();
+  try {
+    const silent = { ...context, say: () => undefined };
+    await evaluateAlone(settings, rank === 0 || group.size === 1 ? context : silent);
+    await group.barrier();
+    const folders = Array.from({ length: size }, (_, i) => shardFolder(settings.parts!, [i, size]));
+    const { plot } = settings;
+    if (group.size > 1 && rank === 0) await merge(folders, plot === undefined ? {} : { plot }, context);
+  } catch (error) {
+    if (group.size > 1) group.abort((error as Error).message);
+    throw error;
+  }
+  await group.close();
+}
+
+async function evaluateAlone(settings: Settings, context: CommandContext): Promise<void> {
   for (const file of [settings.saveStatistics, settings.plot]) if (file !== undefined) prepareOutput(file, true);
   const jobs = new URL('./jobs.js', import.meta.url);
   const worker = await EngineWorker.start<EvaluationJobs>(jobs, { engine: settings.engine });

@@ -1,6 +1,8 @@
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { readConfig } from '@mezzotint/app';
 import { InvalidArgumentError, InvalidFileError } from '@mezzotint/core';
+import { shardOf } from '@mezzotint/distributed';
 import { featureNetworkNamed, whereToGet } from '@mezzotint/features';
 import { type Metric, metricNamed } from '@mezzotint/metrics';
 import { readText } from '@mezzotint/weights/node';
@@ -41,7 +43,14 @@ export type Settings = Omit<EvaluateFlags, 'metrics' | 'features' | 'featuresWei
   /** Prompts of the pictures that are scored; empty without. */
   readonly prompts: readonly string[];
   readonly batch: number;
+  /** The folder of all shards, where the environment says which this process has. */
+  readonly parts?: string;
 };
+
+/** Where a process of several stores its part. */
+export function shardFolder(parts: string, [i, n]: readonly [number, number]): string {
+  return join(parts, `shard-${i}-of-${n}`);
+}
 
 /** The classifier that comes with the project, seen from its root: it needs no downloaded weights. */
 const SHIPPED = 'models/digits-classifier';
@@ -62,8 +71,12 @@ export function mergeSettings(flags: EvaluateFlags): Settings {
   if (merged.saveStatistics !== undefined && data === undefined) {
     problems.push('--save-statistics: writes those of --data, which is missing');
   }
+  const place = merged.shard === undefined ? shardOf(undefined) : undefined;
   if (merged.shard !== undefined && merged.run === undefined) {
     problems.push('--shard: expected --run, the folder for its part');
+  }
+  if (place !== undefined && merged.run === undefined) {
+    problems.push(`--run: expected the folder for all parts, as this is process ${place.join(' of ')}`);
   }
   if (merged.resume && merged.run === undefined) problems.push('--resume: expected --run, the folder of checkpoints');
   const shipped = existsSync(SHIPPED) ? SHIPPED : undefined;
@@ -98,6 +111,7 @@ export function mergeSettings(flags: EvaluateFlags): Settings {
   if (problems.length > 0) throw new InvalidArgumentError('evaluate', problems);
   return {
     ...merged,
+    ...(place && merged.run !== undefined && { shard: place, run: shardFolder(merged.run, place), parts: merged.run }),
     ...{ features: features!, featuresWeights: weights, metrics: wanted, prompts, asked: merged.metrics !== undefined },
     batch: merged.batch ?? (features === 'classifier' ? 100 : 32),
   };

@@ -11,6 +11,8 @@ export interface AppSettings {
   readonly preview?: string;
   readonly columns?: number;
   readonly scale?: number;
+  /** `i/n`, or `auto/n` with i of the environment. */
+  readonly shard?: string;
   readonly engine?: string;
   readonly overwrite?: boolean;
 }
@@ -41,6 +43,10 @@ export function sampleCommand(): Command {
     .option('--preview <file>', 'a .png of the running estimates, written anew after each step (sharper with --taesd)')
     .option('--columns <n>', 'pictures in a row of the grid', wholeNumber('--columns', 1))
     .option('--scale <n>', 'each pixel becomes n x n pixels (default: 2 below 64 pixels)', wholeNumber('--scale', 1))
+    .option(
+      '--shard <i/n>',
+      'make part i of n of the pictures, counted from 0, into a folder (default: by mpirun, srun or a Kubernetes job)',
+    )
     .option('--overwrite', 'replace existing files')
     .option('--replay <picture>', 'make a picture of sample again, from the recipe in it')
     .option(

@@ -46,9 +46,17 @@ function parserOf(flag: string, schema: z.ZodType): Parser | undefined {
   if (schema instanceof z.ZodNumber) return numberParser(flag, schema);
   if (schema instanceof z.ZodEnum) return oneOf(flag, schema.options as string[]);
   if (schema instanceof z.ZodRecord) return (text, before) => ({ ...(before as object), ...assignment(flag, text) });
+  // A path, or several: the flag again adds one.
+  if (schema instanceof z.ZodUnion && flag === flagOf('upsampler')) {
+    return (text, before) => (before === undefined ? text : [before, text].flat());
+  }
   if (schema instanceof z.ZodTuple) return (text) => numbers(flag, text, schema.def.items.length);
   if (schema instanceof z.ZodArray) {
     const element = schema.element as z.ZodType;
+    if (element instanceof z.ZodEnum) {
+      const one = oneOf(flag, element.options as string[]);
+      return (text) => text.split(',').map((part) => one(part.trim()));
+    }
     if (!(element instanceof z.ZodObject)) return (text) => numbers(flag, text);
     if (element.def.catchall) return (text, before) => [...((before as unknown[]) ?? []), guideOf(flag, text)];
     const second = Object.keys(element.shape)[1]!;

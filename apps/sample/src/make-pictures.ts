@@ -17,6 +17,7 @@ import type { SampleSettings } from './settings.js';
 
 /** What the engine's thread is asked for. */
 export type PictureRequest = Pick<SampleSettings, 'options' | 'request' | 'replayed'> & {
+  readonly shard?: SampleSettings['shard'];
   readonly model: string;
   /** A PNG of the running estimates, written anew after each step. */
   readonly preview?: string | undefined;
@@ -39,7 +40,7 @@ export interface MadePictures {
 
 /** The engine thread's job: opens the model, makes the pictures and frees the model. */
 export async function makePictures(
-  { model, options, request: asked, replayed, preview }: PictureRequest,
+  { model, options, request: asked, replayed, preview, shard }: PictureRequest,
   { signal, engine, report }: JobContext<Progress>,
 ): Promise<MadePictures> {
   const pipeline = await openPipeline(model, { freeText: true, ...options });
@@ -61,7 +62,7 @@ export async function makePictures(
     let firstSeconds = 0;
     const images: GeneratedImage[] = [];
     const notes = [...pipeline.notes];
-    const hooks = { signal, onProgress: report, onNote: (line: string) => notes.push(line) };
+    const hooks = { signal, onProgress: report, onNote: (line: string) => notes.push(line), shard };
     for await (const step of pipeline.steps(request, hooks)) {
       if (preview !== undefined) await writePreview(preview, step);
       if (step.images === null) continue;

@@ -10,14 +10,14 @@ import { prepareOut, writePictures } from './write-pictures.js';
 /** Makes pictures as the flags say, writes them with their recipe and says where they are. */
 export async function sampleToFile(flags: SampleFlags, context: CommandContext): Promise<void> {
   const settings = await settingsOf(flags);
-  const { app, options, request, replayed } = settings;
+  const { app, options, request, replayed, shard } = settings;
   if (flags.explain) return explainModel(settings, context);
-  prepareOut(app);
+  prepareOut(settings);
   const { signal, say, result } = context;
   const progress = phaseBars();
   const worker = await EngineWorker.start<SampleJobs>(new URL('./jobs.js', import.meta.url), { engine: app.engine });
   try {
-    const order = { model: app.model, options, request, replayed, preview: app.preview };
+    const order = { model: app.model, options, request, replayed, shard, preview: app.preview };
     const made = await worker.run('makePictures', order, { signal, onReport: progress.update }).finally(progress.stop);
     signal.throwIfAborted();
     const files = await writePictures(made, settings);

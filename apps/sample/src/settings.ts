@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { readConfig } from '@mezzotint/app/terminal';
 import { InvalidArgumentError } from '@mezzotint/core';
 import { readPngText } from '@mezzotint/data';
+import { shardOf } from '@mezzotint/distributed';
 import {
   fromRecipe,
   type OpenOptions,
@@ -21,7 +22,7 @@ const appSchema = z
   .strictObject({
     ...{ model: z.string(), out: z.string(), prompts: z.string(), engine: z.string(), overwrite: z.boolean() },
     preview: z.string(),
-    ...{ columns: z.int().min(1), scale: z.int().min(1), handover: z.number().min(0).max(1) },
+    ...{ shard: z.string(), columns: z.int().min(1), scale: z.int().min(1), handover: z.number().min(0).max(1) },
   })
   .partial();
 const fileSchema = z.strictObject({ ...appSchema.shape, ...openSchema.shape, ...requestSchema.shape });
@@ -33,6 +34,8 @@ export interface SampleSettings {
   readonly request: Request;
   /** The recipe that is replayed; its files must be what they were. */
   readonly replayed: Recipe | undefined;
+  /** Which part of the pictures is made; all when absent. */
+  readonly shard: readonly [number, number] | undefined;
   /** Lines on flags that have new names. */
   readonly notes: readonly string[];
 }
@@ -71,7 +74,7 @@ export async function settingsOf({ config, replay, explain: _, ...flags }: Sampl
     app: pick(appSchema.shape) as unknown as SampleSettings['app'],
     options: pick(openSchema.shape),
     request: pick(requestSchema.shape),
-    ...{ replayed, notes },
+    ...{ replayed, notes, shard: shardOf((merged as AppSettings).shard) },
   };
   checkFiles(settings);
   return settings;
@@ -88,12 +91,13 @@ function linesOf(file: string): string[] {
 
 /** Throws an InvalidArgumentError that names every file that is not there. */
 function checkFiles({ app, options, request }: SampleSettings): void {
-  const { parts, tokenizer, refiner, taesd, guidingModel, classifier, upsampler } = options;
+  const { parts, tokenizer, refiner, taesd, guidingModel, classifier, upsampler = [] } = options;
   const { lora = [], textualInversion = [] } = options;
   const { image, mask } = request;
   const named: [string, unknown][] = [
-    ...Object.entries({ model: app.model, parts, tokenizer, refiner, taesd, guidingModel, classifier, upsampler }),
+    ...Object.entries({ model: app.model, parts, tokenizer, refiner, taesd, guidingModel, classifier }),
     ...Object.entries({ image, mask }),
+    ...[upsampler].flat().map((path): [string, unknown] => ['upsampler', path]),
     ...lora.map(({ path }): [string, unknown] => ['lora', path]),
     ...textualInversion.map(({ path }): [string, unknown] => ['textualInversion', path]),
   ];

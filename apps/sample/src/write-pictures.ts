@@ -14,11 +14,15 @@ export function isFolder(out: string): boolean {
 }
 
 /** Makes sure, before any long work, that the output may be written. */
-export function prepareOut({ out, preview, overwrite = false }: SampleSettings['app']): void {
+export function prepareOut({ app: { out, preview, overwrite = false }, shard }: SampleSettings): void {
   if (preview !== undefined) prepareOutput(preview, true);
   if (isFolder(out)) {
     prepareOutput(join(out, 'x'), true);
     return;
+  }
+  if (shard !== undefined) {
+    const problem = `expected a folder, as each process makes a part of the pictures (${shard.join('/')}), got ${out}`;
+    throw new InvalidArgumentError('--out', problem);
   }
   if (extname(out).toLowerCase() !== '.png')
     throw new InvalidArgumentError('--out', `expected a .png or a folder, got ${out}`);

@@ -1,4 +1,4 @@
-import { wholeNumber } from '@mezzotint/app';
+import { oneOf, wholeNumber } from '@mezzotint/app';
 import { recipes } from '@mezzotint/training';
 import { Command } from 'commander';
 
@@ -27,6 +27,8 @@ export interface TrainFlags {
   readonly batchSize?: number;
   readonly seed?: number;
   readonly otherData?: boolean;
+  readonly wire?: 'float32' | 'bfloat16';
+  readonly shardOptimizer?: boolean;
   readonly engine?: string;
 }
 
@@ -45,7 +47,10 @@ export function trainCommand(): Command {
       '--architecture <name>',
       'a registered architecture, such as ADMUNet, DiT, UViT (default: ADMUNet; with captions UNet2DCondition, of latent images MMDiT)',
     )
-    .option('--recipe <name>', `${recipes.map(({ name }) => name).join(', ')} (default: v-cosine)`)
+    .option(
+      '--recipe <name>',
+      `${recipes.map(({ name }) => name).join(', ')} (default: by the architecture; v-cosine for ADMUNet and DiT)`,
+    )
     .option('--size <pixels>', "pixels a side (default: the pictures', at most the preset's)", wholeNumber('--size', 1))
     .option('--channels <n>', '1 for gray, 3 for colour (default: 3)', wholeNumber('--channels', 1))
     .option('--flip', 'mirror pictures left-right at random')
@@ -85,6 +90,12 @@ export function trainCommand(): Command {
       'with --resume: go on although the images or classes are not those that the run was trained on',
     )
     .option(
+      '--wire <format>',
+      'with mpirun: gradients between ranks as float32 or bfloat16 (default: float32)',
+      oneOf('--wire', ['float32', 'bfloat16']),
+    )
+    .option('--shard-optimizer', 'with mpirun: each rank keeps the moments of its part of the weights (ZeRO-1)')
+    .option(
       '--engine <name>',
       'TensorFlow.js engine: onnxruntime, tensorflow, wasm, cpu, onnxruntime:PROVIDER such as onnxruntime:webgpu (default: the fastest here)',
     )
@@ -94,6 +105,6 @@ export function trainCommand(): Command {
         '\n\nExamples:\n  pnpm train --data my-pictures --preset small --run runs/mine' +
         '\n  pnpm train --data my-pictures --architecture DiT --recipe flow --run runs/flow' +
         '\n  pnpm train --data my-pictures --init stable-diffusion-v1-5 --size 256 --lora 8 --run runs/lora' +
-        '\n  pnpm train --config apps/train/configs/digits.json --run runs/digits\n  pnpm train --resume --run runs/digits',
+        '\n  pnpm train --config apps/train/configs/digits.json --run runs/digits\n  mpirun -np 4 pnpm train --data my-pictures --run runs/mine\n  pnpm train --resume --run runs/digits',
     );
 }

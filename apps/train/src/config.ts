@@ -1,4 +1,4 @@
-import { processSchema, samplingSchema } from '@mezzotint/app';
+import { processSchema, samplingSchema, superResolutionSchema } from '@mezzotint/app';
 import { recipes } from '@mezzotint/training';
 import { z } from 'zod';
 
@@ -190,9 +190,11 @@ const averages = z
       .optional()
       .describe('Decay of the averaged weights; 1 - 10 / steps, at most 0.9999, when absent.'),
     sigmaRel: z
-      .array(positive)
+      .array(positive.lt(1 / Math.sqrt(12)).multipleOf(0.001))
       .default([])
-      .describe('Relative widths of power function averages that are kept beside it (EDM2: 0.05 and 0.1).'),
+      .describe(
+        'Relative widths of power function averages that are kept beside it, below 0.288 and with at most three decimals (EDM2: 0.05 and 0.1).',
+      ),
     snapshotEvery: count
       .optional()
       .describe('Updates between snapshots of the power function averages, for post-hoc EMA; none when absent.'),
@@ -219,6 +221,25 @@ const common = {
   steps: count.describe('Updates of the weights in all.'),
   batchSize: count.describe('Images in a batch.'),
   accumulation: count.default(1).describe('Batches whose gradients are averaged into one update.'),
+  microBatches: count
+    .optional()
+    .describe(
+      'Equal parts that the pictures of an update are computed in, on all ranks together; accumulation, or as many as the ranks need, when absent. Updates are the same bits on every number of ranks that divides it by a power of two.',
+    ),
+  distributed: z
+    .strictObject({
+      wire: z
+        .enum(['float32', 'bfloat16'])
+        .default('float32')
+        .describe('Format of gradients between ranks; bfloat16 is half the bytes, with errors of 0.4 %.'),
+      shardOptimizer: z
+        .boolean()
+        .default(false)
+        .describe('Each rank keeps the moments of its part of the weights (ZeRO-1); the result is the same.'),
+      bucketMiB: positive.default(25).describe('Gradients that are sent at once, while the next are read.'),
+    })
+    .prefault({})
+    .describe('How the ranks of mpirun work together (packages/distributed/README.md).'),
   seed: z.int().min(0).default(0).describe('Seed of weights, order and noise.'),
   ema: averages.describe('Averaged weights, which are what is sampled and saved.'),
   every: z
@@ -287,6 +308,30 @@ const diffusion = z.strictObject({
   sampling: samplingSchema
     .optional()
     .describe("How grids are sampled, and what the model's folder advises; the recipe's when absent."),
+});
+
+const superResolution = z.strictObject({
+  task: z.literal('super-resolution').describe('A diffusion model that enlarges pictures.'),
+  ...common,
+  ...diffusion.pick({
+    ...{ recipe: true, process: true, weighting: true, learningRate: true, optimizer: true, labelDropout: true },
+    ...{ sampling: true, conditions: true },
+  }).shape,
+  recipe: diffusion.shape.recipe.describe(
+    'As for diffusion; imagen when neither it nor a process is given. What is left out of process, optimizer, learningRate and sampling is its.',
+  ),
+  architecture: z
+    .string()
+    .default('SuperResolutionUNet')
+    .describe(
+      'SuperResolutionUNet (ADM, with classes) or EfficientUNet (Imagen), or another denoiser that sees `lowRes`.',
+    ),
+  crop: count
+    .optional()
+    .describe(
+      'Pixels a side of the squares that are cut from the pictures at random and learned; the whole pictures when absent.',
+    ),
+  superResolution: superResolutionSchema.describe('How much larger, and what the small pictures are.'),
 });
 
 const classifier = z.strictObject({
@@ -454,6 +499,7 @@ const autoencoder = z.strictObject({
 /** What `train` reads from its configuration file. */
 export const trainConfigSchema = z.discriminatedUnion('task', [
   diffusion,
+  superResolution,
   classifier,
   autoencoder,
   clip,
@@ -462,13 +508,29 @@ export const trainConfigSchema = z.discriminatedUnion('task', [
 
 export type TrainConfig = z.infer<typeof trainConfigSchema>;
 /** The settings that flags may give over those of the file. */
-export type ConfigFlags = { steps?: number; batchSize?: number; seed?: number };
+export type ConfigFlags = {
+  steps?: number;
+  batchSize?: number;
+  seed?: number;
+  distributed: Partial<TrainConfig['distributed']>;
+};
 export type DataConfig = z.infer<typeof data>;
 export type DiffusionTask = z.infer<typeof diffusion>;
 /** A diffusion task whose recipe has filled in what was left out. */
 export type WholeDiffusionTask = Omit<DiffusionTask, Filled> & { [K in Filled]: NonNullable<DiffusionTask[K]> };
 type Filled = 'process' | 'learningRate' | 'optimizer' | 'sampling';
-export type WholeConfig = WholeDiffusionTask | ClassifierTask | AutoencoderTask | ClipTask | WholeStableDiffusionTask;
+export type SuperResolutionTask = z.infer<typeof superResolution>;
+/** A super-resolution task whose recipe has filled in what was left out. */
+export type WholeSuperResolutionTask = Omit<SuperResolutionTask, Filled> & {
+  [K in Filled]: NonNullable<SuperResolutionTask[K]>;
+};
+export type WholeConfig =
+  | WholeDiffusionTask
+  | WholeSuperResolutionTask
+  | ClassifierTask
+  | AutoencoderTask
+  | ClipTask
+  | WholeStableDiffusionTask;
 export type ClassifierTask = z.infer<typeof classifier>;
 /** How fast a network learns. */
 export type LearningRateConfig = z.infer<typeof learningRate>;

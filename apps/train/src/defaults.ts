@@ -3,9 +3,16 @@ import { dirname, join } from 'node:path';
 import { architectureOfKind } from '@mezzotint/architectures';
 import { InvalidArgumentError, type ModelSize } from '@mezzotint/core';
 import { openDataset, readLatentsIndex } from '@mezzotint/data';
-import { recipeNamed } from '@mezzotint/training';
+import { defaultRecipe, recipeNamed } from '@mezzotint/training';
 import type { TrainFlags } from './command.js';
-import type { DiffusionTask, TrainConfig, WholeConfig, WholeDiffusionTask } from './config.js';
+import type {
+  DiffusionTask,
+  SuperResolutionTask,
+  TrainConfig,
+  WholeConfig,
+  WholeDiffusionTask,
+  WholeSuperResolutionTask,
+} from './config.js';
 import { trainConfigSchema } from './config.js';
 import { findInit, type InitSource } from './init-weights.js';
 import { isStableDiffusion, nativeSizeOf, UNET_BLOCKS } from './stable-diffusion/open.js';
@@ -185,7 +192,7 @@ async function folderOf(path: string, asked: number, most: number, channels: num
 
 /**
  * Architecture, network and recipe: what flags say, else those of the model to begin with, else of the preset a UNet for pictures and, with
- * captions, a flow: Stable Diffusion's UNet for pictures, MM-DiT for latent images.
+ * captions Stable Diffusion's UNet, or of latent images MM-DiT.
  */
 function learner(
   flags: TrainFlags,
@@ -196,8 +203,8 @@ function learner(
   const from = init?.own ?? init?.foreign;
   if (from === undefined || (flags.architecture !== undefined && flags.architecture !== from.architecture)) {
     const usual = reads ? (kind === 'latents' ? 'MMDiT' : 'UNet2DCondition') : 'ADMUNet';
-    const recipe = flags.recipe ?? (reads ? 'flow' : 'v-cosine');
-    return { architecture: flags.architecture ?? usual, network: preset, recipe };
+    const architecture = flags.architecture ?? usual;
+    return { architecture, network: preset, recipe: flags.recipe ?? recipeFor(architecture) };
   }
   const old = from.network as Readonly<Record<string, unknown>>;
   const known = (values: object) => Object.fromEntries(Object.entries(values).filter(([key]) => key in old));
@@ -207,16 +214,21 @@ function learner(
     architecture: from.architecture,
     network: { ...old, ...known({ ...(size && { imageSize: size }), ...labels }) },
     ...process,
-    ...(!('process' in process) && { recipe: flags.recipe ?? 'v-cosine' }),
+    ...(!('process' in process) && { recipe: flags.recipe ?? recipeFor(from.architecture) }),
   };
 }
 
 /** The name of a configuration's recipe; that of its process when it names none. */
 export function recipeOf({
+  task,
   recipe,
   process,
   weighting,
-}: Pick<DiffusionTask, 'recipe' | 'process' | 'weighting'>): string {
+  architecture,
+}: Pick<DiffusionTask | SuperResolutionTask, 'task' | 'recipe' | 'process' | 'weighting' | 'architecture'>): string {
+  if (task === 'super-resolution' && recipe === undefined && (process === undefined || process.kind === 'log-snr')) {
+    return 'imagen';
+  }
   if (recipe !== undefined) {
     if (weighting !== 'uniform') {
       throw new InvalidArgumentError('weighting', `the recipe ${recipe} has its own weights, got '${weighting}'`);
@@ -241,7 +253,13 @@ export function recipeOf({
     }
     return 'improved-ddpm';
   }
+  if (process === undefined && weighting === 'uniform') return recipeFor(architecture);
   return weighting === 'min-snr' ? 'min-snr' : 'v-cosine';
+}
+
+/** The recipe of an architecture where none is said. */
+function recipeFor(architecture: string): string {
+  return defaultRecipe(architectureOfKind('denoiser', architecture));
 }
 
 /** A configuration with what its recipe and its number of updates fill in, which a longer run then keeps. */
@@ -252,12 +270,12 @@ export function wholeConfig(asked: TrainConfig, imageSize: number): WholeConfig 
     const constant = { kind: 'constant', peak, warmUp: 0, end: 0, after: 1000 } as const;
     return { ...config, learningRate: config.learningRate ?? constant };
   }
-  if (config.task !== 'diffusion') return config;
+  if (config.task !== 'diffusion' && config.task !== 'super-resolution') return config;
   const recipe = recipeNamed(recipeOf(config));
   const { time } = architectureOfKind('denoiser', config.architecture);
   const process = config.process ?? recipe.process({ imageSize, time });
   const rate = recipe.learningRate;
-  const whole: WholeDiffusionTask = {
+  const whole = {
     ...config,
     process: process as WholeDiffusionTask['process'],
     optimizer: config.optimizer ?? { ...recipe.optimizer, betas: [...recipe.optimizer.betas] },
@@ -270,9 +288,12 @@ export function wholeConfig(asked: TrainConfig, imageSize: number): WholeConfig 
       },
     },
     // A text says more than a class, and is followed less by itself.
-    sampling: config.sampling ?? { ...recipe.sampling, ...(config.conditions && { guidance: 3 }) },
+    sampling: config.sampling ?? {
+      ...recipe.sampling,
+      ...('conditions' in config && config.conditions && { guidance: 3 }),
+    },
   };
-  return whole;
+  return whole as WholeDiffusionTask | WholeSuperResolutionTask;
 }
 
 /** The decay of the averaged weights: the configuration's, or none in fine-tuning, or one whose memory is a tenth of the run. */

@@ -163,7 +163,7 @@ class TrainedTogether extends Module {
 }
 
 /** What a network is built for to read captions. */
-function contextShape({ shape: { tokens, width, pooledWidth } }: TextConditions) {
+export function contextShape({ shape: { tokens, width, pooledWidth } }: TextConditions) {
   return { contextTokens: tokens, contextWidth: width, pooledWidth };
 }
 
@@ -247,7 +247,7 @@ async function sampleGrid(
 }
 
 /** How often labels are dropped: 0.1 when the configuration does not say, where the network has a null label. */
-function labelDropoutOf(
+export function labelDropoutOf(
   { labelDropout }: Pick<WholeDiffusionTask, 'labelDropout'>,
   { nullLabel, classes }: NetworkSignature,
 ): number {

@@ -1,5 +1,5 @@
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { copyFileSync, existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { type CommandContext, prepareOutput } from '@mezzotint/app';
 import { InvalidArgumentError } from '@mezzotint/core';
 import { powerExponent } from '@mezzotint/training';
@@ -20,7 +20,8 @@ export function posthocEmaCommand(): Command {
   return new Command('train posthoc-ema')
     .description(
       'Averages of any EMA length after a training, from the snapshots of its power function averages (EDM2, section 3).\n' +
-        'Takes the run folder of a training with ema.sigmaRel and ema.snapshotEvery, or any folder of snapshots, also EDM2’s .pkl files.',
+        'Takes the run folder of a training with ema.sigmaRel and ema.snapshotEvery, or any folder of snapshots, also EDM2’s .pkl files.\n' +
+        'Of a run that has ended each average is a model folder, which sample and evaluate open.',
     )
     .option('--run <folder>', 'run folder of train, whose snapshots/ is read')
     .option('--snapshots <folder>', 'folder of snapshots, in the place of --run')
@@ -53,13 +54,16 @@ export async function runPosthocEma(
     );
   }
   const place = out ?? join(run ?? snapshots!, 'posthoc-ema');
+  const config = run === undefined ? undefined : join(run, 'model', 'config.json');
+  const model = config !== undefined && existsSync(config) ? config : undefined;
   const targets = sigmaRel.map((width) => ({
     sigmaRel: width,
-    path: join(place, `ema-${width}.safetensors`),
+    path: join(place, model === undefined ? `ema-${width}.safetensors` : join(`ema-${width}`, 'model.safetensors')),
     ...(images !== undefined && { time: images }),
   }));
   for (const { path } of targets) prepareOutput(path, overwrite);
   await reconstructAverages(folder, targets, { overwrite });
+  if (model !== undefined) for (const { path } of targets) copyFileSync(model, join(dirname(path), 'config.json'));
   const used = listSnapshots(folder);
   for (const { sigmaRel: width, path } of targets) say(`${path}: EMA of relative width ${width}`);
   say(`from ${used.length} snapshots up to ${used.at(-1)!.time.toLocaleString('en-US')} images`);

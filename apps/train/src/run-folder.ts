@@ -5,8 +5,7 @@ import { InvalidArgumentError } from '@mezzotint/core';
 import { writeFileAtomically, writePng } from '@mezzotint/data';
 import { plotLines } from '@mezzotint/figures';
 import type { Average } from '@mezzotint/training';
-import { type FolderLock, lockFolder } from '@mezzotint/training/node';
-import { writeSafetensors } from '@mezzotint/weights/node';
+import { type FolderLock, lockFolder, writeSnapshot } from '@mezzotint/training/node';
 import { type ConfigFlags, type TrainConfig, trainConfigSchema } from './config.js';
 
 /** One line of `log.jsonl`. */
@@ -86,13 +85,16 @@ export class RunFolder {
     const asked = { ...given, ...flags };
     const value = (of: object, key: string) => JSON.stringify((of as Record<string, unknown>)[key]);
     const keys = given === undefined ? Object.keys(flags) : Object.keys({ ...config, ...asked });
-    const changed = keys.filter((key) => key !== 'steps' && value(config, key) !== value(asked, key));
+    const free = ['steps', 'microBatches', 'distributed']; // of which only steps changes what is trained
+    const changed = keys.filter((key) => !free.includes(key) && value(config, key) !== value(asked, key));
     if (changed.length > 0) {
       const named = changed.map((key) => `${key}: ${value(config, key)}, now ${value(asked, key)}`);
       const hint = 'resume without --config and without these flags, or start another run';
       throw new InvalidArgumentError(path, `was begun with another configuration (${named.join('; ')}): ${hint}`);
     }
-    return checkConfig(file, { ...config, steps: asked.steps ?? config.steps }, trainConfigSchema);
+    const { steps = config.steps } = asked;
+    const distributed = { ...config.distributed, ...given?.distributed, ...flags.distributed };
+    return checkConfig(file, { ...config, steps, distributed }, trainConfigSchema);
   }
 
   /** Opens the folder of a run that was begun before, and keeps its configuration. */
@@ -122,14 +124,15 @@ export class RunFolder {
     return this.#lines;
   }
 
-  /** Stores the power function averages of an update in `snapshots/`, for post-hoc EMA. */
-  async snapshot(step: number, averages: Readonly<Record<string, Average>>, widths: readonly number[]): Promise<void> {
+  /** Stores the power function averages after so many images in `snapshots/`, for post-hoc EMA. */
+  async snapshot(
+    images: number,
+    averages: Readonly<Record<string, Average>>,
+    widths: readonly number[],
+  ): Promise<void> {
     const folder = join(this.path, 'snapshots');
-    mkdirSync(folder, { recursive: true });
-    for (const width of widths) {
-      const { tensors } = await averages[`power-${width}`]!.save();
-      const file = join(folder, `step-${String(step).padStart(7, '0')}-sigma-${width}.safetensors`);
-      await writeSafetensors(file, tensors, { overwrite: true });
+    for (const sigmaRel of widths) {
+      await writeSnapshot(folder, { sigmaRel, time: images }, await averages[`power-${sigmaRel}`]!.save());
     }
   }
 
@@ -163,7 +166,7 @@ export class RunFolder {
   }
 }
 
-/** What a run makes in its folder; a folder with anything else is somebody's. */
+/** What a run makes in its folder; a folder with anything else belongs to the user. */
 const OWN = ['config.json', 'samples', 'checkpoints', 'log.jsonl', 'log.csv', 'loss.png', 'rate.png', '.lock'];
 
 /** True for the folder of a run that failed, or was killed, before its first checkpoint: there is nothing to go on from. */

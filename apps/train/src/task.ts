@@ -1,4 +1,5 @@
 import type { Module, RandomStream } from '@mezzotint/core';
+import type { BatchShare } from '@mezzotint/data';
 import type { Loss, LossValue, TrainHooks } from '@mezzotint/training';
 import type { StatefulPart } from '@mezzotint/training/node';
 import type { LearningRateConfig, OptimizerConfig } from './config.js';
@@ -22,8 +23,11 @@ export interface Task {
   readonly adapter?: Adapter;
   /** Lines for people about the model. */
   readonly notes?: readonly string[];
-  /** What the loss is given in the place of the data's own batches, when `run` (the run's folder) is there. */
-  batches?(stream: TrainingBatches, run: string, signal: AbortSignal): Promise<TrainingBatches>;
+  /**
+   * What the loss is given in the place of the data's own batches, when `run` (the run's folder) is there. `share` is that of
+   * `stream`, for streams beside it.
+   */
+  batches?(stream: TrainingBatches, run: string, signal: AbortSignal, share?: BatchShare): Promise<TrainingBatches>;
   readonly loss: Loss<TrainingBatch>;
   /** The loss of a batch that is not trained on, without dropout; undefined where `report` scores such images by itself. */
   readonly validate?: (batch: TrainingBatch, rng: RandomStream) => LossValue;

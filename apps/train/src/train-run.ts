@@ -2,10 +2,12 @@ import { join, resolve } from 'node:path';
 import { type CommandContext, readConfig, startProgress } from '@mezzotint/app';
 import { type ChosenEngine, useBackend } from '@mezzotint/backend';
 import { deriveSeed, InvalidArgumentError, MezzotintError, quoted, TorchGenerator } from '@mezzotint/core';
+import { checkSame } from '@mezzotint/distributed';
 import {
   type Average,
   checkpointGradients,
   ema,
+  type Optimizer,
   powerFunctionDecay,
   ratioWarmUp,
   type TrainStep,
@@ -23,21 +25,46 @@ import { saveDiffusers } from './diffusers-folder.js';
 import { diffusionTask } from './diffusion-task.js';
 import { lookAfter, lookBefore } from './doctor.js';
 import { describeInit, findInit, initWeights } from './init-weights.js';
+import {
+  beginTogether,
+  checkFlags,
+  exchangeOf,
+  firstStream,
+  fromLeader,
+  inJob,
+  type Job,
+  leaderFirst,
+  optimizerOfJob,
+  shareOf,
+  silentProgress,
+  silentRun,
+  withMicroBatches,
+} from './job.js';
 import { learningRateOf } from './learning-rate.js';
 import { optimizerOf } from './optimizer.js';
 import { RunFolder } from './run-folder.js';
 import { stableDiffusionTask } from './stable-diffusion/task.js';
+import { superResolutionTask } from './super-resolution-task.js';
 import type { Task } from './task.js';
 import { openTrainingData, type TrainingBatches, type TrainingData } from './training-data.js';
 import { validationLoss } from './validation.js';
 
 /** Trains as the flags say; stops at Ctrl-C with a checkpoint from which `--resume` goes on exactly. */
-export async function trainRun(flags: TrainFlags, { signal, say, result }: CommandContext): Promise<void> {
+export function trainRun(flags: TrainFlags, context: CommandContext): Promise<void> {
+  return inJob(context, (job, its) => trainInJob(flags, job, its));
+}
+
+async function trainInJob(flags: TrainFlags, job: Job, { signal, say, result }: CommandContext): Promise<void> {
+  await checkFlags(job, flags);
   const given = await givenConfig(flags);
-  const { open, config: asked } = openRun(flags, given);
+  const { open, config: asked } = await openRun(flags, given, job);
   const data = await openTrainingData(asked.data);
   for (const line of data.report) say(line);
-  const config = wholeConfig(asked, data.height);
+  const config = withMicroBatches(wholeConfig(asked, data.height), job);
+  if (asked.microBatches !== undefined && config.microBatches !== asked.microBatches) {
+    const why = `${job.group.size} ranks cannot share ${asked.microBatches} micro-batches`;
+    say(`Note: ${why}; the run goes on with ${config.microBatches ?? config.accumulation}, but not bit for bit.`);
+  }
   const engine = await useBackend({ engine: flags.engine });
   if (!engine.trains) throw new InvalidArgumentError('--engine', `${engine.name} cannot train; choose another engine`);
   const task = await taskOf(config, data);
@@ -52,15 +79,24 @@ export async function trainRun(flags: TrainFlags, { signal, say, result }: Comma
   task.adapter?.init(deriveSeed(config.seed, 'lora'));
   const trained = task.adapter === undefined ? trainableParams(task.model, { freeze: config.freeze }).values() : [];
   checkpointGradients(task.model, config.checkpointGradients, { trained: new Set(trained) });
-  const stream = data.open(config); // Refuses what cannot be trained before there is a folder.
+  await checkSame(job.group, 'train', { config, data: data.fingerprint, engine: [engine.name, engine.version] });
+  if (job.group.size > 1 && task.statefulParts !== undefined) {
+    const kept = Object.keys(task.statefulParts).join(', ');
+    throw new InvalidArgumentError(
+      'mpirun',
+      `${kept}: running means of batches are kept by one process; train on one rank`,
+    );
+  }
+  const { data: share } = shareOf(config, job);
+  const stream = data.open({ ...config, ...(share && { share }) }); // Refuses what cannot be trained before there is a folder.
   for (const line of lookBefore(config, data, await data.first?.(256))) {
     say(`Note: ${line}`);
   }
   const run = await open(config); // From here on there is one.
   let batches = stream;
   try {
-    batches = (await task.batches?.(stream, run.path, signal)) ?? stream;
-    await trainInto(run, { config, flags, task, data, stream: batches, engine, signal, say, result });
+    batches = (await leaderFirst(job, async () => task.batches?.(stream, run.path, signal, share))) ?? stream;
+    await trainInto(run, { config, flags, job, task, data, stream: batches, engine, signal, say, result });
   } finally {
     run.close();
     await batches.close();
@@ -70,6 +106,7 @@ export async function trainRun(flags: TrainFlags, { signal, say, result }: Comma
 interface Start extends Pick<CommandContext, 'signal' | 'say' | 'result'> {
   readonly config: WholeConfig;
   readonly flags: TrainFlags;
+  readonly job: Job;
   readonly task: Task;
   readonly data: TrainingData;
   readonly stream: TrainingBatches;
@@ -77,17 +114,18 @@ interface Start extends Pick<CommandContext, 'signal' | 'say' | 'result'> {
 }
 
 async function trainInto(run: RunFolder, start: Start): Promise<void> {
-  const { config, task, data, engine, signal, say, result } = start;
+  const { config, job, task, data, engine, signal, say, result } = start;
+  const { leads } = job;
   const state = await startState(run, start);
   const { from } = state;
   for (const line of describeTask(config, task)) say(line);
   say(`Training ${run.path} on ${engine.name} ${engine.version}, from update ${from} to ${config.steps}`);
-  const progress = startProgress('Training', config.steps, from);
+  const progress = leads ? startProgress('Training', config.steps, from) : silentProgress;
   const started = performance.now();
   let last = from;
   let recent = [...state.recent];
   const { averages, optimizer, rng, order, auxiliary } = state;
-  const averaged = averages.ema!;
+  const averaged = averages.ema!; // of rank 0
   /** What an update depends on beside the networks, as it was after the last whole update. */
   const place = () => ({ step: last, rng: TorchGenerator.fromState(rng.state()), order: order.state() });
   let good = place();
@@ -107,7 +145,7 @@ async function trainInto(run: RunFolder, start: Start): Promise<void> {
     const updates = train({
       ...{ optimizer, rng, learningRate, averages, data: order, loss: task.loss },
       ...(maxGradientNorm !== null && { maxGradientNorm }),
-      ...{ accumulation: config.accumulation, from, until: config.steps, signal },
+      ...{ from, until: config.steps, ...shareOf(config, job).train, ...exchangeOf(config, job, state.owner) },
       ...(config.ema.snapshotEvery !== undefined && { snapshotEvery: config.ema.snapshotEvery }),
       hooks: [{ afterUpdate: noteMoved }, ...(task.hooks ?? [])],
       auxiliary: Object.fromEntries(
@@ -136,14 +174,16 @@ async function trainInto(run: RunFolder, start: Start): Promise<void> {
         config.steps,
         [...shown, ...(waited > 0.02 ? [`waiting ${Math.round(100 * waited)} %`] : [])].join(', '),
       );
-      if (update.snapshot) await run.snapshot(last, averages, config.ema.sigmaRel);
+      const images = last * config.batchSize * config.accumulation;
+      if (update.snapshot) await run.snapshot(images, averages, config.ema.sigmaRel);
       const due = (every: number) => last % every === 0 || final;
-      const scores = due(config.every.sample)
-        ? await withBestWeights(task, averaged, async () => ({
-            ...(await task.report(last, run.samples, signal)),
-            ...(task.validate && data.heldOut && (await validationLoss(task.validate, data.heldOut, config, signal))),
-          })).catch(unlessAborted(signal))
-        : {};
+      const scores =
+        leads && due(config.every.sample)
+          ? await withBestWeights(task, averaged, async () => ({
+              ...(await task.report(last, run.samples, signal)),
+              ...(task.validate && data.heldOut && (await validationLoss(task.validate, data.heldOut, config, signal))),
+            })).catch(unlessAborted(signal))
+          : {};
       if (due(config.every.log) || Object.keys(scores).length > 0) {
         const { learningRate: rate, gradientNorm } = update;
         run.log({
@@ -173,6 +213,7 @@ async function trainInto(run: RunFolder, start: Start): Promise<void> {
   }
   await run.plot();
   await save();
+  if (!leads) return;
   await withBestWeights(task, averaged, () => task.save?.(run.model, config));
   const init = initOf(config);
   const foreign = init && findInit(init.from).foreign;
@@ -208,6 +249,8 @@ function taskOf(config: WholeConfig, data: TrainingData): Task | Promise<Task> {
   switch (config.task) {
     case 'diffusion':
       return diffusionTask(config, data);
+    case 'super-resolution':
+      return superResolutionTask(config, data);
     case 'classifier':
       return classifierTask(config, data);
     case 'autoencoder':
@@ -221,16 +264,19 @@ function taskOf(config: WholeConfig, data: TrainingData): Task | Promise<Task> {
 
 /** The configuration file with the flags over it, or one made of flags; undefined when a run goes on as it was. */
 async function givenConfig(flags: TrainFlags): Promise<TrainConfig | undefined> {
-  if (flags.config !== undefined) return { ...readConfig(flags.config, trainConfigSchema), ...overridesOf(flags) };
-  return flags.resume ? undefined : configFromFlags(flags);
+  if (flags.config === undefined && flags.resume) return undefined;
+  const own = flags.config === undefined ? await configFromFlags(flags) : readConfig(flags.config, trainConfigSchema);
+  const { distributed, ...over } = overridesOf(flags);
+  return { ...own, ...over, distributed: { ...own.distributed, ...distributed } };
 }
 
 /** What flags say of the configuration. */
-function overridesOf({ steps, batchSize, seed }: TrainFlags): ConfigFlags {
+function overridesOf({ steps, batchSize, seed, wire, shardOptimizer }: TrainFlags): ConfigFlags {
   return {
     ...(steps !== undefined && { steps }),
     ...(batchSize !== undefined && { batchSize }),
     ...(seed !== undefined && { seed }),
+    distributed: { ...(wire !== undefined && { wire }), ...(shardOptimizer !== undefined && { shardOptimizer }) },
   };
 }
 
@@ -259,15 +305,18 @@ function trainableCount(model: Task['model'], freeze: readonly string[]): number
   return [...trainableParams(model, { freeze }).values()].reduce((sum, { size }) => sum + size, 0);
 }
 
-/** The configuration of a new run or of one that goes on, and what opens its folder. */
-function openRun(
+/** The configuration of a new run or of one that goes on, and what opens its folder; rank 0 alone looks at it. */
+async function openRun(
   flags: TrainFlags,
   given: TrainConfig | undefined,
-): { config: TrainConfig; open: (whole: WholeConfig) => Promise<RunFolder> } {
+  job: Job,
+): Promise<{ config: TrainConfig; open: (whole: WholeConfig) => Promise<RunFolder> }> {
+  const silent = async () => silentRun(flags.run);
   if (flags.resume) {
-    const config = RunFolder.resumed(flags.run, given, overridesOf(flags));
-    return { open: (whole) => RunFolder.resume(flags.run, whole), config };
+    const config = await fromLeader(job, () => RunFolder.resumed(flags.run, given, overridesOf(flags)));
+    return { open: job.leads ? (whole) => RunFolder.resume(flags.run, whole) : silent, config };
   }
+  if (!job.leads) return { open: silent, config: given! };
   RunFolder.checkEmpty(flags.run);
   return { open: (whole) => RunFolder.create(flags.run, whole), config: given! };
 }
@@ -282,18 +331,24 @@ interface Extra {
 }
 
 /** All that an update depends on, at its beginning or as the last checkpoint left it. */
-async function startState(run: RunFolder, { config, flags, task, data: source, stream: order, engine, say }: Start) {
+async function startState(
+  run: RunFolder,
+  { config, flags, job, task, data: source, stream: order, engine, say }: Start,
+) {
   const checkpoints = new CheckpointFolder(run.checkpoints, { keep: config.keep });
-  const saved = await checkpoints.latest();
+  const saved = job.leads ? await checkpoints.latest() : undefined;
   const extra = (saved?.extra ?? {}) as Partial<Extra>;
   const data = { classes: source.classes, fingerprint: source.fingerprint };
   const trained = task.adapter ?? task.model;
-  const optimizer = optimizerOf(trainableParams(trained, { freeze: config.freeze }), config.optimizer);
+  const params = trainableParams(trained, { freeze: config.freeze });
+  const { optimizer, sharded, owner } = optimizerOfJob(params, config, job);
+  let moments = await optimizerOf(new Map(), config.optimizer).save();
   const auxiliary = auxiliaryOf(task);
-  const averages: Record<string, Average> = { ema: ema(trained, ratioWarmUp(config.ema.decay!)) };
-  for (const width of config.ema.sigmaRel) averages[`power-${width}`] = ema(trained, powerFunctionDecay(width));
+  const averages: Record<string, Average> = job.leads ? { ema: ema(trained, ratioWarmUp(config.ema.decay!)) } : {};
+  for (const width of job.leads ? config.ema.sigmaRel : [])
+    averages[`power-${width}`] = ema(trained, powerFunctionDecay(width));
   const statefulParts = task.statefulParts ?? {};
-  let rng = new TorchGenerator(deriveSeed(config.seed, 'training'));
+  let rng = firstStream(config);
   if (saved !== undefined) {
     for (const { folder, problem } of saved.damaged) say(`Passed over ${folder}: ${problem}`);
     if (extra.engine !== undefined && extra.engine !== engine.name) {
@@ -303,18 +358,27 @@ async function startState(run: RunFolder, { config, flags, task, data: source, s
     if (other !== undefined && flags.otherData !== true) {
       throw new InvalidArgumentError(run.path, `${other}. Bring the data back, or go on with it by --other-data`);
     }
-    await saved.load({ model: trained, optimizer, averages, auxiliary, statefulParts });
+    const take = (state: typeof moments) => {
+      moments = state;
+    };
+    const later = Object.assign(Object.create(optimizer) as Optimizer, { load: take });
+    await saved.load({ model: trained, optimizer: later, averages, auxiliary, statefulParts });
     const before = saved.data as ReturnType<TrainingBatches['state']>;
     // Of other data, the epoch that was under way means nothing: the next one begins.
     order.resume(other === undefined ? before : { ...order.state(), epoch: before.epoch + 1, batch: 0 });
     rng = saved.streams.training ?? rng;
   }
-  const from = saved?.step ?? 0;
-  await run.rewind(from);
+  const parts = { model: trained, optimizer, order, auxiliary, statefulParts };
+  const begun = await beginTogether(job, { step: saved?.step ?? 0, rng, moments }, parts);
+  await run.rewind(begun.from);
   return {
-    ...{ from, optimizer, averages, auxiliary, order, rng, recent: extra.recent ?? [] },
+    ...{ ...begun, optimizer, owner, averages, auxiliary, order, recent: extra.recent ?? [] },
     /** A checkpoint of everything. */
     async save(at: { step: number; rng: TorchGenerator; order: unknown }, recent: TrainStep[]): Promise<void> {
+      if (!job.leads) {
+        if (sharded) await optimizer.save(); // its part goes to rank 0
+        return;
+      }
       await checkpoints.save({
         ...{ step: at.step, model: trained, optimizer, averages, auxiliary, statefulParts },
         ...{ streams: { training: at.rng }, data: at.order },

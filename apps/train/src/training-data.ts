@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { type ImageSource, openImages } from '@mezzotint/app';
 import { InvalidArgumentError, listed, quoted } from '@mezzotint/core';
 import {
+  type BatchShare,
   batches,
   type Dataset,
   type ExampleBatch,
@@ -52,7 +53,8 @@ export interface TrainingData {
   readonly captions: readonly (readonly string[])[];
   /** What is not trained on, in memory; undefined where nothing is held out. */
   readonly heldOut?: HeldOut;
-  open(options: { readonly batchSize: number; readonly seed: number }): TrainingBatches;
+  /** `share` gives one of several processes its part of each batch. */
+  open(options: { readonly batchSize: number; readonly seed: number; readonly share?: BatchShare }): TrainingBatches;
   /** The first pictures, to show and to look at; absent for latent images. */
   first?(count: number): Promise<ImageSet>;
   /** What latent images are made of; absent for pictures. */
@@ -180,8 +182,12 @@ async function folder(config: Extract<DataConfig, { kind: 'folder' }>): Promise<
     ...(heldOut && {
       heldOut: heldOutOf(await firstOf(heldOut, heldOut.examples.length, size, channels), captionsOf(heldOut)),
     }),
-    open: ({ batchSize, seed }) =>
-      exampleStream(set, { ...{ batchSize, seed, size, channels, crop, flip, threads }, ...(buckets && { buckets }) }),
+    open: ({ batchSize, seed, share }) =>
+      exampleStream(set, {
+        ...{ batchSize, seed, size, channels, crop, flip, threads },
+        ...(buckets && { buckets }),
+        ...(share && { share }),
+      }),
     first: (n) => firstOf(set, n, size, channels),
   };
 }

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openDiffusionModel } from '@mezzotint/app';
@@ -7,6 +7,7 @@ import { architectureOfKind } from '@mezzotint/architectures';
 import { switchTo } from '@mezzotint/backend/testing';
 import { encodePng } from '@mezzotint/data';
 import { LoraAdapter } from '@mezzotint/training';
+import { listSnapshots } from '@mezzotint/training/node';
 import { readSafetensors } from '@mezzotint/weights/node';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -126,9 +127,11 @@ test.each(['v-cosine', 'min-snr', 'edm', 'rectified-flow', 'simple-diffusion', '
     )) {
       expect(bytes(parts, file).equals(bytes(whole, file))).toBe(true);
     }
-    expect(readdirSync(join(whole, 'snapshots'))).toEqual([
-      'step-0000002-sigma-0.1.safetensors',
-      'step-0000004-sigma-0.1.safetensors',
+    // Two updates and four of a batch; post-hoc EMA reads these names.
+    const batch = JSON.parse(readFileSync(join(whole, 'config.json'), 'utf8')).batchSize as number;
+    expect(listSnapshots(join(whole, 'snapshots')).map(({ sigmaRel, time }) => [sigmaRel, time])).toEqual([
+      [0.1, 2 * batch],
+      [0.1, 4 * batch],
     ]);
   },
 );

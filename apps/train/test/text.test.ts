@@ -183,7 +183,7 @@ test.each(readers)(
 test('a folder with captions and a preset are enough: the configuration reads them by a new text encoder', async () => {
   const flags = { data: pictures, size: 8, run: run('preset') };
   expect(await configFromFlags(flags)).toMatchObject({
-    ...{ architecture: 'UNet2DCondition', recipe: 'flow', network: 'small' },
+    ...{ architecture: 'UNet2DCondition', recipe: 'v-cosine', network: 'small' },
     conditions: { kind: 'captions', encoders: [{ new: 'small', vocabulary: 4096 }], dropout: 0.1 },
   });
   expect(await configFromFlags({ ...flags, architecture: 'MMDiT', textEncoder: clip })).toMatchObject({

@@ -2,7 +2,7 @@ import type { RandomStream } from '@mezzotint/random';
 import type * as tf from '@tensorflow/tfjs-core';
 import { choiceProblems, countProblems } from './checks.js';
 import { InvalidArgumentError } from './errors.js';
-import type { WeightSource } from './host-tensor.js';
+import type { HostTensor, WeightSource } from './host-tensor.js';
 import type { Module } from './module.js';
 import type { InputArgument, InputSpec, Preset } from './preset.js';
 
@@ -56,13 +56,19 @@ export interface DenoiserArchitecture<M extends DenoisingNetwork = DenoisingNetw
   signature(config: ConfigOf<M>): NetworkSignature;
   /**
    * The network for one run of a sampler, where something goes on from step to step (RIN's latents); absent where each step
-   * stands alone. `images` of the run: a call may hold the conditional images and then the unconditional ones.
+   * stands alone. `images` of the run: a call may hold the conditional images and then the unconditional ones; `from`: what
+   * the run saved that is gone on with.
    */
-  startRun?(model: M, options: { readonly images: number }): SamplingRun;
+  startRun?(
+    model: M,
+    options: { readonly images: number; readonly from?: readonly HostTensor[] | undefined },
+  ): SamplingRun;
 }
 
 /** A network during one run of a sampler, where something goes on from step to step. */
 export interface SamplingRun extends Pick<DenoisingNetwork, 'forward'> {
+  /** What goes on, for `from` of another run. Ask between two steps. */
+  save(): Promise<readonly HostTensor[]>;
   /** Frees what goes on. */
   dispose(): void;
 }
@@ -194,6 +200,8 @@ export interface DataShape {
   readonly pooledWidth?: number;
   /** Tokens of the vocabulary, for a network that reads texts itself. */
   readonly vocabSize?: number;
+  /** The network enlarges a low-resolution picture, which it is given; false when absent. */
+  readonly lowRes?: boolean;
 }
 
 /** A class of another library that an architecture stands for. */
@@ -252,6 +260,53 @@ export function labelCondition({
 }: Pick<NetworkSignature, 'classes' | 'nullLabel'>): Readonly<Record<string, ConditionSpec>> {
   if (classes === null) return {};
   return { labels: { shape: [], dtype: 'int32', ...(nullLabel && { none: classes }) } };
+}
+
+/** What the configurations of networks that have labels or text say of their data. */
+export interface LabelOrTextConfig {
+  readonly imageSize: number;
+  readonly patchSize: number;
+  readonly inChannels: number;
+  readonly classes: number | null;
+  readonly nullLabel: boolean;
+  /** Tokens of the text and their width; null for a model without text. */
+  readonly context: { readonly tokens: number; readonly width: number } | null;
+}
+
+/** The signature of a network of one image size that has labels or text, and gives as many channels as it takes. */
+export function labelOrTextSignature({
+  imageSize,
+  inChannels,
+  classes,
+  nullLabel,
+  context,
+}: Omit<LabelOrTextConfig, 'patchSize'>): NetworkSignature {
+  const text = context && { context: { shape: [context.tokens, context.width], none: 'empty-prompt' as const } };
+  return {
+    ...{ imageSize, sizeMultiple: null, inChannels, outChannels: inChannels, classes, nullLabel },
+    conditions: { ...labelCondition({ classes, nullLabel }), ...text },
+  };
+}
+
+/** Tokens of a text where nothing says: CLIP's. */
+const textTokens = 77;
+
+/**
+ * What `sized` says of the data for such a network: patches that leave few enough tokens, and text where there is some, as text says
+ * more than labels.
+ *
+ * @throws InvalidArgumentError in the name of `who` where a learned variance is asked for
+ */
+export function labelOrTextData(
+  who: string,
+  { imageSize, channels, classes: labels, contextWidth, contextTokens = textTokens, learnedVariance }: DataShape,
+): LabelOrTextConfig {
+  if (learnedVariance) throw new InvalidArgumentError(who, 'has no channels for a learned variance');
+  const classes = contextWidth === undefined ? labels : null;
+  return {
+    ...{ imageSize, patchSize: sizedPatch(imageSize), inChannels: channels, classes, nullLabel: classes !== null },
+    context: contextWidth === undefined ? null : { tokens: contextTokens, width: contextWidth },
+  };
 }
 
 /** The arguments of `forward` for a batch of images of so many pixels a side, as `describe` and presets have them. */

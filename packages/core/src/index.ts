@@ -22,6 +22,8 @@ export {
   type DenoisingNetwork,
   forwardInputs,
   labelCondition,
+  labelOrTextData,
+  labelOrTextSignature,
   labelRows,
   type ModelSize,
   type NetworkInputs,
@@ -44,6 +46,14 @@ export {
   throwIf,
   timeProblems,
 } from './checks.js';
+export {
+  type ConditionMemory,
+  conditionMemory,
+  type Recalling,
+  recallAll,
+  recalled,
+  withConditionMemory,
+} from './condition-memory.js';
 export { describe, type ModelCost, type ModuleCost } from './cost/describe.js';
 export type {
   Denoiser,

@@ -142,7 +142,7 @@ export function exampleStream(set: Dataset, options: ExampleStreamOptions): Exam
     let at = queue.length === 0 ? place : after(queue.at(-1)!.at);
     while (queue.length < Math.max(ahead, 1)) {
       const batch = make(at);
-      batch.catch(() => undefined); // whoever waits for it is told
+      batch.catch(() => undefined); // the caller who waits for it gets the error
       queue.push({ at, batch });
       at = after(at);
     }

@@ -30,7 +30,7 @@ export interface FolderOptions {
 export interface FolderImages extends ImageSet {
   /**
    * Files that are no images here, by the ending of their names (`.bmp`, `.txt`, '' for none), and how many of each; hidden
-   * files are not counted. Say it to whoever named the folder: they may have expected those pictures in the set.
+   * files are not counted. Tell the user, who may have expected those pictures in the set.
    */
   readonly passedOver: Readonly<Record<string, number>>;
 }

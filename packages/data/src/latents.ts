@@ -13,6 +13,7 @@ import {
   TorchGenerator,
 } from '@mezzotint/core';
 import { openPlainFile, readPlainFile, readPlainText, writeFileAtomically } from '@mezzotint/core/node';
+import { type BatchPlace, type BatchShare, checkShare, nextPlace, partAt, WHOLE } from './batch-share.js';
 import { epochOrder, type ImageBatch } from './batches.js';
 import type { ExampleBatch, ExampleStream, ExampleStreamState } from './example-stream.js';
 
@@ -31,7 +32,7 @@ export interface LatentsIndex {
   readonly perShard: number;
   /** SHA-256 over the shards, classes and captions. */
   readonly fingerprint: string;
-  /** What encoded it, in the words of whoever did. */
+  /** What encoded it, for people: the name of the autoencoder. */
   readonly encoder: string;
   /** Height, width and channels of the images themselves. */
   readonly image: readonly [number, number, number];
@@ -208,6 +209,8 @@ export interface LatentStreamOptions {
   /** Mean and deviation of each channel by which images are normalised; those of the index when absent (others for held-out images). */
   readonly mean?: readonly number[];
   readonly deviation?: readonly number[];
+  /** The parts that one of several processes takes; whole batches when absent. State then is of whole updates. */
+  readonly share?: BatchShare;
 }
 
 /** A batch of latent images: `images` are (mean + deviation n - mean of the set) / deviation of the set. */
@@ -222,11 +225,12 @@ export interface LatentBatch extends ImageBatch {
  */
 export function latentStream(folder: string, options: LatentStreamOptions) {
   const index = readLatentsIndex(folder);
-  const { batchSize, seed, shards = 4, mean = index.mean, deviation = index.deviation } = options;
+  const { batchSize, seed, shards = 4, mean = index.mean, deviation = index.deviation, share = WHOLE } = options;
   const { count, height, width, channels, perShard } = index;
   if (!Number.isSafeInteger(batchSize) || batchSize < 1 || batchSize > count) {
     throw new InvalidArgumentError('latentStream', `expected a batchSize from 1 to ${count}, got ${batchSize}`);
   }
+  checkShare('latentStream', share, batchSize);
   const area = height * width * channels;
   const batchesPerEpoch = Math.floor(count / batchSize);
   const of = { fingerprint: index.fingerprint, batchSize, seed };
@@ -240,41 +244,44 @@ export function latentStream(folder: string, options: LatentStreamOptions) {
     }
     return bytes;
   };
-  let place = { epoch: 0, batch: 0 };
+  let place: BatchPlace = { epoch: 0, batch: 0, taken: 0 };
   let order: { readonly epoch: number; readonly indices: Int32Array; readonly caption: Float64Array } | undefined;
   return {
     index,
     batchesPerEpoch,
     async next(): Promise<LatentBatch> {
-      const { epoch, batch } = place;
+      const { epoch, batch, rows } = partAt(place, share, batchesPerEpoch);
+      const [from, to] = rows(batchSize);
+      const size = to - from;
       if (order?.epoch !== epoch) {
         const caption = new NumpyRandomState(deriveSeed(seed, `caption/${epoch}`)).rand(count);
         order = { epoch, indices: shardedOrder(count, perShard, seed, epoch), caption };
       }
       const drawn = order;
-      const chosen = drawn.indices.subarray(batch * batchSize, (batch + 1) * batchSize);
-      const noise = new TorchGenerator(deriveSeed(seed, `latents/${epoch}/${batch}`)).randn(batchSize * area);
-      const images = new Float32Array(batchSize * area);
-      const labels = new Int32Array(batchSize);
+      const chosen = drawn.indices.subarray(batch * batchSize + from, batch * batchSize + to);
+      const draws = new TorchGenerator(deriveSeed(seed, `latents/${epoch}/${batch}`)).randn(batchSize * area);
+      const noise = draws.subarray(from * area);
+      const images = new Float32Array(size * area);
+      const labels = new Int32Array(size);
       chosen.forEach((i, n) => {
         const bytes = shard(Math.floor(i / perShard));
         const row = i % perShard;
-        const rows = bytes.length / (4 + 8 * area);
+        const inShard = bytes.length / (4 + 8 * area);
         labels[n] = bytes.readInt32LE(4 * row);
-        const [means, deviations] = [4 * rows + 4 * area * row, 4 * rows + 4 * area * (rows + row)];
+        const [means, deviations] = [4 * inShard + 4 * area * row, 4 * inShard + 4 * area * (inShard + row)];
         for (let e = 0; e < area; e++) {
           const z = bytes.readFloatLE(means + 4 * e) + bytes.readFloatLE(deviations + 4 * e) * noise[n * area + e]!;
           images[n * area + e] = (z - mean[e % channels]!) / deviation[e % channels]!;
         }
       });
-      place = batch + 1 < batchesPerEpoch ? { epoch, batch: batch + 1 } : { epoch: epoch + 1, batch: 0 };
+      place = nextPlace(place, share, batchesPerEpoch);
       const captions = Array.from(chosen, (i) => {
         const own = index.captions[i] ?? [];
         return own[Math.floor(drawn.caption[i]! * own.length)] ?? '';
       });
-      return { images, labels, captions, shape: [batchSize, height, width, channels] };
+      return { images, labels, captions, shape: [size, height, width, channels] };
     },
-    state: (): ExampleStreamState => ({ ...place, of }),
+    state: (): ExampleStreamState => ({ epoch: place.epoch, batch: place.batch, of }),
     resume(state: unknown): void {
       const { epoch = -1, batch = -1, of: its } = (state ?? {}) as Partial<ExampleStreamState>;
       const wrong = Object.entries(of)
@@ -285,7 +292,7 @@ export function latentStream(folder: string, options: LatentStreamOptions) {
         wrong.push(`expected a batch in [0, ${batchesPerEpoch}), got ${batch}`);
       }
       if (wrong.length > 0) throw new InvalidArgumentError('latentStream.resume', wrong);
-      place = { epoch, batch };
+      place = { epoch, batch, taken: 0 };
     },
     async close(): Promise<void> {
       kept.clear();

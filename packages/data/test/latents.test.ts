@@ -71,6 +71,18 @@ test('batches are normalised samples, each image once an epoch, and go on from a
   // All 80 numbers of one sample of the set: mean 0 and deviation 1 up to the noise of the samples.
   expect(Math.abs(sum / 80)).toBeLessThan(0.1);
   expect(Math.abs(square / 80 - 1)).toBeLessThan(0.2);
+  // Two processes that share each batch see together what one sees.
+  const one = latentStream(folder, { batchSize: 4, seed: 3 });
+  const shares = [0, 1].map((first) =>
+    latentStream(folder, { batchSize: 4, seed: 3, share: { batches: 1, parts: 2, first, count: 1 } }),
+  );
+  for (let k = 0; k < 3; k++) {
+    const [batch, a, b] = [await one.next(), await shares[0]!.next(), await shares[1]!.next()];
+    expect([...a.images, ...b.images]).toEqual([...batch.images]);
+    expect([...a.captions, ...b.captions]).toEqual(batch.captions);
+    expect(b.shape).toEqual([2, 2, 2, 2]);
+    expect(shares[1]!.state()).toEqual(one.state());
+  }
   const state = JSON.parse(JSON.stringify(stream.state()));
   const expected = await stream.next();
   const other = latentStream(folder, { batchSize: 5, seed: 3 });

@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from '@mezzotint/core';
+import { MezzotintError } from '@mezzotint/core';
 import type { Group } from './group.js';
 
 /** A value of every rank, in the order of ranks; anything that JSON can say. */
@@ -23,7 +23,7 @@ const SHOWN = 80;
 /**
  * Makes sure that every rank was started with the same settings: they are compared key by key, also inside of objects.
  *
- * @throws InvalidArgumentError on every rank, with each key that differs, its values and the ranks that have them
+ * @throws MezzotintError `MEZZOTINT_RANKS_DIFFER` on every rank, with each key that differs, its values and the ranks that have them
  */
 export async function checkSame(group: Group, who: string, settings: object): Promise<void> {
   const all = (await allGatherJson(group, settings)).map((of) => leaves(of));
@@ -36,9 +36,17 @@ export async function checkSame(group: Group, who: string, settings: object): Pr
     }
     if (ranks.size === 1) return [];
     const shown = [...ranks].map(([value, on]) => `${cut(value)} on rank${on.length > 1 ? 's' : ''} ${on.join(', ')}`);
-    return [`${key} differs: ${shown.join('; ')}. Start every rank with the same settings.`];
+    return [`${key} differs: ${shown.join('; ')}`];
   });
-  if (problems.length > 0) throw new InvalidArgumentError(who, problems);
+  if (problems.length === 0) return;
+  const text = problems.map((line) => `  ${line}`).join('\n');
+  throw new MezzotintError(
+    'MEZZOTINT_RANKS_DIFFER',
+    `${who}: the ranks were started with different settings:\n${text}`,
+    {
+      problems,
+    },
+  );
 }
 
 /** The values that are no objects, by their keys with dots between, as JSON. */

@@ -17,12 +17,12 @@ test('settings that differ are named with their values and ranks, all at once, o
       (error: Error) => error.message,
     ),
   );
-  const hint = 'Start every rank with the same settings.';
   expect(errors).toEqual(
     Array(3).fill(
-      `train:\n  batchSize differs: 32 on ranks 0, 2; 16 on rank 1. ${hint}\n` +
-        `  optimizer.betas differs: [0.9,0.999] on ranks 0, 1; [0.9,0.99] on rank 2. ${hint}\n` +
-        `  flip differs: nothing on ranks 0, 1; true on rank 2. ${hint}`,
+      'train: the ranks were started with different settings:\n' +
+        '  batchSize differs: 32 on ranks 0, 2; 16 on rank 1\n' +
+        '  optimizer.betas differs: [0.9,0.999] on ranks 0, 1; [0.9,0.99] on rank 2\n' +
+        '  flip differs: nothing on ranks 0, 1; true on rank 2',
     ),
   );
   await checkSame(single(), 'train', settings(0));

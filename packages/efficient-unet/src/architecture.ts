@@ -36,7 +36,7 @@ export const efficientUNet: DenoiserArchitecture<EfficientUNet> = {
   },
   sized(
     size,
-    { imageSize, channels, classes, contextWidth, contextTokens = 77, learnedVariance },
+    { imageSize, channels, classes, contextWidth, contextTokens = 77, learnedVariance, lowRes = false },
   ): EfficientUNetConfig {
     if (classes !== null && contextWidth === undefined) {
       throw new InvalidArgumentError('EfficientUNet', 'has no labels: give it texts, or choose ADMUNet or DiT');
@@ -49,7 +49,13 @@ export const efficientUNet: DenoiserArchitecture<EfficientUNet> = {
         ...sizes[size],
         ...{ channels, channels_out: learnedVariance ? 2 * channels : channels },
         dim_mults: Array.from({ length: levels }, (_, level) => 2 ** level),
-        ...{ layer_attns: atLast, layer_cross_attns: atLast, attn_pool_num_latents: 8, max_text_len: contextTokens },
+        ...{
+          layer_attns: lowRes ? false : atLast,
+          layer_cross_attns: atLast,
+          attn_pool_num_latents: 8,
+          max_text_len: contextTokens,
+        },
+        ...(lowRes && { lowres_cond: true, memory_efficient: true, attend_at_middle: false }),
         ...(contextWidth === undefined ? { cond_on_text: false } : { text_embed_dim: contextWidth }),
       },
       { imageSize },

@@ -1,4 +1,11 @@
-import { type Denoiser, InvalidArgumentError, type NoiseLevel } from '@mezzotint/core';
+import {
+  type Denoiser,
+  InvalidArgumentError,
+  type NoiseLevel,
+  type NoiseLevels,
+  type VarianceDenoiser,
+} from '@mezzotint/core';
+import { posterior } from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
 import { type Scale, scaleAt } from './scale.js';
 
@@ -35,6 +42,50 @@ export function classifierGuidance<C>(
       return tf.add(estimate, tf.mul(gradient, weight)) as tf.Tensor4D;
     });
   };
+}
+
+/**
+ * Classifier guidance of ancestral steps with a learned variance: the mean of each step moves by Sigma scale grad_x log p(y | x), Sigma
+ * the step's own variance, element by element. Dhariwal & Nichol 2021, algorithm 1, as guided-diffusion's `condition_mean`: the estimate
+ * moves by that over its weight in the mean. For a model whose estimates are clipped already.
+ *
+ * @param options schedule, the noise levels of the run, whose rows the steps start from
+ * @throws InvalidArgumentError (when called) at a level that is not a row of the schedule
+ */
+export function classifierMeanGuidance<C>(
+  model: VarianceDenoiser<C>,
+  { scale, logProbability, schedule }: GradientGuidanceOptions<C> & { readonly schedule: NoiseLevels },
+): VarianceDenoiser<C> {
+  if (scale === 0) return model;
+  return (x, at, cond) => {
+    const { weight, small, large } = stepOf(schedule, at);
+    const { x0, interpolation } = model(x, at, cond);
+    const moved = tf.tidy(() => {
+      const gradient = tf.grad((noisy) => tf.sum(logProbability(noisy as tf.Tensor4D, at, cond)))(x); // [N, H, W, C]
+      // log Sigma = v log beta + (1 - v) log beta~. Nichol & Dhariwal 2021, eq. 15.
+      const widths = tf.exp(tf.add(tf.mul(interpolation, Math.log(large) - Math.log(small)), Math.log(small)));
+      return tf.add(x0, tf.mul(tf.mul(gradient, widths), scaleAt(scale, at) / weight)) as tf.Tensor4D;
+    });
+    x0.dispose();
+    return { x0: moved, interpolation };
+  };
+}
+
+/** The weight of the estimate in the mean of the step from a level, and the two variances; the last step's smaller one is the last but one's. */
+function stepOf(schedule: NoiseLevels, at: NoiseLevel): { weight: number; small: number; large: number } {
+  const { alpha, sigma } = schedule;
+  const row = sigma.findIndex((s, i) => s === at.sigma && alpha[i] === at.alpha);
+  if (row < 0 || row === sigma.length - 1) {
+    throw new InvalidArgumentError(
+      'classifierMeanGuidance',
+      `alpha ${at.alpha}, sigma ${at.sigma} is no row of the schedule`,
+    );
+  }
+  const step = (i: number) =>
+    posterior({ alpha: alpha[i]!, sigma: sigma[i]! }, { alpha: alpha[i + 1]!, sigma: sigma[i + 1]! });
+  const { q, small, large } = step(row);
+  const clipped = small > 0 ? small : row > 0 ? step(row - 1).small : large;
+  return { weight: q, small: clipped, large };
 }
 
 /**

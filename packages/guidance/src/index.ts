@@ -22,6 +22,7 @@ export {
 } from './classifier-free.js';
 export {
   classifierGuidance,
+  classifierMeanGuidance,
   directEstimateGuidance,
   estimateGuidance,
   type GradientGuidanceOptions,

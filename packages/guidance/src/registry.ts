@@ -380,6 +380,7 @@ export const guidances: readonly GuidanceRecord[] = [
 export const composedInCode: Readonly<Record<string, string>> = {
   autoguidance: 'the option guidingModel opens the weaker network, and guidance is its scale',
   classifierGuidance: 'the option classifier opens the classifier, and classifierScale is its scale',
+  classifierMeanGuidance: 'the same with ancestral steps and a learned variance (ADM)',
   distilledGuidance: 'models that are told the scale (FLUX.1 dev, LCM) read guidance',
   guidanceInterval: 'the setting guidanceInterval',
   combineRescaled: 'the setting guidanceRescale',

@@ -56,4 +56,5 @@ export {
 } from './ops/selective-scan.js';
 export { type SsdOptions, type SsdOutput, ssd } from './ops/ssd.js';
 export { averagePool2x, upsample2x } from './ops/upsample.js';
+export { inverseWaveletTransform, waveletTransform } from './ops/wavelet.js';
 export { type TimestepEmbeddingOptions, timestepEmbedding } from './timestep-embedding.js';

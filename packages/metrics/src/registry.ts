@@ -1,12 +1,14 @@
 import { InvalidArgumentError } from '@mezzotint/core';
 import { cmmd } from './cmmd.js';
 import type { Collected, Need } from './collector.js';
+import type { Features } from './features.js';
 import { frechetDistance } from './frechet-distance.js';
 import { frechetDistanceAtInfinity } from './frechet-infinity.js';
 import { kernelDistance } from './kernel-distance.js';
 import { kernelDistanceOfSubsets } from './kernel-distance-of-subsets.js';
 import { memorization } from './memorization.js';
 import { prdc } from './prdc.js';
+import { retrieval } from './retrieval.js';
 import { directionalSimilarity, pairedSimilarity } from './similarity.js';
 
 /** Settings of the metrics; each default is its reference's. */
@@ -79,6 +81,11 @@ const fid: Metric = {
     notes: fewNotes({ generated, real }, generated.gaussian.dim),
   }),
 };
+
+/** Whether the prompts of two pictures are the same: their features are. */
+function sameRow({ data, dim }: Features): (a: number, b: number) => boolean {
+  return (a, b) => a === b || data.subarray(a * dim, (a + 1) * dim).every((value, k) => value === data[b * dim + k]);
+}
 
 /** Every metric of this package. */
 export const metrics: readonly Metric[] = [
@@ -166,6 +173,22 @@ export const metrics: readonly Metric[] = [
     network: 'clip-vit-l-14',
     needs: { generated: ['similarity'] },
     compute: ({ similarity: { cosine, ...parts } }) => ({ value: cosine, parts }),
+  },
+  {
+    name: 'retrieval',
+    about:
+      'share of pictures whose own prompt is among the 10 closest of all prompts (recall at K, Radford et al. 2021)',
+    better: 'higher',
+    network: 'clip-vit-l-14',
+    needs: { generated: ['rows', 'textRows'] },
+    compute: ({ rows, textRows }) => {
+      const { recall, medianRank } = retrieval(rows, textRows, { right: sameRow(textRows) });
+      const at = Object.fromEntries(recall.map(({ rank, value }) => [`recallAt${rank}`, value]));
+      return {
+        value: at.recallAt10!,
+        parts: { ...at, medianRank, prompts: textRows.count },
+      };
+    },
   },
   {
     name: 'clip-directional',

@@ -107,6 +107,24 @@ describe('a collector', () => {
     expect(fid).toMatchObject({ recipe: 'test', count: 3, against: 60 });
   });
 
+  test('retrieval: the share of pictures whose prompt is among the ten closest; equal prompts are all right', () => {
+    const axes = (turn: (i: number) => number) => {
+      const data = new Float64Array(24 * 24);
+      for (let i = 0; i < 24; i++) data[24 * i + turn(i)] = 1;
+      return { data, count: 24, dim: 24 };
+    };
+    const pair = (texts: Features) => {
+      const pairs = { ...plan, dim: 24, classes: null, needs: ['rows', 'textRows'] as const };
+      return new Collector(pairs).add({ first: 0, features: axes((i) => i), texts });
+    };
+    const at = (texts: Features) => computeMetrics([metricNamed('retrieval')], pair(texts), undefined)[0]!;
+    expect(at(axes((i) => i))).toMatchObject({ value: 1, parts: { recallAt1: 1, medianRank: 1, prompts: 24 } });
+    // Every prompt is some other picture's: a wrong one is as close as the right one for all others.
+    expect(at(axes((i) => (i + 1) % 24)).value).toBe(0);
+    // Two pictures with one prompt: the first is right for both.
+    expect(at(axes((i) => i - (i % 2))).parts).toMatchObject({ recallAt1: 0.5, recallAt10: 0.5 });
+  });
+
   test('lists all that is missing', () => {
     const statistics = referenceStatistics(
       { shape: [4], data: new Float64Array(4) },

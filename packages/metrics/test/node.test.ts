@@ -67,11 +67,11 @@ test('a checkpoint of other pictures, another batch or another plan is not gone 
 });
 
 test('shards cover a set once and merge to the whole', async () => {
-  const parts = [0, 1, 2].map((i) => shardOf(50, [i, 3]));
+  const parts = [0, 1, 2].map((i) => shardOf(50, [i, 3], 4));
   expect(parts).toEqual([
     [0, 16],
-    [16, 33],
-    [33, 50],
+    [16, 32],
+    [32, 50],
   ]);
   const [a, b, c] = await Promise.all([0, 1, 2].map((i) => collect(source(), plan, { ...options, shard: [i, 3] })));
   const merged = c!.merge(a!).merge(b!);

@@ -6,6 +6,8 @@ import {
   normal,
   ones,
   Param,
+  recallAll,
+  recalled,
   throwIf,
   timeProblems,
   xavierUniform,
@@ -129,12 +131,17 @@ export class Flux extends Module {
     ]);
     const { rotaryAxes: axes, rotaryTheta: theta } = this.config;
     return tf.tidy(() => {
+      const { txt_in, vector_in, guidance_in } = this;
+      const [tokensOfText] = recalled(txt_in, context, () => [txt_in.forward(context)] as const); // [N, S, D]
+      const [text] = recalled(vector_in, pooled, () => [vector_in.forward(pooled)] as const); // [N, D]
+      const [told] = guidance
+        ? recalled(guidance_in!, guidance, () => [guidance_in!.forward(sinusoidal(guidance))] as const)
+        : []; // [N, D]
+      recallAll(this, context);
       const times = this.time_in.forward(sinusoidal(time)); //                          [N, D]
-      const told = guidance && this.guidance_in!.forward(sinusoidal(guidance)); //      [N, D]
-      const text = this.vector_in.forward(pooled); //                                   [N, D]
       const y = silu(tf.add(told === undefined ? times : tf.add(times, told), text) as tf.Tensor2D);
       const rotary = axialRotary(tf.concat([positions.text, positions.image], -2), { axes, theta }); // [S + T, d]
-      let c = this.txt_in.forward(context); //                                          [N, S, D]
+      let c = tf.clone(tokensOfText); //                                                [N, S, D]
       let h = this.img_in.forward(tokens); //                                           [N, T, D]
       for (const block of this.double_blocks) {
         const given = [h, c] as const;

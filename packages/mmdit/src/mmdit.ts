@@ -7,6 +7,8 @@ import {
   normal,
   Param,
   positionTable,
+  recallAll,
+  recalled,
   throwIf,
   timeProblems,
   xavierUniform,
@@ -95,9 +97,16 @@ export class MMDiT extends Module {
     const p = this.config.patchSize;
     const grid = [x.shape[1] / p, x.shape[2] / p] as const;
     return tf.tidy(() => {
+      const [text] = recalled(this.y_embedder, pooled, () => [this.y_embedder.forward(pooled)] as const); // [N, D]
+      const [tokens] = recalled(
+        this.context_embedder,
+        context,
+        () => [this.context_embedder.forward(context)] as const,
+      );
+      recallAll(this, context);
       const times = this.t_embedder.forward(timestepEmbedding(time, timeFeatures)); //   [N, D]
-      const y = silu(tf.add(times, this.y_embedder.forward(pooled)) as tf.Tensor2D); //  [N, D]
-      let c: tf.Tensor3D | undefined = this.context_embedder.forward(context); //             [N, S, D]
+      const y = silu(tf.add(times, text) as tf.Tensor2D); //                             [N, D]
+      let c: tf.Tensor3D | undefined = tf.clone(tokens); //                              [N, S, D]
       let h = tf.add(this.x_embedder.forward(x), this.positions(grid)) as tf.Tensor3D; // [N, T, D]
       for (const block of this.joint_blocks) {
         const given = [h, c!] as const;

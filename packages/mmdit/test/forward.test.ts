@@ -1,5 +1,6 @@
 import { switchTo, testEngines } from '@mezzotint/backend/testing';
 import { type AttentionCall, TorchGenerator, withHooks } from '@mezzotint/core';
+import { productsSaved } from '@mezzotint/testing';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { Flux, MMDiT } from '../src/index.js';
@@ -107,6 +108,19 @@ describe.each(await testEngines())('on %s', (engine) => {
       const without = withHooks({ skips: (other) => other === layer }, () => run().dataSync());
       expect(relativeError(without, watched)).toBeGreaterThan(0.01);
     }
+  });
+
+  test('what is made of text and guidance is made once a run', async () => {
+    const text = told(1);
+    const sd3 = await built(new MMDiT(tinyMMDiT));
+    const sd3Step = (sigma: number) => () => sd3.forward(images(1, 1, 4, 4, 2), tf.tensor1d([1000 * sigma]), text);
+    // The map of the tokens, and the two of the pooled text.
+    expect(await productsSaved([text.context, text.pooled], [sd3Step(0.8), sd3Step(0.3)])).toBe(3);
+    const dev = await built(new Flux(tinyFlux));
+    const scale = guidance(1);
+    const fluxStep = (sigma: number) => () =>
+      dev.forward(images(1, 1, 4, 4, 2), tf.tensor1d([sigma]), { ...text, guidance: scale });
+    expect(await productsSaved([text.context, text.pooled, scale], [fluxStep(0.8), fluxStep(0.3)])).toBe(5);
   });
 
   test('nothing is left behind', async () => {

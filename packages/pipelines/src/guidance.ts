@@ -10,7 +10,7 @@ import {
   together,
   wholeGuidanceOptions,
 } from '@mezzotint/guidance';
-import type { Guide } from '@mezzotint/schedulers';
+import type { AfterLimit, Guide } from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Request, Settings } from './request.js';
 import type { Route } from './run-stage.js';
@@ -23,6 +23,8 @@ export type NamedGuide = NonNullable<Request['guide']>[number];
 export interface RunGuidance {
   /** undefined for none. */
   readonly guide: Guide<Conditions> | undefined;
+  /** What moves estimates after they were clipped; undefined for nothing. */
+  readonly after: AfterLimit<Conditions> | undefined;
   /** What its parts remember, in their order; null for those that remember nothing. */
   save(): Promise<readonly (SavedMomentum | null)[]>;
   restore(saved: readonly (SavedMomentum | null)[]): void;
@@ -85,14 +87,31 @@ export function guidanceOf(
   const guide = after
     .map(make)
     .reduce<Guide<Conditions> | undefined>((before, next) => (plain) => next(before?.(plain) ?? plain), inInterval);
+  const moved = stage.after?.({ settings, sampler, schedule });
   return {
     guide,
+    after: moved && interval ? afterInInterval(moved, interval) : moved,
     save: () => Promise.all(built.map(({ memory }) => memory?.save() ?? null)),
     restore(saved) {
       for (const [i, { memory }] of built.entries()) memory?.restore(saved[i] ?? { average: null });
     },
     dispose() {
       for (const { memory } of built) memory?.dispose();
+    },
+  };
+}
+
+/** The same between two noise ratios only. */
+function afterInInterval(
+  after: AfterLimit<Conditions>,
+  [low, high]: readonly [number, number],
+): AfterLimit<Conditions> {
+  return {
+    estimate: (limited) => guidanceInterval(limited, after.estimate, { low, high }),
+    variance(limited) {
+      const inside = after.variance(limited);
+      return (x, at, cond) =>
+        (at.sigma / at.alpha > low && at.sigma / at.alpha <= high ? inside : limited)(x, at, cond);
     },
   };
 }

@@ -5,6 +5,7 @@ export { admFamily } from './families/classes/adm.js';
 export { ddpm } from './families/classes/ddpm.js';
 export { ditFamily } from './families/classes/dit.js';
 export { ownModel, pipelineOfNetwork } from './families/classes/own-model.js';
+export { deepFloydIf } from './families/deepfloyd-if.js';
 export { families } from './families/index.js';
 export { flux } from './families/mmdit/flux.js';
 export { stableDiffusion3 } from './families/mmdit/sd3.js';
@@ -33,6 +34,7 @@ export {
   type Process,
   processSchema,
   samplingSchema,
+  superResolutionSchema,
   textSchema,
 } from './model-config.js';
 export { type OpenPipelineContext, openPipelineFiles } from './open.js';

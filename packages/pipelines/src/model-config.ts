@@ -4,9 +4,9 @@ import { z } from 'zod';
 /** The forward process of a model and what its network predicts; `ProcessConfig` of @mezzotint/schedulers. */
 export const processSchema = z.discriminatedUnion('kind', [
   z.strictObject({
-    kind: z.literal('discrete').describe('A chain of steps (DDPM).'),
-    betas: z.enum(['linear', 'scaled-linear', 'cosine']).describe("Variances of the chain's steps."),
-    steps: z.int().min(2).max(100_000).default(1000).describe('Steps of the chain.'),
+    kind: z.literal('discrete').describe('Discrete forward process (DDPM).'),
+    betas: z.enum(['linear', 'scaled-linear', 'cosine']).describe("Variances of the forward process's steps."),
+    steps: z.int().min(2).max(100_000).default(1000).describe('Steps of the forward process.'),
     prediction: z.enum(['eps', 'x0', 'v']).describe('What the network predicts.'),
     learnedVariance: z
       .boolean()
@@ -67,6 +67,12 @@ export const samplingSchema = z.strictObject({
   solver: z.string().describe('The name of a solver (`pnpm sample --help`).'),
   steps: z.int().min(1).max(readingBudget.steps).describe('Its steps.'),
   guidance: z.number().describe('Scale of classifier-free guidance; 1 is none.'),
+  threshold: z
+    .number()
+    .min(0)
+    .max(1)
+    .optional()
+    .describe('Dynamic thresholding of pixels at this quantile (Imagen: 0.995); clipped when absent or 0.'),
 });
 
 /** Names of the classes, in the order of their labels. */
@@ -82,6 +88,28 @@ export const latentsSchema = z
     deviation: z.array(z.number().positive()).min(1).max(1024).describe('Standard deviation of each latent channel.'),
   })
   .refine(({ mean, deviation }) => mean.length === deviation.length, 'expected as many deviations as means');
+
+/** What makes a diffusion model one that enlarges pictures. */
+export const superResolutionSchema = z.strictObject({
+  factor: z.int().min(2).max(16).describe('Pixels of the result for one of the picture, along a side.'),
+  downsampling: z
+    .enum(['area', 'bicubic'])
+    .default('area')
+    .describe('How the small pictures of the training were made: means of pixels, or bicubic with antialiasing.'),
+  augmentation: z
+    .enum(['gaussian', 'truncated'])
+    .default('gaussian')
+    .describe(
+      'Noise of the small picture: after it was resized (Imagen), or before, as a base model has it that stops early (Cascaded diffusion).',
+    ),
+  most: z
+    .number()
+    .min(0)
+    .max(1000)
+    .default(1000)
+    .describe('Largest noise level of the small pictures in training, of 0 (clean) to 1000 (noise alone).'),
+  noiseLevel: z.number().min(0).max(1000).default(0).describe('Noise level that samples are made with.'),
+});
 
 /** Longest text that a model of one's own is given, in tokens: T5's 512, and more than any CLIP's. */
 const MOST_TOKENS = 4096;
@@ -114,6 +142,8 @@ export const diffusionConfigSchema = z.strictObject({
   image: imageSchema,
   /** For a model of latent images. Its autoencoder is the folder `codec/` beside this file: one of ours, or of diffusers. */
   latents: latentsSchema.optional(),
+  /** For a model that enlarges a smaller picture, which its network is given as `lowRes`. */
+  superResolution: superResolutionSchema.optional(),
   /** For a model of texts. */
   text: textSchema.optional(),
   /** Names of the classes; the network's null label, if it has one, is the label after the last. Empty: unconditional. */

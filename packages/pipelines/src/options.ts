@@ -52,7 +52,12 @@ export const openSchema = z
       'path',
       'a smaller or less trained model that guides this one (EDM2; autoguidance)',
     ),
-    upsampler: setting(z.string(), 'model', 'file', 'a model that enlarges the pictures (ADM), one file'),
+    upsampler: setting(
+      z.union([z.string(), z.array(z.string()).min(1).max(8)]),
+      'model',
+      'path',
+      'a model that enlarges the pictures (ADM, models of train, DeepFloyd IF); may be given again for one stage more',
+    ),
     classifier: setting(
       z.string(),
       'model',

@@ -1,3 +1,4 @@
+import { InvalidArgumentError } from '@mezzotint/core';
 import { type LoadPart, Parts } from './parts.js';
 import type { GeneratedImage } from './pictures.js';
 import { prepared, type ReadImage } from './prepare.js';
@@ -47,7 +48,10 @@ export function createPipeline(definition: PipelineDefinition, options: Pipeline
   const { family, description, takes, defaults, classes = [], notes = [] } = definition;
   const prepare = (request: Request) => prepared(definition, request, options.readImage);
   const steps: Pipeline['steps'] = async function* (request, hooks = {}) {
-    yield* runPipeline(definition, parts, await prepare(request), hooks, options.freeText === true);
+    const whole = await prepare(request);
+    const batches = hooks.shard === undefined ? whole.batches : shardOf(whole.batches, hooks.shard);
+    if (batches.length === 0) return;
+    yield* runPipeline(definition, parts, { ...whole, batches }, hooks, options.freeText === true);
   };
   return {
     family,
@@ -69,4 +73,12 @@ export function createPipeline(definition: PipelineDefinition, options: Pipeline
       definition.close();
     },
   };
+}
+
+/** Part i of n of a list. */
+function shardOf<T>(list: readonly T[], [i, n]: readonly [number, number]): readonly T[] {
+  if (!Number.isInteger(i) || !Number.isInteger(n) || i < 0 || i >= n) {
+    throw new InvalidArgumentError('shard', `expected i from 0 to n - 1, got ${i} of ${n}`);
+  }
+  return list.slice(Math.floor((i * list.length) / n), Math.floor(((i + 1) * list.length) / n));
 }

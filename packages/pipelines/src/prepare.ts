@@ -5,6 +5,7 @@ import { batchesOf, jobsOf } from './jobs.js';
 import { checkRequest, isBitmap, type Request, type Settings } from './request.js';
 import { type Route, routeOf } from './run-stage.js';
 import type { Batch, PipelineDefinition } from './stage.js';
+import { settingsByStage, stageProblems } from './stage-settings.js';
 import { sizeInUnits } from './start.js';
 
 /** Reads a picture file. In a mask transparency is ignored, as diffusers does. */
@@ -13,6 +14,8 @@ export type ReadImage = (path: string, as: 'image' | 'mask') => Promise<Bitmap>;
 /** A request that was checked as a whole. */
 export interface Prepared {
   readonly settings: Settings;
+  /** Those of each stage. */
+  readonly stageSettings: readonly Settings[];
   readonly batches: readonly Batch[];
   readonly routes: readonly Route[];
   readonly image: Bitmap | null;
@@ -51,11 +54,34 @@ export async function prepared(
   };
   const problems = [...settingProblems(definition, settings), ...(definition.check?.(settings) ?? [])];
   if (problems.length > 0) throw new InvalidArgumentError('request', problems);
-  const routes = stages.map((stage, i) => routeOf(stage, settings, { handsOver: stages[i + 1]?.start === 'previous' }));
+  const stageSettings = settingsByStage(stages, asked, settings);
+  const routes = stages.map((stage, i) => {
+    const next = stages[i + 1];
+    return routeOf(stage, stageSettings[i]!, {
+      handsOver: next?.start === 'previous',
+      stopsAt: next?.stopsPrevious?.(stageSettings[i + 1]!) ?? null,
+    });
+  });
   const guides = guideProblems(stages, asked, settings, routes);
   if (guides.length > 0) throw new InvalidArgumentError('request', guides);
   const batches = batchesOf(jobsOf(settings, classes), settings);
-  return { settings, batches, routes, image: imageIs === 'start' ? image : null, mask };
+  return {
+    settings: withLists(definition, settings, stageSettings),
+    stageSettings,
+    batches,
+    routes,
+    image: imageIs === 'start' ? image : null,
+    mask,
+  };
+}
+
+/** The settings with what each stage of a cascade has in the end, so that a recipe says it. */
+function withLists({ takes }: PipelineDefinition, settings: Settings, byStage: readonly Settings[]): Settings {
+  const lists = {
+    stageSteps: byStage.map(({ steps }) => steps),
+    stageGuidance: byStage.map(({ guidance }) => guidance),
+  };
+  return { ...settings, ...Object.fromEntries(Object.entries(lists).filter(([key]) => takes.includes(key as never))) };
 }
 
 /** What the sides of pictures are multiples of. */
@@ -99,7 +125,7 @@ async function pictureOf(
 /** Settings that need others, before any file is read. */
 function needProblems(definition: PipelineDefinition, asked: Request): string[] {
   const { stages, takes, imageIs } = definition;
-  const problems = sideProblems(definition, asked);
+  const problems = [...sideProblems(definition, asked), ...stageProblems(stages, asked)];
   if (asked.image === undefined) {
     for (const key of ['mask', 'strength', 'pasteBack'] as const) {
       if (asked[key] !== undefined) problems.push(`${key}: needs an image that it is for`);

@@ -62,7 +62,7 @@ export async function recipeOf(pipeline: Pipeline, facts: RecipeFacts): Promise<
     inputs: { ...inputs },
     engine: engine.name,
     versions: { ...engine.versions },
-    // In one order, whoever asked: a replayed picture is the same file.
+    // Sorted, so that a replayed picture is the same file.
     ...Object.fromEntries(Object.entries(opened).sort(([a], [b]) => (a < b ? -1 : 1))),
     ...(ignoreParts && { ignoreParts }),
     ...(labels && { labels }),

@@ -81,6 +81,36 @@ export const requestSchema = z
       'name=value',
       'options of the solver, such as eta=0.5 or sigmas=karras',
     ),
+    threshold: setting(
+      z.number().min(0).max(1),
+      'sampling',
+      'quantile',
+      'dynamic thresholding of the estimates at this quantile, 0.995 in Imagen; 0 clips them instead (models of pixels)',
+    ),
+    stageSteps: setting(
+      z.array(z.int().min(1).max(10_000)).min(1).max(16),
+      'sampling',
+      'list',
+      'steps of each stage of a cascade, such as 100,50',
+    ),
+    stageSolvers: setting(
+      z.array(z.enum(names)).min(1).max(16),
+      'sampling',
+      'list',
+      'solver of each stage of a cascade, such as ddpm,dpmpp-2m',
+    ),
+    stageThresholds: setting(
+      z.array(z.number().min(0).max(1)).min(1).max(16),
+      'sampling',
+      'list',
+      'dynamic thresholding of each stage of a cascade, such as 0.95,0.99',
+    ),
+    stageGuidance: setting(
+      z.array(z.number().min(0).max(1000)).min(1).max(16),
+      'guidance',
+      'list',
+      'guidance scale of each stage of a cascade, such as 7,4',
+    ),
     guidance: setting(
       z.number().min(0).max(1000),
       'guidance',
@@ -207,7 +237,18 @@ export const requestSchema = z
       'score',
       "score that SDXL's refiner is told of the negative prompt (default: 2.5)",
     ),
-    noiseLevel: setting(z.int().min(0).max(1000), 'start', 'n', 'noise that an upscaler puts on its input'),
+    noiseLevel: setting(
+      z.int().min(0).max(1000),
+      'start',
+      'n',
+      'noise that an upscaler, or a later stage of a cascade, puts on its input: 0 is none, 1000 is all',
+    ),
+    stageNoiseLevels: setting(
+      z.array(z.int().min(0).max(1000)).min(1).max(16),
+      'start',
+      'list',
+      'noise on the input of each stage of a cascade, such as 0,250 (the first has none)',
+    ),
     batch: setting(
       z.int().min(1).max(10_000),
       'speed',

@@ -1,13 +1,29 @@
-import type { HostTensor } from '@mezzotint/core';
+import type { HostTensor, NoiseLevel } from '@mezzotint/core';
 import type { Bitmap } from '@mezzotint/data/pixels';
-import { type Json, type NoiseSource, perImageNoise, type SavedRun, type Step } from '@mezzotint/schedulers';
+import {
+  type Json,
+  type NoiseSource,
+  perImageNoise,
+  type SavedRun,
+  type Step,
+  startLevel,
+} from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
 import { guidanceOf, needsEmpty, type RunGuidance } from './guidance.js';
 import type { Parts } from './parts.js';
 import { bitmapsOf, decoded, finishedPictures, type GeneratedImage } from './pictures.js';
 import type { Prepared } from './prepare.js';
-import { begin, checkFinite, finished, runStage, type StageRun, type Start } from './run-stage.js';
-import type { Batch, EncodedBatch, ImageJob, PipelineDefinition, Stage } from './stage.js';
+import {
+  begin,
+  checkFinite,
+  finished,
+  type Route,
+  runStage,
+  type StageRun,
+  type Start,
+  tensorsOf,
+} from './run-stage.js';
+import type { Batch, Conditions, EncodeContext, EncodedBatch, ImageJob, PipelineDefinition, Stage } from './stage.js';
 import { type StartPicture, startPicture } from './start.js';
 
 /** What a pipeline is doing. */
@@ -27,7 +43,12 @@ export interface RunHooks {
   readonly onProgress?: ((progress: Progress) => void) | undefined;
   /** Told what a user should know of the run, such as the end of a prompt that was cut. */
   readonly onNote?: ((line: string) => void) | undefined;
-  /** Goes on with a run that was saved, of the same request. */
+  /**
+   * Makes part i of n of the request's pictures, counted from 0: whole batches, so that each picture is the one that a run of all
+   * would make.
+   */
+  readonly shard?: readonly [number, number] | undefined;
+  /** Goes on with a run that was saved, of the same request (and shard). */
   readonly from?: SavedPipelineRun | undefined;
 }
 
@@ -58,6 +79,8 @@ export interface SavedPipelineRun {
   readonly batch: number;
   /** null where the batch has not begun. */
   readonly run: SavedRun | null;
+  /** What goes on in the network from step to step (RIN's latents); null where nothing does. */
+  readonly network: readonly HostTensor[] | null;
   /** x of each batch after the stage before; null in the first. */
   readonly before: readonly (HostTensor | null)[];
   /** x of the batches that this stage is done with. */
@@ -123,8 +146,10 @@ export async function* runPipeline(
 async function* runBatches(shared: Shared, s: number): AsyncGenerator<PipelineStep, void, undefined> {
   const { definition, parts, prepared, hooks, noises, picture } = shared;
   const { stages } = definition;
-  const { batches } = prepared;
+  const { routes, stageSettings } = prepared;
   const stage = stages[s]!;
+  const batches = prepared.batches.map((batch) => ({ ...batch, settings: stageSettings[s]! }));
+  const previousLevel = s > 0 && stage.stopsPrevious?.(stageSettings[s]!) != null ? endLevel(routes[s - 1]!) : null;
   const resumed = hooks.from?.stage === s ? hooks.from : undefined;
   const handsOver = stages[s + 1]?.start === 'previous';
   const codecParts = stage.codec !== null && (picture !== null || !handsOver) ? stage.codec.parts : [];
@@ -136,11 +161,19 @@ async function* runBatches(shared: Shared, s: number): AsyncGenerator<PipelineSt
   });
   const noiseBefore = noises.map((noise) => noise.save());
   const encoded: EncodedBatch[] = [];
+  /** Where the noise of each batch stands behind its conditions. */
+  const noiseEncoded: Json[] = [];
   try {
     await parts.need(stage.parts.encode, loading);
     for (const [b, batch] of batches.entries()) {
       tell(hooks, 'encoding', stage, b, batches.length);
-      encoded.push(await encodedBatch(stage, batch, noises[b]!, shared.before[b] ?? null, hooks));
+      if (stage.noiseBeforeConditions) {
+        noises[b]!.draw([batch.images.length, ...stage.shape(batch.settings)], Number.POSITIVE_INFINITY, 0);
+      }
+      const like = stage.encodesTextOnly ? batches.findIndex((other) => askedAlike(other, batch)) : b;
+      const given = { noise: noises[b]!, previous: shared.before[b] ?? null, previousLevel };
+      encoded.push(like < b ? cloned(encoded[like]!) : await encodedBatch(stage, batch, given, hooks));
+      noiseEncoded.push(noises[b]!.save());
       await checkFinite(stage.parts.encode.join(', '), ...tensorsOf(encoded[b]!));
     }
     tell(hooks, 'encoding', stage, batches.length, batches.length);
@@ -148,7 +181,12 @@ async function* runBatches(shared: Shared, s: number): AsyncGenerator<PipelineSt
     await parts.need([...stage.parts.sample, ...codecParts], loading);
     for (const [b] of batches.entries()) {
       if (resumed !== undefined && b < resumed.batch) noises[b]!.restore(resumed.noiseAfter[b]!);
-      else yield* runBatch(shared, s, b, encoded[b]!, noiseBefore, resumed?.batch === b ? resumed : null);
+      else
+        yield* runBatch(shared, s, b, encoded[b]!, {
+          before: noiseBefore,
+          encoded: noiseEncoded[b]!,
+          saved: resumed?.batch === b ? resumed : null,
+        });
     }
   } finally {
     for (const batch of encoded) tf.dispose(tensorsOf(batch));
@@ -158,28 +196,46 @@ async function* runBatches(shared: Shared, s: number): AsyncGenerator<PipelineSt
   }
 }
 
+/** Where the noise of a batch stood, and where the batch goes on. */
+interface BatchState {
+  /** Of all batches, when the stage began. */
+  readonly before: readonly Json[];
+  /** Behind the conditions. */
+  readonly encoded: Json;
+  readonly saved: SavedPipelineRun | null;
+}
+
 /** The conditions of a batch, with those of no prompt where a guidance needs them. */
 async function encodedBatch(
   stage: Stage,
   batch: Batch,
-  noise: NoiseSource,
-  previous: tf.Tensor4D | null,
+  given: Omit<EncodeContext, 'note'>,
   { onNote: note = () => {} }: RunHooks,
 ): Promise<EncodedBatch> {
+  const { noise } = given;
   const before = noise.save();
-  const encoded = await stage.encode(batch, { noise, previous, note });
+  const encoded = await stage.encode(batch, { ...given, note });
   if (!needsEmpty(batch.settings)) return encoded;
   const after = noise.save();
   noise.restore(before);
-  const images = batch.images.map((image) => ({ ...image, negative: null, secondNegative: null }));
-  const without = await stage.encode({ ...batch, images }, { noise, previous, note });
+  const images = batch.images.map((image) => ({ ...image, negative: null, secondNegative: null, thirdNegative: null }));
+  const without = await stage.encode({ ...batch, images }, { ...given, note });
   noise.restore(after);
   tf.dispose(Object.values(without.positive));
   return { ...encoded, empty: without.negative };
 }
 
-function tensorsOf({ positive, negative, empty }: EncodedBatch): tf.Tensor[] {
-  return [positive, negative ?? {}, empty ?? {}].flatMap((conditions) => Object.values(conditions));
+/** Whether the pictures of two batches differ in their seeds only. */
+function askedAlike(a: Batch, b: Batch): boolean {
+  const asked = ({ images }: Batch) => JSON.stringify(images.map(({ index: _, seed: __, ...texts }) => texts));
+  return asked(a) === asked(b);
+}
+
+/** The same conditions in tensors of their own. */
+function cloned({ positive, negative, empty }: EncodedBatch): EncodedBatch {
+  const copy = (conditions: Conditions): Conditions =>
+    Object.fromEntries(Object.entries(conditions).map(([name, tensor]) => [name, tf.clone(tensor)]));
+  return { positive: copy(positive), negative: negative && copy(negative), ...(empty && { empty: copy(empty) }) };
 }
 
 /** One batch of a stage. */
@@ -188,17 +244,20 @@ async function* runBatch(
   s: number,
   b: number,
   encoded: EncodedBatch,
-  noiseBefore: readonly Json[],
-  saved: SavedPipelineRun | null,
+  { before: noiseBefore, encoded: noiseEncoded, saved }: BatchState,
 ): AsyncGenerator<PipelineStep, void, undefined> {
   const { definition, prepared, hooks, noises, starts, before, after, picture } = shared;
-  const { settings, batches, routes } = prepared;
-  const [stage, batch, route, noise] = [definition.stages[s]!, batches[b]!, routes[s]!, noises[b]!];
+  const { batches, routes } = prepared;
+  const settings = prepared.stageSettings[s]!;
+  const batch = { ...batches[b]!, settings };
+  const [stage, route, noise] = [definition.stages[s]!, routes[s]!, noises[b]!];
   const isLast = s + 1 === definition.stages.length;
   const handsOver = definition.stages[s + 1]?.start === 'previous';
   const continues = stage.start === 'previous' && before[b] !== null;
   if (continues && picture !== null) starts[b] ??= startAgain(shared, b);
+  if (stage.noiseBeforeConditions) noise.restore(noiseBefore[b]!);
   const begun = continues ? null : begin(stage, settings, route, batch.images.length, noise, s === 0 ? picture : null);
+  if (stage.noiseBeforeConditions) noise.restore(noiseEncoded);
   if (begun?.start) starts[b] = begun.start;
   const guidance = guidanceOf(stage, settings, encoded, route);
   if (saved?.guidance) guidance.restore(saved.guidance);
@@ -208,6 +267,7 @@ async function* runBatch(
     start: s === 0 || continues ? starts[b]! : null,
     pure: begun?.pure ?? null,
     from: saved?.run ?? (continues ? before[b]! : begun!.x),
+    network: saved?.network ?? null,
   };
   try {
     for await (const step of runStage(run)) {
@@ -234,6 +294,7 @@ async function* runBatch(
         stage: s,
         batch: done,
         run: step.last ? null : await step.save(),
+        network: step.last ? null : await step.saveNetwork(),
         before: await Promise.all(before.map((t) => (t === null ? null : toHost(t)))),
         done: await Promise.all(after.slice(0, done).map(toHost)),
         noise: noiseBefore,
@@ -246,6 +307,12 @@ async function* runBatch(
     guidance.dispose();
     begun?.x.dispose();
   }
+}
+
+/** The noise that is left where a route ends; null where there is none. */
+function endLevel({ sampler, schedule, steps }: Route): NoiseLevel | null {
+  const level = startLevel(sampler.solver, schedule, steps.to);
+  return level.sigma === 0 ? null : level;
 }
 
 /** The start picture of a batch once more, for a run that goes on in a later stage. */

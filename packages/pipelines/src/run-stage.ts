@@ -1,5 +1,14 @@
-import { type Denoiser, InvalidArgumentError, MezzotintError, type NoiseLevel } from '@mezzotint/core';
 import {
+  conditionMemory,
+  type Denoiser,
+  type HostTensor,
+  InvalidArgumentError,
+  MezzotintError,
+  type NoiseLevel,
+  withConditionMemory,
+} from '@mezzotint/core';
+import {
+  type Clipping,
   checkPair,
   initialNoise,
   type ModelFor,
@@ -31,15 +40,16 @@ export interface Route {
 /**
  * The way that a stage goes.
  *
- * @param place whether another stage goes on with its noisy latents (it stops at `denoisingEnd`)
+ * @param place where it stands among the stages; what hands over stops at `denoisingEnd`
  * @throws InvalidArgumentError when settings and sampler do not fit
  */
-export function routeOf(stage: Stage, settings: Settings, place: { readonly handsOver: boolean }): Route {
-  const { steps, solver, solverOptions, strength, denoisingEnd = 0.8 } = settings;
+export function routeOf(stage: Stage, settings: Settings, place: Place): Route {
+  const { steps, solver, solverOptions, strength, threshold, denoisingEnd = 0.8 } = settings;
   if (solver === undefined && solverOptions !== undefined) {
     throw new InvalidArgumentError('solverOptions', 'needs a solver that they are for: name one with solver');
   }
-  const sampler = solver === undefined ? stage.sampler : stage.sampler.withSolver(solver, solverOptions ?? {});
+  const solved = solver === undefined ? stage.sampler : stage.sampler.withSolver(solver, solverOptions ?? {});
+  const sampler = threshold === undefined ? solved : solved.withLimit(limitOf(threshold));
   const tokens = stage.tokens?.(settings);
   const schedule = sampler.schedule({ steps, tokens });
   checkPair(sampler.solver, schedule, perImageNoise([0]));
@@ -53,7 +63,7 @@ export function routeOf(stage: Stage, settings: Settings, place: { readonly hand
   };
   const skipped = strength === undefined || stage.start === 'previous' ? 0 : skippedSteps(stage, steps, strength);
   const from = stage.start === 'previous' ? above(1 - denoisingEnd) : skipped;
-  const to = place.handsOver ? above(1 - denoisingEnd) : all;
+  const to = place.handsOver ? above(1 - denoisingEnd) : stepsAbove(sampler, schedule, all, place.stopsAt);
   if (to <= from) {
     throw new InvalidArgumentError(
       'request',
@@ -61,6 +71,28 @@ export function routeOf(stage: Stage, settings: Settings, place: { readonly hand
     );
   }
   return { sampler, schedule, steps: { from, to } };
+}
+
+/** Where a stage stands among the others. */
+export interface Place {
+  /** Another stage goes on with its noisy latents. */
+  readonly handsOver: boolean;
+  /** It stops at this noise ratio sigma / alpha, which the next stage is conditioned on; null: it goes to its end. */
+  readonly stopsAt: number | null;
+}
+
+/** Steps until the noise ratio is first no higher than where the run stops; all, where that is not within the schedule. */
+function stepsAbove(sampler: Sampler, schedule: Route['schedule'], all: number, stopsAt: number | null): number {
+  if (stopsAt === null) return all;
+  const first = Array.from({ length: all }, (_, i) => startLevel(sampler.solver, schedule, i)).findIndex(
+    ({ alpha, sigma }) => sigma <= stopsAt * alpha,
+  );
+  return first < 0 ? all : first;
+}
+
+/** Dynamic thresholding at a quantile (Imagen, section 2.3), or clipping to [-1, 1] for 0. */
+export function limitOf(quantile: number): Clipping {
+  return quantile === 0 ? { kind: 'clip', range: 1 } : { kind: 'threshold', quantile, max: Number.MAX_VALUE };
 }
 
 /** Steps that are left out where a picture is made anew in part. */
@@ -133,11 +165,19 @@ export interface StageRun {
   readonly start: Start | null;
   readonly pure: NoiseLevel | null;
   readonly from: tf.Tensor4D | SavedRun;
+  /** What the network of a saved run left for the next step; null where the run begins or nothing goes on. */
+  readonly network: readonly HostTensor[] | null;
   readonly signal?: AbortSignal | undefined;
 }
 
+/** A step of a stage. */
+export interface StageStep extends Step {
+  /** What goes on in the network from this step to the next; null where nothing does. */
+  saveNetwork(): Promise<readonly HostTensor[] | null>;
+}
+
 /** Yields the steps of a stage for a batch. */
-export function runStage({
+export async function* runStage({
   stage,
   batch,
   route,
@@ -147,32 +187,42 @@ export function runStage({
   start,
   pure,
   from,
+  network: saved,
   signal,
-}: StageRun): AsyncGenerator<Step> {
+}: StageRun): AsyncGenerator<StageStep> {
   const { sampler, schedule, steps } = route;
   const sees = stage.seesMask === true;
-  const network = stage.network({ batch, inpainting: sees ? (start?.inpainting ?? null) : null });
-  const model = sampler.model<Conditions>(network, guidance.guide);
+  const network = stage.network({
+    batch,
+    inpainting: sees ? (start?.inpainting ?? null) : null,
+    from: saved ?? undefined,
+  });
+  const model = sampler.model<Conditions>(network, guidance.guide, guidance.after);
   const inside = keepsOutside(stage, start) ? withPicture(model, start!, pure) : model;
   const options = { noise, steps, ...(signal && { signal }) };
+  const memory = conditionMemory(tensorsOf(encoded));
+  const remembering = ((x, at, cond) =>
+    withConditionMemory(memory, () => (inside as Denoiser<Conditions>)(x, at, cond))) as typeof inside;
   const all = run<typeof schedule.kind, Need, Conditions>(
     sampler.solver,
-    inside,
+    remembering,
     from,
     schedule,
     encoded.positive,
     options,
   );
-  return network.dispose ? endedBy(all, () => network.dispose!()) : all;
+  const saveNetwork = async () => (await network.save?.()) ?? null;
+  try {
+    for await (const step of all) yield { ...step, saveNetwork };
+  } finally {
+    network.dispose?.();
+    memory.dispose();
+  }
 }
 
-/** The same steps, and `end` after the last one or when the run is left. */
-async function* endedBy(steps: AsyncGenerator<Step>, end: () => void): AsyncGenerator<Step> {
-  try {
-    yield* steps;
-  } finally {
-    end();
-  }
+/** All conditions of a batch. */
+export function tensorsOf({ positive, negative, empty }: EncodedBatch): tf.Tensor[] {
+  return [positive, negative ?? {}, empty ?? {}].flatMap((conditions) => Object.values(conditions));
 }
 
 /** Whether a mask protects a part of the picture that the network does not see. */

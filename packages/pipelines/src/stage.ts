@@ -1,8 +1,9 @@
-import type { Module, WeightSource } from '@mezzotint/core';
-import type { Guide, Network, NoiseSource, Sampler } from '@mezzotint/schedulers';
+import type { HostTensor, Module, NoiseLevel, WeightSource } from '@mezzotint/core';
+import type { AfterLimit, Guide, Network, NoiseSource, Sampler } from '@mezzotint/schedulers';
 import type { Dropped, LoraModelName } from '@mezzotint/weights';
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Request, RequestKey, Settings } from './request.js';
+import type { StageDefaults } from './stage-settings.js';
 
 /** What a network is conditioned on: tensors by name, `[N, ...]` each. */
 export type Conditions = Readonly<Record<string, tf.Tensor>>;
@@ -44,6 +45,8 @@ export interface EncodeContext {
   readonly noise: NoiseSource;
   /** Pictures of the stage before, `[N, H, W, C]` in [-1, 1]; null in the first stage. */
   readonly previous: tf.Tensor4D | null;
+  /** The noise that is left in them, where the stage before was stopped by `stopsPrevious`; null where there is none. */
+  readonly previousLevel: NoiseLevel | null;
   /** A line for the user. */
   note(line: string): void;
 }
@@ -53,7 +56,15 @@ export interface NetworkContext {
   readonly batch: Batch;
   /** Mask and masked latent image, for a network that `seesMask`; null where there is no mask. */
   readonly inpainting: Inpainting | null;
+  /** What the network of a run that was saved gave by `save`; absent at the beginning. */
+  readonly from?: readonly HostTensor[] | undefined;
 }
+
+/** The raw network for one run. What goes on in it from step to step can be saved between two, and is freed when it ends. */
+export type RunNetwork<C extends Conditions> = Network<C> & {
+  save?(): Promise<readonly HostTensor[]>;
+  dispose?(): void;
+};
 
 /** What guidance may use. */
 export interface GuideContext<C extends Conditions = Conditions> {
@@ -104,14 +115,21 @@ export interface Stage<C extends Conditions = any> {
   readonly parts: { readonly encode: readonly string[]; readonly sample: readonly string[] };
   /** `noise`, or `previous`: it goes on with the noisy latents of the stage before (SDXL's refiner). */
   readonly start: 'noise' | 'previous';
+  /** What its makers say where that differs from the pipeline's `defaults`. */
+  readonly defaults?: StageDefaults;
+  /** The noise that the run starts from is drawn before what `encode` draws, not after it. */
+  readonly noiseBeforeConditions?: boolean;
+  /** The noise ratio sigma / alpha at which the stage before is to stop (truncated conditioning); null: it goes to its end. */
+  stopsPrevious?(settings: Settings): number | null;
   /** Height, width and channels of x for the settings. */
   shape(settings: Settings): readonly [height: number, width: number, channels: number];
   /** Tokens of the picture, where the schedule depends on them (FLUX). */
   tokens?(settings: Settings): number;
   /** Conditions of a batch; the caller disposes them. */
   encode(batch: Batch, context: EncodeContext): EncodedBatch<C> | Promise<EncodedBatch<C>>;
-  /** The raw network for a run; `dispose`, where there is one, frees what goes on from step to step when the run ends. */
-  network(context: NetworkContext): Network<C> & { dispose?(): void };
+  network(context: NetworkContext): RunNetwork<C>;
+  /** Conditions follow from texts and settings alone: batches whose pictures differ in their seeds only are encoded once. */
+  readonly encodesTextOnly?: boolean;
   /** The network is made for inpainting: it sees the mask and the masked picture. */
   readonly seesMask?: boolean;
   /** The network itself, whose layers guidance may disturb by path. */
@@ -124,6 +142,8 @@ export interface Stage<C extends Conditions = any> {
   readonly guidedChannels?: number | undefined;
   /** Guidance of a run, where it is not `free` alone; undefined for none. */
   guide?(context: GuideContext<C>): Guide<C> | undefined;
+  /** What moves estimates after they were clipped: a classifier's gradient. Undefined for nothing. */
+  after?(context: Omit<GuideContext<C>, 'free' | 'negative'>): AfterLimit<C> | undefined;
   /** Pictures start from `ceil`(steps strength) steps, not `floor`: what diffusers' pipelines of SD3 and FLUX do. */
   readonly strengthRounds?: 'floor' | 'ceil';
   /** Both passes of guidance are one, over a batch of twice the size: faster for small networks, more memory. */

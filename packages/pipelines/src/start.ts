@@ -27,9 +27,13 @@ export function startPicture(image: Bitmap, mask: Bitmap | undefined, size: Pict
   };
 }
 
-/** A picture at a size, `[1, H, W, 3]` in [-1, 1]. */
-export function pictureAt(picture: Bitmap, size: PictureSize, filter: ResizeFilter = 'lanczos'): tf.Tensor4D {
-  return pixels(fitted(picture, size, filter), 3);
+/** A picture at a size, `[1, H, W, C]` in [-1, 1]. */
+export function pictureAt(
+  picture: Bitmap,
+  size: PictureSize,
+  { filter = 'lanczos', channels = 3 }: { readonly filter?: ResizeFilter; readonly channels?: 1 | 3 } = {},
+): tf.Tensor4D {
+  return pixels(fitted(picture, size, filter), channels);
 }
 
 /** The size of a picture, cut down to multiples of a unit. */

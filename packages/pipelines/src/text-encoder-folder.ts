@@ -20,7 +20,7 @@ export interface OpenedTextEncoder {
   close(): void;
 }
 
-/** Tensors of a whole CLIP that its text tower has not. */
+/** Tensors of a whole CLIP that its text tower does not have. */
 const OF_IMAGES = ['vision_model.', 'visual_projection.', 'logit_scale'];
 
 /**

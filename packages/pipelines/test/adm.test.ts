@@ -87,6 +87,44 @@ test('a classifier guides towards its class; at scale 0 it changes nothing', asy
   for (const pipeline of [plain, guided]) pipeline.dispose();
 });
 
+test.each([
+  ['ancestral steps move by their own variance', {}, 'ddpm'],
+  ['DDIM by sigma^2 / alpha, behind the clipping', { solver: 'ddim' }, 'ddim'],
+] as const)('a classifier guides as in guided-diffusion: %s', async (_, solver, name) => {
+  const about = JSON.parse(readFileSync(fixture('adm-classifier.json'), 'utf8')) as {
+    shapes: { base: Shapes; classifier: Shapes };
+    scale: number;
+    steps: number;
+    seed: number;
+    label: number;
+  };
+  const [model, judge] = ['guided', 'judge'].map((file) => join(root, `${name}-${file}.safetensors`)) as [
+    string,
+    string,
+  ];
+  await writeSafetensors(model, drawn(about.shapes.base, 1000));
+  await writeSafetensors(judge, drawn(about.shapes.classifier, 4000));
+  const golden = readSafetensors(fixture('adm-classifier.safetensors'));
+  const pipeline = await openPipeline(model, { network, classifier: judge });
+  const { scale, steps, seed, label } = about;
+  const end = async (classifierScale: number) => {
+    let x: Float32Array | undefined;
+    for await (const step of pipeline.steps({ labels: [label], seed, steps, classifierScale, ...solver })) {
+      x = step.x.dataSync<'float32'>().slice();
+    }
+    return x!;
+  };
+  const expected = golden.read(name).data as Float32Array;
+  const [guided, plain] = [await end(scale), await end(0)];
+  expect(relativeError(guided, expected)).toBeLessThan(1e-4);
+  expect(relativeError(plain, expected)).toBeGreaterThan(1e-2);
+  const before = tf.memory().numTensors;
+  await end(scale);
+  expect(tf.memory().numTensors).toBe(before);
+  golden.close();
+  pipeline.dispose();
+});
+
 test('what does not fit together is refused before weights are read', async () => {
   await expect(openPipeline(upsampler)).rejects.toThrow(/is an upsampler.*as the option upsampler/);
   await expect(openPipeline(base, { network, upsampler: base })).rejects.toThrow(/is no upsampler/);

@@ -21,7 +21,7 @@ import { relativeError } from '@mezzotint/testing';
 import { writeSafetensors } from '@mezzotint/weights/node';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { openPipeline, pipelineOfNetwork } from '../src/node/index.js';
+import { openPipeline, pipelineOfNetwork, type SavedPipelineRun } from '../src/node/index.js';
 
 const root = mkdtempSync(join(tmpdir(), 'mezzotint-own-'));
 const digits = fileURLToPath(new URL('../../../models/digits', import.meta.url));
@@ -113,6 +113,28 @@ test('a network whose latents go on from step to step (RIN) has them in a run, a
   const ours = await sampled();
   const before = tf.memory().numTensors;
   expect(await sampled()).toEqual(ours);
+  expect(tf.memory().numTensors).toBe(before);
+
+  // A run that is saved between two steps goes on with its latents: the same bits. Guided, its calls hold both halves.
+  for (const guidance of [1, 2]) {
+    const saved: SavedPipelineRun[] = [];
+    const whole: Float32Array[] = [];
+    for await (const step of pipeline.steps({ ...request, guidance })) {
+      saved.push(await step.save());
+      whole.push(step.x.dataSync<'float32'>().slice());
+    }
+    for (const [i, from] of saved.slice(0, 2).entries()) {
+      expect(from.network).not.toBeNull();
+      const rest: Float32Array[] = [];
+      for await (const { x } of pipeline.steps({ ...request, guidance }, { from }))
+        rest.push(x.dataSync<'float32'>().slice());
+      expect(rest).toEqual(whole.slice(i + 1));
+    }
+    // It is the latents that make the difference.
+    const fresh = { ...saved[0]!, network: null };
+    for await (const { x, index } of pipeline.steps({ ...request, guidance }, { from: fresh }))
+      if (index === 1) expect(x.dataSync()).not.toEqual(whole[1]);
+  }
   expect(tf.memory().numTensors).toBe(before);
 
   const sampler = samplerFromProcess(process, { solver: 'ddim', limit: { kind: 'clip', range: 1 } });

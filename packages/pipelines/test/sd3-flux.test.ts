@@ -1,8 +1,9 @@
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { useBackend } from '@mezzotint/backend';
+import { T5EncoderModel } from '@mezzotint/text-encoders';
 import { writeSafetensors } from '@mezzotint/weights/node';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test, vi } from 'vitest';
 import { openPipeline, type Pipeline } from '../src/node/index.js';
 import { fixture } from './support/goldens.js';
 import { bitmap, check, opened, schnellFolder, scratch } from './support/sd3-flux.js';
@@ -27,6 +28,26 @@ describe('Stable Diffusion 3.5: pictures of diffusers’ pipelines from a folder
   test('a prompt for each encoder, and one for T5 alone', async () => {
     await check('sd3-three-prompts', pipeline);
     await check('sd3-third-prompt', pipeline);
+  });
+
+  test('prompts that stand there twice are read once, in a batch and over batches', async () => {
+    const read = vi.spyOn(T5EncoderModel.prototype, 'forward');
+    const request = { prompt: 'a red cat', negative: 'dog', height: 16, width: 16, steps: 1, textLength: 16, count: 3 };
+    const pictures = async (batch: number) =>
+      (await pipeline.generate({ ...request, batch })).images.map(({ data }) => [...data]);
+    const [together, apart] = [await pictures(3), await pictures(1)];
+    // The prompt and the negative one, each a single row.
+    expect(read.mock.calls.map(([ids]) => ids.shape)).toEqual([
+      [1, 16],
+      [1, 16],
+      [1, 16],
+      [1, 16],
+    ]);
+    read.mockRestore();
+    // One rounding to bytes may fall otherwise in a product over more rows.
+    const differences = together.map((data, i) => Math.max(...data.map((value, k) => Math.abs(value - apart[i]![k]!))));
+    expect(Math.max(...differences)).toBeLessThanOrEqual(1);
+    expect(new Set(apart.map(String)).size).toBe(3);
   });
 
   test('without T5', async () => {

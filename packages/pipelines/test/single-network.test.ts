@@ -5,12 +5,15 @@ import { AutoencoderKL, autoencoderKLFromDiffusers } from '@mezzotint/autoencode
 import { useBackend } from '@mezzotint/backend';
 import { type Module, TorchGenerator } from '@mezzotint/core';
 import { relativeError } from '@mezzotint/testing';
-import { UViT, uvitFromOriginal } from '@mezzotint/uvit';
-import { writeSafetensors } from '@mezzotint/weights/node';
+import { ClipTextModel, clipTextFromTransformers, clipTokenizer, encodeSdPrompts } from '@mezzotint/text-encoders';
+import { UViT, uvitFromOriginal, uvitTextToImageFromOriginal } from '@mezzotint/uvit';
+import { openComponent } from '@mezzotint/weights';
+import { readJson, readText, readWeights, writeSafetensors } from '@mezzotint/weights/node';
 import { ZigMa, zigmaFromOriginal } from '@mezzotint/zigma';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openPipeline, type Pipeline, type Request } from '../src/node/index.js';
+import { sampleFixture } from './support/goldens.js';
 
 let folder: string;
 const path = (name: string) => join(folder, name);
@@ -43,12 +46,23 @@ const zigma = new ZigMa(
   }),
 );
 
+/** Networks of text that read what the tiny Stable Diffusion's CLIP says: 77 tokens of 12 channels. */
+const captions = new UViT(uvitTextToImageFromOriginal({ ...tiny, in_chans: 4, clip_dim: 12, num_clip_token: 77 }));
+const zigmaText = new ZigMa(
+  zigmaFromOriginal({
+    ...{ img_dim: 8, in_channels: 4, patch_size: 2, embed_dim: 16, depth: 2, scan_type: 'zigzagN8', use_pe: 2 },
+    ...{ has_text: true, n_context_token: 77, d_context: 12 },
+  }),
+);
+
 beforeAll(async () => {
   await useBackend({ engine: 'cpu' });
   folder = mkdtempSync(join(tmpdir(), 'single-network-'));
   await written(pixels, 'cifar.safetensors');
   await written(latents, 'imagenet.safetensors');
   await written(zigma, 'zigma.safetensors');
+  await written(captions, 'mscoco.safetensors');
+  await written(zigmaText, 'zigma-coco.safetensors');
   mkdirSync(path('vae'));
   const config = {
     _class_name: 'AutoencoderKL',
@@ -65,7 +79,7 @@ beforeAll(async () => {
   vae.dispose();
 });
 afterAll(() => {
-  for (const model of [pixels, latents, zigma]) model.dispose();
+  for (const model of [pixels, latents, zigma, captions, zigmaText]) model.dispose();
   rmSync(folder, { recursive: true });
 });
 
@@ -140,5 +154,68 @@ describe('ZigMa', () => {
     const expected = tf.add(x, zigma.forward(x, tf.tensor1d([0])));
     expect(relativeError(x0, expected.dataSync())).toBeLessThan(bar);
     pipeline.dispose();
+  });
+});
+
+describe('models of text, with CLIP and the autoencoder of a Stable Diffusion 1', () => {
+  const parts = sampleFixture('tiny-sd');
+  const context: Record<string, tf.Tensor3D> = {};
+
+  beforeAll(async () => {
+    // What CLIP says of the prompts, by its own package.
+    const encoder = new ClipTextModel(clipTextFromTransformers(readJson(join(parts, 'text_encoder/config.json'))));
+    const file = await readWeights(join(parts, 'text_encoder'));
+    await encoder.load(openComponent(file).weights);
+    file.close();
+    const tokenizer = clipTokenizer({
+      vocab: readJson(join(parts, 'tokenizer/vocab.json')),
+      merges: readText(join(parts, 'tokenizer/merges.txt')),
+    });
+    for (const prompt of ['a red cat', 'blue', ''])
+      context[prompt] = encodeSdPrompts({ encoder, tokenizer }, [prompt], { syntax: 'plain', maxChunks: 1 });
+    encoder.dispose();
+  });
+  afterAll(() => tf.dispose(context));
+
+  test.each<[string, string, (x: tf.Tensor4D, context: tf.Tensor3D) => tf.Tensor]>([
+    [
+      'U-ViT',
+      'mscoco.safetensors',
+      (noise, context) => {
+        const [alpha, sigma] = [Math.sqrt(0.00466009508818388), Math.sqrt(1 - 0.00466009508818388)];
+        const x = tf.mul(noise, sigma) as tf.Tensor4D;
+        return tf.div(tf.sub(x, tf.mul(captions.forward(x, tf.tensor1d([1000]), { context }), sigma)), alpha);
+      },
+    ],
+    ['ZigMa', 'zigma-coco.safetensors', (x, context) => tf.add(x, zigmaText.forward(x, tf.tensor1d([0]), { context }))],
+  ])('%s: prompts, guidance away from the negative one, pictures', async (family, file, estimate) => {
+    const pipeline = await openPipeline(path(file), { parts });
+    expect(pipeline.family).toBe(family);
+    expect(pipeline.description).toMatch(/8 x 8 x 4, text$/);
+    const run = async (request: Request) => (await oneStep(pipeline, { prompt: 'a red cat', ...request })).x0;
+    const of = (prompt: string) => tf.tidy(() => estimate(noise(4), context[prompt]!).dataSync());
+    const [cat, blue, none] = ['a red cat', 'blue', ''].map(of) as [Float32Array, Float32Array, Float32Array];
+    expect(relativeError(cat, none)).toBeGreaterThan(1e-3);
+    expect(relativeError(await run({ guidance: 1 }), cat)).toBeLessThan(bar);
+    const guided = (away: Float32Array) => cat.map((v, i) => away[i]! + 3 * (v - away[i]!));
+    expect(relativeError(await run({ guidance: 3 }), guided(none))).toBeLessThan(bar);
+    expect(relativeError(await run({ guidance: 3, negative: 'blue' }), guided(blue))).toBeLessThan(bar);
+    // Each prompt of a batch is its own: the pictures are those of single runs, in several steps.
+    const asked = { prompt: ['a red cat', 'the dog'], steps: 3, seed: 4, guidance: 2 };
+    const { images } = await pipeline.generate(asked);
+    expect(images.map(({ height, width, channels }) => [height, width, channels])).toEqual([
+      [16, 16, 3],
+      [16, 16, 3],
+    ]);
+    const alone = await pipeline.generate({ ...asked, prompt: 'the dog', seed: 5 });
+    expect([...images[1]!.data]).toEqual([...alone.images[0]!.data]);
+    expect([...images[0]!.data]).not.toEqual([...images[1]!.data]);
+    pipeline.dispose();
+  });
+
+  test('without them it is said what to name', async () => {
+    await expect(openPipeline(path('mscoco.safetensors'))).rejects.toThrow(
+      /is a U-ViT of latent images: name a folder with their autoencoder and CLIP-L/,
+    );
   });
 });

@@ -11,7 +11,7 @@ export interface Mt19937State {
 
 /**
  * The Mersenne Twister MT19937 (Matsumoto and Nishimura 1998), the engine below PyTorch's CPU generator and NumPy's
- * RandomState. Makes its words 624 at a time, so that whoever wants many can read whole blocks.
+ * RandomState. Makes its words 624 at a time, so that many can be read in whole blocks.
  */
 export class Mt19937 {
   readonly #key = new Int32Array(N);

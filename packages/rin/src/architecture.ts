@@ -52,8 +52,8 @@ export const rin: DenoiserArchitecture<RIN> = {
     };
   },
   startRun(model, options) {
-    const { network, dispose } = warmStarted(model, options);
-    return { forward: (x, gamma, { labels } = {}) => network(x, gamma, { ...(labels && { labels }) }), dispose };
+    const { network, save, dispose } = warmStarted(model, options);
+    return { forward: (x, gamma, { labels } = {}) => network(x, gamma, { ...(labels && { labels }) }), save, dispose };
   },
   references: [{ library: 'pix2seq', className: 'ImageTapeDenoiser', config: rinFromOriginal }],
 };

@@ -1,3 +1,4 @@
+import { type HostTensor, InvalidArgumentError } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { RIN, RINState } from './rin.js';
 
@@ -5,6 +6,8 @@ import type { RIN, RINState } from './rin.js';
 export interface WarmStart {
   /** The prediction at x `[N, H, W, C]` and gamma `[N]` (all equal), a new tensor. */
   network(x: tf.Tensor4D, gamma: tf.Tensor1D, cond: { readonly labels?: tf.Tensor1D }): tf.Tensor4D;
+  /** The state between two steps, for `from` of another warm start; empty before the first step. */
+  save(): Promise<readonly HostTensor[]>;
   /** Frees the state; the next call starts from nothing. */
   dispose(): void;
 }
@@ -15,12 +18,14 @@ export interface WarmStart {
  * the same state, and the first of them, the conditional one, leaves the next. Make one for each run, and dispose it after.
  *
  * @param options images: of the run, where one call has the conditional images and then the unconditional ones (`join` of
- *   guidance); the first call's batch when absent
+ *   guidance); the first call's batch when absent. from: a state that was saved, which the run goes on with
+ * @throws InvalidArgumentError when `from` is no state that `save` gives
  */
-export function warmStarted(model: RIN, { images }: { readonly images?: number } = {}): WarmStart {
-  let level: number | undefined;
-  let given: RINState | undefined;
-  let left: RINState | undefined;
+export function warmStarted(
+  model: RIN,
+  { images, from = [] }: { readonly images?: number; readonly from?: readonly HostTensor[] | undefined } = {},
+): WarmStart {
+  let { level, given, left } = restored(from);
   const free = (state: RINState | undefined) => state && tf.dispose([state.latents, state.tokens]);
   return {
     network(x, gamma, { labels }) {
@@ -36,11 +41,40 @@ export function warmStarted(model: RIN, { images }: { readonly images?: number }
         return out.prediction;
       });
     },
+    async save() {
+      if (level === undefined || left === undefined) return [];
+      const states = [left, ...(given ? [given] : [])];
+      const tensors = states.flatMap(({ latents, tokens }) => [latents, tokens]);
+      const saved = await Promise.all(
+        tensors.map(async (t) => ({ shape: t.shape, data: Float32Array.from(await t.data()) })),
+      );
+      // A level is a float32, which the network read out of a tensor.
+      return [{ shape: [], data: Float32Array.of(level) }, ...saved];
+    },
     dispose() {
       free(given);
       free(left);
       [given, left, level] = [undefined, undefined, undefined];
     },
+  };
+}
+
+/** What `save` gave: the level; latents and tokens that its first pass left; those that its passes were given, if any. */
+function restored(from: readonly HostTensor[]): { level?: number; given?: RINState; left?: RINState } {
+  if (from.length === 0) return {};
+  const [level, ...states] = from;
+  const isState = states.every(({ shape }) => shape.length === 3);
+  if (level!.data.length !== 1 || !isState || (states.length !== 2 && states.length !== 4)) {
+    throw new InvalidArgumentError('warmStarted', 'from: expected what save gave: a level and one or two states');
+  }
+  const state = ([latents, tokens]: readonly HostTensor[]): RINState => ({
+    latents: tf.tensor3d(latents!.data, latents!.shape as [number, number, number]),
+    tokens: tf.tensor3d(tokens!.data, tokens!.shape as [number, number, number]),
+  });
+  return {
+    level: level!.data[0]!,
+    left: state(states.slice(0, 2)),
+    ...(states.length === 4 && { given: state(states.slice(2)) }),
   };
 }
 

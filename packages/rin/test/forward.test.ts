@@ -152,6 +152,24 @@ describe('the state goes on from step to step', () => {
     warm.dispose();
   });
 
+  test('a saved state goes on, also in the middle of a level', async () => {
+    const model = await build();
+    const run = (warm: ReturnType<typeof warmStarted>, gamma: number) =>
+      warm.network(x, at(gamma), { labels }).dataSync();
+    for (const levels of [[0.1], [0.1, 0.5], [0.1, 0.5, 0.5]]) {
+      const first = warmStarted(model);
+      expect(await first.save()).toEqual([]);
+      for (const gamma of levels) run(first, gamma);
+      const second = warmStarted(model, { from: await first.save() });
+      for (const gamma of [0.5, 0.9]) expect(run(second, gamma)).toEqual(run(first, gamma));
+      first.dispose();
+      second.dispose();
+    }
+    expect(() => warmStarted(model, { from: [{ shape: [], data: Float32Array.of(1) }] })).toThrow(
+      /expected what save gave/,
+    );
+  });
+
   test('nothing is left behind', async () => {
     const model = await build();
     const [low, high] = [at(0.1), at(0.5)];

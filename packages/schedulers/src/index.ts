@@ -1,4 +1,6 @@
 export { type Clipping, withClipping } from './clipping.js';
+export { type Posterior, posterior } from './coefficients.js';
+export { augmentationLevel, MOST_AUGMENTATION } from './conditioning-augmentation.js';
 export { type BoundaryOptions, consistencyBoundary } from './consistency-boundary.js';
 export { type FlowMatchOptions, flowMatchSampler } from './diffusers/flow-match.js';
 export { type DiffusersSamplerOptions, samplerFromDiffusers } from './diffusers/sampler.js';
@@ -49,6 +51,7 @@ export {
   stepsOf,
 } from './run.js';
 export {
+  type AfterLimit,
   type Guide,
   guideVariance,
   type Sampler,

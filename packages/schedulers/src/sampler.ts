@@ -28,6 +28,12 @@ export interface ScheduleRequest {
 /** A function from denoiser to denoiser: guidance. */
 export type Guide<C> = (denoiser: Denoiser<C>) => Denoiser<C>;
 
+/** What moves estimates behind the limit, as a classifier does in guided-diffusion: by the solver's need. */
+export interface AfterLimit<C> {
+  readonly estimate: Guide<C>;
+  readonly variance: (model: VarianceDenoiser<C>) => VarianceDenoiser<C>;
+}
+
 /**
  * How a model is sampled, whatever its kind: `samplerFromDiffusers` and `samplerFromProcess` make one, and nothing behind it
  * asks which of them did.
@@ -57,8 +63,13 @@ export interface Sampler {
   denoiser<C = void>(network: Network<C>): Denoiser<C>;
   /** What is done to guided estimates: clipping or thresholding (unless the solver does it, as DDIM of diffusers), LCM's boundary. */
   finishEstimate<C>(guided: Denoiser<C>): Denoiser<C>;
-  /** What `solver` takes, from the raw network: denoiser, guidance and `finishEstimate`, with the learned variance if it needs that. */
-  model<C = void>(network: Network<C>, guide?: Guide<C>): ModelFor<Need, C>;
+  /**
+   * What `solver` takes, from the raw network: denoiser, guidance, `finishEstimate` and what comes after it, with the learned variance
+   * if it needs that.
+   */
+  model<C = void>(network: Network<C>, guide?: Guide<C>, after?: AfterLimit<C>): ModelFor<Need, C>;
+  /** The same model with its estimates brought into another range, by what the own solver does not do itself. */
+  withLimit(limit: Clipping | null): Sampler;
   /** The same model with another solver, its options checked. Keeps the limit; leaves out what belongs to the old solver. */
   withSolver(name: SolverName, options?: SolverOptions): Sampler;
 }
@@ -82,8 +93,8 @@ export interface SamplerParts {
   initNoiseSigma?(schedule: NoiseSchedule): number;
   timeAt?(fraction: number): number;
   levelAt?(time: number): NoiseLevel | undefined;
-  /** What the own solver wants in the place of the limit. */
-  readonly finishEstimate?: <C>(guided: Denoiser<C>) => Denoiser<C>;
+  /** What the own solver wants in the place of bringing estimates into the limit, which it is given. */
+  readonly finishEstimate?: <C>(guided: Denoiser<C>, limit: Clipping | null) => Denoiser<C>;
 }
 
 /** Noise levels spaced by a formula over the range of a process. */
@@ -94,7 +105,8 @@ export function sampler(parts: SamplerParts): Sampler {
   return build(parts, {}, false);
 }
 
-function build(parts: SamplerParts, { sigmas, rho }: SolverOptions, inSigma: boolean): Sampler {
+function build(parts: SamplerParts, options: SolverOptions, inSigma: boolean): Sampler {
+  const { sigmas, rho } = options;
   const { parameterisation, timeOf, solver, limit = null, learnedVariance = false, ratios } = parts;
   if (solver.needs === 'variance' && !learnedVariance) {
     throw new InvalidArgumentError(solver.name, 'needs a network that learned the variance: choose another solver');
@@ -103,7 +115,7 @@ function build(parts: SamplerParts, { sigmas, rho }: SolverOptions, inSigma: boo
     learnedVariance
       ? withoutVariance(varianceDenoiser(network, parameterisation, { clock: timeOf }))
       : denoiser(network, parameterisation, { clock: timeOf });
-  const finish: Sampler['finishEstimate'] = parts.finishEstimate ?? ((guided) => withClipping(guided, limit));
+  const finish: Sampler['finishEstimate'] = (guided) => (parts.finishEstimate ?? withClipping)(guided, limit);
   return {
     parameterisation,
     timeOf,
@@ -131,10 +143,17 @@ function build(parts: SamplerParts, { sigmas, rho }: SolverOptions, inSigma: boo
     },
     denoiser: estimates,
     finishEstimate: finish,
-    model<C>(network: Network<C>, guide: Guide<C> = (plain) => plain): ModelFor<Need, C> {
-      if (solver.needs === 'estimate') return finish(guide(estimates(network)));
+    model<C>(network: Network<C>, guide: Guide<C> = (plain) => plain, after?: AfterLimit<C>): ModelFor<Need, C> {
+      if (solver.needs === 'estimate') {
+        const limited = finish(guide(estimates(network)));
+        return after ? after.estimate(limited) : limited;
+      }
       const learned = varianceDenoiser(network, parameterisation, { clock: timeOf });
-      return withVarianceLimit(guideVariance(learned, guide), limit) as unknown as ModelFor<Need, C>;
+      const limited = withVarianceLimit(guideVariance(learned, guide), limit);
+      return (after ? after.variance(limited) : limited) as unknown as ModelFor<Need, C>;
+    },
+    withLimit(other) {
+      return build({ ...parts, limit: other }, options, inSigma);
     },
     withSolver(name, options = {}) {
       const { finishEstimate: _, ...rest } = parts;

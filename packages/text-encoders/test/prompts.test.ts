@@ -1,7 +1,7 @@
 import { switchTo, testEngines } from '@mezzotint/backend/testing';
 import { InvalidArgumentError } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import {
   alignChunks,
   ClipTextModel,
@@ -169,6 +169,22 @@ describe.each(engines)('on %s, prompts', (engine) => {
     const skipped = encodeSdPrompts(clipL, prompts, { ...asDiffusers, skip: 1 });
     check('sd.skip1', skipped);
     tf.dispose([states, skipped]);
+    dispose();
+  });
+
+  test('equal chunks are read once', async () => {
+    const { clipL, dispose } = await loaded();
+    const prompts = ['two dogs', 'a cat', 'two dogs', ''];
+    const read = vi.spyOn(clipL.encoder, 'forward');
+    const all = encodeSdPrompts(clipL, [...prompts, '']);
+    expect(read.mock.calls.map(([ids]) => ids.shape[0])).toEqual([3]);
+    const rows = tf.unstack(all).map((row) => row.dataSync());
+    for (const [i, prompt] of prompts.entries()) {
+      // The same sums in another batch.
+      const alone = encodeSdPrompts(clipL, [prompt]).dataSync();
+      expect(relativeError(rows[i]!, alone), prompt).toBeLessThan(1e-5);
+    }
+    expect(rows[2]).toEqual(rows[0]);
     dispose();
   });
 

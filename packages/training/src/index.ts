@@ -17,6 +17,12 @@ export {
   relativeWidth,
   type Snapshot,
 } from './averages/power-function.js';
+export {
+  type AugmentationKind,
+  augmentLowResolution,
+  type ConditioningAugmentation,
+  type LowResolutionInputs,
+} from './conditioning-augmentation.js';
 export { type InitOptions, type InitReport, initFrom } from './fine-tuning/init-from.js';
 export {
   LoraAdapter,
@@ -104,6 +110,7 @@ export {
   type UpdateOptions,
 } from './optimizer/optimizer.js';
 export {
+  defaultRecipe,
   type Objective,
   type OptimizerSettings,
   type Recipe,

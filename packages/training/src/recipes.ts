@@ -59,7 +59,11 @@ export interface Recipe {
   readonly name: string;
   /** One line: what it is, and its paper. */
   readonly about: string;
-  /** The forward process and the prediction, by which the model is sampled. */
+  /**
+   * The forward process and the prediction, by which the model is sampled.
+   *
+   * @throws InvalidArgumentError when the architecture's time is none that the process can tell it
+   */
   process(data: RecipeData): ProcessConfig;
   /** The loss of a process, which may be another than the recipe's own. */
   objective(data: RecipeData, process: ProcessConfig): Objective;
@@ -76,21 +80,61 @@ const adamW: OptimizerSettings = {
   ...{ kind: 'adamw', betas: [0.9, 0.99], epsilon: 1e-8, weightDecay: 0.01, maxGradientNorm: 1 },
 };
 
-const discrete = (betas: 'linear' | 'cosine', prediction: 'eps' | 'v', learnedVariance = false): ProcessConfig => ({
-  kind: 'discrete',
-  betas,
-  steps: 1000,
-  prediction,
-  learnedVariance,
-});
+/** A discrete process of 1000 steps, whose number is the network's time. */
+const discrete =
+  (betas: 'linear' | 'cosine', prediction: 'eps' | 'v', learnedVariance = false) =>
+  ({ time }: RecipeData): ProcessConfig => {
+    timed({ timestep: true }, time, 'a process of 1000 steps');
+    return { kind: 'discrete', betas, steps: 1000, prediction, learnedVariance };
+  };
 
 /** A network's time at pure noise, for flows. */
-const flowTimeScale = ({ time }: RecipeData) => (time === 'unit' ? 1 : 1000);
+const flowTimeScale = ({ time }: RecipeData) => timed({ unit: 1, timestep: 1000 }, time, 'a flow');
+
+/** What a network is told in continuous time. */
+const continuousTime = ({ time }: RecipeData) =>
+  timed(
+    {
+      timestep: { time: 'fraction', timeScale: 1000 },
+      unit: { time: 'fraction', timeScale: 1 },
+      'log-snr': { time: 'log-snr', timeScale: 1 },
+      gamma: { time: 'gamma', timeScale: 1 },
+    } as const,
+    time,
+    'a process by log SNR',
+  );
+
+/** The entry of an architecture's time. Throws where there is none. */
+function timed<T>(entries: Partial<Readonly<Record<TimeInput, T>>>, time: TimeInput, what: string): T {
+  const found = entries[time];
+  if (found !== undefined) return found;
+  throw new InvalidArgumentError(
+    'recipe',
+    `${what} cannot tell a network its ${time}: take one of ${defaultRecipes[time].join(', ')}, or another architecture`,
+  );
+}
+
+/** Recipes for an architecture by its time; the first is the default. */
+const defaultRecipes: Readonly<Record<TimeInput, readonly [string, ...string[]]>> = {
+  timestep: ['v-cosine', 'flow', 'edm'],
+  unit: ['flow', 'rectified-flow'],
+  sigma: ['edm', 'edm2'],
+  gamma: ['rin'],
+  'log-snr': ['simple-diffusion', 'vdm++'],
+};
+
+/** Recipes of papers of which the time does not tell. */
+const paperRecipes: Readonly<Record<string, string>> = { EDM2: 'edm2', MMDiT: 'flow' };
+
+/** The recipe of an architecture where none is said: that of its paper, as far as its time tells. */
+export function defaultRecipe({ name, time }: { readonly name: string; readonly time: TimeInput }): string {
+  return paperRecipes[name] ?? defaultRecipes[time][0];
+}
 
 const ddpm: Recipe = {
   name: 'ddpm',
   about: 'eps, linear betas, uniform steps: DDPM (Ho et al. 2020)',
-  process: () => discrete('linear', 'eps'),
+  process: discrete('linear', 'eps'),
   objective: (_, process) => discreteObjective(process),
   optimizer: { kind: 'adam', betas: [0.9, 0.999], epsilon: 1e-8, weightDecay: 0, maxGradientNorm: 1 },
   learningRate: { kind: 'constant', peak: 2e-4 },
@@ -100,7 +144,7 @@ const ddpm: Recipe = {
 const vCosine: Recipe = {
   name: 'v-cosine',
   about: 'v, cosine betas: Progressive Distillation (Salimans and Ho 2022), Improved DDPM (Nichol and Dhariwal 2021)',
-  process: () => discrete('cosine', 'v'),
+  process: discrete('cosine', 'v'),
   objective: (_, process) => discreteObjective(process),
   optimizer: adamW,
   learningRate: { kind: 'cosine', peak: 1e-3 },
@@ -117,7 +161,7 @@ const minSnrRecipe: Recipe = {
 const hybrid: Recipe = {
   name: 'improved-ddpm',
   about: 'eps and learned variance, cosine betas: Improved DDPM (Nichol and Dhariwal 2021)',
-  process: () => discrete('cosine', 'eps', true),
+  process: discrete('cosine', 'eps', true),
   objective: (_, process) => discreteObjective(process),
   optimizer: { kind: 'adamw', betas: [0.9, 0.999], epsilon: 1e-8, weightDecay: 0, maxGradientNorm: 1 },
   learningRate: { kind: 'constant', peak: 1e-4 },
@@ -128,7 +172,7 @@ const dit: Recipe = {
   ...hybrid,
   name: 'dit',
   about: 'eps and learned variance, linear betas, AdamW at a constant rate without decay: DiT (Peebles and Xie 2022)',
-  process: () => discrete('linear', 'eps', true),
+  process: discrete('linear', 'eps', true),
 };
 
 const flow: Recipe = {
@@ -153,7 +197,8 @@ const edm: Recipe = {
   about: 'preconditioned denoiser, log-normal levels: EDM (Karras et al. 2022)',
   process: ({ time }) => ({
     ...{ kind: 'edm', sigmaData: 0.5, sigmaMin: 0.002, sigmaMax: 80 },
-    ...(time === 'sigma' && { denoises: true }),
+    // Others are told ln(sigma) / 4 and are preconditioned here.
+    ...(timed({ sigma: true, timestep: false, unit: false }, time, "EDM's process") && { denoises: true }),
   }),
   objective: (_, process) => edmObjective(process, { mean: -1.2, std: 1.2 }),
   optimizer: { kind: 'adam', betas: [0.9, 0.999], epsilon: 1e-8, weightDecay: 0, maxGradientNorm: null },
@@ -176,9 +221,9 @@ const simpleDiffusion: Recipe = {
   name: 'simple-diffusion',
   about:
     'v, cosine shifted to the noise of 32 pixels, multi-scale loss of eps: simple diffusion (Hoogeboom et al. 2023)',
-  process: ({ imageSize }) => ({
-    ...{ kind: 'log-snr', prediction: 'v', time: 'fraction', timeScale: 1000 },
-    curve: { kind: 'cosine', min: -15, max: 15, shift: 2 * Math.log(Math.min(32 / imageSize, 1)) },
+  process: (data) => ({
+    ...{ kind: 'log-snr', prediction: 'v', ...continuousTime(data) },
+    curve: { kind: 'cosine', min: -15, max: 15, shift: 2 * Math.log(Math.min(32 / data.imageSize, 1)) },
   }),
   objective: ({ imageSize }, process) => {
     const sides = [32, 64, 128, 256, 512, 1024].filter((side) => side < imageSize && imageSize % side === 0);
@@ -196,11 +241,23 @@ const vdm: Recipe = {
   objective: (_, process) => logSnrObjective(process, { weight: byLogSnr(logSnrWeightings.sigmoid()), errorOf: 'eps' }),
 };
 
+const imagen: Recipe = {
+  ...simpleDiffusion,
+  name: 'imagen',
+  about: 'v, cosine, uniform levels, told as log SNR where the network takes that: Imagen (Saharia et al. 2022)',
+  process: ({ time }) => ({
+    ...{ kind: 'log-snr', prediction: 'v', curve: { kind: 'cosine', min: -20, max: 20, shift: 0 } },
+    ...(time === 'log-snr' ? { time: 'log-snr', timeScale: 1 } : { time: 'fraction', timeScale: 1000 }),
+  }),
+  objective: (_, process) => logSnrObjective(process, {}),
+  optimizer: { kind: 'adam', betas: [0.9, 0.999], epsilon: 1e-8, weightDecay: 0, maxGradientNorm: 1 },
+};
+
 const rin: Recipe = {
   name: 'rin',
   about: 'eps, sigmoid schedule, LAMB: Recurrent Interface Networks (Jabri et al. 2023)',
-  process: () => ({
-    ...{ kind: 'log-snr', prediction: 'eps', time: 'gamma', timeScale: 1 },
+  process: (data) => ({
+    ...{ kind: 'log-snr', prediction: 'eps', ...continuousTime(data) },
     curve: { kind: 'sigmoid', start: -3, end: 3, tau: 0.9 },
   }),
   objective: (_, process) => logSnrObjective(process, {}),
@@ -211,7 +268,7 @@ const rin: Recipe = {
 
 /** Every recipe. One that is new is a record here, and nowhere a branch. */
 export const recipes: readonly Recipe[] = [
-  ...[ddpm, vCosine, minSnrRecipe, hybrid, dit, flow, rectifiedFlow, edm, edm2, simpleDiffusion, vdm, rin],
+  ...[ddpm, vCosine, minSnrRecipe, hybrid, dit, flow, rectifiedFlow, edm, edm2, simpleDiffusion, vdm, imagen, rin],
 ];
 
 /**

@@ -8,6 +8,7 @@ import {
 } from '@mezzotint/core';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Average } from './averages/average.js';
+import { tensorsAreInHostMemory } from './engine.js';
 import type { LearningRate } from './learning-rate.js';
 import type { Optimizer } from './optimizer/optimizer.js';
 import { type LossValue, type Observe, valueAndGradients } from './value-and-gradients.js';
@@ -246,7 +247,7 @@ async function update<B>(
     for (const [path, param] of optimizer.params) params.set(prefix + path, param);
   }
   const mine = { network: targets[0]!.name, ...(await accumulated(params, loss, inputs)) };
-  const { gradients, losses, observed } = exchange === undefined ? mine : await exchange(mine);
+  const { gradients, losses, observed } = await (exchange ?? readBack)(mine);
   const mean = losses.reduce((sum, value) => sum + value, 0) / losses.length;
   try {
     if (!Number.isFinite(mean)) throw notFinite(inputs[0]!.step, mean);
@@ -321,6 +322,21 @@ async function accumulated<B>(
     throw error;
   }
   return { losses, observed, gradients: waiting[0]!.gradients };
+}
+
+/**
+ * The sums of several micro-batches as plain arrays, as they come from other processes: a lazy engine may hold them in a layout of its
+ * own, in which their norm is rounded otherwise. One copy; left out where it would have to cross to a GPU.
+ */
+async function readBack(mine: Contribution): Promise<Contribution> {
+  const onHost = tf.getBackend() === 'onnxruntime' || tensorsAreInHostMemory();
+  if (mine.losses.length === 1 || !onHost) return mine;
+  const gradients = new Map<string, tf.Tensor>();
+  for (const [path, gradient] of mine.gradients) {
+    gradients.set(path, tf.tensor((await gradient.data()).slice(), gradient.shape, 'float32'));
+  }
+  tf.dispose([...mine.gradients.values()]);
+  return { ...mine, gradients };
 }
 
 /** Adds `gradients`, which it takes over, to `sum`. */

@@ -3,11 +3,18 @@ import type { RandomStream, TimeInput } from '@mezzotint/core';
 import { type SolverName, samplerFromProcess } from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, expect, test } from 'vitest';
-import { recipeNamed, recipes } from '../src/index.js';
+import { defaultRecipe, recipeNamed, recipes } from '../src/index.js';
 
 beforeAll(() => tf.setBackend('cpu'));
 
-const times: Readonly<Record<string, TimeInput>> = { rin: 'gamma' };
+/** The times that each kind of process can tell a network. */
+const times: Readonly<Record<string, readonly TimeInput[]>> = {
+  discrete: ['timestep'],
+  flow: ['timestep', 'unit'],
+  edm: ['timestep', 'unit', 'sigma'],
+  'log-snr': ['timestep', 'unit', 'log-snr', 'gamma'],
+};
+const allTimes = ['timestep', 'unit', 'sigma', 'gamma', 'log-snr'] as const satisfies readonly TimeInput[];
 
 /** No noise, so that what the network sees of an image of ones tells the level; uniforms spread over [0, 1). */
 const noiseless: RandomStream = {
@@ -19,9 +26,13 @@ test.each(recipes.map((recipe) => recipe.name))(
   '%s: the network is told the same in training and in sampling',
   (name) => {
     const recipe = recipeNamed(name);
-    for (const time of [times[name] ?? 'timestep', 'sigma'] as const) {
-      if (time === 'sigma' && !name.startsWith('edm')) continue;
+    const { kind } = recipe.process({ imageSize: 64, time: name.startsWith('edm') ? 'sigma' : 'timestep' });
+    for (const time of allTimes) {
       const data = { imageSize: 64, time };
+      if (!times[kind]!.includes(time)) {
+        expect(() => recipe.process(data)).toThrow(new RegExp(`cannot tell a network its ${time}: take one of`));
+        continue;
+      }
       const process = recipe.process(data);
       const solver = recipe.sampling.solver as SolverName;
       const sampler = samplerFromProcess(process, { solver, limit: null });
@@ -63,4 +74,11 @@ test('a process of another kind, and a name that is none, are refused', () => {
   const edm = recipeNamed('edm').process(data);
   expect(() => recipeNamed('flow').objective(data, edm)).toThrow(/needs a process of kind 'flow', got 'edm'/);
   expect(() => recipeNamed('magic')).toThrow(/expected one of ddpm, .*, got 'magic'/);
+});
+
+test('an architecture has a default recipe that its time fits', () => {
+  const of = (time: TimeInput, name = 'X') => defaultRecipe({ name, time });
+  expect(allTimes.map((time) => of(time))).toEqual(['v-cosine', 'flow', 'edm', 'rin', 'simple-diffusion']);
+  expect(of('sigma', 'EDM2')).toBe('edm2');
+  for (const time of allTimes) expect(recipeNamed(of(time)).process({ imageSize: 32, time })).toBeDefined();
 });

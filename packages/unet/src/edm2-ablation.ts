@@ -173,7 +173,7 @@ const clipActivations = 256;
 
 /**
  * The network of EDM2's ablation between EDM's ADM (no step taken) and EDM2 (all steps taken), whose outputs it equals there.
- * State-dict keys are EDM2's where it has the layer, `norm0`, `norm1`, `norm2`, `emb_layer1` and `out_norm` where it has not.
+ * State-dict keys are EDM2's where it has the layer, `norm0`, `norm1`, `norm2`, `emb_layer1` and `out_norm` where it does not.
  */
 export class AblationUNet extends Module {
   readonly config: AblationUNetConfig;

@@ -3,7 +3,11 @@ export type { ADMUNetConfig, ClassifierConfig, ClassifierPool, EncoderConfig, He
 export { classifierFromGuidedDiffusion, fromGuidedDiffusion } from './adm/from-guided-diffusion.js';
 export { type ADMFileSettings, admFromShapes, noisyClassifierFromShapes } from './adm/from-shapes.js';
 export { type ClassifierInputs, NoisyClassifier } from './adm/noisy-classifier.js';
-export { type SuperResolutionInputs, SuperResolutionUNet } from './adm/super-resolution-unet.js';
+export {
+  type SuperResolutionConfig,
+  type SuperResolutionInputs,
+  SuperResolutionUNet,
+} from './adm/super-resolution-unet.js';
 export { ADMUNet, type ADMUNetInputs } from './adm/unet.js';
 export { architectures, presets } from './architectures.js';
 export { unet2d, unet2dCondition } from './diffusers/architecture.js';
@@ -92,7 +96,7 @@ export {
   simpleDiffusionUViT256,
   simpleDiffusionUViT512,
 } from './presets/simple-diffusion.js';
-export { benchUnet, digits, digitsClassifier } from './presets/small.js';
+export { benchUnet, digits, digitsClassifier, smallUpsampler64 } from './presets/small.js';
 export { sd15, sd21, sdxlBase, sdxlRefiner } from './presets/stable-diffusion.js';
 export { SimpleDiffusionUViT, type SimpleDiffusionUViTInputs } from './simple-diffusion.js';
 export { simpleDiffusionUViT } from './simple-diffusion-architecture.js';

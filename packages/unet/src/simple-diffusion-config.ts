@@ -1,4 +1,4 @@
-import { classProblems, countProblems, positiveProblems, throwIf } from '@mezzotint/core';
+import { choiceProblems, classProblems, countProblems, positiveProblems, throwIf } from '@mezzotint/core';
 
 /** One level of convolutions of a {@link SimpleDiffusionUViT}. */
 export interface SimpleDiffusionLevel {
@@ -16,8 +16,13 @@ export interface SimpleDiffusionUViTConfig {
   readonly imageSize: number;
   /** Channels of the image, in and out. */
   readonly inChannels: number;
-  /** Factor by which a first convolution of patches shrinks the image; 1: none. Section 2.3 of the paper. */
+  /** Factor by which the image is shrunk at first, P; 1: none. Section 2.3 of the paper. */
   readonly patchSize: number;
+  /**
+   * What shrinks it: a convolution of patches and a linear map back, or levels of the 5/3 wavelet of JPEG 2000 with the bands as
+   * channels, and the transform back (the paper finds them slightly better); P is a power of 2 then.
+   */
+  readonly downsampling: 'patches' | 'wavelets';
   /** Levels of convolutions, the largest first; each leads to half the pixels a side. */
   readonly levels: readonly SimpleDiffusionLevel[];
   /** Width of the transformer below the levels, D. */
@@ -49,6 +54,7 @@ export function validateSimpleDiffusionConfig(who: string, config: SimpleDiffusi
   const listed = Array.isArray(levels) && levels.length > 0;
   const problems = [
     ...countProblems({ imageSize, inChannels, patchSize, width, depth, headWidth, embeddingWidth, groups }),
+    ...choiceProblems('downsampling', config.downsampling, ['patches', 'wavelets']),
     ...positiveProblems('mlpRatio', config.mlpRatio),
     ...rateProblems('dropout', config.dropout),
     ...classProblems(config),
@@ -68,6 +74,9 @@ export function validateSimpleDiffusionConfig(who: string, config: SimpleDiffusi
     problems.push(
       `imageSize: expected a multiple of ${sizeFactor(config)} (patches of ${patchSize} and ${levels.length} levels), got ${imageSize}`,
     );
+  }
+  if (config.downsampling === 'wavelets' && !Number.isInteger(Math.log2(patchSize))) {
+    problems.push(`patchSize: wavelets halve the sides, so expected a power of 2, got ${patchSize}`);
   }
   for (const [i, { channels }] of levels.entries()) {
     if (channels % groups !== 0)

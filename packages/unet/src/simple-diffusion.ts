@@ -19,6 +19,7 @@ import {
   dropout,
   Embedding,
   GroupNorm,
+  inverseWaveletTransform,
   joinHeads,
   LayerNorm,
   Linear,
@@ -28,6 +29,7 @@ import {
   timestepEmbedding,
   unpatchify,
   upsample2x,
+  waveletTransform,
 } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
 import {
@@ -74,7 +76,10 @@ export class SimpleDiffusionUViT extends Module {
     const rows = labelRows(config);
     if (rows !== null) this.label_embedding = new Embedding(rows, embeddingWidth, { init: normal(0.02) });
     const [first] = levels;
-    this.patches = new PatchEmbed(patchSize, inChannels, first!.channels);
+    this.patches =
+      waveletLevels(config) > 0
+        ? new PatchEmbed(1, patchSize * patchSize * inChannels, first!.channels)
+        : new PatchEmbed(patchSize, inChannels, first!.channels);
     const below = [...levels.slice(1).map(({ channels }) => channels), width];
     this.down = levels.map((level, i) => new Level(config, level, level.channels, below[i]!));
     const side = imageSize / sizeFactor(config);
@@ -105,7 +110,9 @@ export class SimpleDiffusionUViT extends Module {
       const embedded = silu(this.embedded(time, labels)); //                          [N, E]
       const side = x.shape[1] / patchSize;
       const channels = levels[0]!.channels;
-      let h = tf.reshape(this.patches.forward(x), [-1, side, side, channels]) as tf.Tensor4D; // [N, H / P, W / P, C]
+      const wavelets = waveletLevels(this.config);
+      const given = wavelets > 0 ? waveletTransform(x, wavelets) : x;
+      let h = tf.reshape(this.patches.forward(given), [-1, side, side, channels]) as tf.Tensor4D; // [N, H / P, W / P, C]
       const skips: tf.Tensor4D[] = [];
       for (const level of this.down) {
         for (const block of level.blocks) {
@@ -123,6 +130,7 @@ export class SimpleDiffusionUViT extends Module {
         for (const block of level.blocks) h = block.forward(tf.add(h, skips.pop()!), embedded, rng);
       }
       const pixels = this.out.linear.forward(silu(this.out.norm.forward(h))); //      [N, H / P, W / P, P P C]
+      if (wavelets > 0) return inverseWaveletTransform(pixels, wavelets); //          [N, H, W, C]
       const flat = tf.reshape(pixels, [n, side * side, -1]) as tf.Tensor3D;
       return unpatchify(flat, patchSize, [side, side]); //                            [N, H, W, C]
     });
@@ -148,6 +156,11 @@ export class SimpleDiffusionUViT extends Module {
       `x: expected ${imageSize} x ${imageSize} pixels, which the positions are for, got ${x.shape[1]} x ${x.shape[2]}`,
     ];
   }
+}
+
+/** Levels of wavelets in the place of patches; 0 for none. */
+function waveletLevels({ downsampling, patchSize }: SimpleDiffusionUViTConfig): number {
+  return downsampling === 'wavelets' ? Math.log2(patchSize) : 0;
 }
 
 /** Residual blocks of one resolution, and the pointwise map between its width and the next one's. */

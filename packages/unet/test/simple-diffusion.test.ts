@@ -1,5 +1,13 @@
 import { switchTo, testEngines } from '@mezzotint/backend/testing';
-import { describe as costOf, type HostTensor, type Module, TorchGenerator, withHooks } from '@mezzotint/core';
+import {
+  describe as costOf,
+  type HostTensor,
+  type Module,
+  readNetworkConfig,
+  TorchGenerator,
+  withHooks,
+} from '@mezzotint/core';
+import { inverseWaveletTransform, waveletTransform } from '@mezzotint/layers';
 import { brokenNoise, checkGradients, relativeError } from '@mezzotint/testing';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -17,6 +25,7 @@ const tiny: SimpleDiffusionUViTConfig = {
   imageSize: 16,
   inChannels: 2,
   patchSize: 2,
+  downsampling: 'patches',
   levels: [
     { channels: 4, blocks: 1, dropout: 0 },
     { channels: 6, blocks: 2, dropout: 0 },
@@ -72,14 +81,17 @@ const engines = await testEngines();
 describe.each(engines)('on %s', (engine) => {
   beforeAll(() => switchTo(engine));
 
-  test('gradients reach every parameter, and are right', async () => {
-    const model = await build();
-    const x = noise(2, 2);
-    const [time, labels] = [levels(-3, 5), classes(0, 3)];
-    const loss = () => tf.mean(tf.square(model.forward(x, time, { labels }))) as tf.Scalar;
-    await checkGradients(model, loss, { step: 1e-3 });
-    model.dispose();
-  });
+  test.each(['patches', 'wavelets'] as const)(
+    'gradients reach every parameter, and are right: %s',
+    async (downsampling) => {
+      const model = await build({ downsampling });
+      const x = noise(2, 2);
+      const [time, labels] = [levels(-3, 5), classes(0, 3)];
+      const loss = () => tf.mean(tf.square(model.forward(x, time, { labels }))) as tf.Scalar;
+      await checkGradients(model, loss, { step: 1e-3 });
+      model.dispose();
+    },
+  );
 });
 
 test('the same on every engine', async () => {
@@ -149,6 +161,26 @@ describe('the forward pass', () => {
       expect(run(model, 1)).toEqual(run(model, 1));
       expect(relativeError(run(model, 1), run(model))).toBeGreaterThan(1e-3);
     }
+  });
+
+  test('wavelets: the weights of patches see their bands, and the bands of the answer are put together', async () => {
+    const model = await build({ downsampling: 'wavelets' });
+    expect(model.patches.proj.weight.fileShape).toEqual([4, 8, 1, 1]);
+    const x = noise(1, 1);
+    const run = (image: tf.Tensor4D) => model.forward(image, levels(0), { labels: classes(1) }).dataSync();
+    // A network of no patches on the bands, with the same weights, gives the bands of the answer.
+    const inner = new SimpleDiffusionUViT({ ...tiny, imageSize: 8, inChannels: 8, patchSize: 1 });
+    await inner.load(await model.save());
+    const bands = inner.forward(waveletTransform(x), levels(0), { labels: classes(1) });
+    expect(relativeError(run(x), inverseWaveletTransform(bands).dataSync())).toBeLessThan(1e-6);
+    expect(() => new SimpleDiffusionUViT({ ...tiny, imageSize: 24, patchSize: 3, downsampling: 'wavelets' })).toThrow(
+      /patchSize: wavelets halve the sides, so expected a power of 2, got 3/,
+    );
+  });
+
+  test('a configuration from before there were wavelets has patches', () => {
+    const { downsampling: _, ...old } = tiny;
+    expect(readNetworkConfig(simpleDiffusionUViT, old)).toEqual(tiny);
   });
 
   test('what it refuses, all at once; nothing is left behind', async () => {

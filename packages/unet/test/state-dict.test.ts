@@ -65,6 +65,7 @@ const published = {
   'simple-diffusion-uvit-256': 2_455_688_204,
   'simple-diffusion-uvit-512': 2_455_697_456,
   // Our own.
+  'small-upsampler-64': 1_403_619,
   digits: 735_473,
   'digits-classifier': 357_994,
 } as const;

@@ -1,5 +1,6 @@
 import { switchTo, testEngines } from '@mezzotint/backend/testing';
 import { TorchGenerator } from '@mezzotint/core';
+import { productsSaved } from '@mezzotint/testing';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import {
@@ -244,4 +245,25 @@ describe('configurations', () => {
     );
     model.dispose();
   });
+});
+
+test('keys and values of the text are made once a run, and the pooled text of DeepFloyd IF', async () => {
+  await switchTo(engines[0]!);
+  const { x, conditions } = inputs();
+  for (const [config, given, saved] of [
+    // Two products for each attention to the text: one block on the way down, two up, and in the middle.
+    [{ ...tiny, depth: [1, 1] }, conditions, 'attentions'],
+    [tinyDeepFloyd, { context: conditions.context, labels: tf.tensor1d([5, 300]) }, 'attentions and pooling'],
+  ] as const) {
+    const model = new UNet2DCondition(config as UNet2DConditionConfig);
+    await randomise(model);
+    const names = [...model.params().keys()];
+    const seen = names.filter((name) => /attn2\.to_[kv]\.weight|add_[kv]_proj\.weight/.test(name)).length;
+    const only = names.filter((name) => /down_blocks\.0\..*attn1\.to_[kv]\.weight/.test(name)).length;
+    const step = (time: number) => () => model.forward(x, tf.tensor1d([time, time]), given as UNet2DConditionInputs);
+    const products = await productsSaved([given.context], [step(800), step(300)]);
+    if (saved === 'attentions') expect(products).toBe(seen + only);
+    // And the map of the text, and the products of its pooling.
+    else expect(products).toBeGreaterThan(seen + 1);
+  }
 });

@@ -1,4 +1,4 @@
-import { type DenoiserArchitecture, InvalidArgumentError, labelCondition, sizedPatch } from '@mezzotint/core';
+import { type DenoiserArchitecture, labelOrTextData, labelOrTextSignature } from '@mezzotint/core';
 import { presets } from './presets.js';
 import { UViT } from './uvit.js';
 import { type UViTConfig, uvitFromOriginal, uvitFromShapes } from './uvit-config.js';
@@ -10,9 +10,6 @@ const sizes = {
   large: { width: 768, depth: 16, heads: 12 },
 } as const;
 
-/** Tokens of a text where nothing says: CLIP's. */
-const textTokens = 77;
-
 /** U-ViT as the apps and tools see it. */
 export const uvit: DenoiserArchitecture<UViT> = {
   kind: 'denoiser',
@@ -22,26 +19,8 @@ export const uvit: DenoiserArchitecture<UViT> = {
   time: 'timestep',
   presets,
   build: (config) => new UViT(config),
-  signature({ imageSize, inChannels, classes, nullLabel, context }) {
-    const text = context && { context: { shape: [context.tokens, context.width], none: 'empty-prompt' as const } };
-    return {
-      ...{ imageSize, inChannels, outChannels: inChannels, classes, nullLabel },
-      sizeMultiple: null,
-      conditions: { ...labelCondition({ classes, nullLabel }), ...text },
-    };
-  },
-  sized(size, { imageSize, channels, classes: labels, contextWidth, contextTokens, learnedVariance }): UViTConfig {
-    if (learnedVariance) throw new InvalidArgumentError('UViT', 'has no channels for a learned variance');
-    // A U-ViT has labels or text, and text says more.
-    const classes = contextWidth === undefined ? labels : null;
-    const patchSize = sizedPatch(imageSize);
-    return {
-      ...uvitFromOriginal({}),
-      ...sizes[size],
-      ...{ imageSize, patchSize, inChannels: channels, classes, nullLabel: classes !== null },
-      context: contextWidth === undefined ? null : { tokens: contextTokens ?? textTokens, width: contextWidth },
-    };
-  },
+  signature: labelOrTextSignature,
+  sized: (size, data): UViTConfig => ({ ...uvitFromOriginal({}), ...sizes[size], ...labelOrTextData('UViT', data) }),
   fromShapes: uvitFromShapes,
   references: [{ library: 'U-ViT', className: 'UViT', config: uvitFromOriginal }],
 };

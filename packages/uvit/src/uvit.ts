@@ -7,6 +7,8 @@ import {
   Module,
   normal,
   Param,
+  recallAll,
+  recalled,
   throwIf,
   timeProblems,
   zeros,
@@ -125,8 +127,16 @@ export class UViT extends Module {
     return [
       ...(labels ? [tf.expandDims(this.label_emb!.forward(labels), 1) as tf.Tensor3D] : []), // [N, 1, D]
       tf.expandDims(embedded, 1) as tf.Tensor3D, //                                 [N, 1, D]
-      ...(context ? [this.context_embed!.forward(context)] : []), //                [N, S, D]
+      ...(context ? [this.embeddedText(context)] : []), //                          [N, S, D]
     ];
+  }
+
+  /** `[N, S, context.width] -> [N, S, D]`, the same at every step of a run. */
+  private embeddedText(context: tf.Tensor3D): tf.Tensor3D {
+    const embed = this.context_embed!;
+    const [embedded] = recalled(embed, context, () => [embed.forward(context)] as const);
+    recallAll(this, context);
+    return embedded;
   }
 
   private imageProblems(x: tf.Tensor4D): string[] {

@@ -1,5 +1,6 @@
 import { switchTo, testEngines } from '@mezzotint/backend/testing';
 import { type AttentionCall, TorchGenerator, withHooks } from '@mezzotint/core';
+import { productsSaved } from '@mezzotint/testing';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { UViT, type UViTConfig } from '../src/index.js';
@@ -119,5 +120,12 @@ describe(`on ${engine}`, () => {
     const before = tf.memory().numTensors;
     model.forward(x, t, { labels }).dispose();
     expect(tf.memory().numTensors).toBe(before);
+  });
+
+  test('the text’s embedding is made once a run', async () => {
+    const model = await build(tinyTextUViT);
+    const context = text(5);
+    const step = (time: number) => () => model.forward(noise(1, 1, 4, 4, 2), times(time), { context });
+    expect(await productsSaved([context], [step(800), step(300)])).toBe(1);
   });
 });

@@ -1,4 +1,4 @@
-import { type DenoiserArchitecture, InvalidArgumentError, labelCondition, sizedPatch } from '@mezzotint/core';
+import { type DenoiserArchitecture, labelOrTextData, labelOrTextSignature } from '@mezzotint/core';
 import { presets, zigmaS1 } from './presets.js';
 import { ZigMa } from './zigma.js';
 import { type ZigMaConfig, zigmaFromOriginal, zigmaFromShapes } from './zigma-config.js';
@@ -10,9 +10,6 @@ const sizes = {
   large: { width: 768, depth: 24 },
 } as const;
 
-/** Tokens of a text where nothing says: CLIP's. */
-const textTokens = 77;
-
 /** ZigMa as the apps and tools see it. The published files count time from noise to data; see the package's README. */
 export const zigma: DenoiserArchitecture<ZigMa> = {
   kind: 'denoiser',
@@ -22,26 +19,8 @@ export const zigma: DenoiserArchitecture<ZigMa> = {
   time: 'unit',
   presets,
   build: (config) => new ZigMa(config),
-  signature({ imageSize, inChannels, classes, nullLabel, context }) {
-    const text = context && { context: { shape: [context.tokens, context.width], none: 'empty-prompt' as const } };
-    return {
-      ...{ imageSize, inChannels, outChannels: inChannels, classes, nullLabel },
-      sizeMultiple: null,
-      conditions: { ...labelCondition({ classes, nullLabel }), ...text },
-    };
-  },
-  sized(size, { imageSize, channels, classes: labels, contextWidth, contextTokens, learnedVariance }): ZigMaConfig {
-    if (learnedVariance) throw new InvalidArgumentError('ZigMa', 'has no channels for a learned variance');
-    // A ZigMa has labels or text, and text says more.
-    const classes = contextWidth === undefined ? labels : null;
-    const patchSize = sizedPatch(imageSize);
-    return {
-      ...zigmaS1.config,
-      ...sizes[size],
-      ...{ imageSize, patchSize, inChannels: channels, classes, nullLabel: classes !== null },
-      context: contextWidth === undefined ? null : { tokens: contextTokens ?? textTokens, width: contextWidth },
-    };
-  },
+  signature: labelOrTextSignature,
+  sized: (size, data): ZigMaConfig => ({ ...zigmaS1.config, ...sizes[size], ...labelOrTextData('ZigMa', data) }),
   fromShapes: zigmaFromShapes,
   references: [{ library: 'zigma', className: 'ZigMa', config: zigmaFromOriginal }],
 };

@@ -1,4 +1,5 @@
 export { architectures, zigma } from './architecture.js';
+export { Mamba, type MambaConfig } from './mamba.js';
 export * from './presets.js';
 export { hilbertPaths, inversePath, type ScanPath, zigzagPaths } from './scan-paths.js';
 export { ZigMa, type ZigMaInputs } from './zigma.js';

@@ -3,6 +3,9 @@ import { causalConv1d, Linear, RmsNorm, selectiveScan, silu, ssd } from '@mezzot
 import * as tf from '@tensorflow/tfjs-core';
 import type { ZigMaConfig } from './zigma-config.js';
 
+/** What {@link Mamba} takes of a configuration: its sizes, how tokens are scanned, and the depth that its last map is scaled by. */
+export type MambaConfig = Pick<ZigMaConfig, 'width' | 'expansion' | 'states' | 'taps' | 'scan' | 'depth'>;
+
 /** Mixes tokens in their order: `[N, T, D] -> [N, T, D]`. */
 export interface Mixer extends Module {
   forward(x: tf.Tensor3D): tf.Tensor3D;
@@ -55,7 +58,7 @@ export class Mamba extends Module implements Mixer {
   readonly rank: number;
   readonly states: number;
 
-  constructor({ width, expansion, states, taps, scan, depth }: ZigMaConfig) {
+  constructor({ width, expansion, states, taps, scan, depth }: MambaConfig) {
     super();
     const inner = expansion * width;
     this.rank = Math.ceil(width / 16);

@@ -9,6 +9,9 @@ import {
   Param,
   positionTable,
   type RandomStream,
+  type Recalling,
+  recallAll,
+  recalled,
   throwIf,
   timeProblems,
   uniform,
@@ -112,7 +115,8 @@ export class ZigMa extends Module {
     ]);
     const side = gridSide(this.config);
     return tf.tidy(() => {
-      const text = context && (this.y_embedder as Linear).forward(context); //        [N, S, D]
+      const text = context && this.embeddedText(context); //                          [N, S, D]
+      if (text) recallAll(this, text);
       const condition = silu(this.condition(time, labels, text)); //                  [N, D]
       const patches = this.x_embedder.forward(x); //                                  [N, T, D]
       let h = (this.pos_embed ? tf.add(patches, this.pos_embed.value) : patches) as tf.Tensor3D;
@@ -122,6 +126,12 @@ export class ZigMa extends Module {
       const pixels = this.final_layer.linear.forward(this.final_layer.norm_final.forward(last)); // [N, T, P P C]
       return unpatchify(pixels, this.config.patchSize, [side, side]); //               [N, H, W, C]
     });
+  }
+
+  /** `[N, S, context.width] -> [N, S, D]`. */
+  private embeddedText(context: tf.Tensor3D): tf.Tensor3D {
+    const embedder = this.y_embedder as Linear;
+    return recalled(embedder, context, () => [embedder.forward(context)] as const)[0];
   }
 
   /** Embedded time plus embedded label or the mean of the embedded text, `[N, D]`. */
@@ -162,7 +172,7 @@ interface Stream {
  * r = r + h, n = norm(r), h = n + gate mixer(n (1 + scale) + shift); with text, then h = h + gate attention(norm(h) (1 + scale) +
  * shift, text). The normalised n is added, not r. Section 3.2; gates start at zero.
  */
-class Block extends Module {
+class Block extends Module implements Recalling {
   readonly norm: RmsNorm;
   readonly mixer: Mixer;
   readonly adaLN_modulation: { readonly 1: Linear };
@@ -183,6 +193,10 @@ class Block extends Module {
     }
     this.dropPath = dropPath;
     this.#order = path && { path, inverse: inversePath(path) };
+  }
+
+  recall(text: tf.Tensor3D): void {
+    this.msa?.keysAndValues(text);
   }
 
   /** h `[N, T, D]`, residual (none in the first block), condition `[N, D]`, embedded text `[N, S, D]`. */
@@ -235,10 +249,14 @@ class CrossAttention extends Module {
   forward(x: tf.Tensor3D, text: tf.Tensor3D): tf.Tensor3D {
     return tf.tidy(() => {
       const q = splitHeads(this.to_q.forward(x), 8); //                                [N, 8, T, 64]
-      const k = splitHeads(this.to_k.forward(text), 8); //                             [N, 8, S, 64]
-      const v = splitHeads(this.to_v.forward(text), 8);
+      const [k, v] = this.keysAndValues(text); //                                      [N, 8, S, 64]
       return this.to_out[0].forward(joinHeads(attention(q, k, v, { by: this })));
     });
+  }
+
+  /** Of the text, the same at every step. `[N, S, D] -> 2 x [N, 8, S, 64]`. */
+  keysAndValues(text: tf.Tensor3D): readonly [tf.Tensor4D, tf.Tensor4D] {
+    return recalled(this, text, () => [splitHeads(this.to_k.forward(text), 8), splitHeads(this.to_v.forward(text), 8)]);
   }
 }
 

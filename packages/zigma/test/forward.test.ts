@@ -1,6 +1,6 @@
 import { switchTo, testEngines } from '@mezzotint/backend/testing';
 import { TorchGenerator, withHooks } from '@mezzotint/core';
-import { brokenNoise } from '@mezzotint/testing';
+import { brokenNoise, productsSaved } from '@mezzotint/testing';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { ZigMa, type ZigMaConfig, zigmaS1 } from '../src/index.js';
@@ -110,4 +110,11 @@ test('images of a batch do not see each other; blocks can be left out; nothing i
   expect(() => dropping.forward(x, t, { labels, rng: brokenNoise })).toThrow('no more noise');
   dropping.dispose();
   expect(tf.memory().numTensors).toBe(before);
+});
+
+test('the text’s embedding, keys and values are made once a run', async () => {
+  const model = await build({ classes: null, nullLabel: false, context: { tokens: 3, width: 5 } });
+  const context = tf.tensor3d(new TorchGenerator(5).randn(30), [2, 3, 5]);
+  const step = (time: number) => () => model.forward(noise(1, 2), times(time, time), { context });
+  expect(await productsSaved([context], [step(0.2), step(0.7)])).toBe(1 + 2 * tinyZigMa.depth);
 });

@@ -14,6 +14,8 @@ try:
 except Exception as error:  # Whatever keeps PyTorch from loading is what there is to say.
     absent(f"Python without PyTorch ({error})")
 
+from architectures import ARCHITECTURES
+
 torch.set_num_threads(2)
 torch.manual_seed(0)
 
@@ -214,7 +216,10 @@ name, job = sys.argv[1:]
 if job == "matmul":
     matrices = torch.randn(2, MATMUL_SIZE, MATMUL_SIZE)
 else:
-    net, run = (own if name in NETWORKS or name in DITS else from_diffusers)(name)
+    if name in ARCHITECTURES:
+        net, run = ARCHITECTURES[name]()
+    else:
+        net, run = (own if name in NETWORKS or name in DITS else from_diffusers)(name)
 if job == "train":
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4, weight_decay=0.01)
 

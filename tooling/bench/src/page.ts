@@ -1,5 +1,5 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { cpus, release, totalmem, type } from 'node:os';
+import { cpus, loadavg, release, totalmem, type } from 'node:os';
 import { dirname } from 'node:path';
 
 /** Where and when something was measured. */
@@ -36,7 +36,10 @@ export function circumstances(command: string): Circumstances {
 function machineText(): string {
   const [processor] = cpus();
   const memory = `${Math.round(totalmem() / 2 ** 30)} GB`;
-  return `${processor?.model.trim() ?? 'unknown processor'}, ${cpus().length} cores, ${memory}, ${type()} ${release()}, Node ${process.version}`;
+  const [load = 0] = loadavg();
+  // The bench itself keeps as many processes busy as there are cores.
+  const others = load > cpus().length + 1 ? `; load average ${load.toFixed(0)}: other work on the machine` : '';
+  return `${processor?.model.trim() ?? 'unknown processor'}, ${cpus().length} cores, ${memory}, ${type()} ${release()}, Node ${process.version}${others}`;
 }
 
 /** A page of measurements: where they were made and how, then the body. */

@@ -10,7 +10,7 @@ const command = new Command('engines').description('Which engines load on this m
 await runCommand(command, async (_flags: object, { say, result }) => {
   const engines = await listEngines({ providers: true });
   const choice = useBackend();
-  // Whoever asked for an engine that does not load wants to see those that do, too.
+  // List the engines that load, also when the one that was asked for does not.
   const chosen = await choice.then(
     ({ name }) => name,
     () => null,

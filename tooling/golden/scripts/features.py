@@ -41,7 +41,7 @@ def v(name, shape):
 
 
 def inception_weight(name, shape):
-    """The formula of shared/golden/models/fid-inception-v3."""
+    """Weights and pictures by a formula, so that nothing large is stored."""
     x = v(name, shape)
     if name.endswith("running_var"):
         return 1 + 0.5 * np.abs(x)

@@ -3,7 +3,7 @@
 The weights there are drawn from numpy's RandomState(seed), so a fixture holds the seed and, in the order of drawing, the keys
 of the TensorFlow checkpoint with their shapes; the package's tests draw them again. This script checks that against the
 golden's own weights. Needs numpy and safetensors.
-Run: python tooling/golden/scripts/rin.py ../shared/golden/models packages/rin/test/fixtures
+Run: python tooling/golden/scripts/rin.py FOLDER_OF_GOLDENS packages/rin/test/fixtures
 """
 
 import json

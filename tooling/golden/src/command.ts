@@ -14,7 +14,7 @@ export function goldenCommand(): Command {
         'io.safetensors, origin.json) and compares every output. Exits with 1 when a model fails, with 2 when a folder ' +
         'is not one. MEZZOTINT_BACKEND chooses the engine.',
     )
-    .argument('<folders...>', 'golden folders, such as shared/golden/models/*');
+    .argument('<folders...>', 'golden folders: config.json, model.safetensors, io.safetensors and origin.json');
 }
 
 /** Checks the folders in turn. All are opened before the first model runs. Plain files (of a shell's `*`) are left out. */

@@ -1,4 +1,5 @@
 export { brokenNoise } from './broken-noise.js';
+export { productsSaved } from './condition-memory.js';
 export { fixtures, relativeError, toTensor } from './fixtures.js';
 export {
   bits,

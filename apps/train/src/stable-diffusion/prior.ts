@@ -2,7 +2,7 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { startProgress } from '@mezzotint/app';
 import { InvalidArgumentError } from '@mezzotint/core';
-import { exampleStream, openDataset, writePng } from '@mezzotint/data';
+import { type BatchShare, exampleStream, openDataset, writePng } from '@mezzotint/data';
 import type { Pipeline } from '@mezzotint/pipelines';
 import type { StableDiffusionTask } from '../config.js';
 import type { TrainingBatches } from '../training-data.js';
@@ -43,6 +43,7 @@ export async function makePriorPictures(
 export async function priorBatches(
   folder: string,
   { data, batchSize, seed }: StableDiffusionTask,
+  share?: BatchShare,
 ): Promise<TrainingBatches> {
   const { size, threads } = data as { readonly size: number; readonly threads: number };
   const set = await openDataset(folder, { folderClasses: 'never' });
@@ -52,5 +53,5 @@ export async function priorBatches(
       `${folder} has ${set.examples.length} pictures, a batch needs ${batchSize}`,
     );
   }
-  return exampleStream(set, { batchSize, seed: seed + 1, size, channels: 3, threads });
+  return exampleStream(set, { batchSize, seed: seed + 1, size, channels: 3, threads, ...(share && { share }) });
 }

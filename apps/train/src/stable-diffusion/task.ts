@@ -68,7 +68,7 @@ export async function stableDiffusionTask(config: WholeStableDiffusionTask, data
     ...(adapter && { adapter }),
     notes: [...model.notes, ...(prompts.note === undefined ? [] : [prompts.note])],
     loss: (input) => (adapter === undefined ? loss(input) : adapter.apply(() => loss(input))),
-    async batches(stream, run, signal) {
+    async batches(stream, run, signal, share) {
       const folder = prior && (prior.pictures ?? join(run, 'prior'));
       if (prior !== undefined && prior.pictures === undefined) {
         await makePriorPictures(folder!, { ...config, prior }, pipeline, signal);
@@ -76,7 +76,7 @@ export async function stableDiffusionTask(config: WholeStableDiffusionTask, data
       await states?.know([]);
       return latentBatches(model, stream, {
         repeats: config.data.kind === 'folder' && config.data.crop === 'center' && !config.data.flip,
-        ...(folder !== undefined && { prior: await priorBatches(folder, config) }),
+        ...(folder !== undefined && { prior: await priorBatches(folder, config, share) }),
         ...(states && { onCaptions: (captions) => states.know(captions.filter((caption) => caption !== '')) }),
       });
     },

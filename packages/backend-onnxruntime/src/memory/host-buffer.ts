@@ -65,7 +65,7 @@ export class HostBuffer {
     return this.alone && this.storage.narrow === undefined;
   }
 
-  /** A copy of the elements in row-major order: whoever reads may write into it, and the tensor stays what it is. */
+  /** A copy of the elements in row-major order: the reader may write into it without changing the tensor. */
   read(type: StoredType): HostArray {
     const { data } = this;
     if (!isRowMajor(this.layout)) return gather(data, type, this.layout);

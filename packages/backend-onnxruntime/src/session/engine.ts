@@ -7,13 +7,17 @@ import { isStop } from './stop.js';
 
 /** How sessions are made. */
 export interface EngineOptions {
-  /** Threads inside an operator; the number of cores when absent. */
+  /** Threads inside an operator; OMP_NUM_THREADS, else the number of cores, when absent. */
   readonly threads: number;
   /** ONNX Runtime's name of what runs the graphs: `cpu`, or `webgpu`, `cuda`, `tensorrt`, `coreml`, `dml` where they run. */
   readonly provider: string;
 }
 
-export const defaultOptions: EngineOptions = { threads: availableParallelism(), provider: 'cpu' };
+/** OMP_NUM_THREADS is how launchers of many processes (mpirun, srun) give each its share of the cores. */
+export const defaultOptions: EngineOptions = {
+  threads: Number(process.env.OMP_NUM_THREADS) || availableParallelism(),
+  provider: 'cpu',
+};
 
 /** Graphs with no value above this many elements run on one thread: starting a second one costs more than it saves. */
 const SMALL = 8192;

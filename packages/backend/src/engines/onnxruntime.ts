@@ -38,7 +38,7 @@ function check(provider: string, checkProvider: OnnxruntimePackage['checkProvide
   } catch (error) {
     const { reason, needs } = MezzotintError.isInstance(error) ? error.facts : {};
     if (typeof reason !== 'string') throw error;
-    // That it is about this provider is said around it.
+    // The caller adds the provider's name to the message.
     throw new Error(typeof needs === 'string' ? `${reason}; it needs ${needs}` : reason, { cause: error });
   }
 }

@@ -6,7 +6,7 @@ import { matMul } from './matmul.js';
 import { mean, sum } from './reductions.js';
 import { unsortedSegmentSum } from './unsorted-segment-sum.js';
 
-/** Kernels that training needs and `@tensorflow/tfjs-backend-wasm` has not. */
+/** Kernels that training needs and `@tensorflow/tfjs-backend-wasm` lacks. */
 const MISSING: Readonly<Record<string, KernelBody>> = {
   Conv2DBackpropFilter: conv2dBackpropFilter,
   DepthwiseConv2dNativeBackpropFilter: depthwiseBackpropFilter,

@@ -38,7 +38,7 @@ export interface CollectOptions {
  */
 export async function collect(source: Source, plan: CollectorPlan, options: CollectOptions): Promise<Collector> {
   const { batch, shard = [0, 1], checkpoint, signal, onProgress } = options;
-  const [from, to] = shardOf(source.count, shard);
+  const [from, to] = shardOf(source.count, shard, batch);
   const identity = JSON.stringify([source.identity, from, to, batch]);
   const stored = checkpoint?.resume && existsSync(checkpoint.path) ? await readCheckpoint(checkpoint.path) : undefined;
   const same = (before: NonNullable<typeof stored>) =>
@@ -70,7 +70,12 @@ export async function collect(source: Source, plan: CollectorPlan, options: Coll
   return collector;
 }
 
-/** First and last index of part i of n, which cover a set without overlap. */
-export function shardOf(count: number, [i, n]: readonly [number, number]): [number, number] {
-  return [Math.floor((i * count) / n), Math.floor(((i + 1) * count) / n)];
+/**
+ * First and last index of part i of n, which cover a set without overlap. Parts are whole batches: a network may round a picture
+ * otherwise in a batch of another size.
+ */
+export function shardOf(count: number, [i, n]: readonly [number, number], batch: number): [number, number] {
+  const batches = Math.ceil(count / batch);
+  const start = (part: number) => Math.min(count, Math.floor((part * batches) / n) * batch);
+  return [start(i), start(i + 1)];
 }

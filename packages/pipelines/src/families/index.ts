@@ -3,6 +3,7 @@ import { admFamily } from './classes/adm.js';
 import { ddpm } from './classes/ddpm.js';
 import { ditFamily } from './classes/dit.js';
 import { ownModel } from './classes/own-model.js';
+import { deepFloydIf } from './deepfloyd-if.js';
 import { edm2Family, edmFamily } from './edm.js';
 import { flux } from './mmdit/flux.js';
 import { stableDiffusion3 } from './mmdit/sd3.js';
@@ -12,6 +13,7 @@ import { zigmaFamily } from './zigma.js';
 
 /** Every family, in the order in which they are asked whether they know a model. A new one is a file and a line here. */
 export const families: readonly Family[] = [
+  deepFloydIf,
   stableDiffusion,
   stableDiffusion3,
   flux,

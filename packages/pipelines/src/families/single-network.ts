@@ -57,6 +57,7 @@ export async function openSingleNetwork(
       start: 'noise',
       shape: () => [imageSize!, imageSize!, inChannels],
       encode,
+      encodesTextOnly: true,
       module,
       negatives: conditions.context !== undefined || nullLabel,
       network: () => (prediction ? (x, time, cond) => prediction(forward(x, time, cond)) : forward),

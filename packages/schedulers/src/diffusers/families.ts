@@ -3,14 +3,14 @@ import type { Clipping } from '../clipping.js';
 import { consistencyBoundary } from '../consistency-boundary.js';
 import type { DiscreteProcess } from '../schedules/process.js';
 import type { NoiseSchedule, ScheduleKind } from '../schedules/schedule.js';
-import type { Solver } from '../solver.js';
+import type { Need, Solver } from '../solver.js';
 import { eulerAncestral } from '../solvers/ancestral.js';
 import { consistency, tcd } from '../solvers/consistency.js';
 import { deis } from '../solvers/deis.js';
 import { dpmpp, dpmppSde, dpmSolver, dpmSolverSde } from '../solvers/dpm-multistep.js';
 import { dpmppSinglestep, dpmSolverSinglestep } from '../solvers/dpm-singlestep.js';
 import { dpm2, dpm2Ancestral } from '../solvers/dpm2.js';
-import { ddim, ddpm, ddpmLarge, euler } from '../solvers/first-order.js';
+import { ddim, ddpm, ddpmLarge, ddpmLearned, euler } from '../solvers/first-order.js';
 import { heun } from '../solvers/heun.js';
 import { lms } from '../solvers/lms.js';
 import { plmsDiscrete, pndmDiscrete } from '../solvers/pndm.js';
@@ -21,7 +21,9 @@ import type { Defaults, Settings } from './settings.js';
 
 /** What a class makes of its settings. */
 export interface Made {
-  readonly solver: Solver<ScheduleKind, 'estimate'>;
+  readonly solver: Solver<ScheduleKind, Need>;
+  /** The network's second half of channels interpolates the variance (`variance_type: learned_range`). */
+  readonly learnedVariance?: boolean;
   readonly start: 'sigma' | 'total';
   readonly table: (steps: number) => NoiseSchedule;
   /** What is done to estimates beside the limit. */
@@ -138,10 +140,13 @@ export const families: Readonly<Record<string, Family>> = {
     },
     curves: [...CURVES, 'sigmoid', 'laplace'],
     make({ settings, process }) {
-      const types = ['fixed_small', 'fixed_small_log', 'fixed_large'] as const;
+      const types = ['fixed_small', 'fixed_small_log', 'fixed_large', 'learned_range'] as const;
       const variance = settings.read<string>('variance_type', 'fixed_small', types);
+      const learnedVariance = variance === 'learned_range';
+      const fixed = variance === 'fixed_large' ? ddpmLarge({ noiseAtEnd: true }) : ddpm();
       return {
-        solver: variance === 'fixed_large' ? ddpmLarge({ noiseAtEnd: true }) : ddpm(),
+        solver: (learnedVariance ? ddpmLearned() : fixed) as Solver<ScheduleKind, Need>,
+        learnedVariance,
         start: 'total',
         table: discreteSchedule(settings, process, true),
       };

@@ -63,11 +63,11 @@ export function samplerFromDiffusers(json: unknown, { eta = 0, flow = {} }: Diff
   const chain = process!;
   const total = chain.alpha.length;
   const finite = endingFinite(chain);
-  const limited = family.limits ? null : limit;
   return sampler({
     parameterisation: predictions[prediction]!,
     timeOf: discreteTime(chain),
     solver: made.solver,
+    learnedVariance: made.learnedVariance ?? false,
     limit,
     levels: ({ steps }) => made.table(steps),
     ratios: { min: noiseRatioAt(finite, 0), max: noiseRatioAt(finite, total - 1) },
@@ -77,8 +77,9 @@ export function samplerFromDiffusers(json: unknown, { eta = 0, flow = {} }: Diff
     },
     levelAt: (time) => processLevel(chain, time),
     timeAt: (fraction) => Math.round(total * fraction),
-    finishEstimate: (guided) => {
-      const inRange = withClipping(guided, limited);
+    finishEstimate: (guided, wanted) => {
+      // A solver that limits by itself knows the file's limit only.
+      const inRange = withClipping(guided, family.limits && wanted === limit ? null : wanted);
       return made.finishEstimate ? made.finishEstimate(inRange) : inRange;
     },
   });

@@ -6,10 +6,12 @@ import type { Tokenizer } from '../tokenizers/tokenizer.js';
 import { alignChunks, chunkPrompt, type PromptChunk } from './chunks.js';
 import {
   checkPrompts,
+  distinctRows,
   emphasised,
   firstOfEach,
   joined,
   type PromptOptions,
+  rowsAt,
   runChunks,
   type TextEncoder,
 } from './encode.js';
@@ -138,12 +140,9 @@ function encodeT5(
 ): tf.Tensor3D {
   const cut: Tokenizer = { ...tokenizer, maxLength: options.t5Length };
   const chunks: PromptChunk[][] = prompts.map((prompt) => chunkPrompt(cut, prompt, { ...options, maxChunks: 1 }));
-  const ids = tf.tensor2d(
-    chunks.map(([chunk]) => [...chunk!.ids]),
-    undefined,
-    'int32',
-  );
-  return emphasised(encoder.forward(ids), chunks, options);
+  const { distinct, places } = distinctRows(chunks.map(([chunk]) => chunk!.ids));
+  const states = encoder.forward(tf.tensor2d(distinct, undefined, 'int32'));
+  return emphasised(rowsAt(states, places), chunks, options);
 }
 
 function lengthProblems(tokenizer: Tokenizer | undefined, length: number): string[] {

@@ -111,15 +111,33 @@ export function encodeSdxlPrompts(
   });
 }
 
-/** One forward pass over the chunks of all prompts, `[N chunks, T]`. */
+/** One forward pass over the chunks of all prompts, `[N chunks, T]`; chunks that stand there twice are read once. */
 export function runChunks<O extends ClipTextOutput>(
   encoder: { forward(ids: tf.Tensor2D, options: HiddenStateOptions): O },
   prompts: readonly (readonly PromptChunk[])[],
   options: HiddenStateOptions,
 ): O {
-  const chunks = prompts.flat();
-  const flat = chunks.flatMap(({ ids }) => ids);
-  return encoder.forward(tf.tensor2d(flat, [chunks.length, flat.length / chunks.length], 'int32'), options);
+  const { distinct, places } = distinctRows(prompts.flat().map(({ ids }) => ids));
+  const output = encoder.forward(tf.tensor2d(distinct, undefined, 'int32'), options);
+  const all = Object.entries<tf.Tensor>(output).map(([name, tensor]) => [name, rowsAt(tensor, places)]);
+  return Object.fromEntries(all) as O;
+}
+
+/** The rows that differ, and where each row stands among them. */
+export function distinctRows(rows: readonly (readonly number[])[]): { distinct: number[][]; places: number[] } {
+  const keys = rows.map(String);
+  const distinct = [...new Set(keys)];
+  return {
+    distinct: distinct.map((key) => [...rows[keys.indexOf(key)]!]),
+    places: keys.map((key) => distinct.indexOf(key)),
+  };
+}
+
+/** x itself where each row stands in its place; else rows of it, copied: `tf.gather` has no gradient on wasm. */
+export function rowsAt<T extends tf.Tensor>(x: T, places: readonly number[]): T {
+  if (places.length === x.shape[0] && places.every((place, i) => place === i)) return x;
+  const parts = tf.split(x, x.shape[0]!, 0);
+  return tf.concat(places.map((place) => parts[place]!)) as T;
 }
 
 /** `[N chunks, T, D] -> [N, chunks T, D]`. */

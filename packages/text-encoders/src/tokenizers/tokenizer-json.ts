@@ -9,7 +9,7 @@ export interface TokenizerJson {
   readonly added: readonly AddedToken[];
 }
 
-/** The steps of a family of tokenizers, in the words of tokenizer.json. */
+/** The steps of a family of tokenizers, as tokenizer.json spells them. */
 export interface Family {
   readonly name: string;
   readonly model: string;

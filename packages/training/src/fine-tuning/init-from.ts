@@ -15,7 +15,7 @@ export interface InitReport {
 /** What is known of the two models beside their weights. */
 export interface InitOptions {
   /**
-   * Rows of label tables: the row of the weights that the model's row i begins with, null for a class that they have not. Tables of
+   * Rows of label tables: the row of the weights that the model's row i begins with, null for a class that they do not have. Tables of
    * another number of rows are drawn anew when absent.
    */
   readonly rows?: readonly (number | null)[];

@@ -20,7 +20,7 @@ import {
   admClassifier512,
 } from '../presets/adm.js';
 import { iddpm64, iddpmCifar10 } from '../presets/ddpm.js';
-import { benchUnet, digits, digitsClassifier } from '../presets/small.js';
+import { benchUnet, digits, digitsClassifier, smallUpsampler64 } from '../presets/small.js';
 import { type ADMUNetConfig, type EncoderConfig, totalDownsampling } from './config.js';
 import { classifierFromGuidedDiffusion, fromGuidedDiffusion } from './from-guided-diffusion.js';
 import { NoisyClassifier } from './noisy-classifier.js';
@@ -58,16 +58,18 @@ export const admUpsampler: DenoiserArchitecture<SuperResolutionUNet> = {
   package: '@mezzotint/unet',
   about: 'Upsampler of ADM, which sees a low-resolution image (Dhariwal and Nichol 2021)',
   time: 'timestep',
-  presets: [adm64To256Upsampler, adm128To512Upsampler],
+  presets: [adm64To256Upsampler, adm128To512Upsampler, smallUpsampler64],
   build: (config) => new SuperResolutionUNet(config),
   signature(config) {
     const { imageSize, inChannels } = config;
     const { conditions, ...unet } = signature(config);
     // A low-resolution image of any size is taken; the published models have a quarter of the pixels a side.
     const lowRes = { shape: [imageSize / 4, imageSize / 4, inChannels].map(Math.ceil) };
-    return { ...unet, conditions: { ...conditions, lowRes } };
+    const told = config.lowResTime ? { lowResTime: { shape: [] } } : {};
+    return { ...unet, conditions: { ...conditions, lowRes, ...told } };
   },
-  sized: sizedUNet,
+  // Our own are told how noisy the low-resolution image is.
+  sized: (size, data) => ({ ...sizedUNet(size, data), lowResTime: true }),
   references: [
     {
       library: 'guided-diffusion',

@@ -78,9 +78,10 @@ export class ADMUNet extends Module {
   }
 
   /** The network, top to bottom; `x` has all the channels that it sees. */
-  protected predict(x: tf.Tensor4D, time: tf.Tensor1D, { labels, rng }: ADMUNetInputs): tf.Tensor4D {
+  protected predict(x: tf.Tensor4D, time: tf.Tensor1D, inputs: ADMUNetInputs): tf.Tensor4D {
     return tf.tidy(() => {
-      const emb = this.embed(time, labels); //                                        [N, 4C]
+      const { rng } = inputs;
+      const emb = silu(this.embed(time, inputs)); //                                  [N, 4C]
       const skips: tf.Tensor4D[] = [];
       let h = x;
       for (const stage of this.input_blocks) {
@@ -95,11 +96,11 @@ export class ADMUNet extends Module {
     });
   }
 
-  /** silu(embedding), which every block begins with. DDPM, appendix B; labels added as in ADM. */
-  private embed(time: tf.Tensor1D, labels: tf.Tensor1D | undefined): tf.Tensor2D {
+  /** The embedding; every block begins with its silu. DDPM, appendix B; labels added as in ADM. */
+  protected embed(time: tf.Tensor1D, { labels }: ADMUNetInputs): tf.Tensor2D {
     const sinusoidal = timestepEmbedding(time, this.config.modelChannels); //               [N, C]
     const emb = this.time_embed[2].forward(silu(this.time_embed[0].forward(sinusoidal))); // [N, 4C]
-    return silu(labels === undefined ? emb : tf.add(emb, this.label_emb!.forward(labels)));
+    return labels === undefined ? emb : tf.add(emb, this.label_emb!.forward(labels));
   }
 }
 

@@ -1,4 +1,4 @@
-import { isSkipped, Module, normal, Param } from '@mezzotint/core';
+import { isSkipped, Module, normal, Param, type Recalling, recalled } from '@mezzotint/core';
 import { attention, GroupNorm, joinHeads, LayerNorm, Linear, splitHeads } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
 
@@ -21,7 +21,7 @@ const CONTEXT_GROUPS = 32;
  * x + to_out(softmax(q [k_text, k]^T / sqrt(d)) [v_text, v]): pixels attend to the text and to each other in one attention, with keys
  * and values of the text's own. Nichol et al. 2021 (GLIDE), section 3.1; DeepFloyd IF. `[N,H,W,C], [N,S,D] -> [N,H,W,C]`.
  */
-export class AddedKvAttention extends Module {
+export class AddedKvAttention extends Module implements Recalling {
   readonly group_norm: GroupNorm;
   readonly norm_cross?: GroupNorm | LayerNorm;
   readonly to_q: Linear;
@@ -48,18 +48,31 @@ export class AddedKvAttention extends Module {
     this.to_out = [new Linear(channels, channels)];
   }
 
+  recall(context: tf.Tensor3D): void {
+    this.keysAndValues(context);
+  }
+
+  /** Of the text, the same at every step. `[N, S, D] -> 2 x [N, h, S, d]`. */
+  private keysAndValues(context: tf.Tensor3D): readonly [tf.Tensor4D, tf.Tensor4D] {
+    return recalled(this, context, () => {
+      const text = this.norm_cross?.forward(context) ?? context; //                   [N, S, D]
+      return [
+        splitHeads(this.add_k_proj.forward(text), this.heads),
+        splitHeads(this.add_v_proj.forward(text), this.heads),
+      ];
+    });
+  }
+
   forward(x: tf.Tensor4D, context: tf.Tensor3D): tf.Tensor4D {
     if (isSkipped(this)) return tf.clone(x);
     return tf.tidy(() => {
       const [n, height, width, c] = x.shape;
       const pixels = tf.reshape(this.group_norm.forward(x), [n, height * width, c]) as tf.Tensor3D; // [N, T, C]
-      const text = this.norm_cross?.forward(context) ?? context; //                   [N, S, D]
-      const both = (added: Linear, own: Linear | undefined) => {
-        const parts = [added.forward(text), ...(own === undefined ? [] : [own.forward(pixels)])];
-        return splitHeads(tf.concat(parts, 1) as tf.Tensor3D, this.heads); //         [N, h, S + T, d]
-      };
+      const both = (added: tf.Tensor4D, own: Linear | undefined) =>
+        own === undefined ? added : tf.concat([added, splitHeads(own.forward(pixels), this.heads)], 2);
       const q = splitHeads(this.to_q.forward(pixels), this.heads); //                 [N, h, T, d]
-      const mixed = attention(q, both(this.add_k_proj, this.to_k), both(this.add_v_proj, this.to_v), { by: this });
+      const [k, v] = this.keysAndValues(context); //                                  [N, h, S, d]
+      const mixed = attention(q, both(k, this.to_k), both(v, this.to_v), { by: this }); // of [N, h, S + T, d]
       return tf.add(x, tf.reshape(this.to_out[0].forward(joinHeads(mixed)), x.shape));
     });
   }

@@ -1,4 +1,4 @@
-import { isSkipped, Module } from '@mezzotint/core';
+import { isSkipped, Module, type Recalling, recalled } from '@mezzotint/core';
 import { attention, Conv2d, GroupNorm, gelu, joinHeads, LayerNorm, Linear, splitHeads } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
 import { repeat } from './blocks.js';
@@ -48,7 +48,7 @@ export class Transformer2D extends Module {
 }
 
 /** Self-attention, attention to the context, GEGLU; each on its normalised input and added to it. `[N,T,C] -> [N,T,C]`. */
-class BasicTransformerBlock extends Module {
+class BasicTransformerBlock extends Module implements Recalling {
   readonly norm1: LayerNorm;
   readonly attn1: CrossAttention;
   readonly norm2: LayerNorm;
@@ -66,6 +66,11 @@ class BasicTransformerBlock extends Module {
     this.attn2 = new CrossAttention(width, context, heads);
     this.norm3 = new LayerNorm(width);
     this.ff = { net: { 0: new Geglu(width, 4 * width), 2: new Linear(4 * width, width) } };
+  }
+
+  recall(context: tf.Tensor3D): void {
+    this.attn2.keysAndValues(context);
+    if (this.onlyCrossAttention) this.attn1.keysAndValues(context);
   }
 
   forward(x: tf.Tensor3D, context: tf.Tensor3D): tf.Tensor3D {
@@ -99,10 +104,17 @@ class CrossAttention extends Module {
   forward(x: tf.Tensor3D, context: tf.Tensor3D): tf.Tensor3D {
     return tf.tidy(() => {
       const q = splitHeads(this.to_q.forward(x), this.heads); //                      [N, h, T, d]
-      const k = splitHeads(this.to_k.forward(context), this.heads); //                [N, h, S, d]
-      const v = splitHeads(this.to_v.forward(context), this.heads); //                [N, h, S, d]
+      const [k, v] = this.keysAndValues(context); //                                  [N, h, S, d]
       return this.to_out[0].forward(joinHeads(attention(q, k, v, { by: this })));
     });
+  }
+
+  /** Of a text, the same at every step. `[N, S, D] -> 2 x [N, h, S, d]`. */
+  keysAndValues(context: tf.Tensor3D): readonly [tf.Tensor4D, tf.Tensor4D] {
+    return recalled(this, context, () => [
+      splitHeads(this.to_k.forward(context), this.heads),
+      splitHeads(this.to_v.forward(context), this.heads),
+    ]);
   }
 }
 

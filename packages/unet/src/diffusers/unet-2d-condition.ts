@@ -1,4 +1,13 @@
-import { imageProblems, labelProblems, Module, type RandomStream, throwIf, timeProblems } from '@mezzotint/core';
+import {
+  imageProblems,
+  labelProblems,
+  Module,
+  type RandomStream,
+  recallAll,
+  recalled,
+  throwIf,
+  timeProblems,
+} from '@mezzotint/core';
 import { activate, Conv2d, Embedding, GroupNorm, Linear, timestepEmbedding } from '@mezzotint/layers';
 import * as tf from '@tensorflow/tfjs-core';
 import { Downsample, ResnetBlock, type ResnetOptions, repeat, Upsample } from './blocks.js';
@@ -96,9 +105,10 @@ export class UNet2DCondition extends Module {
     const { rng } = inputs;
     const { activation, centerInput } = this.config;
     return tf.tidy(() => {
+      const context = this.textStates(inputs.context); //                             [N, S, contextWidth]
+      recallAll(this, context);
       const embedding = this.embed(time, inputs); //                                  [N, E]
       const emb = { plain: embedding, activated: activate(embedding, activation) };
-      const context = this.encoder_hid_proj?.forward(inputs.context) ?? inputs.context; // [N, S, contextWidth]
       let h = this.conv_in.forward(centerInput ? tf.sub(tf.mul(x, 2), 1) : x); //     [N, H, W, C]
       const skips = [h];
       for (const block of this.down_blocks) {
@@ -111,6 +121,12 @@ export class UNet2DCondition extends Module {
     });
   }
 
+  /** The states that the attentions see. */
+  private textStates(context: tf.Tensor3D): tf.Tensor3D {
+    const { encoder_hid_proj: map } = this;
+    return map === undefined ? context : recalled(map, context, () => [map.forward(context)] as const)[0];
+  }
+
   /** The time and all that modulates like it, `[N, E]`. SDXL: Podell et al. 2023, section 2.2. */
   private embed(time: tf.Tensor1D, inputs: UNet2DConditionInputs): tf.Tensor2D {
     const { textTime, embeddingActivation, classEmbeddingsConcat, timeOrder, frequencyShift } = this.config;
@@ -118,15 +134,16 @@ export class UNet2DCondition extends Module {
     let emb = this.time_embedding.forward(this.sinusoidal(time), timeCondition);
     const classes = this.classes(inputs);
     if (classes !== undefined) emb = classEmbeddingsConcat ? tf.concat([emb, classes], 1) : tf.add(emb, classes);
-    if (this.add_embedding instanceof TextTimeEmbedding) {
-      emb = tf.add(emb, this.add_embedding.forward(inputs.context));
-    } else if (this.add_embedding !== undefined) {
+    const added = this.add_embedding;
+    if (added instanceof TextTimeEmbedding) {
+      emb = tf.add(emb, recalled(added, inputs.context, () => [added.forward(inputs.context)] as const)[0]);
+    } else if (added !== undefined) {
       const sinusoids = timestepEmbedding(tf.reshape(timeIds!, [-1]), textTime!.numberWidth, {
         order: timeOrder,
         downscaleShift: frequencyShift,
       });
       const numbers = tf.reshape(sinusoids, [time.shape[0], -1]) as tf.Tensor2D; //       [N, numbers * numberWidth]
-      emb = tf.add(emb, this.add_embedding.forward(tf.concat([pooled!, numbers], 1)));
+      emb = tf.add(emb, added.forward(tf.concat([pooled!, numbers], 1)));
     }
     return embeddingActivation === null ? emb : activate(emb, embeddingActivation);
   }

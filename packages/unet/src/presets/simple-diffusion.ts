@@ -5,6 +5,7 @@ import type { SimpleDiffusionUViTConfig } from '../simple-diffusion-config.js';
 /** The published "U-ViT, L" of 2 B parameters: a transformer of 36 blocks of width 2048 over 16x16 tokens. */
 const large = {
   inChannels: 3,
+  downsampling: 'patches',
   levels: [
     { channels: 128, blocks: 2, dropout: 0 },
     { channels: 256, blocks: 2, dropout: 0 },

@@ -1,6 +1,7 @@
 import type { Preset } from '@mezzotint/core';
 import type { ADMUNetConfig, ClassifierConfig } from '../adm/config.js';
 import { NoisyClassifier } from '../adm/noisy-classifier.js';
+import { type SuperResolutionConfig, SuperResolutionUNet } from '../adm/super-resolution-unet.js';
 import { ADMUNet } from '../adm/unet.js';
 import { classifierInputs, unetInputs } from './inputs.js';
 
@@ -46,6 +47,35 @@ export const digitsClassifier: Preset<NoisyClassifier> = {
   config: digitsClassifierConfig,
   build: () => new NoisyClassifier(digitsClassifierConfig),
   inputs: () => classifierInputs(digitsClassifierConfig),
+};
+
+const smallUpsamplerConfig: SuperResolutionConfig = {
+  imageSize: 64,
+  inChannels: 3,
+  outChannels: 3,
+  modelChannels: 32,
+  channelMult: [0.5, 1, 2, 2],
+  resBlocks: 1,
+  attentionResolutions: [],
+  heads: { channels: 32 },
+  headsUp: { channels: 32 },
+  attentionOrder: 'new',
+  timeConditioning: 'scale-shift',
+  resampling: 'residual',
+  groups: 8,
+  dropout: 0,
+  classes: 9,
+  nullLabel: true,
+  lowResTime: true,
+};
+
+/** Our upsampler from 16x16 to 64x64 for nine classes, told how noisy the small picture is; half the width at full resolution. */
+export const smallUpsampler64: Preset<SuperResolutionUNet> = {
+  name: 'small-upsampler-64',
+  about: 'Small ADM upsampler of our own, 16x16 to 64x64, nine classes, told the noise of the small picture',
+  config: smallUpsamplerConfig,
+  build: () => new SuperResolutionUNet(smallUpsamplerConfig),
+  inputs: () => unetInputs(smallUpsamplerConfig, { lowRes: { shape: [1, 16, 16, 3] }, lowResTime: { shape: [1] } }),
 };
 
 const benchConfig: ADMUNetConfig = {

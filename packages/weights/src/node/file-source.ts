@@ -16,7 +16,7 @@ const readLater = promisify(read);
 export interface FileSource extends SyncByteSource {
   /**
    * `read` on other threads, two for a large range: most of the time goes into fresh memory, whose pages the system
-   * hands out and fills by whoever asks.
+   * hands out and fills on the thread that asks.
    */
   readConcurrently(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
   /** Closes the file; reading after it throws. May be called more than once. */

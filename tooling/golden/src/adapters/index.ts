@@ -2,6 +2,7 @@ import type { Module } from '@mezzotint/core';
 import type { Adapter } from '../adapter.js';
 import { admClassifier } from './adm.js';
 import { autoencoderKL, autoencoderTiny, vqModel } from './autoencoders.js';
+import { dis, lucidrainsUViT } from './cross-checks.js';
 import { ditDiffusers } from './dit.js';
 import { edm, edm2Adapter } from './edm.js';
 import { efficientUNet } from './efficient-unet.js';
@@ -28,6 +29,8 @@ const adapters: readonly Adapter<Module>[] = [
   uvitTextToImage,
   rin,
   zigma,
+  dis,
+  lucidrainsUViT,
   selectiveScanReference,
   ssdReference,
   autoencoderKL,

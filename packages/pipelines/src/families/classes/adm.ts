@@ -1,4 +1,4 @@
-import { InvalidFileError } from '@mezzotint/core';
+import { InvalidArgumentError, InvalidFileError } from '@mezzotint/core';
 import { ADMUNet, adm, admFromShapes, admUpsampler, SuperResolutionUNet } from '@mezzotint/unet';
 import { recognise, type WeightFile } from '@mezzotint/weights';
 import type { Family, OpenContext } from '../../family.js';
@@ -65,7 +65,11 @@ async function openUpsampler(
   base: { readonly imageSize: number; readonly inChannels: number; readonly classes: number | null },
 ): Promise<(Pick<PipelineDefinition, 'stages' | 'parts' | 'close'> & { readonly size: number }) | undefined> {
   if (options.upsampler === undefined) return undefined;
-  const weights = await files(options.upsampler).weights('');
+  const [path, more] = [options.upsampler].flat();
+  if (more !== undefined) {
+    throw new InvalidArgumentError('upsampler', `ADM takes one, got ${[options.upsampler].flat().length}`);
+  }
+  const weights = await files(path!).weights('');
   try {
     const { config, upsampler } = admFromShapes(weights.tensors);
     const problems = [];
@@ -76,7 +80,7 @@ async function openUpsampler(
     if (config.classes !== null && config.classes !== base.classes) {
       problems.push(`knows ${config.classes} classes, the model ${base.classes ?? 'none'}`);
     }
-    if (problems.length > 0) throw new InvalidFileError(options.upsampler, problems.join('; '));
+    if (problems.length > 0) throw new InvalidFileError(path!, problems.join('; '));
     return upsamplerStage(config, weights);
   } catch (error) {
     weights.close();

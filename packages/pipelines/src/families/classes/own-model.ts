@@ -14,11 +14,13 @@ import { type OwnAutoencoder, openCodec } from '../../codec-folder.js';
 import type { Family, ModelFiles } from '../../family.js';
 import { type DiffusionConfig, diffusionConfigSchema } from '../../model-config.js';
 import { createPipeline, type Pipeline } from '../../pipeline.js';
+import { limitOf } from '../../run-stage.js';
 import type { Codec, Part, PipelineDefinition } from '../../stage.js';
 import { type OpenedTextEncoder, openTextEncoder } from '../../text-encoder-folder.js';
 import { textSettings, textStage } from '../text-stage.js';
 import { type OpenedClassifier, openGuide } from './classifier.js';
 import { classSettings, classStage, shownLabels } from './stage.js';
+import { lowResolutionOf, superResolutionStage } from './super-resolution.js';
 
 /** Where a folder has a model that the train app made: in itself, or in the `model/` of a run. */
 function placeOf(files: ModelFiles, config: Readonly<Record<string, unknown>> | null): string | undefined {
@@ -102,31 +104,63 @@ function ownDefinition(
   const codec = codecOf(config, autoencoder, named('codec'));
   const downscale = codec?.downscale ?? 1;
   const { sizeMultiple } = signature;
+  const enlarging = lowResolutionOf(config, architecture.time, signature);
+  const plain =
+    encoders.length > 0
+      ? textStage({
+          ...{ network, signature, codec, encoders, sampler: samplerOf(config) },
+          parts: {
+            encode: (config.text?.encoders ?? []).flatMap(({ folder }) => named(folder)),
+            sample: named('model'),
+          },
+        })
+      : classStage({
+          ...{ name: 'model', network, signature, codec },
+          sampler: samplerOf(config),
+          parts: named('model'),
+          startRun: architecture.startRun && ((options) => architecture.startRun!(network, options)),
+          classifier: guide?.classifier,
+        });
+  if (enlarging !== undefined) {
+    const { factor } = enlarging;
+    return {
+      family: ownModel.name,
+      description: `${config.architecture} that enlarges pictures ${factor} times, trained with ${image.size} x ${image.size} pixels, ${classes.length} classes`,
+      stages: [superResolutionStage(plain, enlarging)],
+      parts,
+      takes: [
+        ...(encoders.length > 0
+          ? textSettings({ ...signature, sizeMultiple: null })
+          : classSettings({ ...signature, sizeMultiple: null }, guide)),
+        ...(['image', 'threshold'] as const),
+        ...(signature.conditions.lowResTime === undefined ? [] : (['noiseLevel'] as const)),
+      ],
+      imageIs: 'condition',
+      enlarges: factor,
+      sizeUnit: enlarging.unit,
+      defaults: {
+        ...{ height: image.size, width: image.size, steps: sampling.steps, guidance: sampling.guidance },
+        ...(sampling.threshold !== undefined && { threshold: sampling.threshold }),
+        noiseLevel: config.superResolution!.noiseLevel,
+        ...shownLabels(signature.classes),
+      },
+      classes: classes.length > 0 ? classes : (guide?.classes ?? []),
+      close,
+    };
+  }
   return {
     family: ownModel.name,
     description: `${config.architecture} for ${image.size} x ${image.size} pixels${latents ? ' by latent images' : ''}, ${encoders.length > 0 ? 'texts' : `${classes.length} classes`}`,
-    stages: [
-      encoders.length > 0
-        ? textStage({
-            ...{ network, signature, codec, encoders, sampler: samplerOf(config) },
-            parts: {
-              encode: (config.text?.encoders ?? []).flatMap(({ folder }) => named(folder)),
-              sample: named('model'),
-            },
-          })
-        : classStage({
-            ...{ name: 'model', network, signature, codec },
-            sampler: samplerOf(config),
-            parts: named('model'),
-            startRun: architecture.startRun && ((images) => architecture.startRun!(network, { images })),
-            classifier: guide?.classifier,
-          }),
-    ],
+    stages: [plain],
     parts,
-    takes: encoders.length > 0 ? textSettings(signature) : classSettings(signature, guide),
+    takes: [
+      ...(encoders.length > 0 ? textSettings(signature) : classSettings(signature, guide)),
+      ...(codec === null ? (['threshold'] as const) : []),
+    ],
     sizeUnit: sizeMultiple === null ? image.size : sizeMultiple * downscale,
     defaults: {
       ...{ height: image.size, width: image.size, steps: sampling.steps, guidance: sampling.guidance },
+      ...(sampling.threshold !== undefined && { threshold: sampling.threshold }),
       ...shownLabels(signature.classes),
     },
     classes: classes.length > 0 ? classes : (guide?.classes ?? []),
@@ -161,9 +195,16 @@ function networkOf({ architecture: name, network: given }: DiffusionConfig) {
 
 /** What does not fit in a configuration; each a line. */
 function problemsOf(config: DiffusionConfig): string[] {
-  const { image, classes, sampling, latents } = config;
+  const { image, classes, sampling, latents, superResolution } = config;
   const { signature } = networkOf(config);
   const problems: string[] = [];
+  if ((signature.conditions.lowRes !== undefined) !== (superResolution !== undefined)) {
+    problems.push(
+      superResolution === undefined
+        ? 'superResolution: missing, and the network sees a smaller picture'
+        : `superResolution: ${config.architecture} with this network sees no smaller picture`,
+    );
+  }
   if (latents === undefined && signature.inChannels !== image.channels) {
     problems.push(`image.channels is ${image.channels}, the network takes ${signature.inChannels}`);
   }
@@ -209,7 +250,7 @@ function captionEncodersOf(
 function samplerOf({ process, sampling, latents }: DiffusionConfig) {
   return samplerFromProcess(process as ProcessConfig, {
     solver: sampling.solver as SolverName,
-    limit: latents ? null : { kind: 'clip', range: 1 },
+    limit: latents ? null : limitOf(sampling.threshold ?? 0),
   });
 }
 

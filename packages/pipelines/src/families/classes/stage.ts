@@ -1,6 +1,13 @@
-import type { ClassifierNetwork, DenoisingNetwork, NetworkSignature, SamplingRun } from '@mezzotint/core';
-import { classifierGuidance } from '@mezzotint/guidance';
-import type { Guide, Network, Sampler } from '@mezzotint/schedulers';
+import type {
+  ClassifierNetwork,
+  DenoisingNetwork,
+  HostTensor,
+  NetworkSignature,
+  NoiseLevel,
+  SamplingRun,
+} from '@mezzotint/core';
+import { classifierGuidance, classifierMeanGuidance } from '@mezzotint/guidance';
+import type { AfterLimit, Network, Sampler } from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Request, RequestKey } from '../../request.js';
 import type { Batch, Codec, Conditions, EncodeContext, EncodedBatch, GuideContext, Stage } from '../../stage.js';
@@ -10,7 +17,9 @@ export interface ClassStageOptions {
   readonly name: string;
   readonly network: DenoisingNetwork;
   /** The network for one run, where something goes on from step to step; `network` itself when absent. */
-  readonly startRun?: ((images: number) => SamplingRun) | undefined;
+  readonly startRun?:
+    | ((options: { readonly images: number; readonly from?: readonly HostTensor[] | undefined }) => SamplingRun)
+    | undefined;
   readonly signature: NetworkSignature;
   readonly sampler: Sampler;
   readonly codec: Codec | null;
@@ -44,22 +53,22 @@ export function classStage(options: ClassStageOptions): Stage<ClassConditions> {
       return [height / f, width / f, codec?.channels ?? signature.inChannels];
     },
     encode: ({ images }) => encodeLabels(images, signature, options.nullLabel),
-    network({ batch }) {
-      const going = options.startRun?.(batch.images.length);
+    network({ batch, from }) {
+      const going = options.startRun?.({ images: batch.images.length, from });
       const predict: Network<ClassConditions> = (x, time, conditions) =>
         tf.tidy(() => {
-          const { labels, lowRes } = conditions as { labels?: tf.Tensor1D; lowRes?: tf.Tensor4D };
-          const given = { ...(conditional && labels && { labels }), ...(lowRes && { lowRes }) };
+          const { labels, ...others } = conditions;
+          const given = { ...(conditional && labels && { labels }), ...others };
           const out = (going ?? network).forward(x, time, given);
           return predictionChannels === undefined ? out : tf.slice(out, [0, 0, 0, 0], [-1, -1, -1, predictionChannels]);
         });
-      return going ? Object.assign(predict, { dispose: () => going.dispose() }) : predict;
+      return going ? Object.assign(predict, { save: () => going.save(), dispose: () => going.dispose() }) : predict;
     },
     module: network,
     negatives: conditional && signature.nullLabel,
     guidedChannels: options.guidedChannels,
     batchesGuidance: true,
-    guide: (context) => guideOf(options, context),
+    after: (context) => classifierOf(options, context),
   };
 }
 
@@ -83,21 +92,27 @@ function ints(values: readonly number[]): tf.Tensor1D {
   return tf.tensor1d(Int32Array.from(values), 'int32');
 }
 
-/** Classifier-free guidance, and a classifier's gradient by `classifierScale` on top of it. */
-function guideOf(
+/**
+ * A classifier's gradient on estimates that were clipped, as in guided-diffusion: the mean of ancestral steps with a learned variance
+ * moves by their own variance, the estimate of others by sigma^2 / alpha. Dhariwal and Nichol 2021, algorithms 1 and 2.
+ */
+function classifierOf(
   { classifier, sampler }: ClassStageOptions,
-  { settings: { classifierScale = 1 }, free }: GuideContext<ClassConditions>,
-): Guide<ClassConditions> | undefined {
-  if (classifier === undefined || classifierScale === 0) return free;
-  return (plain) =>
-    classifierGuidance<ClassConditions>(free?.(plain) ?? plain, {
-      scale: classifierScale,
-      logProbability: (x, at, { labels }) => {
-        const time = tf.fill([x.shape[0]], at.time ?? sampler.timeOf(at)) as tf.Tensor1D;
-        const logits = classifier.network.forward(x, time); //                        [N, classes]
-        return tf.sum(tf.mul(tf.logSoftmax(logits), tf.oneHot(labels!, logits.shape[1])), 1) as tf.Tensor1D;
-      },
-    });
+  { settings: { classifierScale = 1 }, schedule }: Pick<GuideContext<ClassConditions>, 'settings' | 'schedule'>,
+): AfterLimit<ClassConditions> | undefined {
+  if (classifier === undefined || classifierScale === 0) return undefined;
+  const options = {
+    scale: classifierScale,
+    logProbability: (x: tf.Tensor4D, at: NoiseLevel, { labels }: ClassConditions) => {
+      const time = tf.fill([x.shape[0]], at.time ?? sampler.timeOf(at)) as tf.Tensor1D;
+      const logits = classifier.network.forward(x, time); //                          [N, classes]
+      return tf.sum(tf.mul(tf.logSoftmax(logits), tf.oneHot(labels!, logits.shape[1])), 1) as tf.Tensor1D;
+    },
+  };
+  return {
+    estimate: (limited) => classifierGuidance(limited, options),
+    variance: (limited) => classifierMeanGuidance(limited, { ...options, schedule }),
+  };
 }
 
 /** The settings that a class-conditional or unconditional model takes. */

@@ -122,6 +122,7 @@ async function openFlux(candidate: Candidate, context: OpenContext): Promise<Pip
     shape: ({ height, width }) => [height / codec.downscale, width / codec.downscale, codec.channels],
     tokens: ({ height, width }) => (height / unit) * (width / unit),
     encode: (batch) => encode(texts, batch, guidanceEmbed),
+    encodesTextOnly: true,
     network: () => (x, time, conditions) => transformer.forward(x, time, conditions),
     module: transformer,
     guidanceScale: ({ trueGuidance = 1 }) => trueGuidance,

@@ -134,6 +134,7 @@ async function openSd3(candidate: Candidate, context: OpenContext): Promise<Pipe
     shape: ({ height, width }) => [height / codec.downscale, width / codec.downscale, codec.channels],
     tokens: ({ height, width }) => (height / unit) * (width / unit),
     encode: (batch) => encode(texts, batch),
+    encodesTextOnly: true,
     network: () => (x, time, conditions) => transformer.forward(x, time, conditions),
     module: transformer,
     guide: (context) => guideOf(transformer, context),

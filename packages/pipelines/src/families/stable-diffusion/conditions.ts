@@ -1,4 +1,3 @@
-import type { Bitmap } from '@mezzotint/data/pixels';
 import { noised, type Sampler } from '@mezzotint/schedulers';
 import {
   type ClipTextModel,
@@ -10,9 +9,9 @@ import {
   type Tokenizer,
 } from '@mezzotint/text-encoders';
 import * as tf from '@tensorflow/tfjs-core';
+import { ofRequest } from '../../low-resolution.js';
 import type { Settings } from '../../request.js';
 import type { Batch, EncodeContext, EncodedBatch } from '../../stage.js';
-import { pictureAt, repeated, sizeInUnits } from '../../start.js';
 
 /** What the UNet is given beside image and time. */
 export type SdConditions = {
@@ -193,7 +192,7 @@ const NOISE_LEVEL = 20;
 export function withSmallPicture(
   { positive, negative }: EncodedBatch<SdConditions>,
   { images, settings }: Batch,
-  { noise }: EncodeContext,
+  { noise, previous }: EncodeContext,
   sampler: Sampler,
   unit: number,
 ): EncodedBatch<SdConditions> {
@@ -204,8 +203,8 @@ export function withSmallPicture(
     return { labels };
   };
   const small = tf.tidy(() => {
-    const one = pictureAt(settings.image as Bitmap, sizeInUnits(settings.image as Bitmap, unit), 'bicubic');
-    return noised(repeated(one, images.length), level, noise);
+    const pictures = previous ?? ofRequest(settings.image, images.length, 3, unit);
+    return noised(pictures, level, noise);
   });
   return {
     positive: { ...positive, ...more(), small },

@@ -64,6 +64,7 @@ export function sdStage(name: string, model: SdModel, start: Stage['start'] = 'n
     },
     start,
     shape: ({ height, width }) => [height / downscale, width / downscale, channels],
+    encodesTextOnly: lowResolution === undefined,
     encode: (batch, context) => {
       const prompts = second ? encodeSdxl(texts, batch, context.note) : encodeSd(texts, batch, context.note);
       if (lowResolution) return withSmallPicture(prompts, batch, context, lowResolution, downscale);
