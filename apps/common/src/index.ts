@@ -12,6 +12,7 @@ export {
   samplingSchema,
   superResolutionSchema,
 } from '@mezzotint/pipelines';
+export { type AveragedModelsOptions, averagedModels } from './averaged-models.js';
 export { type CommandContext, exitBadInput, exitInterrupted, runCommand } from './command.js';
 export { checkConfig, readConfig } from './config-file.js';
 export { type ImageSource, imageSourceSchema, openImages, parseImageSource } from './image-source.js';
@@ -26,6 +27,6 @@ export {
   openDiffusionModel,
   saveModel,
 } from './model-folder.js';
-export { oneOf, realNumber, wholeNumber } from './options.js';
+export { oneOf, realNumber, seedNumber, wholeNumber } from './options.js';
 export { prepareOutput } from './output-file.js';
 export { type Progress, startProgress } from './progress.js';

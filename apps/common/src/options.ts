@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from '@mezzotint/core';
+import { InvalidArgumentError, isSeed, seedPlus } from '@mezzotint/core';
 
 /** Parser for a whole number of at least `least`, for commander options. */
 export function wholeNumber(flag: string, least = 0): (text: string) => number {
@@ -8,6 +8,16 @@ export function wholeNumber(flag: string, least = 0): (text: string) => number {
       throw new InvalidArgumentError(flag, `expected a whole number of at least ${least}, got '${text}'`);
     }
     return value;
+  };
+}
+
+/** Parser for a seed: a whole number up to 2^64 - 1; in digits where a number does not hold it. */
+export function seedNumber(flag: string): (text: string) => number | string {
+  return (text) => {
+    if (!/^\d+$/.test(text) || !isSeed(text)) {
+      throw new InvalidArgumentError(flag, `expected a whole number from 0 to 2^64 - 1, got '${text}'`);
+    }
+    return seedPlus(text, 0);
   };
 }
 

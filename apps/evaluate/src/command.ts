@@ -1,4 +1,4 @@
-import { oneOf, realNumber, wholeNumber } from '@mezzotint/app';
+import { oneOf, realNumber, seedNumber, wholeNumber } from '@mezzotint/app';
 import { InvalidArgumentError } from '@mezzotint/core';
 import { shardOf } from '@mezzotint/distributed';
 import { featureNetworks } from '@mezzotint/features';
@@ -28,9 +28,10 @@ export interface EvaluateFlags {
   readonly rows?: number;
   readonly neighbours?: number;
   readonly guidance?: readonly number[];
+  readonly sigmaRel?: readonly number[];
   readonly solver?: SolverName;
   readonly steps?: number;
-  readonly seed?: number;
+  readonly seed?: number | string;
   readonly batch?: number;
   readonly engine?: string;
 }
@@ -56,7 +57,7 @@ export function evaluateCommand(): Command {
     .option('--features-weights <file>', 'its weights, file or folder; again for several', several)
     .option('--classifier <folder>', 'the same as --features classifier --features-weights <folder>')
     .option('--save-statistics <file>', 'write the statistics of --data as .npz, to be a --reference')
-    .option('--plot <file>', 'PNG of the first metric over guidance scales or models')
+    .option('--plot <file>', 'PNG of the first metric over guidance scales, EMA lengths or both, or models')
     .option('--run <folder>', 'keep checkpoints in this folder')
     .option('--resume', 'go on with the checkpoints in --run')
     .option(
@@ -72,9 +73,14 @@ export function evaluateCommand(): Command {
     .option('--rows <n>', 'most rows kept for metrics that compare rows (default: 10000)', wholeNumber('--rows', 8))
     .option('--neighbours <k>', 'neighbours of prdc (default: 3)', wholeNumber('--neighbours', 1))
     .option('--guidance <scales>', "one guidance scale or several, such as '1,1.5,2' (default: the model's)", scales)
+    .option(
+      '--sigma-rel <widths>',
+      "EMA lengths such as '0.05,0.1': averages of these relative widths, made of the snapshots in the run folder of each --model",
+      (text) => list(text).map(realNumber('--sigma-rel', 0.001)),
+    )
     .option('--solver <name>', `${names.join(', ')} (default: the model's)`, oneOf('--solver', names))
     .option('--steps <n>', "steps of the solver (default: the model's)", wholeNumber('--steps', 1))
-    .option('--seed <n>', 'picture i has the seed n + i (default: 0)', wholeNumber('--seed'))
+    .option('--seed <n>', 'picture i has the seed n + i (default: 0)', seedNumber('--seed'))
     .option('--batch <n>', 'pictures judged at once (default: 32, a small classifier 100)', wholeNumber('--batch', 1))
     .option(
       '--engine <name>',

@@ -1,7 +1,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { JobContext } from '@mezzotint/backend/worker';
-import { parseJson, readingBudget, type WeightSource } from '@mezzotint/core';
+import { parseJson, readingBudget, seedPlus, type WeightSource } from '@mezzotint/core';
 import { readPlainText } from '@mezzotint/core/node';
 import {
   type FeatureNetwork,
@@ -31,7 +31,7 @@ export interface ModelFacts {
 
 /** Pictures to make: those with the seeds `seed`, `seed + 1`, ... */
 export interface MakingPlan {
-  readonly seed: number;
+  readonly seed: number | string;
   readonly count: number;
   readonly labels: readonly number[];
   readonly prompts: readonly string[];
@@ -99,7 +99,7 @@ export function evaluationJobs() {
     ): Promise<FeatureRows> {
       const { seed, count, labels, prompts, ...settings } = plan;
       const onProgress = ({ done, total }: { done: number; total: number }) => report([done, total]);
-      const seeds = Array.from({ length: count }, (_, i) => seed + i);
+      const seeds = Array.from({ length: count }, (_, i) => seedPlus(seed, i));
       const asked =
         prompts.length > 0 ? { prompt: [...prompts] } : labels.length > 0 ? { labels: [...labels] } : { count };
       const { images } = await pipeline!.generate(

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { type CommandContext, prepareOutput, startProgress } from '@mezzotint/app';
+import { averagedModels, type CommandContext, prepareOutput, startProgress } from '@mezzotint/app';
 import { EngineWorker } from '@mezzotint/backend/worker';
 import { InvalidArgumentError } from '@mezzotint/core';
 import { writePng } from '@mezzotint/data';
@@ -29,7 +29,7 @@ const MODEL_COUNT = 1000;
 
 /** Judges pictures, computes the metrics and prints them. */
 export async function evaluate(flags: EvaluateFlags, context: CommandContext): Promise<void> {
-  const settings = mergeSettings(flags);
+  const settings = await withAverages(mergeSettings(flags));
   if (settings.parts !== undefined && settings.shard !== undefined) return evaluateTogether(settings, context);
   await evaluateAlone(settings, context);
 }
@@ -63,6 +63,15 @@ async function evaluateAlone(settings: Settings, context: CommandContext): Promi
   } finally {
     await worker.close();
   }
+}
+
+/** The run folders of --model as models of the averages of --sigma-rel. */
+async function withAverages(settings: Settings): Promise<Settings> {
+  const { sigmaRel, model = [] } = settings;
+  if (sigmaRel === undefined) return settings;
+  const averages: string[] = [];
+  for (const run of model) averages.push(...(await averagedModels(run, sigmaRel, { existing: 'take' })));
+  return { ...settings, model: averages };
 }
 
 async function evaluateIn(engine: Engine, settings: Settings, context: CommandContext): Promise<void> {
@@ -199,7 +208,8 @@ async function planOf(settings: Settings, metrics: readonly Metric[]): Promise<E
 
 /** What is known of whether a model was trained on the pictures that it is scored against. */
 export function trainedOn(model: string, data: string): string {
-  for (const folder of [model, dirname(resolve(model))]) {
+  const above = dirname(resolve(model));
+  for (const folder of [model, above, dirname(above)]) {
     const file = join(folder, 'config.json');
     const source = existsSync(file)
       ? (readJson(file) as { data?: { kind?: string; part?: string; path?: string } }).data

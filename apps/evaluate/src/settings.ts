@@ -65,6 +65,7 @@ export function mergeSettings(flags: EvaluateFlags): Settings {
       '--model or --images: expected pictures to score, for example --model models/digits (or --data with --save-statistics)',
     );
   }
+  if (merged.sigmaRel !== undefined && model.length === 0) problems.push('--sigma-rel: expected --model, a run folder');
   if (model.length > 0 && images !== undefined) problems.push('--model, --images: expected one of them, got both');
   if (data !== undefined && reference !== undefined)
     problems.push('--data, --reference: expected one of them, got both');

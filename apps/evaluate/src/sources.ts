@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { openImages, parseImageSource } from '@mezzotint/app';
 import type { EngineWorker } from '@mezzotint/backend/worker';
-import { deriveSeed, InvalidArgumentError, NumpyRandomState } from '@mezzotint/core';
+import { deriveSeed, InvalidArgumentError, NumpyRandomState, seedPlus } from '@mezzotint/core';
 import { type ImageSet, pictureFiles, readImage, splitImages } from '@mezzotint/data';
 import type { PictureBytes } from '@mezzotint/features';
 import type { Source } from '@mezzotint/metrics/node';
@@ -115,7 +115,13 @@ export function modelSource(
     identity: JSON.stringify([name, count, plan]),
     async judge(first, length, onPart) {
       const part = <T>(of: readonly T[]) => of.slice(first, first + length);
-      const making = { ...plan, seed: seed + first, count: length, labels: part(labels), prompts: part(prompts) };
+      const making = {
+        ...plan,
+        seed: seedPlus(seed, first),
+        count: length,
+        labels: part(labels),
+        prompts: part(prompts),
+      };
       const onReport = ([done, total]: readonly [number, number]) => onPart(done / total);
       const judged = await worker.run('makeAndJudge', making, { signal, onReport });
       return { ...judged, ...(labels.length > 0 && { labels: part(labels) }) };

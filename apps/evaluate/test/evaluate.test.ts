@@ -1,12 +1,14 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { saveModel } from '@mezzotint/app';
 import { runApp, tinyNetwork, writeImageFolder, writeTinyModel } from '@mezzotint/app/testing';
 import { imageNet512 } from '@mezzotint/architectures';
 import { useBackend } from '@mezzotint/backend';
-import { writePng } from '@mezzotint/data';
+import { readImage, writePng } from '@mezzotint/data';
+import { writeSnapshot } from '@mezzotint/training/node';
 import { type ClassifierConfig, NoisyClassifier } from '@mezzotint/unet';
+import { readSafetensors } from '@mezzotint/weights/node';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { evaluateCommand } from '../src/command.js';
 import { evaluate, trainedOn } from '../src/evaluate.js';
@@ -19,6 +21,7 @@ const [model, classifier, images, other] = ['model', 'classifier', 'images', 'ot
   join(root, name),
 ) as [string, string, string, string];
 type Row = {
+  model: string;
   guidance: number;
   against: string;
   metrics: Record<string, { value: number; parts?: Record<string, number>; notes?: string[] }>;
@@ -175,6 +178,41 @@ test('what a model was trained on is said beside its scores', async () => {
   expect(trainedOn(join(trained, 'model'), `${images}/`)).toMatch(/THE MODEL WAS TRAINED ON THESE PICTURES/);
   expect(trainedOn(trained, other)).toMatch(/not those that .*config\.json says/);
   expect(trainedOn(model, other)).toMatch(/what the model was trained on is not known/);
+});
+
+test('EMA lengths and guidance scales in one command: averages are made of the run’s snapshots, and drawn as a heat map', async () => {
+  const [ended, plot] = [join(root, 'ended'), join(root, 'heat.png')];
+  await writeTinyModel(join(ended, 'model'));
+  const weights = readSafetensors(join(ended, 'model', 'model.safetensors'));
+  for (const time of [100, 200]) {
+    for (const sigmaRel of [0.05, 0.1]) {
+      const scaled = [...weights.tensors.keys()].map((name) => {
+        const { shape, data } = weights.read(name);
+        return [name, { shape, data: Float32Array.from(data, (x) => x * (1 + (sigmaRel * time) / 100)) }] as const;
+      });
+      const state = { updates: time, tensors: Object.fromEntries(scaled) };
+      await writeSnapshot(join(ended, 'snapshots'), { sigmaRel, time }, state);
+    }
+  }
+  weights.close();
+  const sweep = ['--model', ended, '--data', images, '--count', '8', '--metrics', 'fid', '--guidance', '1,2'];
+  const { rows } = await resultOf(...sweep, '--sigma-rel', '0.05,0.08', '--plot', plot);
+  const averages = ['ema-0.05', 'ema-0.08'].map((name) => join(ended, 'posthoc-ema', name));
+  expect(rows.map(({ model, guidance }) => [model, guidance])).toEqual([
+    [averages[0], 1],
+    [averages[0], 2],
+    [averages[1], 1],
+    [averages[1], 2],
+  ]);
+  expect(new Set(rows.map(({ metrics }) => metrics.fid!.value)).size).toBe(4);
+  const { width, height } = await readImage(plot);
+  expect([width < 960, height]).toEqual([true, 20 + 30 + 2 * 44 + 34 + 24]); // no lines: two rows of cells
+  // What was made is taken again, one of another time is not.
+  const again = await resultOf(...sweep, '--sigma-rel', '0.05');
+  expect(again.rows.map(({ metrics }) => metrics)).toEqual(rows.slice(0, 2).map(({ metrics }) => metrics));
+  renameSync(join(ended, 'snapshots'), join(ended, 'gone'));
+  const { code, err } = await run(...sweep, '--sigma-rel', '0.05');
+  expect([code, err]).toEqual([2, expect.stringMatching(/snapshots: is not there: a training leaves it when/)]);
 });
 
 test('a configuration file holds the same settings; flags win', () => {

@@ -1,4 +1,4 @@
-import { oneOf, realNumber, wholeNumber } from '@mezzotint/app/terminal';
+import { oneOf, realNumber, seedNumber, wholeNumber } from '@mezzotint/app/terminal';
 import { InvalidArgumentError } from '@mezzotint/core';
 import { commonGuidanceOptions, guidances } from '@mezzotint/guidance';
 import { openSchema, requestSchema, type SettingMeta } from '@mezzotint/pipelines';
@@ -44,6 +44,7 @@ type Parser = (text: string, before: unknown) => unknown;
 /** How a flag's text becomes the value of a setting; undefined where it is the text. */
 function parserOf(flag: string, schema: z.ZodType): Parser | undefined {
   if (schema instanceof z.ZodNumber) return numberParser(flag, schema);
+  if (schema instanceof z.ZodCustom) return seedNumber(flag);
   if (schema instanceof z.ZodEnum) return oneOf(flag, schema.options as string[]);
   if (schema instanceof z.ZodRecord) return (text, before) => ({ ...(before as object), ...assignment(flag, text) });
   // A path, or several: the flag again adds one.
@@ -53,12 +54,14 @@ function parserOf(flag: string, schema: z.ZodType): Parser | undefined {
   if (schema instanceof z.ZodTuple) return (text) => numbers(flag, text, schema.def.items.length);
   if (schema instanceof z.ZodArray) {
     const element = schema.element as z.ZodType;
+    if (element instanceof z.ZodCustom) return (text) => text.split(',').map((part) => part.trim());
     if (element instanceof z.ZodEnum) {
       const one = oneOf(flag, element.options as string[]);
       return (text) => text.split(',').map((part) => one(part.trim()));
     }
     if (!(element instanceof z.ZodObject)) return (text) => numbers(flag, text);
-    if (element.def.catchall) return (text, before) => [...((before as unknown[]) ?? []), guideOf(flag, text)];
+    if (element.shape.name !== undefined)
+      return (text, before) => [...((before as unknown[]) ?? []), guideOf(flag, text)];
     const second = Object.keys(element.shape)[1]!;
     return (text, before) => [...((before as unknown[]) ?? []), fileWith(flag, text, second)];
   }

@@ -1,4 +1,4 @@
-import { oneOf, wholeNumber } from '@mezzotint/app';
+import { oneOf, seedNumber, wholeNumber } from '@mezzotint/app';
 import { recipes } from '@mezzotint/training';
 import { Command } from 'commander';
 
@@ -25,7 +25,7 @@ export interface TrainFlags {
   readonly resume?: boolean;
   readonly steps?: number;
   readonly batchSize?: number;
-  readonly seed?: number;
+  readonly seed?: number | string;
   readonly otherData?: boolean;
   readonly wire?: 'float32' | 'bfloat16';
   readonly shardOptimizer?: boolean;
@@ -84,7 +84,7 @@ export function trainCommand(): Command {
       wholeNumber('--steps', 1),
     )
     .option('--batch-size <n>', 'images in a batch', wholeNumber('--batch-size', 1))
-    .option('--seed <n>', 'seed of weights, order and noise', wholeNumber('--seed'))
+    .option('--seed <n>', 'seed of weights, order and noise', seedNumber('--seed'))
     .option(
       '--other-data',
       'with --resume: go on although the images or classes are not those that the run was trained on',

@@ -1,4 +1,5 @@
 import { processSchema, samplingSchema, superResolutionSchema } from '@mezzotint/app';
+import { isSeed } from '@mezzotint/core';
 import { recipes } from '@mezzotint/training';
 import { z } from 'zod';
 
@@ -240,7 +241,16 @@ const common = {
     })
     .prefault({})
     .describe('How the ranks of mpirun work together (packages/distributed/README.md).'),
-  seed: z.int().min(0).default(0).describe('Seed of weights, order and noise.'),
+  seed: z
+    .union([
+      z.int().min(0),
+      z
+        .string()
+        .regex(/^\d{1,20}$/)
+        .refine(isSeed, 'expected at most 2^64 - 1'),
+    ])
+    .default(0)
+    .describe('Seed of weights, order and noise, up to 2^64 - 1; above 2^53 - 1 its digits as a text.'),
   ema: averages.describe('Averaged weights, which are what is sampled and saved.'),
   every: z
     .strictObject({
@@ -511,7 +521,7 @@ export type TrainConfig = z.infer<typeof trainConfigSchema>;
 export type ConfigFlags = {
   steps?: number;
   batchSize?: number;
-  seed?: number;
+  seed?: number | string;
   distributed: Partial<TrainConfig['distributed']>;
 };
 export type DataConfig = z.infer<typeof data>;

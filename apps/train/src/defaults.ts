@@ -214,7 +214,7 @@ function learner(
     architecture: from.architecture,
     network: { ...old, ...known({ ...(size && { imageSize: size }), ...labels }) },
     ...process,
-    ...(!('process' in process) && { recipe: flags.recipe ?? recipeFor(from.architecture) }),
+    ...(!('process' in process) && { recipe: flags.recipe ?? recipeOfModel(from.architecture, old) }),
   };
 }
 
@@ -255,6 +255,13 @@ export function recipeOf({
   }
   if (process === undefined && weighting === 'uniform') return recipeFor(architecture);
   return weighting === 'min-snr' ? 'min-snr' : 'v-cosine';
+}
+
+/** The recipe of a model to begin with: one that learns the variance where the model has channels for it. */
+function recipeOfModel(architecture: string, network: Readonly<Record<string, unknown>>): string {
+  const learned = typeof network.inChannels === 'number' && network.outChannels === 2 * network.inChannels;
+  if (learned) return architecture === 'DiT' ? 'dit' : 'improved-ddpm';
+  return recipeFor(architecture);
 }
 
 /** The recipe of an architecture where none is said. */

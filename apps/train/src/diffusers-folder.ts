@@ -10,8 +10,20 @@ const layouts: Readonly<Record<string, (weights: WeightSource) => WeightSource>>
   DiTTransformer2DModel: (weights) => translate(weights, ditKeyMap(weights.tensors.keys(), 'left'), 'left'),
 };
 
-/** Keys of diffusers' configurations that a training on other data changes, by ours. */
-const changed: Readonly<Record<string, string>> = { imageSize: 'sample_size', classes: 'num_embeds_ada_norm' };
+/** What a training on other data changes of a configuration of ours. */
+interface Changed {
+  readonly imageSize?: unknown;
+  readonly classes?: unknown;
+  readonly nullLabel?: unknown;
+}
+
+/** Keys of diffusers' configurations that follow from it. DiT counts real classes, a UNet the rows of its table. */
+const keys: Readonly<Record<string, (config: Changed) => unknown>> = {
+  sample_size: ({ imageSize }) => imageSize,
+  num_embeds_ada_norm: ({ classes }) => classes,
+  num_class_embeds: ({ classes, nullLabel }) =>
+    typeof classes === 'number' ? classes + (nullLabel === true ? 1 : 0) : null,
+};
 
 /**
  * Writes a model that began as one of diffusers as a folder that diffusers opens: `config.json` as it was, with the new size and
@@ -25,9 +37,9 @@ export async function saveDiffusers(
   model: Module & { readonly config?: unknown },
 ): Promise<string> {
   const json = readJson(origin) as Record<string, unknown>;
-  for (const [ours, theirs] of Object.entries(changed)) {
-    const value = (model.config as Record<string, unknown> | undefined)?.[ours];
-    if (theirs in json && typeof value === 'number') json[theirs] = value;
+  for (const [key, of] of Object.entries(keys)) {
+    const value = of((model.config ?? {}) as Changed);
+    if (key in json && value !== undefined) json[key] = value;
   }
   const weights = asWeightSource(await model.save());
   const there = layouts[String(json._class_name)]?.(weights) ?? weights;

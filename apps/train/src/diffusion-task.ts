@@ -47,7 +47,7 @@ export async function diffusionTask(config: WholeDiffusionTask, data: TrainingDa
   const signature = architecture.signature(network);
   const unconditional = signature.classes === null;
   const classes = unconditional ? [] : data.classes;
-  checkNetworkFits(signature, unconditional ? { ...shape, classes: null } : shape);
+  checkNetworkFits(signature, { ...shape, learnedVariance, ...(unconditional && { classes: null }) });
   checkConditions(config, signature, data, texts);
   const labelDropout = labelDropoutOf(config, signature);
   const model = architecture.build(network).init(config.seed);

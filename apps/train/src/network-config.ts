@@ -52,11 +52,14 @@ export function checkNetworkFits(
     readonly imageSize: number | null;
     readonly sizeMultiple: number | null;
     readonly inChannels: number;
+    /** Absent of a classifier. */
+    readonly outChannels?: number;
     readonly classes: number | null;
   },
   data: DataShape,
 ): void {
   const problems: string[] = [];
+  const { outChannels, inChannels } = signature;
   const expect = (what: string, got: unknown, expected: unknown) => {
     if (got !== expected) problems.push(`${what} is ${got}, the data needs ${expected}`);
   };
@@ -64,7 +67,14 @@ export function checkNetworkFits(
   if (signature.sizeMultiple !== null && data.imageSize % signature.sizeMultiple !== 0) {
     problems.push(`it takes sides that ${signature.sizeMultiple} divides, the data has ${data.imageSize}`);
   }
-  expect('inChannels', signature.inChannels, data.channels);
+  expect('inChannels', inChannels, data.channels);
+  const predicted = data.learnedVariance ? 2 * data.channels : data.channels;
+  if (outChannels !== undefined && inChannels === data.channels && outChannels !== predicted) {
+    const learns = 'recipes that learn the variance (dit, improved-ddpm)';
+    problems.push(
+      `outChannels is ${outChannels}, the recipe needs ${predicted}: ${data.learnedVariance ? `${learns} have twice as many` : `twice as many are for ${learns}`}`,
+    );
+  }
   expect('classes', signature.classes, data.classes);
   if (problems.length > 0) throw new InvalidArgumentError('network', problems);
 }

@@ -1,6 +1,6 @@
-import { copyFileSync, existsSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { type CommandContext, prepareOutput } from '@mezzotint/app';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { averagedModels, type CommandContext, prepareOutput } from '@mezzotint/app';
 import { InvalidArgumentError } from '@mezzotint/core';
 import { powerExponent } from '@mezzotint/training';
 import { listSnapshots, reconstructAverages } from '@mezzotint/training/node';
@@ -46,26 +46,37 @@ export async function runPosthocEma(
   if ((run === undefined) === (snapshots === undefined)) {
     throw new InvalidArgumentError('train posthoc-ema', 'expected --run or --snapshots, and not both');
   }
+  const ended = run !== undefined && existsSync(join(run, 'model', 'config.json'));
   const folder = snapshots ?? join(run!, 'snapshots');
+  const place = out ?? join(run ?? snapshots!, 'posthoc-ema');
+  const time = images !== undefined && { images };
+  const paths = ended
+    ? await averagedModels(run, sigmaRel, { ...time, out: place, existing: overwrite ? 'replace' : 'refuse' })
+    : await averagedFiles(folder, sigmaRel, place, { ...time, overwrite });
+  const used = listSnapshots(folder);
+  for (const [i, width] of sigmaRel.entries()) say(`${paths[i]}: EMA of relative width ${width}`);
+  say(`from ${used.length} snapshots up to ${used.at(-1)!.time.toLocaleString('en-US')} images`);
+  result({ snapshots: used.length, averages: sigmaRel.map((width, i) => ({ sigmaRel: width, path: paths[i] })) });
+}
+
+/** Weights alone: of a folder of snapshots, or of a run that has not ended. */
+async function averagedFiles(
+  folder: string,
+  widths: readonly number[],
+  place: string,
+  { images, overwrite }: { readonly images?: number; readonly overwrite: boolean },
+): Promise<string[]> {
   if (!existsSync(folder)) {
     throw new InvalidArgumentError(
       'train posthoc-ema',
       `${folder} is not there: a training leaves it when its configuration has ema.sigmaRel and ema.snapshotEvery`,
     );
   }
-  const place = out ?? join(run ?? snapshots!, 'posthoc-ema');
-  const config = run === undefined ? undefined : join(run, 'model', 'config.json');
-  const model = config !== undefined && existsSync(config) ? config : undefined;
-  const targets = sigmaRel.map((width) => ({
-    sigmaRel: width,
-    path: join(place, model === undefined ? `ema-${width}.safetensors` : join(`ema-${width}`, 'model.safetensors')),
+  const targets = widths.map((sigmaRel) => ({
+    ...{ sigmaRel, path: join(place, `ema-${sigmaRel}.safetensors`) },
     ...(images !== undefined && { time: images }),
   }));
   for (const { path } of targets) prepareOutput(path, overwrite);
   await reconstructAverages(folder, targets, { overwrite });
-  if (model !== undefined) for (const { path } of targets) copyFileSync(model, join(dirname(path), 'config.json'));
-  const used = listSnapshots(folder);
-  for (const { sigmaRel: width, path } of targets) say(`${path}: EMA of relative width ${width}`);
-  say(`from ${used.length} snapshots up to ${used.at(-1)!.time.toLocaleString('en-US')} images`);
-  result({ snapshots: used.length, averages: targets.map(({ sigmaRel, path }) => ({ sigmaRel, path })) });
+  return targets.map(({ path }) => path);
 }

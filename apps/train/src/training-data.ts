@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ImageSource, openImages } from '@mezzotint/app';
-import { InvalidArgumentError, listed, quoted } from '@mezzotint/core';
+import { InvalidArgumentError, listed, quoted, type Seed } from '@mezzotint/core';
 import {
   type BatchShare,
   batches,
@@ -18,6 +18,7 @@ import {
   splitDataset,
   toBytes,
   toFloat,
+  withoutDamaged,
 } from '@mezzotint/data';
 import { CODEC } from './codec-files.js';
 import type { DataConfig } from './config.js';
@@ -54,7 +55,7 @@ export interface TrainingData {
   /** What is not trained on, in memory; undefined where nothing is held out. */
   readonly heldOut?: HeldOut;
   /** `share` gives one of several processes its part of each batch. */
-  open(options: { readonly batchSize: number; readonly seed: number; readonly share?: BatchShare }): TrainingBatches;
+  open(options: { readonly batchSize: number; readonly seed: Seed; readonly share?: BatchShare }): TrainingBatches;
   /** The first pictures, to show and to look at; absent for latent images. */
   first?(count: number): Promise<ImageSet>;
   /** What latent images are made of; absent for pictures. */
@@ -93,6 +94,9 @@ export interface HeldOut {
   /** `count` of them from `first` on, each with its first caption. */
   batch(first: number, count: number): TrainingBatch;
 }
+
+/** Most pictures that are decoded before the training to see whether they can be: a minute's work. */
+const MOST_CHECKED = 10_000;
 
 /** Most pictures that are held out: more tell no more of the loss, and they are kept in memory. */
 const MOST_HELD_OUT = 512;
@@ -164,7 +168,10 @@ async function digits(config: Extract<DataConfig, { kind: 'digits' }>): Promise<
 async function folder(config: Extract<DataConfig, { kind: 'folder' }>): Promise<TrainingData> {
   const { path, size, channels, crop, flip, buckets, threads, labels } = config;
   const folderClasses = labels === 'none' ? 'never' : 'auto';
-  const { train: set, heldOut } = await splitOf(await openDataset(path, { folderClasses }), config);
+  const found = await openDataset(path, { folderClasses });
+  // Of larger sets a damaged picture is found when its turn comes.
+  const all = found.examples.length > MOST_CHECKED ? found : await withoutDamaged(found, { threads });
+  const { train: set, heldOut } = await splitOf(all, config);
   const { classes, captioned } = set;
   const counts = countsOf(
     classes,

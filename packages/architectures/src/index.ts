@@ -8,4 +8,4 @@ export {
   presetNamed,
 } from './architectures.js';
 export { imageNet512, type PublishedSystem, type SystemCost, systemCost } from './imagenet-512.js';
-export { type SystemRow, systemsTable } from './systems-table.js';
+export { type SystemRow, systemsFromJson, systemsPlot, systemsTable } from './systems-table.js';

@@ -1,9 +1,13 @@
 // A program that has core has the streams: `init` takes a seed, and forward passes take a RandomStream.
 export {
   deriveSeed,
+  isSeed,
   NumpyRandomState,
   type NumpyRandomStateSnapshot,
   type RandomStream,
+  type Seed,
+  seedPlus,
+  seedValue,
   TorchGenerator,
   type TorchGeneratorState,
 } from '@mezzotint/random';

@@ -1,4 +1,4 @@
-import { deriveSeed, TorchGenerator } from '@mezzotint/random';
+import { deriveSeed, type Seed, TorchGenerator } from '@mezzotint/random';
 import type * as tf from '@tensorflow/tfjs-core';
 import { canAdopt } from './adopt.js';
 import { InvalidArgumentError, InvalidFileError, WeightsMismatchError } from './errors.js';
@@ -57,7 +57,7 @@ export abstract class Module {
   }
 
   /** Draws every parameter from its own stream, seeded by (seed, path): adding a layer changes no other layer. */
-  init(seed: number): this {
+  init(seed: Seed): this {
     for (const [path, param] of this.params()) param.initialize(new TorchGenerator(deriveSeed(seed, path)));
     return this;
   }

@@ -1,4 +1,4 @@
-import { deriveSeed, InvalidArgumentError, NumpyRandomState } from '@mezzotint/core';
+import { deriveSeed, InvalidArgumentError, isSeed, NumpyRandomState, type Seed, seedPlus } from '@mezzotint/core';
 import { type BatchPlace, type BatchShare, checkShare, nextPlace, partAt, WHOLE } from './batch-share.js';
 import type { ImageSet } from './image-set.js';
 
@@ -17,7 +17,7 @@ export interface BatchOptions {
   /** Images in a batch. */
   readonly batchSize: number;
   /** Seed of the order and of the flips. */
-  readonly seed: number;
+  readonly seed: Seed;
   /** Mirror each image left-right with probability 1/2, decided anew in each epoch. Wrong for digits and text. Default false. */
   readonly flip?: boolean;
   /** What becomes of the images left at the end of an epoch: `drop` (default; they come in another epoch) or `keep` as a smaller batch. */
@@ -43,7 +43,7 @@ export interface BatchesSource {
   readonly width: number;
   readonly channels: number;
   readonly batchSize: number;
-  readonly seed: number;
+  readonly seed: Seed;
   readonly flip: boolean;
   readonly last: 'drop' | 'keep';
 }
@@ -66,12 +66,12 @@ export interface ImageBatches {
  * Order of an epoch: a permutation of `[0, count)` from (`seed`, `epoch`) alone, so that any epoch can be entered
  * without those before it.
  */
-export function epochOrder(count: number, seed: number, epoch: number): Int32Array {
+export function epochOrder(count: number, seed: Seed, epoch: number): Int32Array {
   return Int32Array.from(new NumpyRandomState(deriveSeed(seed, `order/${epoch}`)).permutation(count));
 }
 
 /** Which images of an epoch are mirrored, by index of the image: one fair coin each, from (`seed`, `epoch`) alone. */
-function epochFlips(count: number, seed: number, epoch: number): Uint8Array {
+function epochFlips(count: number, seed: Seed, epoch: number): Uint8Array {
   const draws = new NumpyRandomState(deriveSeed(seed, `flip/${epoch}`)).rand(count);
   return Uint8Array.from(draws, (draw) => (draw < 0.5 ? 1 : 0));
 }
@@ -90,7 +90,7 @@ export function batches(
   if (!Number.isInteger(batchSize) || batchSize < 1) {
     problems.push(`expected batchSize to be a positive integer, got ${batchSize}`);
   }
-  if (!Number.isSafeInteger(seed)) problems.push(`expected seed to be an integer, got ${seed}`);
+  if (!isSeed(seed)) problems.push(`expected seed to be an integer in [-2^63, 2^64), got ${seed}`);
   if (count < 1) problems.push('expected at least one image, got an empty set');
   if (last === 'drop' && batchSize > count) {
     problems.push(`a batch of ${batchSize} does not fit in ${count} images; take a smaller batchSize, or last: 'keep'`);
@@ -99,7 +99,7 @@ export function batches(
   if (problems.length > 0) throw new InvalidArgumentError('batches', problems);
   checkShare('batches', share, batchSize);
 
-  const of: BatchesSource = { count, height, width, channels, batchSize, seed, flip, last };
+  const of: BatchesSource = { count, height, width, channels, batchSize, seed: seedPlus(seed, 0), flip, last };
   const batchesPerEpoch = last === 'drop' ? Math.floor(count / batchSize) : Math.ceil(count / batchSize);
   let at: BatchPlace = { epoch: 0, batch: 0, taken: 0 };
   let drawn: { readonly epoch: number; readonly order: Int32Array; readonly flips: Uint8Array | null } | undefined;

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { closeSync, type Dirent, readSync } from 'node:fs';
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
-import { InvalidArgumentError, InvalidFileError, listed, parseJson, readingBudget } from '@mezzotint/core';
+import { InvalidArgumentError, InvalidFileError, listed, parseJson, readingBudget, type Seed } from '@mezzotint/core';
 import { openPlainFile, readPlainFile, readPlainText, systemProblem } from '@mezzotint/core/node';
 import { imageSize } from './decode-image.js';
 import { PNG_HEAD } from './decode-png.js';
@@ -121,7 +121,7 @@ export async function openDataset(path: string, options: DatasetOptions = {}): P
  * Disjoint parts of a data set: `count` examples held out by a permutation of (seed, names), the rest to train on. The same
  * names give the same parts.
  */
-export function splitDataset(set: Dataset, count: number, seed: number): { train: Dataset; heldOut: Dataset } {
+export function splitDataset(set: Dataset, count: number, seed: Seed): { train: Dataset; heldOut: Dataset } {
   if (!Number.isSafeInteger(count) || count < 1 || count >= set.examples.length) {
     throw new InvalidArgumentError(
       'splitDataset',
@@ -132,16 +132,21 @@ export function splitDataset(set: Dataset, count: number, seed: number): { train
     .map((example) => ({ example, key: createHash('sha256').update(`${seed}/${example.name}`).digest('hex') }))
     .sort((a, b) => byName(a.key, b.key));
   const held = new Set(order.slice(0, count).map(({ example }) => example));
-  const part = (keep: (example: Example) => boolean): Dataset => {
-    const examples = set.examples.filter(keep);
-    return {
-      ...set,
-      examples,
-      captioned: examples.filter(({ captions }) => captions.length > 0).length,
-      fingerprint: fingerprintOf(examples, set.classes),
-    };
+  return {
+    train: partOf(set, (example) => !held.has(example)),
+    heldOut: partOf(set, (example) => held.has(example)),
   };
-  return { train: part((example) => !held.has(example)), heldOut: part((example) => held.has(example)) };
+}
+
+/** The examples that are kept, as a set of their own with the same classes. */
+export function partOf(set: Dataset, keep: (example: Example) => boolean): Dataset {
+  const examples = set.examples.filter(keep);
+  return {
+    ...set,
+    examples,
+    captioned: examples.filter(({ captions }) => captions.length > 0).length,
+    fingerprint: fingerprintOf(examples, set.classes),
+  };
 }
 
 /** The bytes of an example's file. */

@@ -159,7 +159,9 @@ async function damaged<T>(name: string, decode: () => Promise<T>): Promise<T> {
     return await decode();
   } catch (error) {
     if (InvalidFileError.isInstance(error)) throw error;
-    const reason = error instanceof Error ? error.message.split('\n')[0] : String(error);
+    const said = error instanceof Error ? error.message.split('\n')[0] : String(error);
+    // What libvips says of a JPEG that ends early.
+    const reason = said === 'Unknown error' ? 'it is cut short' : said;
     throw new InvalidFileError(name, `damaged image: ${reason}`, { cause: error });
   }
 }

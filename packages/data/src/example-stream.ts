@@ -1,4 +1,4 @@
-import { deriveSeed, InvalidArgumentError, NumpyRandomState } from '@mezzotint/core';
+import { deriveSeed, InvalidArgumentError, isSeed, NumpyRandomState, type Seed, seedPlus } from '@mezzotint/core';
 import { type BatchPlace, type BatchShare, checkShare, nextPlace, partAt, WHOLE } from './batch-share.js';
 import { epochOrder, type ImageBatch } from './batches.js';
 import type { Bitmap } from './bitmap.js';
@@ -18,7 +18,7 @@ export interface ExampleBatch extends ImageBatch {
 export interface ExampleStreamOptions {
   readonly batchSize: number;
   /** Seed of order, crops, flips and choice of captions. */
-  readonly seed: number;
+  readonly seed: Seed;
   /** Pixels a side of square pictures; with `buckets`, the side of the square that has the area of each. */
   readonly size: number;
   readonly channels: 1 | 3;
@@ -96,7 +96,7 @@ export function exampleStream(set: Dataset, options: ExampleStreamOptions): Exam
     wanted === undefined && last === 'drop' ? Math.floor(count / batchSize) : Math.ceil(count / batchSize);
   const batchesPerEpoch = buckets.reduce((sum, { members }) => sum + full(members.length), 0);
   const of = {
-    ...{ fingerprint: set.fingerprint, batchSize, seed, size, channels, crop, flip },
+    ...{ fingerprint: set.fingerprint, batchSize, seed: seedPlus(seed, 0), size, channels, crop, flip },
     ...(wanted && { step: wanted.step, ratio: wanted.ratio ?? 2 }),
     ...(last === 'keep' && { last }),
   };
@@ -227,7 +227,7 @@ function cut(
 }
 
 /** What is decided anew for each picture in each epoch, from (seed, epoch) alone. */
-function epochDraws(count: number, seed: number, epoch: number) {
+function epochDraws(count: number, seed: Seed, epoch: number) {
   const draw = (what: string) => new NumpyRandomState(deriveSeed(seed, `${what}/${epoch}`)).rand(count);
   return { epoch, flip: draw('flip'), y: draw('crop-y'), x: draw('crop-x'), caption: draw('caption') };
 }
@@ -252,7 +252,7 @@ function bucketsOf({ examples }: Dataset, { size, buckets }: ExampleStreamOption
 function planEpoch(
   buckets: readonly Bucket[],
   batchSize: number,
-  seed: number,
+  seed: Seed,
   epoch: number,
   last: 'fill' | 'drop' | 'keep',
 ): Plan[] {
@@ -293,7 +293,7 @@ function check({ examples }: Dataset, options: ExampleStreamOptions): void {
   whole('size', size, 1);
   whole('threads', threads, 0);
   whole('ahead', ahead, 0);
-  if (!Number.isSafeInteger(seed)) problems.push(`expected seed to be an integer, got ${seed}`);
+  if (!isSeed(seed)) problems.push(`expected seed to be an integer in [-2^63, 2^64), got ${seed}`);
   if (buckets === undefined && last === 'drop' && batchSize > examples.length) {
     problems.push(
       `a batch of ${batchSize} does not fit in ${examples.length} pictures; take a smaller batchSize, or last: 'keep'`,

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { deriveSeed, InvalidArgumentError, NumpyRandomState } from '@mezzotint/core';
+import { deriveSeed, InvalidArgumentError, NumpyRandomState, type Seed } from '@mezzotint/core';
 import type { Bitmap } from './bitmap.js';
 
 /** Labelled images of one size in memory, as bytes. */
@@ -45,7 +45,7 @@ export function subset(set: ImageSet, indices: ArrayLike<number>): ImageSet {
 export function splitImages<const S extends readonly number[]>(
   set: ImageSet,
   sizes: S,
-  seed: number,
+  seed: Seed,
 ): { readonly [K in keyof S]: ImageSet } {
   const total = sizes.reduce((sum, size) => sum + size, 0);
   const problems = [];

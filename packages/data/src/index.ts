@@ -11,6 +11,7 @@ export {
   type ImageBatches,
 } from './batches.js';
 export type { Bitmap } from './bitmap.js';
+export { type CheckOptions, withoutDamaged } from './damaged.js';
 export { type Dataset, type DatasetOptions, type Example, openDataset, splitDataset } from './dataset.js';
 export { type DecodeOptions, decodeImage } from './decode-image.js';
 export {

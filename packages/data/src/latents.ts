@@ -10,6 +10,8 @@ import {
   parseJson,
   quoted,
   readingBudget,
+  type Seed,
+  seedPlus,
   TorchGenerator,
 } from '@mezzotint/core';
 import { openPlainFile, readPlainFile, readPlainText, writeFileAtomically } from '@mezzotint/core/node';
@@ -203,7 +205,7 @@ export function readLatentsIndex(folder: string): LatentsIndex {
 /** How latent images become batches. */
 export interface LatentStreamOptions {
   readonly batchSize: number;
-  readonly seed: number;
+  readonly seed: Seed;
   /** Shards that are kept in memory; 4 when absent. */
   readonly shards?: number;
   /** Mean and deviation of each channel by which images are normalised; those of the index when absent (others for held-out images). */
@@ -233,7 +235,7 @@ export function latentStream(folder: string, options: LatentStreamOptions) {
   checkShare('latentStream', share, batchSize);
   const area = height * width * channels;
   const batchesPerEpoch = Math.floor(count / batchSize);
-  const of = { fingerprint: index.fingerprint, batchSize, seed };
+  const of = { fingerprint: index.fingerprint, batchSize, seed: seedPlus(seed, 0) };
   const kept = new Map<number, Buffer>();
   const shard = (i: number) => {
     let bytes = kept.get(i);
@@ -301,7 +303,7 @@ export function latentStream(folder: string, options: LatentStreamOptions) {
 }
 
 /** Shards in a random order, four at a time shuffled together, so that few are in memory at once. */
-function shardedOrder(count: number, perShard: number, seed: number, epoch: number): Int32Array {
+function shardedOrder(count: number, perShard: number, seed: Seed, epoch: number): Int32Array {
   const shards = epochOrder(Math.ceil(count / perShard), deriveSeed(seed, 'shards'), epoch);
   const out = new Int32Array(count);
   let at = 0;

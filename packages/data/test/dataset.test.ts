@@ -11,6 +11,7 @@ import {
   openDataset,
   readTar,
   splitDataset,
+  withoutDamaged,
 } from '../src/index.js';
 
 const root = mkdtempSync(join(tmpdir(), 'mezzotint-dataset-'));
@@ -90,7 +91,7 @@ describe('openDataset', () => {
     expect(set.examples.map(({ captions }) => captions)).toEqual([['a grey square', 'a dark square'], ['b'], ['c']]);
     expect(set.skipped).toEqual(['1 lines of captions.jsonl whose picture is not there: gone.png']);
     write('captions', { 'captions.jsonl': '{"file": "b.png"' });
-    await expect(openDataset(path)).rejects.toThrow(/captions.jsonl: line 1 is not JSON/);
+    await expect(openDataset(path)).rejects.toThrow(/captions.jsonl: line 1 is not (?:a JSON object|JSON)/);
   });
 
   test('takes labels of metadata.jsonl, which must then be for all pictures', async () => {
@@ -293,3 +294,26 @@ describe('exampleStream', () => {
     );
   });
 });
+
+test.each([0, 1])(
+  'pictures that are damaged behind their headers are left out and named, with %i threads',
+  async (threads) => {
+    const good = picture(8, 8, 20);
+    const cut = good.slice(0, good.length - 20);
+    const path = write(`damaged-${threads}`, { 'a/1.png': good, 'a/2.png': cut, 'b/3.png': good, 'b/4.txt': 'a cat' });
+    const set = await openDataset(path);
+    expect(set.examples).toHaveLength(3); // their headers are whole
+    const seen: number[] = [];
+    const sound = await withoutDamaged(set, { threads, onProgress: (done) => seen.push(done) });
+    expect(seen).toEqual([1, 2, 3]);
+    expect(sound.examples.map(({ name }) => name)).toEqual(['a/1.png', 'b/3.png']);
+    expect(sound.classes).toEqual(['a', 'b']);
+    expect(sound.skipped.at(-1)).toBe('1 picture that is damaged behind the header: a/2.png');
+    expect(sound.fingerprint).not.toBe(set.fingerprint);
+    expect(await withoutDamaged(sound, { threads })).toBe(sound);
+    const none = await openDataset(write(`all-damaged-${threads}`, { '1.png': cut }));
+    await expect(withoutDamaged(none, { threads })).rejects.toThrow(
+      /1 picture that is damaged behind the header: 1.png; none is left/,
+    );
+  },
+);

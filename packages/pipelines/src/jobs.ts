@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from '@mezzotint/core';
+import { InvalidArgumentError, seedPlus } from '@mezzotint/core';
 import { parseLabels } from './labels.js';
 import type { Request, Settings } from './request.js';
 import type { Batch, ImageJob } from './stage.js';
@@ -35,7 +35,7 @@ export function jobsOf(request: Request, classes: readonly string[] | undefined)
     const subject = Math.floor(index / (request.count ?? 1));
     return {
       index,
-      seed: seeds?.[index] ?? seed + index,
+      seed: seedPlus(seeds?.[index] ?? seed, seeds === undefined ? index : 0),
       prompt: prompts?.[subject] ?? '',
       ...(Object.fromEntries(texts.map(([key, of]) => [key, of(subject)])) as Pick<
         ImageJob,

@@ -1,4 +1,4 @@
-import { InvalidFileError, parseJson } from '@mezzotint/core';
+import { InvalidFileError, parseJson, seedPlus } from '@mezzotint/core';
 import { z } from 'zod';
 import { labelsOf } from './jobs.js';
 import { type OpenOptions, openSchema } from './options.js';
@@ -69,7 +69,9 @@ export async function recipeOf(pipeline: Pipeline, facts: RecipeFacts): Promise<
     ...Object.fromEntries(named),
     height: settings.height,
     width: settings.width,
-    ...(request.seeds === undefined && { seed: request.seed ?? 0 }),
+    ...(request.seeds === undefined
+      ? { seed: seedPlus(request.seed ?? 0, 0) }
+      : { seeds: request.seeds.map((seed) => seedPlus(seed, 0)) }),
   } as Recipe;
 }
 

@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from '@mezzotint/core';
+import { InvalidArgumentError, isSeed, type Seed } from '@mezzotint/core';
 import type { Bitmap } from '@mezzotint/data/pixels';
 import { guidances } from '@mezzotint/guidance';
 import { type SolverName, solvers } from '@mezzotint/schedulers';
@@ -22,6 +22,11 @@ const side = z
   .int()
   .min(1)
   .max(2 ** 20);
+/** PyTorch's seeds: 64 bits, of which a number of JSON holds 53. */
+const seed = z.custom<Seed>(
+  (value) => isSeed(value) && BigInt(value) >= 0n,
+  'expected a whole number from 0 to 2^64 - 1; above 2^53 - 1 its digits as a text, or a bigint',
+);
 const options = z.record(z.string(), z.union([z.number(), z.boolean(), z.string()]));
 const words = z.string().max(100_000);
 const several = z.union([words, z.array(words).min(1).max(10_000)]);
@@ -60,13 +65,13 @@ export const requestSchema = z
     ),
     count: setting(z.int().min(1).max(100_000), 'what', 'n', 'pictures of each prompt or label'),
     seed: setting(
-      z.int().min(0).max(Number.MAX_SAFE_INTEGER),
+      seed,
       'what',
       'n',
-      'picture i has the seed n + i (default: 0)',
+      'picture i has the seed n + i, up to 2^64 - 1; in JSON, seeds above 2^53 - 1 are texts (default: 0)',
     ),
     seeds: setting(
-      z.array(z.int().min(0).max(Number.MAX_SAFE_INTEGER)).min(1).max(100_000),
+      z.array(seed).min(1).max(100_000),
       'what',
       'list',
       'a seed for each picture, in the place of --seed',

@@ -21,7 +21,7 @@ export interface EncodedBatch<C extends Conditions = Conditions> {
 export interface ImageJob {
   /** Its place among all pictures of the request. */
   readonly index: number;
-  readonly seed: number;
+  readonly seed: number | string;
   readonly prompt: string;
   /** null where nothing was said. */
   readonly negative: string | null;

@@ -1,20 +1,18 @@
-import { InvalidArgumentError } from './invalid-argument-error.js';
+import { type Seed, seedValue } from './seed.js';
 
 /**
  * Seed of an independent stream for the place called `path` in a run seeded with `seed`: a 32-bit hash (the rounds of
  * MurmurHash3 over both halves of the seed and the UTF-16 units of the path). The same on every machine, and part of
  * what makes runs repeatable: it never changes between versions.
  *
- * @param seed any safe integer
+ * @param seed an integer in [-2^63, 2^64)
  * @returns an integer in [0, 2^32)
- * @throws InvalidArgumentError when the seed is not a safe integer
+ * @throws InvalidArgumentError when the seed is not such an integer, or a number past 2^53 (use a bigint or digits)
  */
-export function deriveSeed(seed: number, path: string): number {
-  if (!Number.isSafeInteger(seed)) {
-    throw new InvalidArgumentError('deriveSeed', `the seed must be a safe integer, got ${seed}`);
-  }
-  let hash = round(0, seed | 0);
-  hash = round(hash, Math.floor(seed / 2 ** 32) | 0);
+export function deriveSeed(seed: Seed, path: string): number {
+  const value = seedValue('deriveSeed', seed);
+  let hash = round(0, Number(BigInt.asIntN(32, value)));
+  hash = round(hash, Number(BigInt.asIntN(32, value >> 32n)));
   for (let i = 0; i < path.length; i++) hash = round(hash, path.charCodeAt(i));
   return finish(hash ^ (path.length + 2));
 }

@@ -3,6 +3,7 @@ import { vectorNormals } from './box-muller-simd.js';
 import { InvalidArgumentError } from './invalid-argument-error.js';
 import { Mt19937, type Mt19937State } from './mt19937.js';
 import type { RandomStream } from './random-stream.js';
+import { type Seed, seedValue } from './seed.js';
 
 /** From so many normals on, making the vector kernel pays. */
 const VECTORS_FROM = 8192;
@@ -26,9 +27,9 @@ export class TorchGenerator implements RandomStream {
 
   /**
    * @param seed as `torch.manual_seed` takes it: an integer in [-2^63, 2^64). Only its low 32 bits reach the engine.
-   * @throws InvalidArgumentError when it is not such an integer, or a number past 2^53 (use a bigint)
+   * @throws InvalidArgumentError when it is not such an integer, or a number past 2^53 (use a bigint or digits)
    */
-  constructor(seed: number | bigint) {
+  constructor(seed: Seed) {
     this.#engine = new Mt19937(low32(seed));
   }
 
@@ -197,15 +198,8 @@ export class TorchGenerator implements RandomStream {
   }
 }
 
-function low32(seed: number | bigint): number {
-  if (typeof seed === 'number' && !Number.isSafeInteger(seed)) {
-    throw new InvalidArgumentError('TorchGenerator', `the seed must be a safe integer or a bigint, got ${seed}`);
-  }
-  const wide = BigInt(seed);
-  if (wide < -(2n ** 63n) || wide >= 2n ** 64n) {
-    throw new InvalidArgumentError('TorchGenerator', `the seed must be in [-2^63, 2^64), got ${seed}`);
-  }
-  return Number(BigInt.asUintN(32, wide));
+function low32(seed: Seed): number {
+  return Number(BigInt.asUintN(32, seedValue('TorchGenerator', seed)));
 }
 
 function count(n: number): number {

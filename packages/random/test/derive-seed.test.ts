@@ -37,6 +37,6 @@ test('each bit of the answer is set for about half of the paths', () => {
 });
 
 test('refuses what is not a safe integer', () => {
-  expect(() => deriveSeed(0.5, 'a')).toThrow('safe integer');
-  expect(() => deriveSeed(2 ** 53, 'a')).toThrow('safe integer');
+  expect(() => deriveSeed(0.5, 'a')).toThrow('up to 2^53 - 1, a bigint, or decimal digits');
+  expect(() => deriveSeed(2 ** 53, 'a')).toThrow('up to 2^53 - 1, a bigint, or decimal digits');
 });

@@ -12,6 +12,7 @@ import {
   encodeSdxlPrompts,
   parseWeights,
 } from '../src/index.js';
+import { rowsAt } from '../src/prompts/encode.js';
 import { readJson, readTensors, relativeError } from './support/golden.js';
 import { tinyClipTokenizer } from './support/tokenizers.js';
 
@@ -240,4 +241,17 @@ test('no prompts are refused', async () => {
   expect(() => encodeSdxlPrompts(both, [])).toThrow(InvalidArgumentError);
   expect(() => encodeSdPrompts(both.clipL, ['a'], { skip: 4 })).toThrow(/skip: expected a whole number in 0\.\.3/);
   dispose();
+});
+
+describe.each(engines)('prompts that stand in a batch more than once, on %s', (engine) => {
+  beforeEach(() => switchTo(engine));
+
+  test.each([
+    [1, [0, 0, 0], [1 + 2 + 3]],
+    [2, [1, 0, 1], [2, 1 + 3]],
+  ])('are read once, and have the gradients of all their places (%i distinct)', (count, places, expected) => {
+    const weights = tf.tensor2d([1, 2, 3], [3, 1]);
+    const gradient = tf.grad((x) => tf.sum(tf.mul(rowsAt(x, places), weights)))(tf.ones([count, 1]));
+    expect(Array.from(gradient.dataSync())).toEqual(expected); // small integers: exact
+  });
 });

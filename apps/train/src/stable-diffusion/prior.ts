@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { startProgress } from '@mezzotint/app';
-import { InvalidArgumentError } from '@mezzotint/core';
+import { deriveSeed, InvalidArgumentError } from '@mezzotint/core';
 import { type BatchShare, exampleStream, openDataset, writePng } from '@mezzotint/data';
 import type { Pipeline } from '@mezzotint/pipelines';
 import type { StableDiffusionTask } from '../config.js';
@@ -53,5 +53,12 @@ export async function priorBatches(
       `${folder} has ${set.examples.length} pictures, a batch needs ${batchSize}`,
     );
   }
-  return exampleStream(set, { batchSize, seed: seed + 1, size, channels: 3, threads, ...(share && { share }) });
+  return exampleStream(set, {
+    batchSize,
+    seed: deriveSeed(seed, 'prior'),
+    size,
+    channels: 3,
+    threads,
+    ...(share && { share }),
+  });
 }

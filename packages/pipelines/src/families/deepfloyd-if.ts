@@ -164,6 +164,7 @@ async function laterStages(
       later.push({
         stage: {
           ...stage,
+          encodesTextOnly: false,
           defaults: STAGES.upscaler,
           shape: (settings) =>
             stage.shape({ ...settings, height: settings.height * scale, width: settings.width * scale }),

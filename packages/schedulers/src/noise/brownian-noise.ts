@@ -1,11 +1,11 @@
-import { deriveSeed, InvalidArgumentError, TorchGenerator } from '@mezzotint/core';
+import { deriveSeed, InvalidArgumentError, type Seed, TorchGenerator } from '@mezzotint/core';
 import { nchwToNhwc } from './layout.js';
 import type { NoiseSource } from './noise-source.js';
 
 /** The path that noise is taken from. */
 export interface BrownianOptions {
   /** Any safe integer; each is another path. */
-  readonly seed: number;
+  readonly seed: Seed;
   /** Smallest and largest noise ratio sigma / alpha of the run, both positive; outside, the path is held. */
   readonly min: number;
   readonly max: number;

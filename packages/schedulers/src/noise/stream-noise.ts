@@ -1,4 +1,4 @@
-import { InvalidArgumentError, TorchGenerator, type TorchGeneratorState } from '@mezzotint/core';
+import { InvalidArgumentError, type Seed, TorchGenerator, type TorchGeneratorState } from '@mezzotint/core';
 import { nchwToNhwc } from './layout.js';
 import type { Json, NoiseSource } from './noise-source.js';
 
@@ -8,7 +8,7 @@ import type { Json, NoiseSource } from './noise-source.js';
  *
  * @param seed as for `torch.manual_seed`, or a generator that has already been used
  */
-export function torchNoise(seed: number | bigint | TorchGenerator): NoiseSource {
+export function torchNoise(seed: Seed | TorchGenerator): NoiseSource {
   let generator = seed instanceof TorchGenerator ? seed : new TorchGenerator(seed);
   return {
     draw: (shape) => drawNchw(generator, shape),
@@ -25,7 +25,7 @@ export function torchNoise(seed: number | bigint | TorchGenerator): NoiseSource 
  *
  * @param seeds one for each image of the batch
  */
-export function perImageNoise(seeds: readonly (number | bigint)[]): NoiseSource {
+export function perImageNoise(seeds: readonly Seed[]): NoiseSource {
   let generators = seeds.map((seed) => new TorchGenerator(seed));
   return {
     draw(shape) {

@@ -136,7 +136,7 @@ export function distinctRows(rows: readonly (readonly number[])[]): { distinct: 
 /** x itself where each row stands in its place; else rows of it, copied: `tf.gather` has no gradient on wasm. */
 export function rowsAt<T extends tf.Tensor>(x: T, places: readonly number[]): T {
   if (places.length === x.shape[0] && places.every((place, i) => place === i)) return x;
-  const parts = tf.split(x, x.shape[0]!, 0);
+  const parts = x.shape[0] === 1 ? [x] : tf.split(x, x.shape[0]!, 0); // A split into one has no gradient.
   return tf.concat(places.map((place) => parts[place]!)) as T;
 }
 

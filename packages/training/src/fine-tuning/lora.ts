@@ -4,6 +4,7 @@ import {
   InvalidArgumentError,
   Module,
   Param,
+  type Seed,
   type StateDict,
   uniform,
   withoutGradient,
@@ -70,7 +71,7 @@ export class LoraAdapter extends Module {
   }
 
   /** Draws A, sets B to zero, and takes DoRA's lengths from the model's weights, which it must have. */
-  override init(seed: number): this {
+  override init(seed: Seed): this {
     super.init(seed);
     for (const layer of this.layers.values()) layer.takeLengths();
     return this;

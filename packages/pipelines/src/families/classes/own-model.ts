@@ -8,6 +8,7 @@ import {
 } from '@mezzotint/core';
 import { type ProcessConfig, type SolverName, samplerFromProcess, solvers } from '@mezzotint/schedulers';
 import { type CaptionEncoder, captionShape } from '@mezzotint/text-encoders';
+import { cascadeOf } from '../../cascade.js';
 import { checked } from '../../checked.js';
 import { standardizedCodec } from '../../codec.js';
 import { type OwnAutoencoder, openCodec } from '../../codec-folder.js';
@@ -73,7 +74,20 @@ export const ownModel: Family = {
         ...texts.map(({ name, encoder, weights: stored }) => ({ name, module: encoder, weights: stored })),
         ...(guide ? [guide.part] : []),
       ];
-      return ownDefinition(config, { network: module, autoencoder: codec?.model, texts, guide, parts, close });
+      const definition = ownDefinition(config, {
+        network: module,
+        autoencoder: codec?.model,
+        texts,
+        guide,
+        parts,
+        close,
+      });
+      const upsamplers = [context.options.upsampler ?? []].flat();
+      if (upsamplers.length === 0) return definition;
+      const { upsampler: _, ...options } = context.options;
+      const later = new Map<string, PipelineDefinition>();
+      for (const path of upsamplers) later.set(path, await context.open(context.files(path), options));
+      return { ...cascadeOf(definition, later), close };
     } catch (error) {
       close();
       throw error;

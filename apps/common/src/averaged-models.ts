@@ -1,0 +1,52 @@
+import { copyFileSync, existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { InvalidArgumentError } from '@mezzotint/core';
+import { listSnapshots, reconstructAverages } from '@mezzotint/training/node';
+import { readSafetensors } from '@mezzotint/weights/node';
+import { prepareOutput } from './output-file.js';
+
+/** How averages are made. */
+export interface AveragedModelsOptions {
+  /** Images seen at the time of the averages; those of the last snapshot when absent. */
+  readonly images?: number;
+  /** Where the models go. Default: `posthoc-ema/` in the run folder. */
+  readonly out?: string;
+  /** What happens to a model that is there: an error, a new one in its place, or it is taken when it is of the same time. */
+  readonly existing?: 'refuse' | 'replace' | 'take';
+}
+
+/**
+ * Models of a training run with averages of any length, made of its snapshots (EDM2, section 3): a folder for each width.
+ *
+ * @throws InvalidArgumentError when the run left no snapshots, has not ended, or a model is there and may not be replaced
+ */
+export async function averagedModels(
+  run: string,
+  widths: readonly number[],
+  { images, out = join(run, 'posthoc-ema'), existing = 'refuse' }: AveragedModelsOptions = {},
+): Promise<string[]> {
+  const [snapshots, config] = [join(run, 'snapshots'), join(run, 'model', 'config.json')];
+  if (!existsSync(snapshots)) {
+    const problem = 'is not there: a training leaves it when its configuration has ema.sigmaRel and ema.snapshotEvery';
+    throw new InvalidArgumentError(snapshots, problem);
+  }
+  if (!existsSync(config)) throw new InvalidArgumentError(config, 'is not there: the training has not ended');
+  const time = images ?? listSnapshots(snapshots).at(-1)?.time;
+  const models = widths.map((sigmaRel) => ({
+    ...{ sigmaRel, path: join(out, `ema-${sigmaRel}`, 'model.safetensors') },
+    ...(images !== undefined && { time: images }),
+  }));
+  const wanted = models.filter(({ path }) => !(existing === 'take' && existsSync(path) && isOf(path, time)));
+  for (const { path } of wanted) prepareOutput(path, existing === 'replace');
+  // Processes that are started together make the same bytes.
+  if (wanted.length > 0) await reconstructAverages(snapshots, wanted, { overwrite: existing !== 'refuse' });
+  for (const { path } of wanted) copyFileSync(config, join(dirname(path), 'config.json'));
+  return models.map(({ path }) => dirname(path));
+}
+
+/** Whether a stored average is that of so many images. */
+function isOf(path: string, images: number | undefined): boolean {
+  const file = readSafetensors(path);
+  file.close();
+  return file.metadata.get('images') === String(images);
+}
