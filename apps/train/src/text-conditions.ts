@@ -73,7 +73,7 @@ interface Opened extends CaptionEncoder {
 export async function openTextConditions(
   { encoders: asked, dropout }: ConditionsConfig,
   captions: readonly (readonly string[])[],
-  seed: number,
+  seed: number | string,
 ): Promise<TextConditions> {
   const opened: Opened[] = [];
   for (const [i, one] of asked.entries()) {
