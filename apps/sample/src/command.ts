@@ -9,6 +9,10 @@ export interface AppSettings {
   readonly out?: string;
   readonly prompts?: string;
   readonly preview?: string;
+  /** A picture to enlarge. */
+  readonly upscale?: string;
+  readonly tile?: number;
+  readonly overlap?: number;
   readonly columns?: number;
   readonly scale?: number;
   /** `i/n`, or `auto/n` with i of the environment. */
@@ -41,6 +45,16 @@ export function sampleCommand(): Command {
     )
     .option('--prompts <file>', 'a prompt a line, in the place of --prompt')
     .option('--preview <file>', 'a .png of the running estimates, written anew after each step (sharper with --taesd)')
+    .option(
+      '--upscale <picture>',
+      'enlarge this picture, of any size, tile by tile, with a model that enlarges (an upsampler of ADM, of train, of DeepFloyd IF, the x4 upscaler)',
+    )
+    .option('--tile <pixels>', 'with --upscale: side of a tile of the small picture', wholeNumber('--tile', 1))
+    .option(
+      '--overlap <pixels>',
+      'with --upscale: pixels that tiles share (default: a quarter)',
+      wholeNumber('--overlap', 0),
+    )
     .option('--columns <n>', 'pictures in a row of the grid', wholeNumber('--columns', 1))
     .option('--scale <n>', 'each pixel becomes n x n pixels (default: 2 below 64 pixels)', wholeNumber('--scale', 1))
     .option(
@@ -69,6 +83,7 @@ export function sampleCommand(): Command {
         '\n  pnpm sample --model stable-diffusion-v1-5 --prompt "a cat in the snow" --seed 7 --out cat.png' +
         '\n  pnpm sample --model v1-5-pruned-emaonly.safetensors --prompts prompts.txt --count 4 --out cats/' +
         '\n  pnpm sample --model sdxl --refiner sdxl-refiner --solver dpmpp-2m --solver-options sigmas=karras --prompt "a cat"' +
+        '\n  pnpm sample --model runs/upsampler --upscale small.png --out large.png' +
         '\n  pnpm sample --model v1-5-pruned-emaonly.safetensors --lora style.safetensors --explain',
     );
 }

@@ -5,6 +5,7 @@ import type { SampleFlags } from './command.js';
 import { explainModel } from './explain/explain-model.js';
 import type { SampleJobs } from './jobs.js';
 import { settingsOf } from './settings.js';
+import { upscaleToFile } from './upscale-to-file.js';
 import { prepareOut, writePictures } from './write-pictures.js';
 
 /** Makes pictures as the flags say, writes them with their recipe and says where they are. */
@@ -12,6 +13,7 @@ export async function sampleToFile(flags: SampleFlags, context: CommandContext):
   const settings = await settingsOf(flags);
   const { app, options, request, replayed, shard } = settings;
   if (flags.explain) return explainModel(settings, context);
+  if (app.upscale !== undefined) return upscaleToFile(settings, context);
   prepareOut(settings);
   const { signal, say, result } = context;
   const progress = phaseBars();

@@ -21,7 +21,7 @@ import { flagOf } from './flags.js';
 const appSchema = z
   .strictObject({
     ...{ model: z.string(), out: z.string(), prompts: z.string(), engine: z.string(), overwrite: z.boolean() },
-    preview: z.string(),
+    ...{ preview: z.string(), upscale: z.string(), tile: z.int().min(1), overlap: z.int().min(0) },
     ...{ shard: z.string(), columns: z.int().min(1), scale: z.int().min(1), handover: z.number().min(0).max(1) },
   })
   .partial();
@@ -70,6 +70,11 @@ export async function settingsOf({ config, replay, explain: _, ...flags }: Sampl
     throw new InvalidArgumentError('--model', 'expected a model folder, for example --model models/digits');
   }
   const pick = (keys: object) => Object.fromEntries(Object.entries(merged).filter(([key]) => Object.hasOwn(keys, key)));
+  for (const key of ['tile', 'overlap'] as const) {
+    if (merged[key] !== undefined && merged.upscale === undefined) {
+      throw new InvalidArgumentError(flagOf(key), 'is for --upscale');
+    }
+  }
   const settings: SampleSettings = {
     app: pick(appSchema.shape) as unknown as SampleSettings['app'],
     options: pick(openSchema.shape),
@@ -96,7 +101,7 @@ function checkFiles({ app, options, request }: SampleSettings): void {
   const { image, mask } = request;
   const named: [string, unknown][] = [
     ...Object.entries({ model: app.model, parts, tokenizer, refiner, taesd, guidingModel, classifier }),
-    ...Object.entries({ image, mask }),
+    ...Object.entries({ image, mask, upscale: app.upscale }),
     ...[upsampler].flat().map((path): [string, unknown] => ['upsampler', path]),
     ...lora.map(({ path }): [string, unknown] => ['lora', path]),
     ...textualInversion.map(({ path }): [string, unknown] => ['textualInversion', path]),

@@ -1,6 +1,7 @@
 export { type BlobFiles, blobFile, blobFolder, type OpenBlobsOptions, openPipeline } from './blob-files.js';
 export { klCodec, type LatentAutoencoder, type LatentRgb, linearPreview, standardizedCodec } from './codec.js';
 export { type OpenedCodec, type OwnAutoencoder, openCodec } from './codec-folder.js';
+export { cascadeConfigSchema, cascadeFamily } from './families/cascade.js';
 export { admFamily } from './families/classes/adm.js';
 export { ddpm } from './families/classes/ddpm.js';
 export { ditFamily } from './families/classes/dit.js';
@@ -76,3 +77,4 @@ export type {
 } from './stage.js';
 export { type OpenedTextEncoder, openTextEncoder } from './text-encoder-folder.js';
 export { clipTokenizersFor, openClipTokenizer } from './tokenizers.js';
+export { type UpscaleOptions, upscale, upscaleRows } from './upscale.js';

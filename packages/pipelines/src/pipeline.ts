@@ -1,7 +1,7 @@
 import { InvalidArgumentError } from '@mezzotint/core';
 import { type LoadPart, Parts } from './parts.js';
 import type { GeneratedImage } from './pictures.js';
-import { prepared, type ReadImage } from './prepare.js';
+import { prepared, type ReadImage, sizeUnitOf } from './prepare.js';
 import type { Request, RequestKey, Settings } from './request.js';
 import { type PipelineStep, type RunHooks, runPipeline } from './run-pipeline.js';
 import type { PipelineDefinition } from './stage.js';
@@ -17,6 +17,11 @@ export interface Pipeline {
   readonly defaults: Request;
   /** Names of the classes of a model with labels. */
   readonly classes: readonly string[];
+  /**
+   * For a model that enlarges a picture: how many times, what the small picture's sides are multiples of, and the side that it was
+   * trained with; null for other models.
+   */
+  readonly upscaling: { readonly factor: number; readonly unit: number; readonly size: number } | null;
   /** The request with everything filled in. Throws as `check`. */
   settings(request: Request): Promise<Settings>;
   /**
@@ -60,6 +65,7 @@ export function createPipeline(definition: PipelineDefinition, options: Pipeline
     takes,
     defaults,
     classes,
+    upscaling: upscalingOf(definition),
     settings: async (request) => (await prepare(request)).settings,
     check: async (request) => void (await prepare(request)),
     async generate(request, hooks) {
@@ -73,6 +79,12 @@ export function createPipeline(definition: PipelineDefinition, options: Pipeline
       definition.close();
     },
   };
+}
+
+function upscalingOf(definition: PipelineDefinition): Pipeline['upscaling'] {
+  const { imageIs, enlarges: factor, defaults } = definition;
+  if (imageIs !== 'condition' || factor === undefined) return null;
+  return { factor, unit: sizeUnitOf(definition), size: defaults.height / factor };
 }
 
 /** Part i of n of a list. */

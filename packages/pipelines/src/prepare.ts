@@ -85,7 +85,7 @@ function withLists({ takes }: PipelineDefinition, settings: Settings, byStage: r
 }
 
 /** What the sides of pictures are multiples of. */
-function sizeUnitOf({ sizeUnit, stages }: PipelineDefinition): number {
+export function sizeUnitOf({ sizeUnit, stages }: PipelineDefinition): number {
   return sizeUnit ?? stages[0]!.codec?.downscale ?? 1;
 }
 

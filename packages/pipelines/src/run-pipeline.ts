@@ -43,6 +43,8 @@ export interface RunHooks {
   readonly onProgress?: ((progress: Progress) => void) | undefined;
   /** Told what a user should know of the run, such as the end of a prompt that was cut. */
   readonly onNote?: ((line: string) => void) | undefined;
+  /** Noise of a batch in the place of that of its seeds. */
+  readonly noise?: ((batch: Batch) => NoiseSource) | undefined;
   /**
    * Makes part i of n of the request's pictures, counted from 0: whole batches, so that each picture is the one that a run of all
    * would make.
@@ -124,7 +126,7 @@ export async function* runPipeline(
   const shared: Shared = {
     ...{ definition, parts, prepared, hooks, frees, picture },
     starts: batches.map(() => null),
-    noises: batches.map(noiseOf),
+    noises: batches.map(hooks.noise ?? noiseOf),
     before: (from?.before ?? batches.map(() => null)).map((x) => (x === null ? null : toTensor(x))),
     after: (from?.done ?? []).map(toTensor),
   };
@@ -155,7 +157,7 @@ async function* runBatches(shared: Shared, s: number): AsyncGenerator<PipelineSt
   const codecParts = stage.codec !== null && (picture !== null || !handsOver) ? stage.codec.parts : [];
   const loading = (done: number, total: number) => tell(hooks, 'loading', stage, done, total);
   // A refiner draws as a run of its own would; a cascade's later stages go on with the noise of the stage before.
-  if (stage.start === 'previous') noises.splice(0, noises.length, ...batches.map(noiseOf));
+  if (stage.start === 'previous') noises.splice(0, noises.length, ...batches.map(hooks.noise ?? noiseOf));
   resumed?.noise.forEach((state, b) => {
     noises[b]!.restore(state);
   });

@@ -126,8 +126,16 @@ test.each([
 });
 
 test('what does not fit together is refused before weights are read', async () => {
-  await expect(openPipeline(upsampler)).rejects.toThrow(/is an upsampler.*as the option upsampler/);
   await expect(openPipeline(base, { network, upsampler: base })).rejects.toThrow(/is no upsampler/);
   await expect(openPipeline(base, { network: { headz: 4 } })).rejects.toThrow(/headz: unknown setting.*heads/);
   await expect(openPipeline(base, { network: { heads: 3 } })).rejects.toThrow(/3 heads do not divide/);
+});
+
+test('an upsampler alone enlarges a picture of any size, by labels where it has classes', async () => {
+  const pipeline = await openPipeline(upsampler);
+  const image = { data: new Uint8Array(6 * 8 * 3).fill(120), height: 6, width: 8, channels: 3 as const };
+  const { images } = await pipeline.generate({ image, steps: 2, ...(pipeline.classes.length > 0 && { labels: [0] }) });
+  expect([images[0]!.height, images[0]!.width]).toEqual([24, 32]);
+  expect(pipeline.upscaling).toMatchObject({ factor: 4 });
+  pipeline.dispose();
 });

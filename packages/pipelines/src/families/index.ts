@@ -1,4 +1,5 @@
 import type { Family } from '../family.js';
+import { cascadeFamily } from './cascade.js';
 import { admFamily } from './classes/adm.js';
 import { ddpm } from './classes/ddpm.js';
 import { ditFamily } from './classes/dit.js';
@@ -19,6 +20,7 @@ export const families: readonly Family[] = [
   flux,
   edmFamily,
   edm2Family,
+  cascadeFamily,
   ownModel,
   ddpm,
   ditFamily,

@@ -1,7 +1,9 @@
 import { InvalidArgumentError, InvalidFileError } from '@mezzotint/core';
 import { ADMUNet, adm, admFromShapes, admUpsampler, SuperResolutionUNet } from '@mezzotint/unet';
 import { recognise, type WeightFile } from '@mezzotint/weights';
+import * as tf from '@tensorflow/tfjs-core';
 import type { Family, OpenContext } from '../../family.js';
+import { ofRequest } from '../../low-resolution.js';
 import type { PipelineDefinition, Stage } from '../../stage.js';
 import { openGuide } from './classifier.js';
 import { guidedDiffusionSampler } from './guided-diffusion-sampler.js';
@@ -20,12 +22,7 @@ export const admFamily: Family = {
   async open({ files, source }, context) {
     const { options } = context;
     const { config, upsampler } = admFromShapes(source!.tensors, options.network);
-    if (upsampler) {
-      throw new InvalidFileError(
-        files.name,
-        'is an upsampler, which enlarges what another model makes: open that model, with this one as the option upsampler',
-      );
-    }
+    if (upsampler) return aloneAsUpscaler(config, files.name, source!);
     const signature = adm.signature(config);
     const module = new ADMUNet(config);
     const learnedVariance = config.outChannels === 2 * config.inChannels;
@@ -58,6 +55,53 @@ export const admFamily: Family = {
     };
   },
 };
+
+/** The published upsamplers go from 64 to 256 and from 128 to 512 pixels; the network takes any other factor too. */
+const FACTOR = 4;
+
+/** An upsampler for a picture of the user's own. */
+function aloneAsUpscaler(
+  config: ReturnType<typeof admFromShapes>['config'],
+  name: string,
+  weights: WeightFile,
+): PipelineDefinition {
+  const { stages, parts } = upsamplerStage(config, weights);
+  const signature = admUpsampler.signature(config);
+  const unit = Math.max(1, (signature.sizeMultiple ?? config.imageSize) / FACTOR);
+  const stage: Stage = {
+    ...stages[0]!,
+    shape: ({ height, width }) => [height, width, config.inChannels],
+    async encode(batch, context) {
+      const { images, settings } = batch;
+      const labels = images.map((image) => image.label ?? 0);
+      return {
+        positive: {
+          ...(config.classes !== null && { labels: tf.tensor1d(labels, 'int32') }),
+          lowRes: context.previous
+            ? lowResolution(context)
+            : ofRequest(settings.image, images.length, config.inChannels as 1 | 3, unit),
+        },
+        negative: null,
+      };
+    },
+  };
+  return {
+    family: admFamily.name,
+    description: `${name}: ADM's upsampler, which enlarges pictures ${FACTOR} times, ${config.classes ?? 'without'} classes`,
+    stages: [stage],
+    parts,
+    takes: [...classSettings({ ...signature, nullLabel: false, sizeMultiple: null }), 'image', 'threshold'],
+    imageIs: 'condition',
+    enlarges: FACTOR,
+    sizeUnit: unit,
+    defaults: {
+      ...{ height: config.imageSize, width: config.imageSize, steps: STEPS },
+      ...shownLabels(config.classes),
+    },
+    ...(config.classes !== null && { classes: numbered(config.classes) }),
+    close: () => {},
+  };
+}
 
 /** The upsampler of the options as a second stage. */
 async function openUpsampler(

@@ -40,6 +40,7 @@ export function superResolutionStage(
   return {
     ...stage,
     name,
+    encodesTextOnly: false,
     shape: (settings) => {
       const [height, width, channels] = stage.shape(settings);
       return [height * scale, width * scale, channels];
