@@ -11,6 +11,7 @@ import type { Batch, EncodeContext, EncodedBatch, Part, PipelineDefinition, Stag
 import { stageKeys } from '../stage-settings.js';
 import { encodeT5 } from '../t5-text.js';
 import { openT5Tokenizer } from '../tokenizers.js';
+import { ofVariant } from '../variant.js';
 import { openSdFolder, partsOf } from './stable-diffusion/folder.js';
 import { sdStage } from './stable-diffusion/stage.js';
 
@@ -275,7 +276,7 @@ async function openStage(candidate: Candidate, context: OpenContext, prefix: str
     for (const file of open) file.close();
   };
   const part = async (name: string, module: Part['module']): Promise<Part> => {
-    const file = await files.weights(name, { variant: options.variant });
+    const file = await ofVariant(files, name, options.variant, note);
     open.push(file);
     return { name: `${prefix}${name}`, module, weights: openComponent(file).weights };
   };
