@@ -123,9 +123,12 @@ const defaultRecipes: Readonly<Record<TimeInput, readonly [string, ...string[]]>
   'log-snr': ['simple-diffusion', 'vdm++'],
 };
 
+/** Recipes of papers of which the time does not tell. */
+const paperRecipes: Readonly<Record<string, string>> = { EDM2: 'edm2', MMDiT: 'flow' };
+
 /** The recipe of an architecture where none is said: that of its paper, as far as its time tells. */
-export function defaultRecipe(architecture: { readonly name: string; readonly time: TimeInput }): string {
-  return architecture.name === 'EDM2' ? 'edm2' : defaultRecipes[architecture.time][0];
+export function defaultRecipe({ name, time }: { readonly name: string; readonly time: TimeInput }): string {
+  return paperRecipes[name] ?? defaultRecipes[time][0];
 }
 
 const ddpm: Recipe = {
