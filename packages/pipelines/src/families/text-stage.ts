@@ -25,6 +25,7 @@ export function textStage({ network, signature, sampler, codec, encoders, parts 
       return [height / f, width / f, signature.inChannels];
     },
     encode: (batch) => encode(batch, encoders, signature),
+    encodesTextOnly: true,
     network: () => (x, time, conditions) => network.forward(x, time, conditions),
   };
 }
