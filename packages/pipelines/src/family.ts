@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from '@mezzotint/core';
+import { InvalidArgumentError, textOf } from '@mezzotint/core';
 import { openSingleFile, type SingleFile, type WeightFile } from '@mezzotint/weights';
 import type { OpenOptions } from './options.js';
 import type { PipelineDefinition } from './stage.js';
@@ -152,9 +152,9 @@ function unknownModel(
   const known = families.map(({ name }) => name).join('; ');
   const what =
     index !== null
-      ? `is a folder of ${String(index._class_name ?? 'diffusers')}`
+      ? `is a folder of ${textOf(index._class_name ?? 'diffusers')}`
       : config !== null
-        ? `has a config.json of ${String(config._class_name ?? config.architecture ?? config.format ?? 'an unknown model')}`
+        ? `has a config.json of ${textOf(config._class_name ?? config.architecture ?? config.format ?? 'an unknown model')}`
         : single !== null
           ? `holds ${[...single.components].map(([part, { model, layout }]) => `${part} (${model}, ${layout} layout)`).join(', ')}`
           : source !== null

@@ -1,4 +1,4 @@
-import { InvalidArgumentError, InvalidFileError } from '@mezzotint/core';
+import { InvalidArgumentError, InvalidFileError, textOf } from '@mezzotint/core';
 import { noised, type Sampler, samplerFromDiffusers } from '@mezzotint/schedulers';
 import { T5EncoderModel, type TextEncoder, t5FromTransformers } from '@mezzotint/text-encoders';
 import { UNet2DCondition, unet2dConditionFromDiffusers } from '@mezzotint/unet';
@@ -57,7 +57,7 @@ const TAKES: readonly RequestKey[] = [
  */
 export const deepFloydIf: Family = {
   name: 'DeepFloyd IF',
-  recognise: ({ index }) => /^IF\w*Pipeline$/.test(String(index?._class_name)),
+  recognise: ({ index }) => /^IF\w*Pipeline$/.test(textOf(index?._class_name)),
   open: openIf,
 };
 
@@ -327,7 +327,7 @@ async function openText(files: ModelFiles): Promise<TextEncoder<T5EncoderModel>>
 function sizeOf({ sample_size: size }: Readonly<Record<string, unknown>>, index: Candidate['index']): number {
   if (typeof size === 'number' && Number.isInteger(size) && size > 0) return size;
   throw new InvalidFileError(
-    String(index?._class_name),
+    textOf(index?._class_name),
     `unet/config.json: expected sample_size in pixels, got ${JSON.stringify(size)}`,
   );
 }
