@@ -18,6 +18,7 @@ import {
   writeStatistics,
 } from '@mezzotint/metrics/node';
 import { readJson } from '@mezzotint/weights/node';
+import { z } from 'zod';
 import type { EvaluateFlags } from './command.js';
 import type { EvaluationJobs, ModelFacts, NetworkFacts } from './engine-jobs.js';
 import { merge } from './merge.js';
@@ -59,7 +60,7 @@ async function evaluateAlone(settings: Settings, context: CommandContext): Promi
   const jobs = new URL('./jobs.js', import.meta.url);
   const worker = await EngineWorker.start<EvaluationJobs>(jobs, { engine: settings.engine });
   try {
-    await evaluateIn({ worker, signal: context.signal }, settings, context);
+    await evaluateIn({ worker, signal: context.signal, say: context.say }, settings, context);
   } finally {
     await worker.close();
   }
@@ -206,15 +207,19 @@ async function planOf(settings: Settings, metrics: readonly Metric[]): Promise<E
   };
 }
 
+/** What a run folder's configuration says of its data. */
+const trainingData = z.looseObject({
+  data: z.looseObject({ kind: z.string(), part: z.string().optional(), path: z.string().optional() }),
+});
+
 /** What is known of whether a model was trained on the pictures that it is scored against. */
 export function trainedOn(model: string, data: string): string {
   const above = dirname(resolve(model));
   for (const folder of [model, above, dirname(above)]) {
     const file = join(folder, 'config.json');
-    const source = existsSync(file)
-      ? (readJson(file) as { data?: { kind?: string; part?: string; path?: string } }).data
-      : undefined;
-    if (source === undefined) continue;
+    const parsed = existsSync(file) ? trainingData.safeParse(readJson(file)) : undefined;
+    if (!parsed?.success) continue;
+    const source = parsed.data.data;
     const name = source.kind === 'folder' ? resolve(source.path ?? '') : `digits:${source.part ?? 'train'}`;
     const same = source.kind === 'folder' ? resolve(data) === name : data === name;
     return same

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { openImages, parseImageSource } from '@mezzotint/app';
 import type { EngineWorker } from '@mezzotint/backend/worker';
-import { deriveSeed, InvalidArgumentError, NumpyRandomState, seedPlus } from '@mezzotint/core';
+import { deriveSeed, InvalidArgumentError, listed, NumpyRandomState, seedPlus } from '@mezzotint/core';
 import { type ImageSet, pictureFiles, readImage, splitImages } from '@mezzotint/data';
 import type { PictureBytes } from '@mezzotint/features';
 import type { Source } from '@mezzotint/metrics/node';
@@ -12,6 +12,8 @@ import type { EvaluationJobs, MakingPlan } from './engine-jobs.js';
 export interface Engine {
   readonly worker: EngineWorker<EvaluationJobs>;
   readonly signal: AbortSignal;
+  /** A line for the user. */
+  say?(line: string): void;
 }
 
 /** Seed of the order in which a part of a larger set is taken. */
@@ -29,7 +31,10 @@ export function folderSource(
   take: number,
   texts: readonly string[] = [],
 ): Source {
-  const files = pictureFiles(folder);
+  const files = pictureFiles(folder, (endings) => {
+    const counts = Object.entries(endings).map(([ending, count]) => `${count} ${ending || 'without an ending'}`);
+    engine.say?.(`${folder}: passed over ${listed(counts)}`);
+  });
   if (texts.length > 0 && texts.length !== files.length) {
     const problem = `expected ${files.length} prompts, one for each picture in the order of their names, got ${texts.length}`;
     throw new InvalidArgumentError(folder, problem);

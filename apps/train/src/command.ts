@@ -13,6 +13,8 @@ export interface TrainFlags {
   readonly channels?: number;
   readonly flip?: boolean;
   readonly classes?: boolean;
+  readonly captions?: boolean;
+  readonly textEncoder?: string;
   readonly init?: string;
   readonly lora?: number;
   readonly prompt?: string;
@@ -36,9 +38,15 @@ export function trainCommand(): Command {
       'Trains a diffusion model, a classifier or an autoencoder into a run folder: from pictures and a preset, or from a configuration file.',
     )
     .requiredOption('--run <folder>', 'run folder: config, log, plots, sample grids, checkpoints, model')
-    .option('--data <path>', "pictures: a folder (class folders, captions), a .tar archive, or 'digits'")
+    .option(
+      '--data <path>',
+      "pictures: a folder (class folders, captions), a .tar archive, or 'digits'; or latent images of train encode",
+    )
     .option('--preset <size>', 'small, medium or large (default: small)')
-    .option('--architecture <name>', 'a registered architecture, such as ADMUNet, DiT, UViT (default: ADMUNet)')
+    .option(
+      '--architecture <name>',
+      'a registered architecture, such as ADMUNet, DiT, UViT (default: ADMUNet; with captions UNet2DCondition, of latent images MMDiT)',
+    )
     .option(
       '--recipe <name>',
       `${recipes.map(({ name }) => name).join(', ')} (default: by the architecture; v-cosine for ADMUNet and DiT)`,
@@ -47,6 +55,11 @@ export function trainCommand(): Command {
     .option('--channels <n>', '1 for gray, 3 for colour (default: 3)', wholeNumber('--channels', 1))
     .option('--flip', 'mirror pictures left-right at random')
     .option('--no-classes', 'folders are no classes')
+    .option('--no-captions', 'captions are not read; the model is conditioned on classes or nothing')
+    .option(
+      '--text-encoder <model>',
+      "what reads captions: a run of the task clip, or a folder of transformers' CLIP or T5 (default: a new one, trained along)",
+    )
     .option('--init <model>', 'begin with its weights: a run or model folder, a diffusers folder, or one file')
     .option(
       '--lora <rank>',

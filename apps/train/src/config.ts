@@ -108,33 +108,47 @@ const lora = z.strictObject({
   dora: z.boolean().default(false).describe('Learns the lengths of the rows apart (DoRA).'),
 });
 
+/** What every text encoder has. */
+const encoderLength = {
+  length: z.int().min(2).optional().describe('Tokens of a caption; its longest when absent, at most 77.'),
+  dropout: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0)
+    .describe('Fraction of captions that this encoder alone does not see, so that it may be left out later.'),
+};
+
 const conditions = z.strictObject({
   kind: z.literal('captions').describe('The captions of the pictures.'),
   encoders: z
     .array(
-      z.strictObject({
-        from: z
-          .string()
-          .min(1)
-          .describe(
-            "A text encoder: a run of the task clip, or a folder of transformers' CLIP or T5 with its tokenizer (also `text_encoder` of a diffusers folder).",
-          ),
-        length: z.int().min(2).optional().describe('Tokens of a caption; its longest when absent, at most 77.'),
-        skip: z
-          .int()
-          .min(0)
-          .default(1)
-          .describe(
-            'CLIP: layers before the last that the tokens are taken from, normed. 1 as in Stable Diffusion 2; 0 as in 1.',
-          ),
-        dropout: z
-          .number()
-          .min(0)
-          .max(1)
-          .default(0)
-          .describe('Fraction of captions that this encoder alone does not see, so that it may be left out later.'),
-        trained: z.boolean().default(false).describe('It is trained along, and comes out with the model.'),
-      }),
+      z.union([
+        z.strictObject({
+          from: z
+            .string()
+            .min(1)
+            .describe(
+              "A text encoder: a run of the task clip, or a folder of transformers' CLIP or T5 with its tokenizer (also `text_encoder` of a diffusers folder).",
+            ),
+          trained: z.boolean().default(false).describe('It is trained along, and comes out with the model.'),
+          skip: z
+            .int()
+            .min(0)
+            .default(1)
+            .describe(
+              'CLIP: layers before the last that the tokens are taken from, normed. 1 as in Stable Diffusion 2; 0 as in 1.',
+            ),
+          ...encoderLength,
+        }),
+        z.strictObject({
+          new: z
+            .enum(['small', 'medium', 'large'])
+            .describe("A text tower of CLIP's kind that begins at random and is trained along."),
+          vocabulary: count.default(4096).describe('Tokens of its vocabulary, which is learned of the captions.'),
+          ...encoderLength,
+        }),
+      ]),
     )
     .min(1)
     .max(9)
@@ -145,6 +159,14 @@ const conditions = z.strictObject({
     .max(1)
     .default(0.1)
     .describe('Fraction of captions that are replaced by none for all encoders, so that guidance works.'),
+  tags: z
+    .strictObject({
+      separator: z.string().min(1).default(', ').describe('What stands between tags.'),
+      keep: z.int().min(0).default(1).describe('The first tags, which stay where they are.'),
+      dropout: z.number().min(0).max(1).default(0).describe('Fraction of the other tags that is left out.'),
+    })
+    .optional()
+    .describe('Captions are lists of tags, which are shuffled each time; captions as they are when absent.'),
   prompts: z
     .array(z.string())
     .max(64)

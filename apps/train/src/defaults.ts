@@ -1,6 +1,8 @@
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { architectureOfKind } from '@mezzotint/architectures';
 import { InvalidArgumentError, type ModelSize } from '@mezzotint/core';
-import { openDataset } from '@mezzotint/data';
+import { openDataset, readLatentsIndex } from '@mezzotint/data';
 import { defaultRecipe, recipeNamed } from '@mezzotint/training';
 import type { TrainFlags } from './command.js';
 import type {
@@ -53,16 +55,20 @@ export async function configFromFlags(flags: TrainFlags): Promise<TrainConfig> {
   }
   const init = flags.init === undefined ? undefined : findInit(flags.init);
   const size = flags.size ?? init?.own?.image.size ?? 0;
-  const source =
-    data === 'digits' ? { kind: 'digits' } : await folderOf(data, size, chosen.size, init?.own?.image.channels, flags);
+  const { count, classes, captioned, ...clean }: Source =
+    data === 'digits'
+      ? { kind: 'digits', count: 8000, classes: 10, captioned: 0 }
+      : isLatents(data)
+        ? latentsOf(data)
+        : await folderOf(data, size, chosen.size, init?.own?.image.channels, flags);
   const steps = flags.steps ?? chosen.steps;
-  const count = data === 'digits' ? 8000 : (source as { count: number }).count;
-  const { count: _, classes, ...clean } = source as { count?: number; classes?: number; size?: number };
+  const conditions = conditionsOf(flags, init, preset as ModelSize, captioned / count);
   const often = (fraction: number, least: number) => Math.min(500, Math.max(least, Math.ceil(steps * fraction)));
   return trainConfigSchema.parse({
     task: 'diffusion',
     data: clean,
-    ...learner(flags, init, preset, { ...clean, ...(classes !== undefined && { classes }) }),
+    ...learner(flags, init, preset, { ...clean, classes, reads: conditions !== undefined }),
+    ...(conditions && { conditions }),
     steps,
     batchSize: flags.batchSize ?? Math.min(chosen.batchSize, count),
     ...(flags.seed !== undefined && { seed: flags.seed }),
@@ -101,9 +107,74 @@ async function fineTuning(flags: TrainFlags, model: string, path: string): Promi
   });
 }
 
+/** Data of a configuration, and what is in it. */
+interface Source {
+  readonly kind: string;
+  readonly size?: number;
+  readonly count: number;
+  readonly classes: number;
+  readonly captioned: number;
+}
+
+/** A folder that `train encode` made. */
+function isLatents(path: string): boolean {
+  return existsSync(join(path, 'index.json')) && !existsSync(join(path, 'config.json'));
+}
+
+function latentsOf(path: string): Source & { readonly path: string } {
+  const { count, classes, captions } = readLatentsIndex(path);
+  const captioned = captions.filter((own) => own.length > 0).length;
+  return { kind: 'latents', path, count, classes: classes.length, captioned };
+}
+
+/**
+ * How captions condition the network: not at all where fewer than half of the pictures have one, or where a model to begin with or an
+ * architecture that is asked for reads none.
+ */
+function conditionsOf(
+  { captions = true, textEncoder, architecture }: TrainFlags,
+  init: InitSource | undefined,
+  preset: ModelSize,
+  captioned: number,
+): object | undefined {
+  const own = init?.own?.text?.encoders.map(({ folder, length, skip }) => ({
+    ...{ from: join(dirname(init.file), folder), length, skip },
+  }));
+  const able = own !== undefined || (init === undefined && (architecture === undefined || readsTexts(architecture)));
+  const wanted = captions && able && captioned >= 0.5;
+  if (!wanted && textEncoder !== undefined) {
+    throw new InvalidArgumentError(
+      '--text-encoder',
+      captioned < 0.5
+        ? 'fewer than half of the pictures have a caption'
+        : able
+          ? 'expected no --no-captions beside it'
+          : `${architecture ?? 'the model to begin with'} reads no texts`,
+    );
+  }
+  if (!wanted) return undefined;
+  const encoders = textEncoder === undefined ? (own ?? [{ new: preset }]) : [{ from: textEncoder }];
+  return { kind: 'captions', encoders };
+}
+
+/** Whether an architecture has a form that reads texts. */
+function readsTexts(name: string): boolean {
+  const record = architectureOfKind('denoiser', name);
+  const text = { imageSize: 16, channels: 3, classes: null, contextWidth: 64, contextTokens: 8, pooledWidth: 64 };
+  try {
+    const config = record.sized?.('small', text);
+    return config !== undefined && record.signature(config).conditions.context !== undefined;
+  } catch (error) {
+    if (InvalidArgumentError.isInstance(error)) return false; // It takes no text, and says so.
+    throw error;
+  }
+}
+
 /** A folder as data: its size that of the pictures, at most the preset's; gray where every looked-at picture is not decided here. */
 async function folderOf(path: string, asked: number, most: number, channels: number | undefined, flags: TrainFlags) {
-  const { examples, classes } = await openDataset(path, { folderClasses: flags.classes === false ? 'never' : 'auto' });
+  const { examples, classes, captioned } = await openDataset(path, {
+    folderClasses: flags.classes === false ? 'never' : 'auto',
+  });
   const shorter = examples.map(({ height, width }) => Math.min(height, width)).sort((a, b) => a - b);
   const typical = shorter[Math.floor(shorter.length / 10)]!; // nine of ten are not smaller
   const fitting = sides.filter((side) => side <= Math.min(most, Math.max(typical, 8)));
@@ -115,19 +186,24 @@ async function folderOf(path: string, asked: number, most: number, channels: num
     ...(flags.classes === false && { labels: 'none' }),
     count: Math.max(1, examples.length - Math.ceil(heldOut * examples.length)),
     classes: flags.classes === false ? 0 : classes.length,
+    captioned,
   };
 }
 
-/** Architecture, network and recipe: what flags say, else those of the model to begin with, else a UNet of the preset. */
+/**
+ * Architecture, network and recipe: what flags say, else those of the model to begin with, else of the preset a UNet for pictures and, with
+ * captions Stable Diffusion's UNet, or of latent images MM-DiT.
+ */
 function learner(
   flags: TrainFlags,
   init: InitSource | undefined,
   preset: string,
-  { size, classes = 10 }: { readonly size?: number; readonly classes?: number },
+  { kind, size, classes, reads }: Pick<Source, 'kind' | 'size' | 'classes'> & { readonly reads: boolean },
 ): object {
   const from = init?.own ?? init?.foreign;
   if (from === undefined || (flags.architecture !== undefined && flags.architecture !== from.architecture)) {
-    const architecture = flags.architecture ?? 'ADMUNet';
+    const usual = reads ? (kind === 'latents' ? 'MMDiT' : 'UNet2DCondition') : 'ADMUNet';
+    const architecture = flags.architecture ?? usual;
     return { architecture, network: preset, recipe: flags.recipe ?? recipeFor(architecture) };
   }
   const old = from.network as Readonly<Record<string, unknown>>;
@@ -218,7 +294,11 @@ export function wholeConfig(asked: TrainConfig, imageSize: number): WholeConfig 
         after: Math.max(1, Math.ceil(config.steps / 3)),
       },
     },
-    sampling: config.sampling ?? recipe.sampling,
+    // A text says more than a class, and is followed less by itself.
+    sampling: config.sampling ?? {
+      ...recipe.sampling,
+      ...('conditions' in config && config.conditions && { guidance: 3 }),
+    },
   };
   return whole as WholeDiffusionTask | WholeSuperResolutionTask;
 }

@@ -41,7 +41,7 @@ export async function diffusionTask(config: WholeDiffusionTask, data: TrainingDa
   const architecture = architectureOfKind('denoiser', config.architecture);
   const { process } = config;
   const learnedVariance = process.kind === 'discrete' && process.learnedVariance;
-  const texts = config.conditions && (await openTextConditions(config.conditions));
+  const texts = config.conditions && (await openTextConditions(config.conditions, data.captions, config.seed));
   const shape = { ...dataShape(data), ...(texts && { classes: null, ...contextShape(texts) }) };
   const network = networkConfig(architecture, config.network, { ...shape, learnedVariance });
   const signature = architecture.signature(network);
@@ -110,6 +110,7 @@ export async function diffusionTask(config: WholeDiffusionTask, data: TrainingDa
   return {
     model: together ?? model,
     ...(together && { network: model }),
+    notes: notesOf(config, data, texts),
     ...(adapter && {
       adapter,
       saveAdapter: async (run: string) => [`LoRA: ${(await saveLora(run, adapter, architecture.name)).join(', ')}`],
@@ -127,6 +128,28 @@ export async function diffusionTask(config: WholeDiffusionTask, data: TrainingDa
       return {};
     },
   };
+}
+
+/** What the model is conditioned on, where captions are there. */
+function notesOf(
+  { conditions }: WholeDiffusionTask,
+  { captioned, count, classes }: TrainingData,
+  texts: TextConditions | undefined,
+): string[] {
+  if (captioned === 0) return [];
+  if (conditions === undefined || texts === undefined) {
+    return [`${captioned} of ${count} pictures have captions, which this network does not read.`];
+  }
+  const by = texts.encoders.map(({ encoder, length, trained }) => {
+    return `${encoder.constructor.name} (${length} tokens, ${trained ? 'trained along' : 'as it is'})`;
+  });
+  const without =
+    captioned < count ? ` The ${count - captioned} pictures without a caption teach what is made without one.` : '';
+  const instead =
+    classes.length > 0
+      ? ` The ${classes.length} classes are not used (--no-captions: they are, and captions are not).`
+      : '';
+  return [`The network is conditioned on the captions, read by ${by.join(' and ')}.${without}${instead}`];
 }
 
 /** A network and the text encoders that are trained along with it, as one model: of one optimizer, one average, one checkpoint. */
@@ -163,8 +186,10 @@ function checkConditions(
     problems.push(`conditions: this ${architecture} reads no texts`);
   }
   if (texts && captioned === 0) problems.push(`conditions: none of the ${count} pictures has a caption`);
-  if (lora && conditions?.encoders.some(({ trained }) => trained)) {
-    problems.push('lora: an adapter is trained in the place of everything else; set trained to false');
+  if (lora && conditions?.encoders.some((one) => 'new' in one || one.trained)) {
+    problems.push(
+      'lora: an adapter is trained in the place of everything else: expected text encoders that are not trained',
+    );
   }
   if (density && process.kind !== 'flow') {
     problems.push(`density: is of flows, got a process of kind ${process.kind}`);

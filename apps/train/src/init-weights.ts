@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { checkConfig } from '@mezzotint/app';
 import { architectureOfClass } from '@mezzotint/architectures';
 import { InvalidArgumentError, listed, type Module, type WeightSource, WeightsMismatchError } from '@mezzotint/core';
+import { textSchema } from '@mezzotint/pipelines';
 import { type InitReport, initFrom } from '@mezzotint/training';
 import { openComponent, recognise } from '@mezzotint/weights';
 import { findWeights, readJson, readWeights } from '@mezzotint/weights/node';
@@ -15,6 +16,7 @@ const ownSchema = z.looseObject({
   classes: z.array(z.string()).default([]),
   process: z.unknown().optional(),
   image: z.looseObject({ size: z.int().min(1), channels: z.int().min(1) }),
+  text: textSchema.optional(),
 });
 
 /** What a model to begin with is, by its folder or file. */

@@ -69,12 +69,16 @@ function shareCores(): void {
   process.env.OMP_NUM_THREADS ??= String(Math.max(1, Math.floor(availableParallelism() / local.size)));
 }
 
-/** @throws MezzotintError `MEZZOTINT_RANKS_DIFFER` when ranks were started with different flags */
+/**
+ * What the ranks have to agree on before they exchange anything; the rest is compared as the configuration that it makes.
+ *
+ * @throws MezzotintError `MEZZOTINT_RANKS_DIFFER` when they do not
+ */
 export async function checkFlags(
   { group }: Job,
-  { json: _, ...flags }: TrainFlags & { json?: unknown },
+  { run, resume = false, otherData = false }: TrainFlags,
 ): Promise<void> {
-  await checkSame(group, 'train', { flags });
+  await checkSame(group, 'train', { flags: { run, resume, otherData } });
 }
 
 /** What rank 0 makes, on every rank. */

@@ -26,7 +26,7 @@ export async function superResolutionTask(config: WholeSuperResolutionTask, data
   const architecture = architectureOfKind('denoiser', config.architecture);
   const { process, superResolution, crop } = config;
   if (data.first === undefined) throw new InvalidArgumentError('data', 'expected pictures, got latent images');
-  const texts = config.conditions && (await openTextConditions(config.conditions));
+  const texts = config.conditions && (await openTextConditions(config.conditions, data.captions, config.seed));
   const whole = { ...dataShape(data), ...(texts && { classes: null, ...contextShape(texts) }) };
   const side = crop ?? whole.imageSize;
   const shape = { ...whole, imageSize: side, lowRes: true };
@@ -117,8 +117,8 @@ function checkConfig(
       `network: is not told how noisy the small picture is (lowResTime: false); then superResolution.most must be 0, got ${most}`,
     );
   }
-  if (texts?.encoders.some(({ trained }) => trained)) {
-    problems.push('conditions: text encoders are trained with a base model; set trained to false');
+  if (texts?.encoders.some((one) => 'new' in one || one.trained)) {
+    problems.push('conditions: text encoders are trained with a base model; expected ones that are not trained');
   }
   if (texts && conditions.context === undefined) problems.push(`conditions: this ${architecture} reads no texts`);
   if (!texts && conditions.context !== undefined) {

@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs';
 import { cp, mkdir } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import type { DiffusionConfig } from '@mezzotint/app';
 import {
+  deriveSeed,
   InvalidArgumentError,
   type Module,
   type NetworkSignature,
@@ -13,14 +14,19 @@ import { writeFileAtomically } from '@mezzotint/data';
 import { conditionsOf, diskFiles, openTextEncoder } from '@mezzotint/pipelines/node';
 import {
   type CaptionEncoder,
+  ClipTextModelWithProjection,
   captionShape,
+  clip,
   clipTextToTransformers,
+  clipTokenizer,
+  clipTokenizerToTransformers,
   type EncodedCaptions,
 } from '@mezzotint/text-encoders';
-import { dropCaptions } from '@mezzotint/training';
+import { dropCaptions, shuffleTags } from '@mezzotint/training';
 import { readJson, writeSafetensors } from '@mezzotint/weights/node';
 import * as tf from '@tensorflow/tfjs-core';
 import type { ConditionsConfig } from './config.js';
+import { vocabularyOf } from './vocabulary.js';
 
 /** Longest captions where a configuration does not say, in tokens: CLIP's. */
 const USUAL_LENGTH = 77;
@@ -33,7 +39,7 @@ const TOKENIZER_FILES = [
 
 /** Captions as the conditions of a network: the text encoders, with weights, and how they are read in training. */
 export interface TextConditions {
-  readonly encoders: readonly CaptionEncoder[];
+  readonly encoders: readonly (CaptionEncoder & { readonly trained: boolean })[];
   /** The `text` of the model's config.json. */
   readonly config: NonNullable<DiffusionConfig['text']>;
   readonly shape: ReturnType<typeof captionShape>;
@@ -52,46 +58,94 @@ export interface TextConditions {
   save(folder: string, options: { readonly half: boolean }): Promise<void>;
 }
 
-/** Opens the text encoders of a configuration and loads their weights. */
-export async function openTextConditions({ encoders: asked, dropout }: ConditionsConfig): Promise<TextConditions> {
-  const opened: (CaptionEncoder & { readonly folder: string; readonly from: string })[] = [];
-  for (const [i, { from, length, skip }] of asked.entries()) {
-    const place = placeOf(from);
-    // The files of the folder above are there for the tokenizer of a pipeline of diffusers.
-    const own = hasTokenizer(place);
-    const found = own
-      ? await openTextEncoder(diskFiles(place), '')
-      : await openTextEncoder(diskFiles(dirname(place)), place.slice(dirname(place).length + 1));
-    try {
-      await found.encoder.load(found.weights);
-    } finally {
-      found.close();
-    }
-    const { encoder, tokenizer } = found;
-    opened.push({
-      ...{ encoder, tokenizer, skip, from: place },
-      length: length ?? Math.min(tokenizer.maxLength, USUAL_LENGTH),
-      folder: i === 0 ? 'text_encoder' : `text_encoder_${i + 1}`,
-    });
+/** A text encoder of a configuration, with what its folder beside the model holds. */
+interface Opened extends CaptionEncoder {
+  readonly trained: boolean;
+  /** config.json of transformers. */
+  readonly config: unknown;
+  /** Writes the files of its tokenizer. */
+  saveTokenizer(folder: string): Promise<void>;
+}
+
+/**
+ * Opens the text encoders of a configuration and loads their weights; one that is new has a vocabulary that is learned of the captions.
+ */
+export async function openTextConditions(
+  { encoders: asked, dropout, tags }: ConditionsConfig,
+  captions: readonly (readonly string[])[],
+  seed: number | string,
+): Promise<TextConditions> {
+  const opened: Opened[] = [];
+  for (const [i, one] of asked.entries()) {
+    opened.push('from' in one ? await openEncoder(one) : newEncoder(one, captions, deriveSeed(seed, `text/${i}`)));
   }
+  const folders = opened.map((_, i) => (i === 0 ? 'text_encoder' : `text_encoder_${i + 1}`));
   const trained = Object.fromEntries(
-    opened.flatMap(({ folder, encoder }, i) => (asked[i]!.trained ? [[folder, encoder as Module]] : [])),
+    opened.flatMap((one, i) => (one.trained ? [[folders[i]!, one.encoder as Module]] : [])),
   );
   const frozen = Object.keys(trained).length === 0;
   const each = asked.map((one) => one.dropout);
   return {
     encoders: opened,
-    config: { encoders: opened.map(({ folder, length, skip }) => ({ folder, length: length!, skip: skip! })) },
+    config: { encoders: opened.map(({ length, skip }, i) => ({ folder: folders[i]!, length: length!, skip: skip! })) },
     shape: captionShape(opened),
     trained,
-    read(signature, captions, rng, training) {
+    read(signature, texts, rng, training) {
       const kept = training ? { all: dropout, each } : { all: 0, each: each.map(() => 0) };
-      const texts = dropCaptions(captions, kept, rng);
-      const encode = () => conditionsOf(signature, opened, texts);
+      const varied = training && tags ? texts.map((text) => shuffleTags(text, tags, rng)) : texts;
+      const lists = dropCaptions(varied, kept, rng);
+      const encode = () => conditionsOf(signature, opened, lists);
       return frozen ? constants(encode) : encode();
     },
     async save(folder, { half }) {
-      for (const one of opened) await saveEncoder(one, join(folder, one.folder), half);
+      for (const [i, one] of opened.entries()) await saveEncoder(one, join(folder, folders[i]!), half);
+    },
+  };
+}
+
+type EncoderConfig = ConditionsConfig['encoders'][number];
+
+async function openEncoder({ from, length, skip, trained }: Extract<EncoderConfig, { from: string }>): Promise<Opened> {
+  const place = placeOf(from);
+  // The tokenizer of a pipeline of diffusers is found from the folder above.
+  const [files, folder] = hasTokenizer(place) ? [place, ''] : [dirname(place), basename(place)];
+  const { encoder, tokenizer, weights, close } = await openTextEncoder(diskFiles(files), folder);
+  try {
+    await encoder.load(weights);
+  } finally {
+    close();
+  }
+  const tokenizerFolder = hasTokenizer(place) ? place : place.replace(/text_encoder(?=(_\d+)?$)/, 'tokenizer');
+  return {
+    ...{ encoder, tokenizer, skip, trained },
+    length: length ?? Math.min(tokenizer.maxLength, USUAL_LENGTH),
+    config: 'text_model' in encoder ? clipTextToTransformers(encoder.config) : readJson(join(place, 'config.json')),
+    async saveTokenizer(to) {
+      for (const name of TOKENIZER_FILES) {
+        if (existsSync(join(tokenizerFolder, name))) await cp(join(tokenizerFolder, name), join(to, name));
+      }
+    },
+  };
+}
+
+function newEncoder(
+  { new: size, vocabulary: tokens, length }: Extract<EncoderConfig, { new: string }>,
+  captions: readonly (readonly string[])[],
+  seed: number,
+): Opened {
+  const vocabulary = vocabularyOf({ size: tokens }, captions);
+  const vocabSize = Object.keys(vocabulary.vocab).length;
+  const { text } = clip.sized!(size, { imageSize: USUAL_LENGTH, channels: 3, classes: null, vocabSize });
+  const maxLength = text.positions;
+  const encoder = new ClipTextModelWithProjection(text as typeof text & { projection: number }).init(seed);
+  return {
+    ...{ encoder, tokenizer: clipTokenizer(vocabulary, { maxLength }), skip: 0, trained: true },
+    length: length ?? maxLength,
+    config: clipTextToTransformers(text),
+    async saveTokenizer(to) {
+      for (const [name, content] of Object.entries(clipTokenizerToTransformers(vocabulary, { maxLength }))) {
+        await writeFileAtomically(join(to, name), new TextEncoder().encode(content), { overwrite: true });
+      }
     },
   };
 }
@@ -136,22 +190,11 @@ function hasTokenizer(folder: string): boolean {
 }
 
 /** Writes an encoder in transformers' form, with the files of its tokenizer. */
-async function saveEncoder(
-  { encoder, from }: CaptionEncoder & { readonly from: string },
-  folder: string,
-  half: boolean,
-): Promise<void> {
+async function saveEncoder({ encoder, config, saveTokenizer }: Opened, folder: string, half: boolean): Promise<void> {
   await mkdir(folder, { recursive: true });
-  const config = 'text_model' in encoder ? clipTextToTransformers(encoder.config) : readJson(join(from, 'config.json'));
-  const text = `${JSON.stringify(config, null, 2)}\n`;
-  await writeFileAtomically(join(folder, 'config.json'), new TextEncoder().encode(text), { overwrite: true });
-  await writeSafetensors(join(folder, 'model.safetensors'), await encoder.save(), {
-    dtype: half ? 'F16' : 'F32',
-    overwrite: true,
-  });
-  const beside = from.replace(/text_encoder(?=(_\d+)?$)/, 'tokenizer');
-  const tokenizer = hasTokenizer(from) ? from : beside;
-  for (const name of TOKENIZER_FILES) {
-    if (existsSync(join(tokenizer, name))) await cp(join(tokenizer, name), join(folder, name));
-  }
+  const text = new TextEncoder().encode(`${JSON.stringify(config, null, 2)}\n`);
+  await writeFileAtomically(join(folder, 'config.json'), text, { overwrite: true });
+  const dtype = half ? 'F16' : 'F32';
+  await writeSafetensors(join(folder, 'model.safetensors'), await encoder.save(), { dtype, overwrite: true });
+  await saveTokenizer(folder);
 }

@@ -281,7 +281,7 @@ function overridesOf({ steps, batchSize, seed, wire, shardOptimizer }: TrainFlag
 }
 
 /** What is trained, in numbers: parameters and the memory of weights, gradients, moments and averages. */
-function describeTask(config: WholeConfig, { model, adapter }: Task): string[] {
+function describeTask(config: WholeConfig, { model, network, adapter }: Task): string[] {
   const count = (of: { params(): ReadonlyMap<string, { size: number; trainable: boolean }> }, trained: boolean) =>
     [...of.params().values()].reduce((sum, { size, trainable }) => sum + (trained && !trainable ? 0 : size), 0);
   const all = count(model, false);
@@ -297,7 +297,7 @@ function describeTask(config: WholeConfig, { model, adapter }: Task): string[] {
         ? ''
         : `, ${counted(trained)} of them trained`;
   return [
-    `Model: ${model.constructor.name}, ${counted(all)} parameters${trainedPart}; weights, gradients, moments and averages take ${Math.ceil(bytes / 2 ** 20)} MiB`,
+    `Model: ${network === undefined ? model.constructor.name : `${network.constructor.name} and what is trained along`}, ${counted(all)} parameters${trainedPart}; weights, gradients, moments and averages take ${Math.ceil(bytes / 2 ** 20)} MiB`,
   ];
 }
 

@@ -11,6 +11,7 @@ import { openPipeline } from '@mezzotint/pipelines/node';
 import { readSafetensors } from '@mezzotint/weights/node';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { trainCommand } from '../src/command.js';
+import { configFromFlags } from '../src/defaults.js';
 import { encodeCommand, runEncode } from '../src/encode.js';
 import { trainRun } from '../src/train-run.js';
 
@@ -130,6 +131,89 @@ test.each([
   const [before, after] = [await weight(join(clip, 'model')), await weight(join(whole, 'model', 'text_encoder'))];
   if (name === 'frozen') expect(after).toEqual(before);
   else expect(after).not.toEqual(before);
+});
+
+/** Networks of every architecture that reads texts, as small as can be. */
+const readers = [
+  ['UViT', { width: 16, depth: 2, heads: 2 }, {}],
+  ['ZigMa', { width: 16, depth: 2 }, {}],
+  ['UNet2DCondition', { blockChannels: [8, 8], groups: 4, heads: [2, 2] }, {}],
+  ['EfficientUNet', {}, { process: { kind: 'log-snr', curve: { kind: 'cosine' }, prediction: 'v', time: 'log-snr' } }],
+] as const;
+
+test.each(readers)(
+  '%s reads captions, also where no pooled text goes into it, and opens with a prompt',
+  async (name, small, change) => {
+    const record = architectureOfKind('denoiser', name);
+    const data = { imageSize: 8, channels: 3, classes: null, contextWidth: 16, contextTokens: 8, pooledWidth: 12 };
+    const network = { ...(record.sized!('small', data) as object), ...small };
+    const config = {
+      architecture: name,
+      network,
+      ...change,
+      ...('process' in change && { recipe: 'simple-diffusion' }),
+    };
+    const asked = {
+      ...config,
+      ...{
+        steps: 2,
+        every: { log: 1, sample: 2, checkpoint: 2 },
+        sampling: { solver: 'euler', steps: 1, guidance: 2 },
+      },
+    };
+    const folder = run(`reads ${name}`);
+    expect(
+      await train('--config', configFile(`reads-${name}`, asked, { trained: true }), '--run', folder),
+    ).toMatchObject({
+      code: 0,
+    });
+    await switchTo('wasm');
+    const pipeline = await openPipeline(folder);
+    const request = { seed: 1, steps: 2, guidance: 1 };
+    const [red, blue] = [
+      await pipeline.generate({ ...request, prompt: 'red' }),
+      await pipeline.generate({ ...request, prompt: 'a blue square' }),
+    ];
+    expect(red.images[0]).toMatchObject({ height: 8, width: 8, channels: 3 });
+    expect(blue.images[0]!.data).toHaveLength(red.images[0]!.data.length);
+    pipeline.dispose();
+  },
+);
+
+test('a folder with captions and a preset are enough: the configuration reads them by a new text encoder', async () => {
+  const flags = { data: pictures, size: 8, run: run('preset') };
+  expect(await configFromFlags(flags)).toMatchObject({
+    ...{ architecture: 'UNet2DCondition', recipe: 'v-cosine', network: 'small' },
+    conditions: { kind: 'captions', encoders: [{ new: 'small', vocabulary: 4096 }], dropout: 0.1 },
+  });
+  expect(await configFromFlags({ ...flags, architecture: 'MMDiT', textEncoder: clip })).toMatchObject({
+    ...{ architecture: 'MMDiT', recipe: 'flow' },
+    conditions: { encoders: [{ from: clip, skip: 1, trained: false }] },
+  });
+  const without = await configFromFlags({ ...flags, captions: false });
+  expect(without).toMatchObject({ architecture: 'ADMUNet', recipe: 'v-cosine' });
+  expect(without).not.toHaveProperty('conditions');
+  expect(await configFromFlags({ ...flags, architecture: 'DiT' })).not.toHaveProperty('conditions');
+  await expect(configFromFlags({ ...flags, architecture: 'DiT', textEncoder: clip })).rejects.toThrow(
+    /DiT reads no texts/,
+  );
+  await expect(configFromFlags({ ...flags, captions: false, textEncoder: clip })).rejects.toThrow(/no --no-captions/);
+});
+
+test('a new text encoder is trained along and comes out with its vocabulary, and it is said', async () => {
+  const conditions = { kind: 'captions', encoders: [{ new: 'small', vocabulary: 520, length: 8 }], prompts: ['red'] };
+  const network = { ...mmdit(3, 4), contextWidth: 256, pooledWidth: 256 };
+  const change = { conditions, network, steps: 1, batchSize: 2, sampling: { solver: 'euler', steps: 1, guidance: 1 } };
+  const { code, out } = await train('--config', configFile('new', change), '--run', run('new'));
+  expect(code).toBe(0);
+  expect(out).toMatch(/conditioned on the captions, read by ClipTextModelWithProjection \(8 tokens, trained along\)\./);
+  expect(out).toMatch(/Model: MMDiT and what is trained along/);
+  const made = join(run('new'), 'model', 'text_encoder');
+  expect(Object.keys(JSON.parse(readFileSync(join(made, 'vocab.json'), 'utf8')))).toHaveLength(520);
+  expect(JSON.parse(readFileSync(join(made, 'config.json'), 'utf8'))).toMatchObject({
+    vocab_size: 520,
+    hidden_size: 256,
+  });
 });
 
 test('latent images are encoded once, with captions and a held-out part, and a text model of them opens', async () => {

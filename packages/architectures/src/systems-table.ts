@@ -1,4 +1,4 @@
-import { InvalidFileError } from '@mezzotint/core';
+import { InvalidFileError, textOf } from '@mezzotint/core';
 import { imageNet512, type PublishedSystem, type SystemCost } from './imagenet-512.js';
 
 /** A system of a table, and what our cost model counts of it; null where we have no such network. */
@@ -78,8 +78,8 @@ export function systemsFromJson(value: unknown, file: string): PublishedSystem[]
         .map(({ metrics }) => metrics.fid!.value);
       return values.length > 0 ? Math.min(...values) : null;
     };
-    const recipe = String(json.recipe ?? '');
-    const features = json.features === 'inception' ? '' : `NOT FID: ${String(json.features)} features; `;
+    const recipe = textOf(json.recipe ?? '');
+    const features = json.features === 'inception' ? '' : `NOT FID: ${textOf(json.features)} features; `;
     return {
       ...{
         name: String(name),

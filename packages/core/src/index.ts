@@ -107,7 +107,7 @@ export { Param, type ParamOptions, type StagedParam } from './param.js';
 export type { ParamLayout } from './param-layout.js';
 export { type PositionTableOptions, positionTable } from './position-table.js';
 export type { InputArgument, InputSpec, Preset } from './preset.js';
-export { listed, named, printable, quoted } from './printable.js';
+export { listed, named, printable, quoted, textOf } from './printable.js';
 export { readingBudget } from './reading-budget.js';
 export { renamed } from './renamed.js';
 export { StateShapes } from './state-shapes.js';

@@ -41,6 +41,14 @@ export function quoted(value: unknown, longest: number = LONGEST_QUOTE): string 
   return typeof value === 'string' ? `"${body}"` : text.replace(UNPRINTABLE, escaped);
 }
 
+/**
+ * A value out of a file where a text is expected: texts as they are, others described. `String` would call a `toString` that a
+ * file may have made no function.
+ */
+export function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : quoted(value);
+}
+
 /** As {@link quoted} without the quotes, for names that stand in a list or before a colon. */
 export function named(value: string): string {
   return cut(value, LONGEST_QUOTE).replace(UNPRINTABLE, escaped);

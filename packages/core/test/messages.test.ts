@@ -8,6 +8,7 @@ import {
   printable,
   quoted,
   readingBudget,
+  textOf,
   WeightsMismatchError,
 } from '../src/index.js';
 
@@ -92,4 +93,11 @@ describe('parseJson', () => {
     expect(() => parseJson(`{"a":"${'\\"'.repeat(4e6)}`, { python: true })).toThrow(SyntaxError);
     expect(performance.now() - started).toBeLessThan(5000); // The quadratic one took hours.
   });
+});
+
+test('textOf never runs what a file says is toString', () => {
+  expect(textOf('a name')).toBe('a name');
+  expect([textOf(undefined), textOf(null), textOf(3), textOf(true)]).toEqual(['undefined', 'null', '3', 'true']);
+  expect(typeof textOf({ toString: 1 })).toBe('string');
+  expect(textOf([{ toString: 1 }]).length).toBeLessThan(300);
 });

@@ -9,6 +9,7 @@ import {
   encodePng,
   fingerprint,
   imageFolder,
+  pictureFiles,
   readImage,
   readPngText,
   resize,
@@ -205,6 +206,37 @@ describe('what is in a folder of images', () => {
     await writeFile(join(folder, 'set', 'a', 'x.png'), png(1));
     await symlink('../../../set', join(folder, 'set', 'a', 'b', 'again'));
     expect(await problem(read(join(folder, 'set')))).toMatch(/again: is a link that leads back to a folder above it/);
+  });
+
+  test('pictureFiles: the same folders, links and kinds, in one order; other files are told', async () => {
+    const folder = await temporaryFolder();
+    await mkdir(join(folder, 'set', 'b'), { recursive: true });
+    await mkdir(join(folder, 'elsewhere'));
+    await symlink('../elsewhere', join(folder, 'set', 'a'));
+    for (const name of [
+      'elsewhere/2.WEBP',
+      'set/b/1.jpg',
+      'set/z.png',
+      'set/b/x.bmp',
+      'set/y.txt',
+      'set/.hidden.png',
+    ]) {
+      await writeFile(join(folder, name), 'x');
+    }
+    let told: unknown;
+    const files = pictureFiles(join(folder, 'set'), (endings) => {
+      told = endings;
+    });
+    expect(files).toEqual(['a/2.WEBP', 'b/1.jpg', 'z.png']);
+    expect(told).toEqual({ '.bmp': 1, '.txt': 1 });
+    await symlink('..', join(folder, 'set', 'b', 'again'));
+    expect(() => pictureFiles(join(folder, 'set'))).toThrow(/again: is a link that leads back to a folder above it/);
+    expect(() => pictureFiles(join(folder, 'elsewhere', 'none'))).toThrow(/no such folder/);
+    await mkdir(join(folder, 'c'));
+    await writeFile(join(folder, 'c', 'x.bmp'), 'x');
+    expect(() => pictureFiles(join(folder, 'c'))).toThrow(
+      /expected .png, .jpg, .jpeg, .webp files, got none; passed over: 1 .bmp/,
+    );
   });
 
   test('a class of nothing but other kinds says what is there', async () => {

@@ -269,7 +269,8 @@ export interface MetricResult extends MetricValue {
 /**
  * Computes metrics of what was collected.
  *
- * @throws InvalidArgumentError with everything that is missing on a side, or features of two recipes
+ * @throws InvalidArgumentError with everything that is missing on a side, features of two recipes, or what the metrics throw (too few
+ *   pictures), all at once
  */
 export function computeMetrics(
   wanted: readonly Metric[],
@@ -300,13 +301,21 @@ export function computeMetrics(
     problems.push(`expected features of one recipe, got '${generated.recipe}' and '${real.recipe}'`);
   }
   if (problems.length > 0) throw new InvalidArgumentError('metrics', [...new Set(problems)]);
-  return wanted.map((metric) => ({
-    name: metric.name,
-    ...metric.compute(generated as Complete, real as Complete, options),
-    recipe: generated.recipe ?? real?.recipe ?? 'unknown',
-    count: generated.count ?? 0,
-    against: metric.needs.real ? (real?.count ?? null) : null,
-  }));
+  const results = wanted.flatMap((metric): MetricResult[] => {
+    const against = metric.needs.real ? (real?.count ?? null) : null;
+    try {
+      const value = metric.compute(generated as Complete, real as Complete, options);
+      const recipe = generated.recipe ?? real?.recipe ?? 'unknown';
+      return [{ name: metric.name, ...value, recipe, count: generated.count ?? 0, against }];
+    } catch (error) {
+      if (!InvalidArgumentError.isInstance(error)) throw error;
+      const of = `${generated.count ?? '?'} pictures${metric.needs.real ? ` against ${against ?? '?'}` : ''}`;
+      problems.push(...error.problems.map((problem) => `${metric.name} of ${of}: ${problem}`));
+      return [];
+    }
+  });
+  if (problems.length > 0) throw new InvalidArgumentError('metrics', problems);
+  return results;
 }
 
 const describe: Readonly<Record<Need, string>> = {

@@ -96,14 +96,22 @@ export function pairedSimilarity(a: Features, b: Features): number {
  * Directional similarity of edits: mean cosine of the change of the picture and the change of the text,
  * (E(after) - E(before)) and (T(after) - T(before)), embeddings of unit length. R. Gal et al., "StyleGAN-NADA" (2022), eq. 2.
  *
- * @throws InvalidArgumentError as {@link SimilarityStatistics.add}, also where nothing changed
+ * @throws InvalidArgumentError as {@link SimilarityStatistics.add}, also where numbers of rows differ or nothing changed
  */
 export function directionalSimilarity(
   pictures: { readonly before: Features; readonly after: Features },
   texts: { readonly before: Features; readonly after: Features },
 ): number {
   const pairs = { picturesBefore: pictures.before, picturesAfter: pictures.after };
-  checkPair('directionalSimilarity', { ...pairs, textsBefore: texts.before, textsAfter: texts.after }, 1);
+  const all = { ...pairs, textsBefore: texts.before, textsAfter: texts.after };
+  checkPair('directionalSimilarity', all, 1);
+  const counts = Object.entries(all).map(([name, { count }]) => `${name} ${count}`);
+  if (new Set(Object.values(all).map(({ count }) => count)).size > 1) {
+    throw new InvalidArgumentError(
+      'directionalSimilarity',
+      `expected as many rows everywhere, got ${counts.join(', ')}`,
+    );
+  }
   return pairedSimilarity(changes(pictures.before, pictures.after), changes(texts.before, texts.after));
 }
 

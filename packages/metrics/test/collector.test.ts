@@ -143,6 +143,24 @@ describe('a collector', () => {
     expect(() => whole.merge(other)).toThrow(/expected the plan/);
   });
 
+  test('one picture on a side: every metric that cannot be computed says so, in one error', () => {
+    const one = new Collector({ ...plan, total: 1 }).add({
+      ...{
+        first: 0,
+        features: part(features, 0, 1),
+        logits: part(logits, 0, 1),
+        texts: part(texts, 0, 1),
+        labels: [0],
+      },
+    });
+    const compared = ['fid', 'kid-all', 'prdc', 'clip-directional', 'clip-image'].map(metricNamed);
+    const score = () => computeMetrics(compared, one, whole);
+    expect(score).toThrow(/fid of 1 pictures against 60: expected at least 2 rows/);
+    for (const { name } of compared)
+      expect(score, name).toThrow(new RegExp(`${name} of 1 pictures against 60: .*expected`));
+    expect(computeMetrics([metricNamed('clip-score')], one, undefined)[0]!.count).toBe(1);
+  });
+
   test('a batch that cannot be used adds nothing', () => {
     const collector = new Collector({ ...plan, needs: ['gaussian', 'inceptionScore'] });
     const bad = { ...features, data: features.data.map((v, i) => (i === 9 ? Number.NaN : v)) } as Features;

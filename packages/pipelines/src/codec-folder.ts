@@ -1,5 +1,5 @@
 import { architectureOfClass, architectureOfKind } from '@mezzotint/architectures';
-import { InvalidFileError, type Module, readNetworkConfig, type WeightSource } from '@mezzotint/core';
+import { InvalidFileError, type Module, readNetworkConfig, textOf, type WeightSource } from '@mezzotint/core';
 import { openComponent } from '@mezzotint/weights';
 import { checked } from './checked.js';
 import type { LatentAutoencoder } from './codec.js';
@@ -51,7 +51,7 @@ function autoencoderOfOurs(name: string, json: unknown): Module {
 }
 
 function autoencoderOfDiffusers(name: string, json: Readonly<Record<string, unknown>> | null): Module {
-  const className = String(json?._class_name);
+  const className = textOf(json?._class_name);
   const architecture = architectureOfClass(className);
   if (architecture?.kind !== 'autoencoder') {
     throw new InvalidFileError(

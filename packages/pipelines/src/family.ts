@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from '@mezzotint/core';
+import { InvalidArgumentError, textOf } from '@mezzotint/core';
 import { openSingleFile, type SingleFile, type WeightFile } from '@mezzotint/weights';
 import type { OpenOptions } from './options.js';
 import type { PipelineDefinition } from './stage.js';
@@ -107,18 +107,42 @@ export async function openDefinition(
       opened.push(definition);
       return definition;
     };
-    const definition = await family.open(candidate, { ...context, open });
+    const watched = watchedOptions(context.options);
+    const definition = await family.open(candidate, { ...context, options: watched.options, open });
+    opened.push(definition);
+    const unused = watched.unread();
+    if (unused.length > 0) {
+      throw new InvalidArgumentError(
+        'options',
+        unused.map((key) => `${key}: ${family.name} has no use for it`),
+      );
+    }
     return {
       ...definition,
-      close: () => {
-        definition.close();
-        close();
-      },
+      close,
     };
   } catch (error) {
     close();
     throw error;
   }
+}
+
+/** Options that some families have a use for, and others none; all other options are read for every model. */
+const SPECIAL = [
+  ...(['parts', 'tokenizer', 'prediction', 'variant', 'refiner', 'guidingModel', 'upsampler', 'classifier'] as const),
+  ...(['network', 'betas', 'textualInversion'] as const),
+] satisfies readonly (keyof OpenOptions)[];
+
+/** Options that know which of them were given and never read: they would do nothing, without a word. */
+function watchedOptions(given: OpenOptions): { readonly options: OpenOptions; unread(): readonly string[] } {
+  const read = new Set<string | symbol>();
+  const options = new Proxy(given, {
+    get(target, key) {
+      read.add(key);
+      return Reflect.get(target, key);
+    },
+  });
+  return { options, unread: () => SPECIAL.filter((key) => given[key] !== undefined && !read.has(key)) };
 }
 
 function unknownModel(
@@ -128,9 +152,9 @@ function unknownModel(
   const known = families.map(({ name }) => name).join('; ');
   const what =
     index !== null
-      ? `is a folder of ${String(index._class_name ?? 'diffusers')}`
+      ? `is a folder of ${textOf(index._class_name ?? 'diffusers')}`
       : config !== null
-        ? `has a config.json of ${String(config._class_name ?? config.architecture ?? config.format ?? 'an unknown model')}`
+        ? `has a config.json of ${textOf(config._class_name ?? config.architecture ?? config.format ?? 'an unknown model')}`
         : single !== null
           ? `holds ${[...single.components].map(([part, { model, layout }]) => `${part} (${model}, ${layout} layout)`).join(', ')}`
           : source !== null

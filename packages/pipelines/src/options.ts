@@ -50,7 +50,7 @@ export const openSchema = z
       z.string(),
       'model',
       'path',
-      'a smaller or less trained model that guides this one (EDM2; autoguidance)',
+      'a smaller or less trained model that guides this one: autoguidance (EDM, EDM2, models of train)',
     ),
     upsampler: setting(
       z.union([z.string(), z.array(z.string()).min(1).max(8)]),

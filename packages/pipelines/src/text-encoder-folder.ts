@@ -1,4 +1,4 @@
-import { InvalidFileError, renamed, type WeightSource } from '@mezzotint/core';
+import { InvalidFileError, renamed, textOf, type WeightSource } from '@mezzotint/core';
 import {
   type CaptionEncoder,
   ClipTextModel,
@@ -36,7 +36,7 @@ export async function openTextEncoder(files: ModelFiles, place: string): Promise
   const name = place === '' ? files.name : `${files.name}/${place}`;
   if (!files.has(at('config.json'))) throw new InvalidFileError(name, 'has no config.json of a text encoder');
   const json = (await files.json(at('config.json'))) as Readonly<Record<string, unknown>> | null;
-  const type = String(json?.model_type);
+  const type = textOf(json?.model_type);
   if (!['clip', 'clip_text_model', 't5'].includes(type)) {
     throw new InvalidFileError(`${name}/config.json`, `expected CLIP or T5 as a model_type, got ${type}`);
   }

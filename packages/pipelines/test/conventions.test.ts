@@ -148,6 +148,14 @@ test('brackets are text unless they are asked to count, and a note says so', asy
   expect((await picture(fixture('tiny-sd2'), { prompt: plain })).notes).toEqual([]);
 });
 
+test('an option that a model has no use for is refused, not passed over', async () => {
+  const refused = (folder: string, options: object) => expect(openPipeline(folder, options)).rejects;
+  await refused(sampleFixture('tiny-sd'), { guidingModel: 'x', classifier: 'y' }).toThrow(
+    /guidingModel: Stable Diffusion 1, 2, XL has no use for it\s+classifier: /,
+  );
+  await refused(fixture('tiny-ddpm'), { parts: 'x' }).toThrow(/parts: DDPM has no use for it/);
+});
+
 test('a LoRA of which nothing applies is an error', async () => {
   const file = temporaryFile('lora.safetensors');
   await writeSafetensors(file, { 'something.weight': { shape: [1], data: Float32Array.of(1) } });

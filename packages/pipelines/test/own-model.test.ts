@@ -52,13 +52,13 @@ const config = {
 };
 
 /** A run's folder with a model of an architecture that no code of pipelines names. */
-async function writeRun(name: string, change: object = {}): Promise<string> {
+async function writeRun(name: string, change: object = {}, size: object = {}): Promise<string> {
   const run = join(root, name);
   mkdirSync(join(run, 'model'), { recursive: true });
   writeFileSync(join(run, 'config.json'), JSON.stringify({ task: 'diffusion' }));
   writeFileSync(join(run, 'model', 'config.json'), JSON.stringify({ ...config, ...change }));
   const state: Record<string, HostTensor> = {};
-  for (const [key, param] of dit.build(network).params()) {
+  for (const [key, param] of dit.build({ ...network, ...size }).params()) {
     state[key] = { shape: param.fileShape, data: new TorchGenerator(key.length).randn(param.size).map((n) => 0.2 * n) };
   }
   await writeSafetensors(join(run, 'model', 'model.safetensors'), state);
@@ -175,6 +175,34 @@ test('the digits that come with the project, in few steps, with their classifier
   await pipeline.generate({ labels: '7', seed: 2, steps: 2 });
   expect(tf.memory().numTensors).toBe(before);
   pipeline.dispose();
+});
+
+test('another model of train guides: w D + (1 - w) D_weaker, in the place of classifier-free guidance', async () => {
+  const size = { width: 16, heads: 4 };
+  const [main, weaker] = [await writeRun('main'), await writeRun('weaker', { network: { ...network, ...size } }, size)];
+  const pipeline = await openPipeline(main, { guidingModel: weaker });
+  const request = { labels: 'dog', seed: 2, steps: 2 };
+  const estimate = async (opened: typeof pipeline, guidance: number) => {
+    for await (const step of opened.steps({ ...request, guidance })) return [...step.x0.dataSync()];
+    return [];
+  };
+  const [alone, smaller] = [await openPipeline(main), await openPipeline(weaker)];
+  const [d, w] = [await estimate(alone, 1), await estimate(smaller, 1)];
+  const expected = d.map((value, i) => Math.min(Math.max(1.7 * value - 0.7 * w[i]!, -1), 1));
+  // The two were clipped to [-1, 1] each, the guided one once.
+  const inside = expected.map((_, i) => Math.abs(d[i]!) < 1 && Math.abs(w[i]!) < 1);
+  expect(inside.filter(Boolean).length).toBeGreaterThan(10);
+  const guided = await estimate(pipeline, 1.7);
+  expected.forEach((value, i) => {
+    if (inside[i]) expect(guided[i]).toBeCloseTo(value, 4);
+  });
+  expect(await estimate(pipeline, 1)).toEqual(d);
+  await expect(pipeline.check({ ...request, guide: [{ name: 'apg' }] })).rejects.toThrow(
+    /needs a condition to guide away/,
+  );
+  const other = await writeRun('other-classes', { classes: ['cat', 'cow'] });
+  await expect(openPipeline(main, { guidingModel: other })).rejects.toThrow(/has classes \["cat","cow"\], the model/);
+  for (const opened of [pipeline, alone, smaller]) opened.dispose();
 });
 
 /** A run of latent images 2x2x4 with the statistics of its training set, and a small autoencoder of ours in `codec/`. */

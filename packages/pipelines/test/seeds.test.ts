@@ -7,7 +7,7 @@ const model = fileURLToPath(new URL('./fixtures/tiny-ddpm', import.meta.url));
 const LAST = '18446744073709551615'; // 2^64 - 1
 const engine = { name: 'cpu', versions: {} };
 
-beforeAll(() => useBackend({ engine: 'onnxruntime' }));
+beforeAll(() => useBackend({ engine: 'onnxruntime' }), 60_000); // its library takes a while to load on a busy machine
 
 test('seeds go to 2^64 - 1, exactly, and back out of a recipe', async () => {
   const pipeline = await openPipeline(model);

@@ -123,9 +123,12 @@ const defaultRecipes: Readonly<Record<TimeInput, readonly [string, ...string[]]>
   'log-snr': ['simple-diffusion', 'vdm++'],
 };
 
+/** Recipes of papers of which the time does not tell. */
+const paperRecipes: Readonly<Record<string, string>> = { EDM2: 'edm2', MMDiT: 'flow' };
+
 /** The recipe of an architecture where none is said: that of its paper, as far as its time tells. */
-export function defaultRecipe(architecture: { readonly name: string; readonly time: TimeInput }): string {
-  return architecture.name === 'EDM2' ? 'edm2' : defaultRecipes[architecture.time][0];
+export function defaultRecipe({ name, time }: { readonly name: string; readonly time: TimeInput }): string {
+  return paperRecipes[name] ?? defaultRecipes[time][0];
 }
 
 const ddpm: Recipe = {
@@ -242,9 +245,9 @@ const imagen: Recipe = {
   ...simpleDiffusion,
   name: 'imagen',
   about: 'v, cosine, uniform levels, told as log SNR where the network takes that: Imagen (Saharia et al. 2022)',
-  process: ({ time }) => ({
-    ...{ kind: 'log-snr', prediction: 'v', curve: { kind: 'cosine', min: -20, max: 20, shift: 0 } },
-    ...(time === 'log-snr' ? { time: 'log-snr', timeScale: 1 } : { time: 'fraction', timeScale: 1000 }),
+  process: (data) => ({
+    ...{ kind: 'log-snr', prediction: 'v', ...continuousTime(data) },
+    curve: { kind: 'cosine', min: -20, max: 20, shift: 0 },
   }),
   objective: (_, process) => logSnrObjective(process, {}),
   optimizer: { kind: 'adam', betas: [0.9, 0.999], epsilon: 1e-8, weightDecay: 0, maxGradientNorm: 1 },

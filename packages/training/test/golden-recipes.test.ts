@@ -12,6 +12,7 @@ import {
   cosineMapFlow,
   cosineRate,
   denoisingLoss,
+  flowLevels,
   halfLifeDecay,
   lamb,
   logitNormalFlow,
@@ -115,6 +116,15 @@ describe('schedules', () => {
     expect(map[0]).toBeCloseTo(0.5, 9);
     expect(map[1]).toBeCloseTo(2 / (Math.PI - 2 * Math.PI * 0.5 + 2 * Math.PI * 0.25), 4); // eq. 21: 2 / (pi - 2 pi t + 2 pi t^2)
     expect(uniformFlow({ shift: 3 })(0.5)).toEqual({ alpha: 0.25, sigma: 0.75, time: 750 });
+    // By name: the same levels.
+    for (const [named, level] of [
+      [flowLevels({ kind: 'mode', scale: 0.8 }, { shift: 3 }), modeFlow({ scale: 0.8, shift: 3 })],
+      [flowLevels({ kind: 'logit-normal', mean: 0.5 }), logitNormalFlow({ mean: 0.5 })],
+      [flowLevels({ kind: 'cosine' }), cosineMapFlow()],
+      [flowLevels({ kind: 'uniform' }, { timeScale: 1 }), uniformFlow({ timeScale: 1 })],
+    ] as const) {
+      for (const u of [0.1, 0.5, 0.93]) expect(named(u)).toEqual(level(u));
+    }
     expect(() => modeFlow({ scale: 3 })).toThrow(/scale must be in \[-1, 1.75/);
   });
 

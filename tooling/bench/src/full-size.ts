@@ -34,8 +34,8 @@ const command = new Command('bench:full-size')
   .option('--model <name>', models.join(', '), oneOf('--model', models), 'flux.1-schnell')
   .option(
     '--blocks <type>',
-    'how matrices are stored: Q4_0, Q8_0',
-    oneOf('--blocks', ['Q4_0', 'Q8_0'] as const),
+    'how matrices are stored: Q4_0, Q8_0 (8 bits), F16',
+    oneOf('--blocks', ['Q4_0', 'Q8_0', 'F16'] as const),
     'Q4_0',
   )
   .option('--size <pixels>', 'height and width', wholeNumber('--size'), 512)

@@ -2,11 +2,14 @@ import { closeSync, openSync, writeSync } from 'node:fs';
 import type { Param } from '@mezzotint/core';
 
 /** How matrices are stored. */
-export type GgufBlocks = 'Q4_0' | 'Q8_0';
+export type GgufBlocks = 'Q4_0' | 'Q8_0' | 'F16';
 
+/** Number of a type, bytes of 32 weights, and the deviation of random ones at scale 1. */
 const TYPES = {
   Q4_0: { number: 2, bytes: 18, deviation: 4.61 },
   Q8_0: { number: 8, bytes: 34, deviation: 73.9 },
+  // Halves of random sign and mantissa and one exponent.
+  F16: { number: 1, bytes: 64, deviation: Math.sqrt(7 / 3) },
 } as const;
 const F32 = 0;
 const ALIGNMENT = 32;
@@ -85,9 +88,14 @@ function drawn(blocks: GgufBlocks, inputs: number): Uint8Array {
       words[i] = state;
     }
     const scale = halfOf(1 / Math.sqrt(inputs) / deviation);
-    for (let at = 0; at < tile.byteLength; at += bytes) {
-      tile[at] = scale & 255;
-      tile[at + 1] = scale >> 8;
+    if (blocks === 'F16') {
+      const exponent = scale & 0x7c00;
+      for (let i = 0; i < words.length; i++) words[i] = (words[i]! & 0x83ff83ff) | (exponent << 16) | exponent;
+    } else {
+      for (let at = 0; at < tile.byteLength; at += bytes) {
+        tile[at] = scale & 255;
+        tile[at + 1] = scale >> 8;
+      }
     }
     tiles.clear();
     tiles.set(key, tile);

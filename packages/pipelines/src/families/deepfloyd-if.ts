@@ -1,4 +1,4 @@
-import { InvalidArgumentError, InvalidFileError } from '@mezzotint/core';
+import { InvalidArgumentError, InvalidFileError, textOf } from '@mezzotint/core';
 import { noised, type Sampler, samplerFromDiffusers } from '@mezzotint/schedulers';
 import { T5EncoderModel, type TextEncoder, t5FromTransformers } from '@mezzotint/text-encoders';
 import { UNet2DCondition, unet2dConditionFromDiffusers } from '@mezzotint/unet';
@@ -11,6 +11,7 @@ import type { Batch, EncodeContext, EncodedBatch, Part, PipelineDefinition, Stag
 import { stageKeys } from '../stage-settings.js';
 import { encodeT5 } from '../t5-text.js';
 import { openT5Tokenizer } from '../tokenizers.js';
+import { ofVariant } from '../variant.js';
 import { openSdFolder, partsOf } from './stable-diffusion/folder.js';
 import { sdStage } from './stable-diffusion/stage.js';
 
@@ -56,7 +57,7 @@ const TAKES: readonly RequestKey[] = [
  */
 export const deepFloydIf: Family = {
   name: 'DeepFloyd IF',
-  recognise: ({ index }) => /^IF\w*Pipeline$/.test(String(index?._class_name)),
+  recognise: ({ index }) => /^IF\w*Pipeline$/.test(textOf(index?._class_name)),
   open: openIf,
 };
 
@@ -275,7 +276,7 @@ async function openStage(candidate: Candidate, context: OpenContext, prefix: str
     for (const file of open) file.close();
   };
   const part = async (name: string, module: Part['module']): Promise<Part> => {
-    const file = await files.weights(name, { variant: options.variant });
+    const file = await ofVariant(files, name, options.variant, note);
     open.push(file);
     return { name: `${prefix}${name}`, module, weights: openComponent(file).weights };
   };
@@ -326,7 +327,7 @@ async function openText(files: ModelFiles): Promise<TextEncoder<T5EncoderModel>>
 function sizeOf({ sample_size: size }: Readonly<Record<string, unknown>>, index: Candidate['index']): number {
   if (typeof size === 'number' && Number.isInteger(size) && size > 0) return size;
   throw new InvalidFileError(
-    String(index?._class_name),
+    textOf(index?._class_name),
     `unet/config.json: expected sample_size in pixels, got ${JSON.stringify(size)}`,
   );
 }

@@ -9,6 +9,7 @@ import type { Candidate, OpenContext } from '../family.js';
 import type { RequestKey } from '../request.js';
 import type { Batch, Conditions, EncodedBatch, Part, PipelineDefinition, Stage } from '../stage.js';
 import { openClipTokenizer } from '../tokenizers.js';
+import { ofVariant } from '../variant.js';
 
 /** A published denoiser in one file of weights, with what its makers say of it. */
 export interface SingleNetwork {
@@ -113,7 +114,7 @@ function encodeTexts(text: TextEncoder<ClipTextModel>, { images }: Batch): Encod
 /** Autoencoder and text encoder, where the network needs them. */
 async function partsOf(
   { family, latentScale, signature }: SingleNetwork,
-  { options, files }: OpenContext,
+  { options, files, note }: OpenContext,
   name: string,
   open: { close(): void }[],
 ) {
@@ -128,7 +129,7 @@ async function partsOf(
   }
   const folder = files(options.parts);
   const component = async (place: string): Promise<WeightFile> => {
-    const weights = await folder.weights(place, { variant: options.variant });
+    const weights = await ofVariant(folder, place, options.variant, note);
     open.push(weights);
     return weights;
   };

@@ -47,7 +47,7 @@ const conditionSizes = {
 } as const;
 
 /** Least pixels a side of a sized network's coarsest level, and most of a level whose pixels attend. */
-const [coarsest, mostAttention] = [4, 32];
+const [coarsest, mostAttention] = [4, 16];
 
 /** Stable Diffusion's UNet in diffusers' layout. */
 export const unet2dCondition: DenoiserArchitecture<UNet2DCondition> = {

@@ -1,3 +1,4 @@
+import { textOf } from '@mezzotint/core';
 import { type ActivationKind, activationNames } from '@mezzotint/layers';
 
 /** Those that diffusers' UNets have. */
@@ -13,5 +14,5 @@ export function activationOf(key: string, name: unknown, problems: string[]): Ac
 
 /** The name of a block, which first versions of diffusers began with `UNetRes`. */
 export function presentName(type: unknown): string {
-  return String(type).replace(/^UNetRes/, '');
+  return textOf(type).replace(/^UNetRes/, '');
 }

@@ -49,7 +49,7 @@ const command = new Command('bench:lora')
   .option('--no-checkpointing', 'keep what blocks compute instead of computing it again')
   .option('--no-torch', 'ours alone')
   .option('--python <program>', 'a Python with PyTorch, diffusers and peft to compare with', 'python3')
-  .option('--write <file>', 'write the table as Markdown, for example docs/performance-lora.md');
+  .option('--write <file>', 'write the table as Markdown, for example out/lora.md');
 
 /** One side's figures. */
 interface Row {

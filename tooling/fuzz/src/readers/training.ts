@@ -124,7 +124,8 @@ async function scores(path: string): Promise<void> {
 
 const latentsIndex = {
   ...{ format: 'mezzotint/latents@1', count: 4, height: 2, width: 2, channels: 2, classes: ['a'], mean: [0, 1] },
-  ...{ deviation: [1, 2], perShard: 4, fingerprint: 'f', encoder: 'e', captions: ['x', 'y'] },
+  ...{ deviation: [1, 2], perShard: 4, fingerprint: 'f', encoder: 'e', image: [4, 4, 3] },
+  captions: [['w'], ['x', 'y'], [], ['z']],
 };
 
 const statisticsFiles = await statistics();

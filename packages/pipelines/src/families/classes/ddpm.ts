@@ -1,4 +1,4 @@
-import { InvalidFileError } from '@mezzotint/core';
+import { InvalidFileError, textOf } from '@mezzotint/core';
 import { samplerFromDiffusers } from '@mezzotint/schedulers';
 import { UNet2D, unet2d, unet2dFromDiffusers } from '@mezzotint/unet';
 import { openComponent } from '@mezzotint/weights';
@@ -18,7 +18,7 @@ export function classOf({ index }: Candidate, part: string): string | undefined 
 export const ddpm: Family = {
   name: 'DDPM',
   recognise: (candidate) =>
-    classOf(candidate, 'unet') === 'UNet2DModel' && Object.hasOwn(STEPS, String(candidate.index!._class_name)),
+    classOf(candidate, 'unet') === 'UNet2DModel' && Object.hasOwn(STEPS, textOf(candidate.index!._class_name)),
   async open(candidate, { options }) {
     const { files, index } = candidate;
     // Folders of 2022 have the parts' files beside model_index.json.
@@ -45,7 +45,7 @@ export const ddpm: Family = {
       const classes = numbered(signature.classes);
       return {
         family: ddpm.name,
-        description: `${String(index!._class_name)}, ${signature.classes ?? 'without'} classes`,
+        description: `${textOf(index!._class_name)}, ${signature.classes ?? 'without'} classes`,
         stages: [
           classStage({
             ...{ name: 'unet', network: module, signature, codec: null, parts: ['unet'] },
@@ -55,7 +55,7 @@ export const ddpm: Family = {
         parts: [{ name: 'unet', module, weights }],
         takes: classSettings(signature),
         sizeUnit: signature.sizeMultiple ?? 1,
-        defaults: { ...size, steps: STEPS[String(index!._class_name)]!, ...shownLabels(signature.classes) },
+        defaults: { ...size, steps: STEPS[textOf(index!._class_name)]!, ...shownLabels(signature.classes) },
         ...(classes.length > 0 && { classes }),
         close: () => file.close(),
       };

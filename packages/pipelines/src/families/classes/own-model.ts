@@ -20,6 +20,7 @@ import type { Codec, Part, PipelineDefinition } from '../../stage.js';
 import { type OpenedTextEncoder, openTextEncoder } from '../../text-encoder-folder.js';
 import { textSettings, textStage } from '../text-stage.js';
 import { type OpenedClassifier, openGuide } from './classifier.js';
+import { type GuidingModel, guidingProblems, withGuidingModel } from './guiding-model.js';
 import { classSettings, classStage, shownLabels } from './stage.js';
 import { lowResolutionOf, superResolutionStage } from './super-resolution.js';
 
@@ -74,26 +75,45 @@ export const ownModel: Family = {
         ...texts.map(({ name, encoder, weights: stored }) => ({ name, module: encoder, weights: stored })),
         ...(guide ? [guide.part] : []),
       ];
-      const definition = ownDefinition(config, {
-        network: module,
-        autoencoder: codec?.model,
-        texts,
-        guide,
-        parts,
-        close,
-      });
+      const plain = ownDefinition(config, { network: module, autoencoder: codec?.model, texts, guide, parts, close });
+      const { guidingModel } = context.options;
+      const guiding =
+        guidingModel === undefined ? undefined : await openGuidingModel(context.files(guidingModel), config);
+      if (guiding) open.push(guiding);
+      const definition = guiding ? withGuidingModel(plain, guiding) : plain;
       const upsamplers = [context.options.upsampler ?? []].flat();
       if (upsamplers.length === 0) return definition;
-      const { upsampler: _, ...options } = context.options;
+      const { upsampler: _, guidingModel: __, ...options } = context.options;
       const later = new Map<string, PipelineDefinition>();
       for (const path of upsamplers) later.set(path, await context.open(context.files(path), options));
-      return { ...cascadeOf(definition, later), close };
+      return { ...cascadeOf(definition, later), close: definition.close };
     } catch (error) {
       close();
       throw error;
     }
   },
 };
+
+/** Another model of `train` for the same task, which guides. */
+async function openGuidingModel(files: ModelFiles, main: DiffusionConfig): Promise<GuidingModel> {
+  const given = files.has('config.json') ? await files.json('config.json') : null;
+  const place = files.kind === 'folder' ? placeOf(files, given as Readonly<Record<string, unknown>> | null) : undefined;
+  if (place === undefined) {
+    throw new InvalidArgumentError('guidingModel', `${files.name}: expected a model or run folder of train`);
+  }
+  const config = checked(
+    `${files.name}/${place}config.json`,
+    await files.json(`${place}config.json`),
+    diffusionConfigSchema,
+  );
+  const { architecture, network } = networkOf(config);
+  const problems = guidingProblems(files.name, config, main);
+  if (architecture.startRun) problems.push(`${config.architecture} goes on from step to step, and cannot guide`);
+  if (problems.length > 0) throw new InvalidArgumentError('guidingModel', problems);
+  const module = architecture.build(network);
+  const weights = await files.weights(`${place}model.safetensors`);
+  return { network: module, part: { name: 'guiding model', module, weights }, close: () => weights.close() };
+}
 
 /** Networks of a configuration, and where their weights are. */
 interface OwnParts {

@@ -1,4 +1,4 @@
-import { InvalidFileError } from '@mezzotint/core';
+import { InvalidFileError, textOf } from '@mezzotint/core';
 import type { Candidate } from '../../family.js';
 
 /** A model that is made of FLUX's blocks, or published beside FLUX.1, and is not FLUX.1 dev or schnell. */
@@ -43,7 +43,7 @@ const RELATIVES: readonly Relative[] = [
 
 /** The relative of FLUX.1 that a candidate is, and what tells; undefined when it is none. */
 function relativeOf({ index, files, source }: Candidate): (Relative & { readonly by: string }) | undefined {
-  const className = String(index?._class_name ?? '');
+  const className = textOf(index?._class_name ?? '');
   const names = [...(source?.tensors.keys() ?? [])].map((name) => name.replace(/^model\.diffusion_model\./, ''));
   const told = [
     files.name.split(/[\\/]/).at(-1),

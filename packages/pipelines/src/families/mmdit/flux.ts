@@ -1,5 +1,5 @@
 import type { AutoencoderKL } from '@mezzotint/autoencoders';
-import { InvalidFileError } from '@mezzotint/core';
+import { InvalidFileError, textOf } from '@mezzotint/core';
 import { Flux, fluxFromDiffusers, fluxFromShapes } from '@mezzotint/mmdit';
 import { flowMatchSampler } from '@mezzotint/schedulers';
 import {
@@ -74,7 +74,7 @@ const SCHEDULERS = {
 async function openFlux(candidate: Candidate, context: OpenContext): Promise<PipelineDefinition> {
   refuseRelative(candidate);
   const { index, files } = candidate;
-  const className = index === null ? undefined : String(index._class_name);
+  const className = index === null ? undefined : textOf(index._class_name);
   if (className !== undefined && !PLAN.pipelines.includes(className)) {
     throw new InvalidFileError(
       files.name,

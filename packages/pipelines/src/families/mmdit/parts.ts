@@ -23,6 +23,7 @@ import {
 import type { Candidate, ModelFiles, OpenContext } from '../../family.js';
 import type { Part } from '../../stage.js';
 import { clipTokenizersFor, openClipTokenizer, openT5Tokenizer } from '../../tokenizers.js';
+import { ofVariant } from '../../variant.js';
 import { storageOf } from './storage.js';
 
 /** What a part of a pipeline is: `clip-projected` for CLIP with its projection. */
@@ -232,24 +233,6 @@ async function inFolder(
     config: await files.json(`${name}/config.json`),
     className: Array.isArray(entry) ? (entry[1] as string) : undefined,
   };
-}
-
-/** Weights of the variant, or the plain ones where a part has none. */
-async function ofVariant(
-  files: ModelFiles,
-  part: string,
-  variant: string | undefined,
-  note: (line: string) => void,
-): Promise<WeightFile> {
-  if (variant === undefined) return files.weights(part);
-  try {
-    return await files.weights(part, { variant });
-  } catch (error) {
-    const plain = await files.weights(part).catch(() => undefined);
-    if (plain === undefined) throw error;
-    note(`${part} has no weights of the variant ${variant}: the plain ones are taken`);
-    return plain;
-  }
 }
 
 /** A part in a file of its own, by the names that people have it under. */

@@ -1,5 +1,5 @@
 import type { AutoencoderKL } from '@mezzotint/autoencoders';
-import { InvalidFileError } from '@mezzotint/core';
+import { InvalidFileError, textOf } from '@mezzotint/core';
 import { intervalOfSteps, layersAt, scaleInInterval, skipLayer, together } from '@mezzotint/guidance';
 import { MMDiT, mmditFromDiffusers, mmditFromShapes } from '@mezzotint/mmdit';
 import { flowMatchSampler, type Guide } from '@mezzotint/schedulers';
@@ -91,10 +91,10 @@ const TEXT_LENGTH = 256;
 
 async function openSd3(candidate: Candidate, context: OpenContext): Promise<PipelineDefinition> {
   const { index, files } = candidate;
-  if (index !== null && !PLAN.pipelines.includes(String(index._class_name))) {
+  if (index !== null && !PLAN.pipelines.includes(textOf(index._class_name))) {
     throw new InvalidFileError(
       files.name,
-      `is a folder of ${String(index._class_name)}, which is not built; known are ${PLAN.pipelines.join(', ')}`,
+      `is a folder of ${textOf(index._class_name)}, which is not built; known are ${PLAN.pipelines.join(', ')}`,
     );
   }
   const model = await openParts(candidate, context, PLAN);

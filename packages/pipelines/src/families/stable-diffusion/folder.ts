@@ -4,7 +4,7 @@ import {
   autoencoderKLFromDiffusers,
   autoencoderTinyFromDiffusers,
 } from '@mezzotint/autoencoders';
-import { type ForeignConfigOptions, InvalidFileError } from '@mezzotint/core';
+import { type ForeignConfigOptions, InvalidFileError, textOf } from '@mezzotint/core';
 import { samplerFromDiffusers } from '@mezzotint/schedulers';
 import { clipTextFromTransformers } from '@mezzotint/text-encoders';
 import { unet2dConditionFromDiffusers } from '@mezzotint/unet';
@@ -121,7 +121,7 @@ export async function openSdFolder(
       dropped,
       close,
       size,
-      description: String(index?._class_name),
+      description: textOf(index?._class_name),
       maxNoiseLevel: maxNoiseLevelOf(index),
     };
   } catch (error) {
@@ -242,7 +242,7 @@ async function schedulerOf(
   const json = await files.json(`${part}/scheduler_config.json`);
   if (typeof json !== 'object' || json === null) return json;
   const settings = { ...json, _class_name: components.get(part) };
-  if (!CORRECTED.includes(String(index?._class_name))) return settings;
+  if (!CORRECTED.includes(textOf(index?._class_name))) return settings;
   const own =
     index?._class_name === 'StableDiffusionInpaintPipeline' ? { skip_prk_steps: true } : { clip_sample: false };
   return { ...settings, steps_offset: 1, ...own };
@@ -254,7 +254,7 @@ async function schedulerOf(
  */
 function nativeSize(unet: unknown, factor: number): { readonly height: number; readonly width: number } {
   const { sample_size: given = 64, _diffusers_version: version } = unet as Record<string, unknown>;
-  const old = /^0\.[0-8]\./.test(String(version)) && typeof given === 'number' && given < 64;
+  const old = /^0\.[0-8]\./.test(textOf(version)) && typeof given === 'number' && given < 64;
   const size = old ? 64 : (given ?? 64);
   const [height, width] = Array.isArray(size) ? (size as number[]) : [size as number, size as number];
   return { height: height! * factor, width: width! * factor };
