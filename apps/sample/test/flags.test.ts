@@ -21,6 +21,20 @@ test('--guide names a guidance, its options read as it declares them; again for 
   expect(() => parsed('--guide', 'apg:norm')).toThrow(/expected name:option=value, got 'apg:norm'/);
 });
 
+test('--lora and --textual-inversion are files, each again for another; --seed and --seeds have 64 bits', () => {
+  const { lora, textualInversion } = parsed(
+    ...['--lora', 'a.safetensors:1e-7', '--lora', 'b.safetensors', '--textual-inversion', 'cat.bin:<cat>'],
+  );
+  expect(lora).toEqual([{ path: 'a.safetensors', scale: 1e-7 }, { path: 'b.safetensors' }]);
+  expect(textualInversion).toEqual([{ path: 'cat.bin', token: '<cat>' }]);
+  expect(parsed('--seed', '18446744073709551615').seed).toBe('18446744073709551615');
+  expect(parsed('--seed', '7').seed).toBe(7);
+  expect(parsed('--seeds', '7, 18446744073709551615').seeds).toEqual(['7', '18446744073709551615']);
+  for (const bad of ['18446744073709551616', '-1', '1.5', 'x', '']) {
+    expect(() => parsed('--seed', bad)).toThrow(`--seed: expected a whole number from 0 to 2^64 - 1, got '${bad}'`);
+  }
+});
+
 test('help lists every guidance with its options and their defaults', () => {
   let help = '';
   const command = sampleCommand().configureOutput({
