@@ -21,12 +21,15 @@ test('--guide names a guidance, its options read as it declares them; again for 
   expect(() => parsed('--guide', 'apg:norm')).toThrow(/expected name:option=value, got 'apg:norm'/);
 });
 
-test('--lora and --textual-inversion are files, each again for another; --seed and --seeds have 64 bits', () => {
-  const { lora, textualInversion } = parsed(
-    ...['--lora', 'a.safetensors:1e-7', '--lora', 'b.safetensors', '--textual-inversion', 'cat.bin:<cat>'],
-  );
-  expect(lora).toEqual([{ path: 'a.safetensors', scale: 1e-7 }, { path: 'b.safetensors' }]);
-  expect(textualInversion).toEqual([{ path: 'cat.bin', token: '<cat>' }]);
+test('files with something behind a colon: LoRA files and textual inversions', () => {
+  expect(parsed('--lora', 'a.safetensors', '--lora', 'b.safetensors:0.5').lora).toEqual([
+    { path: 'a.safetensors' },
+    { path: 'b.safetensors', scale: 0.5 },
+  ]);
+  expect(parsed('--textual-inversion', 'cat.pt:<cat>').textualInversion).toEqual([{ path: 'cat.pt', token: '<cat>' }]);
+});
+
+test('--seed and --seeds have 64 bits', () => {
   expect(parsed('--seed', '18446744073709551615').seed).toBe('18446744073709551615');
   expect(parsed('--seed', '7').seed).toBe(7);
   expect(parsed('--seeds', '7, 18446744073709551615').seeds).toEqual(['7', '18446744073709551615']);

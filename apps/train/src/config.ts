@@ -159,6 +159,14 @@ const conditions = z.strictObject({
     .max(1)
     .default(0.1)
     .describe('Fraction of captions that are replaced by none for all encoders, so that guidance works.'),
+  tags: z
+    .strictObject({
+      separator: z.string().min(1).default(', ').describe('What stands between tags.'),
+      keep: z.int().min(0).default(1).describe('The first tags, which stay where they are.'),
+      dropout: z.number().min(0).max(1).default(0).describe('Fraction of the other tags that is left out.'),
+    })
+    .optional()
+    .describe('Captions are lists of tags, which are shuffled each time; captions as they are when absent.'),
   prompts: z
     .array(z.string())
     .max(64)

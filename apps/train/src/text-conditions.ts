@@ -22,7 +22,7 @@ import {
   clipTokenizerToTransformers,
   type EncodedCaptions,
 } from '@mezzotint/text-encoders';
-import { dropCaptions } from '@mezzotint/training';
+import { dropCaptions, shuffleTags } from '@mezzotint/training';
 import { readJson, writeSafetensors } from '@mezzotint/weights/node';
 import * as tf from '@tensorflow/tfjs-core';
 import type { ConditionsConfig } from './config.js';
@@ -71,7 +71,7 @@ interface Opened extends CaptionEncoder {
  * Opens the text encoders of a configuration and loads their weights; one that is new has a vocabulary that is learned of the captions.
  */
 export async function openTextConditions(
-  { encoders: asked, dropout }: ConditionsConfig,
+  { encoders: asked, dropout, tags }: ConditionsConfig,
   captions: readonly (readonly string[])[],
   seed: number | string,
 ): Promise<TextConditions> {
@@ -92,7 +92,8 @@ export async function openTextConditions(
     trained,
     read(signature, texts, rng, training) {
       const kept = training ? { all: dropout, each } : { all: 0, each: each.map(() => 0) };
-      const lists = dropCaptions(texts, kept, rng);
+      const varied = training && tags ? texts.map((text) => shuffleTags(text, tags, rng)) : texts;
+      const lists = dropCaptions(varied, kept, rng);
       const encode = () => conditionsOf(signature, opened, lists);
       return frozen ? constants(encode) : encode();
     },

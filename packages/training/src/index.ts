@@ -35,7 +35,7 @@ export {
 } from './fine-tuning/lora.js';
 export { TextualInversion, type TokenEmbedding } from './fine-tuning/textual-inversion.js';
 export { checkpointGradients } from './gradient-checkpointing.js';
-export { dropCaptions, dropLabels } from './label-dropout.js';
+export { dropCaptions, dropLabels, shuffleTags, type TagOptions } from './label-dropout.js';
 export {
   constantRate,
   cosineRate,

@@ -37,3 +37,36 @@ export function dropCaptions(
     return captions.map((caption, i) => (caption === '' || whole[i]! < all || own[i]! < p ? null : caption));
   });
 }
+
+/** How a caption that is a list of tags is varied. */
+export interface TagOptions {
+  /** What stands between tags. */
+  readonly separator: string;
+  /** The first tags, which stay where they are. */
+  readonly keep: number;
+  /** Probability with which each other tag is left out. */
+  readonly dropout: number;
+}
+
+/**
+ * A caption whose tags, the text between separators, are left out at random and shuffled, but for the first ones: a network that sees them in one order
+ * learns that order. Draws two uniforms for each tag behind the first ones.
+ *
+ * @throws InvalidArgumentError for an empty separator, a `keep` below 0 or a probability that is not in [0, 1]
+ */
+export function shuffleTags(caption: string, { separator, keep, dropout }: TagOptions, rng: RandomStream): string {
+  const problems = [
+    ...(separator === '' ? ['separator: expected a text, got none'] : []),
+    ...(Number.isSafeInteger(keep) && keep >= 0 ? [] : [`keep: expected a whole number from 0, got ${keep}`]),
+    ...(dropout >= 0 && dropout <= 1 ? [] : [`dropout: expected a probability in [0, 1], got ${dropout}`]),
+  ];
+  if (problems.length > 0) throw new InvalidArgumentError('shuffleTags', problems);
+  const tags = caption.split(separator);
+  const rest = tags.slice(keep);
+  const [drop, place] = [rng.rand(rest.length), rng.rand(rest.length)];
+  const shuffled = rest
+    .map((tag, i) => ({ tag, place: place[i]!, stays: drop[i]! >= dropout }))
+    .filter(({ stays }) => stays)
+    .sort((a, b) => a.place - b.place);
+  return [...tags.slice(0, keep), ...shuffled.map(({ tag }) => tag)].join(separator);
+}

@@ -245,9 +245,9 @@ const imagen: Recipe = {
   ...simpleDiffusion,
   name: 'imagen',
   about: 'v, cosine, uniform levels, told as log SNR where the network takes that: Imagen (Saharia et al. 2022)',
-  process: ({ time }) => ({
-    ...{ kind: 'log-snr', prediction: 'v', curve: { kind: 'cosine', min: -20, max: 20, shift: 0 } },
-    ...(time === 'log-snr' ? { time: 'log-snr', timeScale: 1 } : { time: 'fraction', timeScale: 1000 }),
+  process: (data) => ({
+    ...{ kind: 'log-snr', prediction: 'v', ...continuousTime(data) },
+    curve: { kind: 'cosine', min: -20, max: 20, shift: 0 },
   }),
   objective: (_, process) => logSnrObjective(process, {}),
   optimizer: { kind: 'adam', betas: [0.9, 0.999], epsilon: 1e-8, weightDecay: 0, maxGradientNorm: 1 },

@@ -1,6 +1,6 @@
 import { InvalidArgumentError, TorchGenerator } from '@mezzotint/core';
 import { expect, test } from 'vitest';
-import { dropCaptions, dropLabels } from '../src/index.js';
+import { dropCaptions, dropLabels, shuffleTags } from '../src/index.js';
 
 test('drops the share p of the labels, from the stream, and changes no other', () => {
   const labels = Int32Array.from({ length: 10_000 }, (_, i) => i % 10);
@@ -51,5 +51,27 @@ test('captions are dropped for all encoders together, and for each alone, as oft
   expect(after[0]).toBe(after[1]);
   expect(() => dropCaptions(['x'], { all: 0.1, each: [-1] }, new TorchGenerator(1))).toThrow(
     /must be in \[0, 1\], got -1/,
+  );
+});
+
+test('tags behind the first are shuffled evenly and left out as often as asked', () => {
+  const rng = new TorchGenerator(4);
+  const first = new Map<string, number>();
+  let left = 0;
+  const draws = 3000;
+  for (let i = 0; i < draws; i++) {
+    const [cat, ...others] = shuffleTags('cat, red, big, old', { separator: ', ', keep: 1, dropout: 0.25 }, rng).split(
+      ', ',
+    );
+    expect(cat).toBe('cat');
+    left += others.length;
+    if (others[0] !== undefined) first.set(others[0], (first.get(others[0]) ?? 0) + 1);
+  }
+  // 9,000 tags stay with probability 0.75: a deviation of 0.0046; each of three is first in (1 - 0.25^3) / 3 of 3,000: 0.0086. Five of them.
+  expect(Math.abs(left / (3 * draws) - 0.75)).toBeLessThan(0.023);
+  for (const count of first.values()) expect(Math.abs(count / draws - (1 - 0.25 ** 3) / 3)).toBeLessThan(0.043);
+  expect(shuffleTags('a cat', { separator: ', ', keep: 1, dropout: 1 }, rng)).toBe('a cat');
+  expect(() => shuffleTags('a', { separator: '', keep: -1, dropout: 2 }, rng)).toThrow(
+    /separator[\s\S]*keep[\s\S]*dropout/,
   );
 });
