@@ -21,6 +21,14 @@ test('--guide names a guidance, its options read as it declares them; again for 
   expect(() => parsed('--guide', 'apg:norm')).toThrow(/expected name:option=value, got 'apg:norm'/);
 });
 
+test('files with something behind a colon: LoRA files and textual inversions', () => {
+  expect(parsed('--lora', 'a.safetensors', '--lora', 'b.safetensors:0.5').lora).toEqual([
+    { path: 'a.safetensors' },
+    { path: 'b.safetensors', scale: 0.5 },
+  ]);
+  expect(parsed('--textual-inversion', 'cat.pt:<cat>').textualInversion).toEqual([{ path: 'cat.pt', token: '<cat>' }]);
+});
+
 test('help lists every guidance with its options and their defaults', () => {
   let help = '';
   const command = sampleCommand().configureOutput({

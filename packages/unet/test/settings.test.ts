@@ -59,7 +59,8 @@ beforeEach(() => tf.engine().startScope());
 afterEach(() => tf.engine().endScope());
 
 /** Settings whose numbers come from operations that others do not use; the rest differs in shapes alone. */
-const OWN_OPERATIONS = /mish|relu|gelu|random frequencies|scale and shift|residual blocks between|uneven/;
+const OWN_OPERATIONS =
+  /mish|relu|gelu|random frequencies|scale and shift|residual blocks between|uneven|IF|pooled text/;
 
 describe.each(engines)('on %s', (engine) => {
   beforeEach(() => switchTo(engine));

@@ -8,6 +8,8 @@ import sys
 
 from contestant import absent, serve
 
+sys.path.pop(0)  # torchvision looks for a package pytorch, and would find the file of this folder.
+
 try:
     import diffusers
     import torch

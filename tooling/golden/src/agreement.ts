@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { type CommandContext, prepareOutput } from '@mezzotint/app';
 import { useBackend } from '@mezzotint/backend';
 import {
@@ -28,8 +28,15 @@ import {
 import { formulaWeights, inceptionWeight, noisyRamp, plainWeight } from '@mezzotint/testing';
 import { ClipModel } from '@mezzotint/text-encoders';
 import { Command } from 'commander';
-import ofFolders from '../../../apps/evaluate/test/fixtures/references.json' with { type: 'json' };
-import ofRows from '../../../packages/metrics/test/fixtures/references.json' with { type: 'json' };
+
+/** Numbers that a script of ours stored: lists and objects by names, as the script writes them. */
+// biome-ignore lint/suspicious/noExplicitAny: JSON of our own, whose shape is that of the script
+function stored(path: string): any {
+  return JSON.parse(readFileSync(new URL(`../../../${path}`, import.meta.url), 'utf8'));
+}
+
+const ofFolders = stored('apps/evaluate/test/fixtures/references.json');
+const ofRows = stored('packages/metrics/test/fixtures/references.json');
 
 /** What a library prints, and what we do of the same pictures and weights. */
 interface Line {
@@ -187,7 +194,10 @@ async function folderAgreement(): Promise<Line[]> {
     Array.from({ length: count }, (_, i): PictureBytes => {
       return { data: noisyRamp(`${name}-${i}`, size, share), height: size, width: size, channels: 3 };
     });
-  const [generated, real] = Object.entries(smooth).map(pictures) as [PictureBytes[], PictureBytes[]];
+  const [generated, real] = Object.entries(smooth as Readonly<Record<string, number>>).map(pictures) as [
+    PictureBytes[],
+    PictureBytes[],
+  ];
   const state = formulaWeights(new InceptionV3({ classes: 1008, pooling: 'tensorflow' }), inceptionWeight);
   const scored = async (features: string, metrics: readonly string[]) => {
     const network = await featureNetworkNamed(features).open({ weights: [state] });

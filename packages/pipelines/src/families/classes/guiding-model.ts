@@ -21,7 +21,7 @@ export function guidingProblems(path: string, guiding: DiffusionConfig, main: Di
 }
 
 /**
- * The same model guided by another: D + (w - 1) (D - D_weaker), w the setting `guidance`, in the place of classifier-free guidance.
+ * The same model guided by another, whose files the definition closes: D + (w - 1) (D - D_weaker), w the setting `guidance`, in the place of classifier-free guidance.
  * Autoguidance, Karras et al. 2024 (arXiv 2406.02507), section 3.
  *
  * @throws InvalidArgumentError for a model of several stages
@@ -53,9 +53,5 @@ export function withGuidingModel(definition: PipelineDefinition, guiding: Guidin
     stages: [guided],
     parts: [...definition.parts, guiding.part],
     takes: [...takes.add('guidance').add('guidanceInterval')],
-    close() {
-      definition.close();
-      guiding.close();
-    },
   };
 }

@@ -77,10 +77,10 @@ export const ownModel: Family = {
       ];
       const plain = ownDefinition(config, { network: module, autoencoder: codec?.model, texts, guide, parts, close });
       const { guidingModel } = context.options;
-      const definition =
-        guidingModel === undefined
-          ? plain
-          : withGuidingModel(plain, await openGuidingModel(context.files(guidingModel), config));
+      const guiding =
+        guidingModel === undefined ? undefined : await openGuidingModel(context.files(guidingModel), config);
+      if (guiding) open.push(guiding);
+      const definition = guiding ? withGuidingModel(plain, guiding) : plain;
       const upsamplers = [context.options.upsampler ?? []].flat();
       if (upsamplers.length === 0) return definition;
       const { upsampler: _, guidingModel: __, ...options } = context.options;
