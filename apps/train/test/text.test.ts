@@ -7,7 +7,7 @@ import { architectureOfKind } from '@mezzotint/architectures';
 import type { AutoencoderKL } from '@mezzotint/autoencoders';
 import { switchTo } from '@mezzotint/backend/testing';
 import { encodePng, readLatentsIndex } from '@mezzotint/data';
-import { openPipeline } from '@mezzotint/pipelines/node';
+import { openPipeline, type Request } from '@mezzotint/pipelines/node';
 import { readSafetensors } from '@mezzotint/weights/node';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { trainCommand } from '../src/command.js';
@@ -252,6 +252,26 @@ test('latent images are encoded once, with captions and a held-out part, and a t
   const pipeline = await openPipeline(run('latent'));
   const { images } = await pipeline.generate({ prompt: 'a red square', seed: 1, steps: 2 });
   expect(images[0]).toMatchObject({ height: 8, width: 8, channels: 3 });
+
+  // Previews, image to image and inpainting go the way of every latent model.
+  const { data, height, width, channels } = images[0]!;
+  const image = { data, height, width, channels };
+  const mask = {
+    data: Uint8Array.from({ length: 64 }, (_, i) => (i % 8 < 4 ? 255 : 0)),
+    height: 8,
+    width: 8,
+    channels: 1,
+  };
+  let previews = 0;
+  const request = { prompt: 'blue', image, mask, pasteBack: true, strength: 0.5, seed: 2, steps: 4 };
+  for await (const step of pipeline.steps(request as Request)) {
+    previews += (await step.preview()).length;
+    if (step.images === null) continue;
+    // What the mask leaves is the picture that was given.
+    const kept = [...step.images[0]!.data].filter((_, e) => Math.floor(e / 3) % 8 >= 4);
+    expect(kept).toEqual([...image.data].filter((_, e) => Math.floor(e / 3) % 8 >= 4));
+  }
+  expect(previews).toBe(2); // half of four steps
   pipeline.dispose();
 });
 

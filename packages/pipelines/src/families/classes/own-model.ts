@@ -126,6 +126,9 @@ interface OwnParts {
   close(): void;
 }
 
+/** Settings of a run that starts from a picture. */
+const START_SETTINGS = ['image', 'mask', 'pasteBack', 'strength'] as const;
+
 /** Throws an InvalidFileError unless the autoencoder is one of the latent images of the configuration. */
 function ownDefinition(
   config: DiffusionConfig,
@@ -188,7 +191,7 @@ function ownDefinition(
     stages: [plain],
     parts,
     takes: [
-      ...(encoders.length > 0 ? textSettings(signature) : classSettings(signature, guide)),
+      ...(encoders.length > 0 ? [...textSettings(signature), ...START_SETTINGS] : classSettings(signature, guide)),
       ...(codec === null ? (['threshold'] as const) : []),
     ],
     sizeUnit: sizeMultiple === null ? image.size : sizeMultiple * downscale,
