@@ -57,6 +57,15 @@ describe('a configuration out of a file', () => {
     expect(readNetworkConfig<Module>(architecture, json)).toEqual(preset.config);
   });
 
+  test('objects whose toString is data, and a billion classes, are refused by name', () => {
+    const dit = architectureNamed('DiT');
+    const { config } = dit.presets[0] as Preset;
+    const hostile = { ...(config as object), width: JSON.parse('[{"toString": 1}]'), classes: 1e9 };
+    expect(() => readNetworkConfig<Module>(dit, hostile)).toThrow(/width\.0\.toString: unknown setting/);
+    const many = { ...(config as object), classes: 1e7 };
+    expect(() => dit.build(many as never)).toThrow(/classes: expected at most 1048576, got 10000000/);
+  });
+
   test('names unknown and missing settings, all at once', () => {
     const dit = architectureNamed('DiT');
     const { depth: _, heads: __, ...rest } = presetNamed('dit-s-8').preset.config as Record<string, unknown>;

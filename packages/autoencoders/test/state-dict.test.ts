@@ -14,6 +14,7 @@ const published = {
   'digits-autoencoder': 240_501,
   'digits-vae': 241_749,
   'digits-vq': 240_797,
+  'emoji-vae': 681_911,
 } as const;
 
 const count = (model: { params(): ReadonlyMap<string, { size: number }> }) =>

@@ -5,6 +5,7 @@ import { InvalidArgumentError } from './errors.js';
 import type { HostTensor, WeightSource } from './host-tensor.js';
 import type { Module } from './module.js';
 import type { InputArgument, InputSpec, Preset } from './preset.js';
+import { readingBudget } from './reading-budget.js';
 
 /** The configuration of a model's class. */
 export type ConfigOf<M extends Module> = M extends { readonly config: infer C } ? C : unknown;
@@ -249,6 +250,9 @@ export function classProblems({
     ...(classes === null ? [] : countProblems({ classes })),
     ...choiceProblems('nullLabel', nullLabel, [true, false]),
   ];
+  if (typeof classes === 'number' && classes > readingBudget.classes) {
+    problems.push(`classes: expected at most ${readingBudget.classes}, got ${classes}`);
+  }
   if (classes === null && nullLabel === true) problems.push('nullLabel: expected false, as there are no classes');
   return problems;
 }
@@ -348,7 +352,17 @@ export function readNetworkConfig<M extends Module>(
       .filter((key) => !known.has(key))
       .map((key) => `${key}: unknown setting; it has ${[...known].join(', ')}`),
     ...required.filter((key) => !Object.hasOwn(given, key)).map((key) => `${key}: missing`),
+    ...unprintable(given, ''),
   ];
   if (problems.length > 0) throw new InvalidArgumentError(name, problems);
   return given as ConfigOf<M>;
+}
+
+/** Objects that JavaScript cannot turn into text, as their own `toString` or `valueOf` is data: a check that quotes one would fail. */
+function unprintable(value: unknown, path: string): string[] {
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([key, inner]) => {
+    const place = path === '' ? key : `${path}.${key}`;
+    return key === 'toString' || key === 'valueOf' ? [`${place}: unknown setting`] : unprintable(inner, place);
+  });
 }

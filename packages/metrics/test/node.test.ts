@@ -167,3 +167,14 @@ test('an evaluation: every generated set against every real one, said in words',
   expect(text).toMatch(/prdc \[classifier\] +precision \d\.\d+, recall/);
   expect(text).toMatch(/note: of a random 30 of 50 generated pictures/);
 });
+
+test('settings of statistics that are null, or an object where a text is expected, are refused', async () => {
+  for (const settings of ['null', '[]', '{"format": {"toString": 1}}']) {
+    const path = join(root, `settings-${settings.length}.npz`);
+    const data = Float64Array.from(Buffer.from(settings));
+    await writeFileAtomically(path, encodeNpz({ mezzotint: { shape: [data.length], data } } as never), {
+      overwrite: true,
+    });
+    await expect(readStatistics(path)).rejects.toThrow(/is of another format/);
+  }
+});

@@ -293,3 +293,9 @@ async function expectEqualNumbers(got: WeightSource, expected: WeightSource): Pr
 function withoutPrefixIfAny(source: WeightSource, prefix: string): WeightSource {
   return [...source.tensors.keys()][0]!.startsWith(prefix) ? withoutPrefix(source, prefix) : source;
 }
+
+test('a name that begins with a dot, or is one, fits no pair and is named', () => {
+  const source = numbered({ '.weight': [2], '.': [1], 'a..b': [1] });
+  const map = { name: 'test', pairs: [{ left: 'x', right: ['y'] }], leftOut: [] };
+  expect(() => translate(source, map as never, 'left')).toThrow(/\.weight/);
+});

@@ -1,4 +1,4 @@
-import { InvalidFileError, parseJson, readingBudget } from '@mezzotint/core';
+import { InvalidFileError, parseJson, quoted, readingBudget } from '@mezzotint/core';
 import { encodeNpz, type NumericArray } from '@mezzotint/weights';
 import { readNpz, writeFileAtomically } from '@mezzotint/weights/node';
 import { type Collected, Collector, type CollectorState, referenceStatistics } from '../collector.js';
@@ -69,14 +69,14 @@ async function readCollector(path: string, file: Awaited<ReturnType<typeof readN
   if (file.tensors.get('mezzotint')!.shape[0]! > readingBudget.configBytes)
     throw new InvalidFileError(path, 'its settings are too large');
   const codes = await file.readFloat64('mezzotint');
-  let json: { format?: string; notes?: Notes } & CollectorState['json'];
+  let json: ({ format?: unknown; notes?: Notes } & CollectorState['json']) | null;
   try {
     json = parseJson(new TextDecoder().decode(Uint8Array.from(codes.data))) as typeof json;
   } catch (error) {
     throw new InvalidFileError(path, `its settings are damaged: ${(error as Error).message}`);
   }
-  if (json.format !== 'mezzotint/statistics@1')
-    throw new InvalidFileError(path, `is of another format: ${json.format}`);
+  if (json?.format !== 'mezzotint/statistics@1')
+    throw new InvalidFileError(path, `is of another format: ${quoted(json?.format)}`);
   const arrays: Record<string, Float64Array | Float32Array> = {};
   for (const name of file.tensors.keys()) {
     if (['mu', 'sigma', 'mezzotint'].includes(name)) continue;

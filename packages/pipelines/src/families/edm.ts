@@ -9,6 +9,7 @@ import { standardizedCodec } from '../codec.js';
 import type { Candidate, Family, OpenContext } from '../family.js';
 import { lookAt } from '../family.js';
 import type { Part, PipelineDefinition, Stage } from '../stage.js';
+import { numbered } from './classes/stage.js';
 
 /**
  * Snapshots of EDM (`edm-imagenet-64x64-cond-adm.pkl`), and what `pnpm convert` makes of them. Karras et al. 2022 (arXiv
@@ -109,7 +110,7 @@ async function openSnapshot(
       parts,
       takes: [...(main.classes === null ? [] : (['labels'] as const)), 'guidance', 'guidanceInterval'],
       defaults: { height: size, width: size, steps: stepsOf(family, main.imageSize), guidance: 1 },
-      ...(main.classes !== null && { classes: Array.from({ length: main.classes }, (_, i) => String(i)) }),
+      ...(main.classes !== null && { classes: numbered(main.classes) }),
       check: ({ guidance, guidanceInterval }) =>
         guiding === undefined && (guidance > 1 || guidanceInterval !== undefined)
           ? [

@@ -10,6 +10,7 @@ import type { RequestKey } from '../request.js';
 import type { Batch, Conditions, EncodedBatch, Part, PipelineDefinition, Stage } from '../stage.js';
 import { openClipTokenizer } from '../tokenizers.js';
 import { ofVariant } from '../variant.js';
+import { numbered } from './classes/stage.js';
 
 /** A published denoiser in one file of weights, with what its makers say of it. */
 export interface SingleNetwork {
@@ -78,7 +79,7 @@ export async function openSingleNetwork(
       takes,
       defaults: { height: size, width: size, steps, guidance: guided ? guidance : 1 },
       sizeUnit: size,
-      ...(classes !== null && { classes: Array.from({ length: classes }, (_, i) => String(i)) }),
+      ...(classes !== null && { classes: numbered(classes) }),
       check: ({ height, width }) =>
         height === size && width === size ? [] : [`height and width: ${family} makes ${size} x ${size} pixels only`],
       close,

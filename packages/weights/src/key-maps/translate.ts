@@ -129,7 +129,8 @@ function place(tensors: Shapes, map: KeyMap, from: Side): Placement {
 /** A name and its beginnings up to a dot, longest first. */
 function beginnings(name: string): string[] {
   const found = [name];
-  for (let at = name.lastIndexOf('.'); at !== -1; at = name.lastIndexOf('.', at - 1)) found.push(name.slice(0, at));
+  // A name that begins with a dot has no beginning before it; searching from -1 would find that dot again.
+  for (let at = name.lastIndexOf('.'); at > 0; at = name.lastIndexOf('.', at - 1)) found.push(name.slice(0, at));
   return found;
 }
 

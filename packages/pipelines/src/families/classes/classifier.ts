@@ -51,8 +51,10 @@ async function ofFolder(files: ModelFiles) {
   }
   const architecture = architectureOfKind('classifier', config.architecture);
   const network = readNetworkConfig(architecture, config.network);
+  // Building checks the configuration, which the signature takes for granted.
+  const module = architecture.build(network);
   const { inChannels } = architecture.signature(network);
-  return { network: architecture.build(network), classes: config.classes, inChannels };
+  return { network: module, classes: config.classes, inChannels };
 }
 
 function ofFile(tensors: ReadonlyMap<string, { readonly shape: readonly number[]; readonly dtype: string }>) {

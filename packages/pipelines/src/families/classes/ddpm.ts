@@ -37,8 +37,9 @@ export const ddpm: Family = {
       ...((await files.json(`${schedulerAt}scheduler_config.json`)) as object),
       _class_name: classOf(candidate, 'scheduler'),
     };
-    const signature = unet2d.signature(config);
+    // Building checks the configuration, which the signature takes for granted.
     const module = new UNet2D(config);
+    const signature = unet2d.signature(config);
     const file = await files.weights(unetAt === '' ? '' : 'unet', { variant: options.variant });
     try {
       const { weights } = openComponent(file);

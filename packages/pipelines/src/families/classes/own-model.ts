@@ -227,6 +227,8 @@ export function pipelineOfNetwork(
 function networkOf({ architecture: name, network: given }: DiffusionConfig) {
   const architecture: DenoiserArchitecture = architectureOfKind('denoiser', name);
   const network = readNetworkConfig(architecture, given);
+  // Building checks the configuration, which the signature takes for granted.
+  architecture.build(network);
   return { architecture, network, signature: architecture.signature(network) };
 }
 

@@ -6,6 +6,7 @@ import type {
   NoiseLevel,
   SamplingRun,
 } from '@mezzotint/core';
+import { InvalidArgumentError, readingBudget } from '@mezzotint/core';
 import { classifierGuidance, classifierMeanGuidance } from '@mezzotint/guidance';
 import type { AfterLimit, Network, Sampler } from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
@@ -137,8 +138,15 @@ export function shownLabels(classes: number | null): Pick<Request, 'labels'> {
   return { labels: classes === 1000 ? SHOWN_OF_IMAGENET : '0-7' };
 }
 
-/** Names for classes that have none. */
+/**
+ * Names for classes that have none.
+ *
+ * @throws InvalidArgumentError for more classes than a configuration may ask for
+ */
 export function numbered(classes: number | null): readonly string[] {
+  if (classes !== null && classes > readingBudget.classes) {
+    throw new InvalidArgumentError('model', `classes: expected at most ${readingBudget.classes}, got ${classes}`);
+  }
   return Array.from({ length: classes ?? 0 }, (_, i) => String(i));
 }
 
