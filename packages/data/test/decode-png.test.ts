@@ -1,8 +1,9 @@
-import { crc32, deflateSync } from 'node:zlib';
+import { deflateSync } from 'node:zlib';
 import { InvalidFileError } from '@mezzotint/core';
 import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
 import { decodeImage } from '../src/index.js';
+import { type PngFile, pngFile } from './png-file.js';
 
 /** Numbers that look random and are the same everywhere. */
 function bytes(count: number, seed: number): Uint8Array {
@@ -13,37 +14,8 @@ function bytes(count: number, seed: number): Uint8Array {
   });
 }
 
-/** A PNG of 1 gray sample a pixel with any header and data. */
-function png({
-  width = 3,
-  height = 2,
-  depth = 8,
-  type = 0,
-  interlace = 0,
-  data = rows(3, 2),
-  more = [] as [string, Uint8Array][],
-}) {
-  const header = Buffer.alloc(13);
-  header.writeUInt32BE(width, 0);
-  header.writeUInt32BE(height, 4);
-  header.set([depth, type, 0, 0, interlace], 8);
-  const chunk = (name: string, body: Uint8Array) => {
-    const checked = Buffer.concat([Buffer.from(name), body]);
-    const [length, sum] = [Buffer.alloc(4), Buffer.alloc(4)];
-    length.writeUInt32BE(body.length);
-    sum.writeUInt32BE(crc32(checked));
-    return Buffer.concat([length, checked, sum]);
-  };
-  const signature = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
-  const others = more.map(([name, body]) => chunk(name, body));
-  return Buffer.concat([
-    signature,
-    chunk('IHDR', header),
-    ...others,
-    chunk('IDAT', data),
-    chunk('IEND', Buffer.alloc(0)),
-  ]);
-}
+/** A PNG of 1 gray sample a pixel, 3 x 2 unless told otherwise. */
+const png = (file: Partial<PngFile>) => pngFile({ width: 3, height: 2, data: rows(3, 2), ...file });
 
 /** Rows without filter. */
 function rows(bytesInRow: number, height: number, value = 7): Uint8Array {

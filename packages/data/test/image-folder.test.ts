@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { type Bitmap, decodeImage, encodePng, imageFolder, readImage, resize } from '../src/index.js';
 import fixture from './fixtures/image-files.json' with { type: 'json' };
 import pillow from './fixtures/pillow.json' with { type: 'json' };
+import { pngFile } from './png-file.js';
 import { temporaryFolder } from './temporary-folder.js';
 
 type FileName = keyof typeof fixture.files;
@@ -81,7 +82,7 @@ describe('decodeImage', () => {
 
   test('refuses a pixel bomb from its header alone', async () => {
     // 60,000 x 60,000 white pixels: 3.6 GB of gray in a file of a few hundred bytes
-    const bomb = pngOf(60_000, 60_000, deflateSync(Buffer.alloc(100_000)));
+    const bomb = pngFile({ width: 60_000, height: 60_000, data: deflateSync(Buffer.alloc(100_000)) });
     const start = performance.now();
     const error = await rejection(decodeImage(bomb, 'bomb.png'));
     expect(error?.message).toBe('bomb.png: expected at most 67108864 pixels, the header says 60000 x 60000');
@@ -92,7 +93,7 @@ describe('decodeImage', () => {
   });
 
   test('a PNG whose data inflate far beyond its size is not inflated whole', async () => {
-    const bomb = pngOf(8, 8, deflateSync(Buffer.alloc(200_000_000)));
+    const bomb = pngFile({ width: 8, height: 8, data: deflateSync(Buffer.alloc(200_000_000)) });
     const before = process.memoryUsage().rss;
     await rejection(decodeImage(bomb, 'bomb.png')); // whether the decoder takes the first 72 bytes or refuses is its affair
     expect(process.memoryUsage().rss - before).toBeLessThan(150_000_000);
@@ -178,32 +179,3 @@ describe('imageFolder', () => {
     expect((await rejection(readImage(folder)))?.message).toMatch(/is a folder/);
   });
 });
-
-/** A gray 8-bit PNG file with these sizes in its header and these bytes as its data, whatever they are. */
-function pngOf(width: number, height: number, data: Uint8Array): Uint8Array {
-  const whole = Buffer.from(encodePng({ data: new Uint8Array(1), height: 1, width: 1, channels: 1 }));
-  const header = Buffer.alloc(13);
-  header.writeUInt32BE(width, 0);
-  header.writeUInt32BE(height, 4);
-  header[8] = 8;
-  return Buffer.concat([
-    whole.subarray(0, 8),
-    chunk('IHDR', header),
-    chunk('IDAT', data),
-    chunk('IEND', Buffer.alloc(0)),
-  ]);
-}
-
-function chunk(type: string, data: Uint8Array): Buffer {
-  const body = Buffer.concat([Buffer.from(type, 'latin1'), data]);
-  const out = Buffer.alloc(body.length + 8);
-  out.writeUInt32BE(data.length, 0);
-  body.copy(out, 4);
-  let crc = 0xffffffff;
-  for (const byte of body) {
-    crc ^= byte;
-    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
-  }
-  out.writeUInt32BE((crc ^ 0xffffffff) >>> 0, body.length + 4);
-  return out;
-}

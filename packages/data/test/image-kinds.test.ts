@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { crc32, deflateSync } from 'node:zlib';
+import { deflateSync } from 'node:zlib';
 import { InvalidFileError } from '@mezzotint/core';
 import { describe, expect, test } from 'vitest';
 import {
@@ -17,6 +17,7 @@ import {
   writePng,
 } from '../src/index.js';
 import fixture from './fixtures/image-kinds.json' with { type: 'json' };
+import { pngFile } from './png-file.js';
 import { temporaryFolder } from './temporary-folder.js';
 
 type Name = keyof typeof fixture.files;
@@ -34,22 +35,7 @@ const problem = (promise: Promise<unknown>) =>
 /** A PNG of one value with any size in its header: width x height pixels of `depth` bits, all 0. */
 function flatPng(width: number, height: number, depth: 1 | 8): Uint8Array {
   const rows = Buffer.alloc((Math.ceil((width * depth) / 8) + 1) * height);
-  return pngOf(width, height, depth, deflateSync(rows, { level: 9 }));
-}
-
-function pngOf(width: number, height: number, depth: number, data: Uint8Array): Uint8Array {
-  const header = Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, depth, 0, 0, 0, 0]);
-  header.writeUInt32BE(width, 0);
-  header.writeUInt32BE(height, 4);
-  const chunk = (type: string, body: Uint8Array) => {
-    const checked = Buffer.concat([Buffer.from(type), body]);
-    const [length, sum] = [Buffer.alloc(4), Buffer.alloc(4)];
-    length.writeUInt32BE(body.length);
-    sum.writeUInt32BE(crc32(checked));
-    return Buffer.concat([length, checked, sum]);
-  };
-  const signature = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
-  return Buffer.concat([signature, chunk('IHDR', header), chunk('IDAT', data), chunk('IEND', Buffer.alloc(0))]);
+  return pngFile({ width, height, depth, data: deflateSync(rows, { level: 9 }) });
 }
 
 describe('files of other kinds', () => {

@@ -141,12 +141,6 @@ export function rowAgreement(): Line[] {
   const scores = [3, 5].map((k) => prdc(X, Y, { k }));
   const copies = map(Y, (v, n) => (n < 10 * D ? Math.fround(X.data[n]! + Math.fround(0.01)) : v));
   const { memorized, authenticity } = memorization(copies, X);
-  const line = (metric: string, library: string, theirs: number, ours: number): Line => ({
-    metric,
-    library,
-    theirs,
-    ours,
-  });
   return [
     ...(['pytorch-fid', 'clean-fid', 'torch-fidelity', 'torchmetrics'] as const).map((library) =>
       line('FID', library, ofRows[`${library} fid`], fid),
@@ -187,6 +181,10 @@ export function rowAgreement(): Line[] {
   ];
 }
 
+function line(metric: string, library: string, theirs: number, ours: number): Line {
+  return { metric, library, theirs, ours };
+}
+
 /** FID, KID, IS, precision, recall and CLIP score of the folders of evaluate.py. */
 async function folderAgreement(): Promise<Line[]> {
   const { count, size, smooth } = ofFolders;
@@ -216,12 +214,6 @@ async function folderAgreement(): Promise<Line[]> {
   const { fid, kid, is, prdc } = await scored('inception', ['fid', 'kid', 'is', 'prdc']);
   const clean = await scored('inception-clean', ['fid']);
   const pytorch = await scored('inception-pytorch', ['fid']);
-  const line = (metric: string, library: string, theirs: number, ours: number): Line => ({
-    metric,
-    library,
-    theirs,
-    ours,
-  });
   return [
     line('FID', 'torch-fidelity', theirs.frechet_inception_distance, fid!.value),
     line('KID', 'torch-fidelity', theirs.kernel_inception_distance_mean, kid!.value),
@@ -244,7 +236,7 @@ async function clipAgreement(pictures: readonly PictureBytes[]): Promise<Line[]>
   embedded.dispose();
   network.dispose();
   const { torchmetrics } = new SimilarityStatistics().add(images.features, texts).score();
-  return [{ metric: 'CLIP score', library: 'torchmetrics', theirs: score, ours: torchmetrics }];
+  return [line('CLIP score', 'torchmetrics', score, torchmetrics)];
 }
 
 function openSmallClip(): Promise<FeatureNetwork> {

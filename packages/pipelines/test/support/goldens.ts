@@ -87,12 +87,7 @@ export async function compare(
     ...{ seed: call.seed, steps: call.num_inference_steps, guidance: call.guidance_scale },
     ...more,
   };
-  const reached: Float32Array[] = [];
-  let images: readonly Bitmap[] = [];
-  for await (const step of pipeline.steps(request)) {
-    reached.push(step.x.dataSync<'float32'>().slice());
-    images = step.images ?? images;
-  }
+  const { reached, images } = await runSteps(pipeline, request);
   const expected = latentsOf(read(`${name}.latents`));
   const count = last ?? expected.length;
   if (last === undefined) expect(reached.length).toBe(expected.length);
@@ -103,4 +98,15 @@ export async function compare(
   images[0]!.data.forEach((value, i) => {
     expect(Math.abs(value / 255 - shown.data[i]!)).toBeLessThan(1 / 255 + 1e-3);
   });
+}
+
+/** Runs a request step by step: the latents after each, and the pictures of the last. */
+export async function runSteps(pipeline: Pipeline, request: Request) {
+  const reached: Float32Array[] = [];
+  let images: readonly Bitmap[] = [];
+  for await (const step of pipeline.steps(request)) {
+    reached.push(step.x.dataSync<'float32'>().slice());
+    images = step.images ?? images;
+  }
+  return { reached, images };
 }

@@ -8,7 +8,7 @@ import { readSafetensors, writeSafetensors } from '@mezzotint/weights/node';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, expect } from 'vitest';
 import { type OpenOptions, openPipeline, type Pipeline, type Request } from '../../src/node/index.js';
-import { fixture } from './goldens.js';
+import { fixture, runSteps } from './goldens.js';
 
 /** What a golden's call of a pipeline of Stable Diffusion 3 or FLUX was. */
 export interface Case {
@@ -82,12 +82,7 @@ export async function check(name: string, pipeline: Pipeline, more: Request = {}
     // One generator draws for all pictures of a batch there; here each picture has its own.
     ...more,
   };
-  const reached: Float32Array[] = [];
-  let images: readonly Bitmap[] = [];
-  for await (const step of pipeline.steps(request)) {
-    reached.push(step.x.dataSync<'float32'>().slice());
-    images = step.images ?? images;
-  }
+  const { reached, images } = await runSteps(pipeline, request);
   const { data, shape } = golden[`${name}.latents`]!;
   const expected = tf.tidy(() =>
     tf.unstack(tf.transpose(tf.tensor(data, [...shape]), [0, 1, 3, 4, 2])).map((t) => t.dataSync<'float32'>().slice()),

@@ -42,10 +42,9 @@ export const ownModel: Family = {
     const place = placeOf(files, candidate.config)!;
     const file = `${place}config.json`;
     const config = checked(`${files.name}/${file}`, await files.json(file), diffusionConfigSchema);
+    const { module, signature } = buildNetwork(config);
     const problems = problemsOf(config);
     if (problems.length > 0) throw new InvalidFileError(`${files.name}/${file}`, problems.join('; '));
-    const { architecture, network, signature } = networkOf(config);
-    const module = architecture.build(network);
     const open: { close(): void }[] = [];
     const close = () => {
       for (const opened of open) opened.close();
@@ -106,11 +105,10 @@ async function openGuidingModel(files: ModelFiles, main: DiffusionConfig): Promi
     await files.json(`${place}config.json`),
     diffusionConfigSchema,
   );
-  const { architecture, network } = networkOf(config);
+  const { architecture, module } = buildNetwork(config);
   const problems = guidingProblems(files.name, config, main);
   if (architecture.startRun) problems.push(`${config.architecture} goes on from step to step, and cannot guide`);
   if (problems.length > 0) throw new InvalidArgumentError('guidingModel', problems);
-  const module = architecture.build(network);
   const weights = await files.weights(`${place}model.safetensors`);
   return { network: module, part: { name: 'guiding model', module, weights }, close: () => weights.close() };
 }
@@ -224,12 +222,18 @@ export function pipelineOfNetwork(
   return createPipeline(ownDefinition(config, { network, autoencoder, texts, parts: [], close: () => {} }));
 }
 
+/** What a configuration that is known to be right says of its network. */
 function networkOf({ architecture: name, network: given }: DiffusionConfig) {
   const architecture: DenoiserArchitecture = architectureOfKind('denoiser', name);
   const network = readNetworkConfig(architecture, given);
-  // Building checks the configuration, which the signature takes for granted.
-  architecture.build(network);
-  return { architecture, network, signature: architecture.signature(network) };
+  return { architecture, signature: architecture.signature(network) };
+}
+
+/** The network of a configuration out of a file. Building checks the configuration, which the signature takes for granted. */
+function buildNetwork(config: DiffusionConfig) {
+  const architecture: DenoiserArchitecture = architectureOfKind('denoiser', config.architecture);
+  const module = architecture.build(readNetworkConfig(architecture, config.network));
+  return { architecture, module, signature: networkOf(config).signature };
 }
 
 /** What does not fit in a configuration; each a line. */
