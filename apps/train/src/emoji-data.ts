@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { type CommandContext, startProgress, wholeNumber } from '@mezzotint/app';
 import { type EmojiSetName, emojiSets, writeEmojiFolder } from '@mezzotint/data/emoji';
 import { Command } from 'commander';
@@ -8,6 +9,7 @@ export interface EmojiDataFlags {
   readonly sets: readonly string[];
   readonly size: number;
   readonly seed: number;
+  readonly packages?: string;
 }
 
 export function emojiDataCommand(): Command {
@@ -24,16 +26,20 @@ export function emojiDataCommand(): Command {
       ['noto', 'twemoji'],
     )
     .option('--size <pixels>', 'pixels a side', wholeNumber('--size', 8), 64)
+    .option(
+      '--packages <folder>',
+      'where the npm packages of the pictures are installed (default: the working directory)',
+    )
     .option('--seed <n>', 'seed of the split', wholeNumber('--seed'), 0)
     .addHelpText(
       'after',
-      '\nExample:\n  pnpm train emoji-data --out data/emoji\n  pnpm train --data data/emoji/train --run runs/emoji',
+      '\nExample:\n  pnpm train emoji-data --packages data/packages --out data/emoji\n  pnpm train --data data/emoji/train --run runs/emoji',
     );
 }
 
 /** Writes the folder and says what is in it and whose pictures they are. */
 export async function runEmojiData(
-  { out, sets, size, seed }: EmojiDataFlags,
+  { out, sets, size, seed, packages }: EmojiDataFlags,
   { say, result, signal }: CommandContext,
 ): Promise<void> {
   const progress = startProgress('Drawing emoji', 1);
@@ -41,6 +47,7 @@ export async function runEmojiData(
     sets: sets as readonly EmojiSetName[],
     size,
     seed,
+    ...(packages !== undefined && { from: resolve(packages) }),
     signal,
     onProgress: (done, total) => progress.update(done, total),
   }).finally(() => progress.stop());

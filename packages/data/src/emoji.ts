@@ -147,7 +147,8 @@ function packageFolders(sets: readonly EmojiSetName[], from: string): Record<str
   if (missing.length === 0) return folders;
   throw new InvalidArgumentError(
     'emoji',
-    `the pictures are in npm packages that are not installed in ${from}: npm install --no-save ${missing.join(' ')}`,
+    `the pictures are in npm packages that are not installed in ${from}: npm install --no-save ${missing.join(' ')}, or ` +
+      'with --prefix into a folder of its own, which `from` names',
   );
 }
 
@@ -262,7 +263,7 @@ export function emojiCaptions(emoji: Emoji): string[] {
   return [...new Set(captions)];
 }
 
-/** `a red heart`; plurals, faces and names of things that are one of a kind go without. */
+/** `a red heart`; plurals, flags, keycaps, families and names that begin with a number go without. */
 function withArticle(name: string): string {
   const [first = ''] = name.split(' ');
   if (/^(the|flag|keycap|family|\d)/.test(name) || /[^su]s$/.test(name)) return name;
