@@ -34,10 +34,13 @@ interface Flags {
   readonly write?: string;
 }
 
-const batchSize = 32;
+const batchSize = 16;
 const learningRate = 2e-3;
 const labelDropout = 0.1;
-const samplerSteps = 25;
+const samplerSteps = 16;
+
+/** What stands behind this line of the page is kept. */
+const BY_HAND = '<!-- By hand from here on. -->';
 
 /** The number that each kind of network is told for a level of the straight path x = (1 - s) x0 + s eps. */
 const timeOf: Readonly<Record<TimeInput, (at: NoiseLevel) => number>> = {
@@ -305,12 +308,14 @@ async function writeAll(
     ({ name, parameters, macs, seconds, same, paid }) =>
       `| ${name} | ${parameters.toLocaleString('en-US')} | ${(macs / 1e6).toFixed(1)} | ${seconds.toFixed(3)} | ${same.loss.toFixed(4)} | ${same.distance.toFixed(1)} | ${paid.updates} | ${paid.loss.toFixed(4)} | ${paid.distance.toFixed(1)} |`,
   );
+  const before = existsSync(file) ? readFileSync(file, 'utf8') : '';
+  const byHand = before.includes(BY_HAND) ? before.slice(before.indexOf(BY_HAND)) : '';
   const command = `pnpm scaling --steps ${steps} --compute ${compute} --samples ${samples} --write ${file}`;
   writeFileSync(
     file,
     `# Architectures on the same small data
 
-<!-- Written by the command below; do not edit. -->
+<!-- Written by the command below as far as "by hand"; do not edit. -->
 
 Measured on ${new Date().toISOString().slice(0, 10)}: ${cpus()[0]?.model.trim()}, engine ${engine}, other work on the machine. Repeat it with
 
@@ -337,6 +342,6 @@ After ${steps} updates each, against the multiply-adds of the whole training:
 ![compute against Fréchet distance](${name(beside('-scaling-distance.png'))})
 
 ![digits of every network](${name(beside('-samples.png'))})
-`,
+${byHand && `\n${byHand}`}`,
   );
 }
