@@ -75,6 +75,7 @@ const data = z.discriminatedUnion('kind', [
       .max(0.5)
       .default(0)
       .describe('Fraction that is not trained on but scored (at most 512 pictures).'),
+    heldOutSeed: z.int().min(0).default(0).describe('Which pictures are held out: another number, another choice.'),
     heldOutPath: z
       .string()
       .min(1)

@@ -27,6 +27,7 @@ export interface EncodeFlags {
   readonly out: string;
   readonly size?: number;
   readonly heldOut: number;
+  readonly heldOutSeed: number;
   readonly heldOutPath?: string;
   readonly classes: boolean;
   readonly flip?: boolean;
@@ -53,6 +54,12 @@ export function encodeCommand(): Command {
       wholeNumber('--size', 1),
     )
     .option('--held-out <fraction>', 'part that is not trained on but scored (at most 512 pictures)', Number, 0.05)
+    .option(
+      '--held-out-seed <n>',
+      'which pictures those are: another number, another choice',
+      wholeNumber('--held-out-seed', 0),
+      0,
+    )
     .option('--held-out-path <path>', 'another folder or archive that is scored instead')
     .option('--no-classes', 'folders are no classes')
     .option('--flip', 'encode each picture mirrored left-right, too; a training takes one of both at random')
@@ -68,7 +75,7 @@ export function encodeCommand(): Command {
 
 /** Encodes the pictures to train on, and those that are held out, and puts the autoencoder beside them. */
 export async function runEncode(flags: EncodeFlags, { say, result, signal }: CommandContext): Promise<void> {
-  const { data, out, heldOut, heldOutPath, classes, overwrite = false } = flags;
+  const { data, out, heldOut, heldOutSeed, heldOutPath, classes, overwrite = false } = flags;
   if (existsSync(out) && !(overwrite && existsSync(join(out, 'index.json')))) {
     const hint = overwrite
       ? 'and holds no latent images: choose another --out'
@@ -84,7 +91,8 @@ export async function runEncode(flags: EncodeFlags, { say, result, signal }: Com
     const labels = classes ? 'auto' : 'none';
     const all = await openDataset(data, { folderClasses: classes ? 'auto' : 'never' });
     const few = heldOutPath === undefined && all.examples.length < 50 ? 0 : heldOut; // too few to spare any
-    const split = await splitOf(all, { labels, heldOut: few, ...(heldOutPath !== undefined && { heldOutPath }) });
+    const held = { heldOut: few, heldOutSeed, ...(heldOutPath !== undefined && { heldOutPath }) };
+    const split = await splitOf(all, { labels, ...held });
     for (const line of all.skipped) say(`Passed over: ${line}`);
     const size = flags.size ?? sizeOf(codecFolder);
     check(codec, size);

@@ -210,7 +210,12 @@ async function folder(config: Extract<DataConfig, { kind: 'folder' }>): Promise<
 /** A data set and what is held out of it, or what another folder holds out. */
 export async function splitOf(
   all: Dataset,
-  { heldOut, heldOutPath, labels }: Pick<Extract<DataConfig, { kind: 'folder' }>, 'heldOut' | 'heldOutPath' | 'labels'>,
+  {
+    heldOut,
+    heldOutSeed,
+    heldOutPath,
+    labels,
+  }: Pick<Extract<DataConfig, { kind: 'folder' }>, 'heldOut' | 'heldOutSeed' | 'heldOutPath' | 'labels'>,
 ): Promise<{ train: Dataset; heldOut?: Dataset }> {
   if (heldOutPath !== undefined) {
     const other = await openDataset(heldOutPath, { folderClasses: labels === 'none' ? 'never' : 'auto' });
@@ -223,12 +228,12 @@ export async function splitOf(
     }
     return {
       train: all,
-      heldOut: other.examples.length > MOST_HELD_OUT ? splitDataset(other, MOST_HELD_OUT, 0).heldOut : other,
+      heldOut: other.examples.length > MOST_HELD_OUT ? splitDataset(other, MOST_HELD_OUT, heldOutSeed).heldOut : other,
     };
   }
   const wanted = Math.min(Math.ceil(heldOut * all.examples.length), MOST_HELD_OUT);
   if (wanted === 0 || all.examples.length < 2) return { train: all };
-  return splitDataset(all, Math.min(wanted, all.examples.length - 1), 0);
+  return splitDataset(all, Math.min(wanted, all.examples.length - 1), heldOutSeed);
 }
 
 function heldOutOf(images: ImageSet, captions: HeldOut['captions'] = []): HeldOut {
