@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { InvalidArgumentError, listed, readingBudget } from '@mezzotint/core';
 import { readPlainFile } from '@mezzotint/core/node';
@@ -12,6 +12,7 @@ import {
   emojiCaptions,
   emojiPart,
   emojiSets,
+  hashed,
   listEmoji,
 } from './emoji.js';
 import { writePng } from './png.js';
@@ -31,34 +32,74 @@ export interface EmojiFolderOptions extends EmojiOptions {
 
 /** What was written. */
 export interface EmojiFolderSummary {
-  readonly pictures: Readonly<Record<EmojiPart, number>>;
+  readonly pictures: Readonly<Record<EmojiPart | 'examples', number>>;
   /** Sets with their licences, which who shares the pictures or a model has to name. */
   readonly sets: readonly EmojiSetSource[];
 }
+
+/** Pictures in `examples/` at most: what retrieval is measured among. */
+const EXAMPLES = 1000;
 
 /**
  * Writes emoji as captioned pictures: `train/`, `held-out/` and `combinations/` in `folder`, each with PNGs on white and a
  * `metadata.jsonl` of lines `{"file_name", "captions", "label"}`, the label being Unicode's group; {@link emojiPart} says
  * what is where, {@link emojiCaptions} what the captions are. `LICENCES.txt` names the makers. Any of the three opens with `openDataset`.
+ * `examples/` has 1,000 of the pictures of `train/` once more, no two with the same caption; it and the two that training does not see have a
+ * `prompts.txt`, the first caption of each picture in the order of their names, to make and to score pictures of.
  *
  * @throws InvalidArgumentError when the folder is there already, or as {@link listEmoji}
  */
 export async function writeEmojiFolder(folder: string, options: EmojiFolderOptions = {}): Promise<EmojiFolderSummary> {
   const { sets = ['noto', 'twemoji'], seed = 0 } = options;
-  const rows: Record<EmojiPart, string[]> = { train: [], 'held-out': [], combinations: [] };
+  const rows: Record<EmojiPart, Row[]> = { train: [], 'held-out': [], combinations: [] };
+  let examples: Row[] = [];
   const sources = await writePictures(folder, options, listEmoji, async (unfinished, pictures) => {
     for (const part of Object.keys(rows)) await mkdir(join(unfinished, part), { recursive: true });
     for await (const { emoji, name, bitmap } of pictures) {
       const part = emojiPart(emoji, sets, seed);
       await writePng(join(unfinished, part, name), bitmap, { overwrite: true });
-      rows[part].push(JSON.stringify({ file_name: name, captions: emojiCaptions(emoji), label: emoji.group }));
+      rows[part].push({ file_name: name, captions: emojiCaptions(emoji), label: emoji.group });
     }
-    for (const [part, lines] of Object.entries(rows)) {
-      await writeFile(join(unfinished, part, 'metadata.jsonl'), `${lines.join('\n')}\n`);
+    examples = chosen(rows.train, seed);
+    await mkdir(join(unfinished, 'examples'));
+    for (const { file_name: name } of examples) {
+      await cp(join(unfinished, 'train', name), join(unfinished, 'examples', name));
+    }
+    for (const [part, own] of Object.entries({ ...rows, examples })) {
+      await writeFile(join(unfinished, part, 'metadata.jsonl'), lines(own.map((row) => JSON.stringify(row))));
+      if (part !== 'train') await writeFile(join(unfinished, part, 'prompts.txt'), lines(promptsOf(own)));
     }
   });
   const [train, heldOut, combinations] = [rows.train.length, rows['held-out'].length, rows.combinations.length];
-  return { pictures: { train, 'held-out': heldOut, combinations }, sets: sources };
+  return { pictures: { train, 'held-out': heldOut, combinations, examples: examples.length }, sets: sources };
+}
+
+/** A line of metadata.jsonl. */
+interface Row {
+  readonly file_name: string;
+  readonly captions: readonly string[];
+  readonly label: string;
+}
+
+/** At most `EXAMPLES` rows by a hash of seed and name, the first of each caption. */
+function chosen(rows: readonly Row[], seed: number): Row[] {
+  const ordered = rows
+    .map((row) => ({ row, key: hashed(`${seed}/examples/${row.file_name}`) }))
+    .sort((a, b) => a.key - b.key)
+    .map(({ row }) => row);
+  const byCaption = new Map<string, Row>();
+  for (const row of ordered) if (!byCaption.has(row.captions[0]!)) byCaption.set(row.captions[0]!, row);
+  return [...byCaption.values()].slice(0, EXAMPLES);
+}
+
+/** The first caption of each, in the order of the pictures' names. */
+function promptsOf(rows: readonly Row[]): string[] {
+  const sorted = [...rows].sort((a, b) => (a.file_name < b.file_name ? -1 : 1));
+  return sorted.map(({ captions }) => captions[0]!);
+}
+
+function lines(texts: readonly string[]): string {
+  return texts.map((text) => `${text}\n`).join('');
 }
 
 /** Classes that can be told apart at 32x32, by the beginnings of Unicode's subgroups. */

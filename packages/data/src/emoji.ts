@@ -294,7 +294,7 @@ export function emojiPart(emoji: Emoji, sets: readonly EmojiSetName[], seed = 0)
 }
 
 /** A number in [0, 1) from a text. */
-function hashed(text: string): number {
+export function hashed(text: string): number {
   return createHash('sha256').update(text).digest().readUInt32BE(0) / 2 ** 32;
 }
 

@@ -152,7 +152,17 @@ test('the folder opens as captioned pictures with classes, and names the makers'
     onProgress: (done) => seen.push(done),
   });
   expect(seen.at(-1)).toBe(10 + 9 + 2);
-  expect(Object.values(summary.pictures).reduce((a, b) => a + b)).toBe(21);
+  const { examples, ...parts } = summary.pictures;
+  expect(Object.values(parts).reduce((a, b) => a + b)).toBe(21);
+  // Captions of these are all different; prompts stand in the order of the names.
+  expect(examples).toBe(summary.pictures.train);
+  const shown = await openDataset(join(out, 'examples'), { folderClasses: 'never' });
+  const byName = [...shown.examples].sort((a, b) => (a.name < b.name ? -1 : 1));
+  const prompts = byName.map(({ captions }) => `${captions[0]}\n`).join('');
+  expect(readFileSync(join(out, 'examples', 'prompts.txt'), 'utf8')).toBe(prompts);
+  expect(readFileSync(join(out, 'combinations', 'prompts.txt'), 'utf8')).toContain('a green heart, noto style\n');
+  const [twin] = byName;
+  expect(readFileSync(join(out, 'train', twin!.name))).toEqual(readFileSync(join(out, 'examples', twin!.name)));
   const train = await openDataset(join(out, 'train'));
   expect(train.examples.length).toBe(summary.pictures.train);
   expect(train.captioned).toBe(train.examples.length);
