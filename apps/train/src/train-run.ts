@@ -169,14 +169,14 @@ async function trainInto(run: RunFolder, start: Start): Promise<void> {
       const shown = Object.entries({ loss, ...lossesOf(update) }).map(
         ([name, value]) => `${name} ${value.toPrecision(4)}`,
       );
-      progress.update(
-        last,
-        config.steps,
-        [...shown, ...(waited > 0.02 ? [`waiting ${Math.round(100 * waited)} %`] : [])].join(', '),
-      );
+      const status = [...shown, ...(waited > 0.02 ? [`waiting ${Math.round(100 * waited)} %`] : [])];
+      progress.update(last, config.steps, status.join(', '));
       const images = last * config.batchSize * config.accumulation;
       if (update.snapshot) await run.snapshot(images, averages, config.ema.sigmaRel);
       const due = (every: number) => last % every === 0 || final;
+      if (leads && due(config.every.sample)) {
+        progress.update(last, config.steps, [...status, 'samples and scores are made'].join(', '));
+      }
       const scores =
         leads && due(config.every.sample)
           ? await withBestWeights(task, averaged, async () => ({
@@ -232,6 +232,10 @@ async function trainInto(run: RunFolder, start: Start): Promise<void> {
   say(
     `${task.save === undefined ? 'Run' : 'Model'}: ${resolve(task.save === undefined ? run.path : run.model)} (${minutes.toFixed(1)} minutes)`,
   );
+  if (last === config.steps && config.task === 'diffusion') {
+    const prompt = config.conditions === undefined ? '' : ' --prompt "..."';
+    say(`To see what it makes: pnpm sample --model ${run.path}${prompt} --out picture.png`);
+  }
   result({ run: resolve(run.path), step: last, done: last === config.steps, minutes, engine: engine.name });
 }
 
