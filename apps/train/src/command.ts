@@ -40,7 +40,7 @@ export function trainCommand(): Command {
     .requiredOption('--run <folder>', 'run folder: config, log, plots, sample grids, checkpoints, model')
     .option(
       '--data <path>',
-      "pictures: a folder (class folders, captions), a .tar archive, or 'digits'; or latent images of train encode",
+      "pictures: a folder (class folders, captions), a .tar archive, or 'digits'; or latent images of train encode; with --config in the place of its own",
     )
     .option('--preset <size>', 'small, medium or large (default: small)')
     .option(

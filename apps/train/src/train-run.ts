@@ -1,5 +1,5 @@
 import { join, resolve } from 'node:path';
-import { type CommandContext, readConfig, startProgress } from '@mezzotint/app';
+import { type CommandContext, startProgress } from '@mezzotint/app';
 import { type ChosenEngine, useBackend } from '@mezzotint/backend';
 import { deriveSeed, InvalidArgumentError, MezzotintError, quoted, TorchGenerator } from '@mezzotint/core';
 import { checkSame } from '@mezzotint/distributed';
@@ -19,11 +19,12 @@ import { autoencoderTask } from './autoencoder-task.js';
 import { classifierTask } from './classifier-task.js';
 import { clipTask } from './clip-task.js';
 import type { TrainFlags } from './command.js';
-import { type ConfigFlags, type TrainConfig, trainConfigSchema, type WholeConfig } from './config.js';
-import { configFromFlags, wholeConfig } from './defaults.js';
+import type { TrainConfig, WholeConfig } from './config.js';
+import { wholeConfig } from './defaults.js';
 import { saveDiffusers } from './diffusers-folder.js';
 import { diffusionTask } from './diffusion-task.js';
 import { lookAfter, lookBefore } from './doctor.js';
+import { givenConfig, overridesOf } from './given-config.js';
 import { describeInit, findInit, initWeights } from './init-weights.js';
 import {
   beginTogether,
@@ -260,24 +261,6 @@ function taskOf(config: WholeConfig, data: TrainingData): Task | Promise<Task> {
     case 'stable-diffusion':
       return stableDiffusionTask(config, data);
   }
-}
-
-/** The configuration file with the flags over it, or one made of flags; undefined when a run goes on as it was. */
-async function givenConfig(flags: TrainFlags): Promise<TrainConfig | undefined> {
-  if (flags.config === undefined && flags.resume) return undefined;
-  const own = flags.config === undefined ? await configFromFlags(flags) : readConfig(flags.config, trainConfigSchema);
-  const { distributed, ...over } = overridesOf(flags);
-  return { ...own, ...over, distributed: { ...own.distributed, ...distributed } };
-}
-
-/** What flags say of the configuration. */
-function overridesOf({ steps, batchSize, seed, wire, shardOptimizer }: TrainFlags): ConfigFlags {
-  return {
-    ...(steps !== undefined && { steps }),
-    ...(batchSize !== undefined && { batchSize }),
-    ...(seed !== undefined && { seed }),
-    distributed: { ...(wire !== undefined && { wire }), ...(shardOptimizer !== undefined && { shardOptimizer }) },
-  };
 }
 
 /** What is trained, in numbers: parameters and the memory of weights, gradients, moments and averages. */
