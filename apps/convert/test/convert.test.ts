@@ -1,10 +1,10 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { InvalidArgumentError, InvalidFileError } from '@mezzotint/core';
 import { modulesOf } from '@mezzotint/weights';
-import { readSafetensors, readTorch } from '@mezzotint/weights/node';
+import { readSafetensors, readTorch, readWeights } from '@mezzotint/weights/node';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type ConvertFlags, runConvert } from '../src/command.js';
 
@@ -66,4 +66,31 @@ test('an output that is there, or of another kind, is refused', async () => {
   writeFileSync(join(folder, 'x.safetensors'), '');
   await expect(run(snapshot, 'x.safetensors')).rejects.toThrow(/exists already/);
   await expect(run(snapshot, 'x.pt')).rejects.toThrow(InvalidArgumentError);
+});
+
+const digits = fileURLToPath(new URL('../../../models/digits', import.meta.url));
+
+test('a model folder becomes one with weights of 8 bits, which open as before', async () => {
+  const { said, result } = await run(digits, 'small', { dtype: 'I8' });
+  expect(said).toMatch(/small: \d+ files, [\d,]+ numbers in [\d.]+ MB/);
+  const small = join(folder, 'small');
+  expect(readdirSync(small).sort()).toEqual(readdirSync(digits).sort());
+  expect(readFileSync(join(small, 'config.json'))).toEqual(readFileSync(join(digits, 'config.json')));
+  const sizes = [small, digits].map((place) => statSync(join(place, 'model.safetensors')).size);
+  expect(sizes[0]! / sizes[1]!).toBeLessThan(0.56);
+  expect(result).toMatchObject({ dtype: 'I8', files: readdirSync(digits).length });
+  const [before, after] = [readSafetensors(join(digits, 'model.safetensors')), await readWeights(small)];
+  expect(after.tensors.size).toBe(before.tensors.size);
+  for (const [name, { shape }] of before.tensors) {
+    const [wide, narrow] = [before.read(name).data, (await after.read(name)).data] as Float32Array[];
+    // Half a step of the widest row, or half's rounding.
+    const most = wide!.reduce((m, value) => Math.max(m, Math.abs(value)), 0);
+    const error = wide!.reduce((m, value, i) => Math.max(m, Math.abs(value - narrow![i]!)), 0);
+    expect(error, name).toBeLessThanOrEqual((most / 254) * 1.001);
+    expect(after.tensors.get(name)!.shape).toEqual(shape);
+  }
+  before.close();
+  after.close();
+  await expect(run(digits, 'small', { dtype: 'I8' })).rejects.toThrow(/is there already/);
+  await expect(run(digits, 'other', { part: 'ema' })).rejects.toThrow(/no parts/);
 });

@@ -56,7 +56,11 @@ export function sampleCommand(): Command {
       wholeNumber('--overlap', 0),
     )
     .option('--columns <n>', 'pictures in a row of the grid', wholeNumber('--columns', 1))
-    .option('--scale <n>', 'each pixel becomes n x n pixels (default: 2 below 64 pixels)', wholeNumber('--scale', 1))
+    .option(
+      '--scale <n>',
+      'each pixel becomes n x n pixels (default: 2 for small pictures with labels)',
+      wholeNumber('--scale', 1),
+    )
     .option(
       '--shard <i/n>',
       'make part i of n of the pictures, counted from 0, into a folder (default: by mpirun, srun or a Kubernetes job)',

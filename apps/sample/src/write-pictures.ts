@@ -54,7 +54,7 @@ function textOf(recipe: Recipe): Record<string, string> {
   return { [RECIPE_KEY]: JSON.stringify(recipe) };
 }
 
-/** All pictures in one; a row for each label where there are several. */
+/** All pictures in one; a row for each label where there are several, the prompt under each where there are several. */
 function gridOf({ images, recipe, classes }: MadePictures, { columns, scale }: SampleSettings['app']) {
   const [first] = images as [GeneratedImage];
   const { width } = first;
@@ -62,12 +62,14 @@ function gridOf({ images, recipe, classes }: MadePictures, { columns, scale }: S
   const labels = [...new Set(images.map(({ job }) => job.label))];
   // A single picture is written as it is, so that one of a folder replays to the same file.
   const labelled = images.length > 1 && labels.every((label) => label !== null) && classes.length > 0;
+  const prompted = new Set(images.map(({ job }) => job.prompt)).size > 1;
   const across = columns ?? (labelled ? each : Math.ceil(Math.sqrt(images.length)));
   return imageGrid(stackPictures(images), {
     columns: across,
-    scale: scale ?? (labelled && width < 64 ? 2 : 1),
+    scale: scale ?? ((labelled && width < 64) || (prompted && width <= 64) ? 2 : 1),
     ...(images.length === 1 && { padding: 0 }),
     ...(!labelled && images.length > 1 && { padding: 2 }),
+    ...(prompted && { captions: images.map(({ job }) => job.prompt) }),
     ...(labelled && across === each && { rowLabels: labels.map((label) => classes[label!]!) }),
   });
 }

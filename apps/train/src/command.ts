@@ -53,7 +53,7 @@ export function trainCommand(): Command {
     )
     .option('--size <pixels>', "pixels a side (default: the pictures', at most the preset's)", wholeNumber('--size', 1))
     .option('--channels <n>', '1 for gray, 3 for colour (default: 3)', wholeNumber('--channels', 1))
-    .option('--flip', 'mirror pictures left-right at random')
+    .option('--flip', 'mirror pictures left-right at random (latent images: those of train encode --flip)')
     .option('--no-classes', 'folders are no classes')
     .option('--no-captions', 'captions are not read; the model is conditioned on classes or nothing')
     .option(

@@ -75,6 +75,7 @@ const data = z.discriminatedUnion('kind', [
       .max(0.5)
       .default(0)
       .describe('Fraction that is not trained on but scored (at most 512 pictures).'),
+    heldOutSeed: z.int().min(0).default(0).describe('Which pictures are held out: another number, another choice.'),
     heldOutPath: z
       .string()
       .min(1)
@@ -87,6 +88,12 @@ const data = z.discriminatedUnion('kind', [
       .literal('latents')
       .describe('Latent images that `train encode` made once of pictures; the autoencoder comes with them.'),
     path: z.string().min(1).describe('Their folder.'),
+    flip: z
+      .boolean()
+      .optional()
+      .describe(
+        'Take each picture or its mirrored one with probability 1/2, which `train encode --flip` encoded, too; when absent where there are mirrored ones.',
+      ),
   }),
 ]);
 

@@ -1,6 +1,13 @@
 import { resolve } from 'node:path';
 import { type CommandContext, startProgress, wholeNumber } from '@mezzotint/app';
-import { type EmojiSetName, emojiSets, writeEmojiFolder } from '@mezzotint/data/emoji';
+import {
+  type EmojiClassName,
+  type EmojiSetName,
+  emojiClasses,
+  emojiSets,
+  writeEmojiClasses,
+  writeEmojiFolder,
+} from '@mezzotint/data/emoji';
 import { Command } from 'commander';
 
 /** The flags of `train emoji-data`. */
@@ -10,47 +17,57 @@ export interface EmojiDataFlags {
   readonly size: number;
   readonly seed: number;
   readonly packages?: string;
+  /** True: all classes. */
+  readonly classes?: readonly string[] | true;
 }
+
+const names = (text: string) => text.split(',').map((name) => name.trim());
 
 export function emojiDataCommand(): Command {
   return new Command('train emoji-data')
     .description(
       'Writes emoji of npm packages as captioned pictures: train/, held-out/ (things that training never sees) and\n' +
-        'combinations/ (words that training sees apart, never together), each with a metadata.jsonl.',
+        'combinations/ (words that training sees apart, never together), each with a metadata.jsonl. With --classes a folder\n' +
+        'of pictures for each class instead.',
     )
     .requiredOption('--out <folder>', 'new folder')
-    .option(
-      '--sets <list>',
-      `of ${Object.keys(emojiSets).join(', ')}`,
-      (text) => text.split(',').map((name) => name.trim()),
-      ['noto', 'twemoji'],
-    )
+    .option('--sets <list>', `of ${Object.keys(emojiSets).join(', ')}`, names, ['noto', 'twemoji'])
     .option('--size <pixels>', 'pixels a side', wholeNumber('--size', 8), 64)
     .option(
       '--packages <folder>',
       'where the npm packages of the pictures are installed (default: the working directory)',
     )
-    .option('--seed <n>', 'seed of the split', wholeNumber('--seed'), 0)
+    .option(
+      '--classes [list]',
+      `in the place of captions, a folder for each class: all of ${Object.keys(emojiClasses).join(', ')}, or some`,
+      names,
+    )
+    .option('--seed <n>', 'seed of the split of captioned pictures', wholeNumber('--seed'), 0)
     .addHelpText(
       'after',
-      '\nExample:\n  pnpm train emoji-data --packages data/packages --out data/emoji\n  pnpm train --data data/emoji/train --run runs/emoji',
+      '\nExample:\n  pnpm train emoji-data --packages data/packages --out data/emoji\n  pnpm train --data data/emoji/train --run runs/emoji' +
+        '\n  pnpm train emoji-data --packages data/packages --classes --size 32 --out data/emoji-classes\n  pnpm train --config apps/train/configs/emoji-dit.json --run runs/emoji-dit',
     );
 }
 
 /** Writes the folder and says what is in it and whose pictures they are. */
 export async function runEmojiData(
-  { out, sets, size, seed, packages }: EmojiDataFlags,
+  { out, sets, size, seed, packages, classes }: EmojiDataFlags,
   { say, result, signal }: CommandContext,
 ): Promise<void> {
   const progress = startProgress('Drawing emoji', 1);
-  const summary = await writeEmojiFolder(out, {
+  const options = {
     sets: sets as readonly EmojiSetName[],
     size,
-    seed,
     ...(packages !== undefined && { from: resolve(packages) }),
     signal,
-    onProgress: (done, total) => progress.update(done, total),
-  }).finally(() => progress.stop());
+    onProgress: (done: number, total: number) => progress.update(done, total),
+  };
+  const written =
+    classes === undefined
+      ? writeEmojiFolder(out, { ...options, seed })
+      : writeEmojiClasses(out, { ...options, ...(classes !== true && { classes: classes as EmojiClassName[] }) });
+  const summary = await written.finally(() => progress.stop());
   for (const [part, count] of Object.entries(summary.pictures)) say(`${out}/${part}: ${count} pictures`);
   for (const { style, makers, licence } of summary.sets) say(`${style}: ${makers}, ${licence}`);
   result(summary);

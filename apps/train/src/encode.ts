@@ -27,8 +27,10 @@ export interface EncodeFlags {
   readonly out: string;
   readonly size?: number;
   readonly heldOut: number;
+  readonly heldOutSeed: number;
   readonly heldOutPath?: string;
   readonly classes: boolean;
+  readonly flip?: boolean;
   readonly batchSize: number;
   readonly overwrite?: boolean;
   readonly engine?: string;
@@ -52,8 +54,15 @@ export function encodeCommand(): Command {
       wholeNumber('--size', 1),
     )
     .option('--held-out <fraction>', 'part that is not trained on but scored (at most 512 pictures)', Number, 0.05)
+    .option(
+      '--held-out-seed <n>',
+      'which pictures those are: another number, another choice',
+      wholeNumber('--held-out-seed', 0),
+      0,
+    )
     .option('--held-out-path <path>', 'another folder or archive that is scored instead')
     .option('--no-classes', 'folders are no classes')
+    .option('--flip', 'encode each picture mirrored left-right, too; a training takes one of both at random')
     .option('--batch-size <n>', 'pictures that are encoded at one time', wholeNumber('--batch-size', 1), 16)
     .option('--overwrite', 'replace an existing folder of latent images')
     .option('--engine <name>', 'TensorFlow.js engine (default: the fastest here)')
@@ -66,7 +75,7 @@ export function encodeCommand(): Command {
 
 /** Encodes the pictures to train on, and those that are held out, and puts the autoencoder beside them. */
 export async function runEncode(flags: EncodeFlags, { say, result, signal }: CommandContext): Promise<void> {
-  const { data, out, heldOut, heldOutPath, classes, overwrite = false } = flags;
+  const { data, out, heldOut, heldOutSeed, heldOutPath, classes, overwrite = false } = flags;
   if (existsSync(out) && !(overwrite && existsSync(join(out, 'index.json')))) {
     const hint = overwrite
       ? 'and holds no latent images: choose another --out'
@@ -82,7 +91,8 @@ export async function runEncode(flags: EncodeFlags, { say, result, signal }: Com
     const labels = classes ? 'auto' : 'none';
     const all = await openDataset(data, { folderClasses: classes ? 'auto' : 'never' });
     const few = heldOutPath === undefined && all.examples.length < 50 ? 0 : heldOut; // too few to spare any
-    const split = await splitOf(all, { labels, heldOut: few, ...(heldOutPath !== undefined && { heldOutPath }) });
+    const held = { heldOut: few, heldOutSeed, ...(heldOutPath !== undefined && { heldOutPath }) };
+    const split = await splitOf(all, { labels, ...held });
     for (const line of all.skipped) say(`Passed over: ${line}`);
     const size = flags.size ?? sizeOf(codecFolder);
     check(codec, size);
@@ -92,13 +102,13 @@ export async function runEncode(flags: EncodeFlags, { say, result, signal }: Com
     await rm(partial, { recursive: true, force: true });
     await mkdir(dirname(resolve(out)), { recursive: true });
     const index = await encodeSet(split.train, partial, encode);
-    if (split.heldOut) await encodeSet(split.heldOut, join(partial, HELD_OUT), encode);
+    if (split.heldOut) await encodeSet(split.heldOut, join(partial, HELD_OUT), { ...encode, flip: false });
     await copyCodec(codecFolder, join(partial, CODEC));
     if (overwrite) await rm(out, { recursive: true, force: true });
     await rename(partial, out);
     const numbers = (list: readonly number[]) => list.map((value) => value.toFixed(3)).join(', ');
     say(
-      `${out}: ${index.count} latent images of ${index.height} x ${index.width} x ${index.channels}` +
+      `${out}: ${index.count} latent images of ${index.height} x ${index.width} x ${index.channels}${index.mirrored ? ', each mirrored, too' : ''}` +
         `${split.heldOut ? `, ${split.heldOut.examples.length} more held out` : ''}; means ${numbers(index.mean)}; deviations ${numbers(index.deviation)}`,
     );
     const { count, height, width, channels, mean, deviation } = index;
@@ -109,7 +119,7 @@ export async function runEncode(flags: EncodeFlags, { say, result, signal }: Com
   }
 }
 
-interface Encoding extends Pick<EncodeFlags, 'batchSize'> {
+interface Encoding extends Pick<EncodeFlags, 'batchSize' | 'flip'> {
   readonly size: number;
   readonly codec: OpenedCodec;
   readonly signal: AbortSignal;
@@ -118,7 +128,7 @@ interface Encoding extends Pick<EncodeFlags, 'batchSize'> {
 async function encodeSet(
   set: Dataset,
   folder: string,
-  { size, batchSize, codec, signal }: Encoding,
+  { size, batchSize, codec, signal, flip = false }: Encoding,
 ): Promise<LatentsIndex> {
   const channels = codec.model.config.inChannels as 1 | 3;
   const stream = exampleStream(set, { ...{ batchSize, seed: 0, size, channels }, last: 'keep' });
@@ -134,6 +144,7 @@ async function encodeSet(
       {
         classes: set.classes,
         encoder: codec.model.constructor.name,
+        mirrored: flip,
         captions: set.examples.map(({ captions }) => captions),
         onProgress: (done, total) => progress.update(done, total),
       },

@@ -326,6 +326,8 @@ interface Extra {
   readonly engine: string;
   /** The data: names of the classes, and a fingerprint of everything. */
   readonly data?: { readonly classes: readonly string[]; readonly fingerprint: string };
+  /** A hash of the vocabulary that was learned of the captions. */
+  readonly vocabulary?: string;
   /** The updates since the last line of the log, of which the next one gives the means. */
   readonly recent?: readonly TrainStep[];
 }
@@ -358,6 +360,13 @@ async function startState(
     if (other !== undefined && flags.otherData !== true) {
       throw new InvalidArgumentError(run.path, `${other}. Bring the data back, or go on with it by --other-data`);
     }
+    if (other !== undefined && task.vocabulary !== undefined && task.vocabulary.hash !== extra.vocabulary) {
+      throw new InvalidArgumentError(
+        '--other-data',
+        'the vocabulary was learned of the captions, and these captions give another one, whose tokens stand for other texts. Bring the ' +
+          `data back, or begin a new run with what this one learned: ${task.vocabulary.beginWith(run.path)}`,
+      );
+    }
     const take = (state: typeof moments) => {
       moments = state;
     };
@@ -382,7 +391,10 @@ async function startState(
       await checkpoints.save({
         ...{ step: at.step, model: trained, optimizer, averages, auxiliary, statefulParts },
         ...{ streams: { training: at.rng }, data: at.order },
-        extra: { engine: engine.name, data, recent } satisfies Extra,
+        extra: {
+          ...{ engine: engine.name, data, recent },
+          ...(task.vocabulary && { vocabulary: task.vocabulary.hash }),
+        } satisfies Extra,
       });
     },
   };

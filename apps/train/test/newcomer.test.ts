@@ -18,6 +18,7 @@ import { lookAfter, lookBefore } from '../src/doctor.js';
 import { initWeights } from '../src/init-weights.js';
 import { referencePage } from '../src/reference.js';
 import { trainRun } from '../src/train-run.js';
+import { openTrainingData } from '../src/training-data.js';
 
 const root = mkdtempSync(join(tmpdir(), 'mezzotint-newcomer-'));
 const pictures = join(root, 'pictures');
@@ -75,6 +76,18 @@ async function baseRun(): Promise<string> {
   expect(await train('--config', file, '--run', run)).toMatchObject({ code: 0 });
   return run;
 }
+
+test('another heldOutSeed holds out other pictures, the same one the same', async () => {
+  const fixed = { kind: 'folder', path: pictures, size: 8, channels: 3, labels: 'auto', crop: 'center' } as const;
+  const split = async (heldOutSeed: number) => {
+    const data = await openTrainingData({ ...fixed, flip: false, threads: 0, heldOut: 0.1, heldOutSeed });
+    return { count: data.count, fingerprint: data.fingerprint };
+  };
+  const [first, again, other] = [await split(0), await split(0), await split(1)];
+  expect(again).toEqual(first);
+  expect(other.count).toBe(first.count);
+  expect(other.fingerprint).not.toBe(first.fingerprint);
+});
 
 test('a folder and a preset are enough: what was read is said, and the run folder opens as a model', async () => {
   const run = join(root, 'mine');

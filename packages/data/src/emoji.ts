@@ -1,15 +1,9 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { InvalidArgumentError, InvalidFileError, listed, parseJson, readingBudget } from '@mezzotint/core';
-import { readPlainFile, readPlainText } from '@mezzotint/core/node';
-import type { Bitmap } from './bitmap.js';
-import { writePng } from './png.js';
-import { useImageFile } from './read-image.js';
-import { resize } from './resize.js';
-import { rasterizeSvg } from './svg.js';
+import { readPlainText } from '@mezzotint/core/node';
 
 /** A set of emoji pictures that an npm package brings. */
 export interface EmojiSetSource {
@@ -67,6 +61,8 @@ export interface Emoji {
   readonly keywords: readonly string[];
   /** Unicode's group, such as `animals & nature`. */
   readonly group: string;
+  /** Unicode's subgroup, such as `animal-mammal`. */
+  readonly subgroup: string;
   /** The PNG or SVG file in the package. */
   readonly file: string;
 }
@@ -106,6 +102,7 @@ interface Row {
   readonly unified: string;
   readonly image: string;
   readonly category: string;
+  readonly subcategory: string;
   readonly [has: `has_img_${string}`]: boolean;
   readonly skin_variations?: Readonly<Record<string, Variation>>;
 }
@@ -170,7 +167,7 @@ function datasource(
   const maker = set === 'noto' ? 'google' : 'twitter';
   const file = join(folder, 'emoji.json');
   const rows = readJson(file) as readonly Row[];
-  if (!Array.isArray(rows) || typeof rows[0]?.unified !== 'string') {
+  if (!Array.isArray(rows) || typeof rows[0]?.unified !== 'string' || typeof rows[0].subcategory !== 'string') {
     throw new InvalidFileError(file, 'expected the list of emoji-datasource 16');
   }
   const picture = (image: string) => join(folder, 'img', maker, '64', image);
@@ -188,6 +185,7 @@ function datasource(
         name,
         keywords: known?.keywords ?? [],
         group: row.category.toLowerCase(),
+        subgroup: row.subcategory,
       };
       const toned = Object.entries<Variation>(row.skin_variations ?? {}).filter(
         ([tone, variation]) => tone in TONES && variation[`has_img_${maker}`],
@@ -204,6 +202,7 @@ interface OpenmojiRow {
   readonly hexcode: string;
   readonly annotation: string;
   readonly group: string;
+  readonly subgroups: string;
   readonly skintone: number | string;
   readonly skintone_base_hexcode: string;
 }
@@ -216,7 +215,7 @@ function openmoji(folder: string, words: Readonly<Record<string, readonly string
   }
   return rows
     .filter(({ group }) => group !== 'component' && !group.startsWith('extras'))
-    .flatMap(({ hexcode, annotation, group, skintone, skintone_base_hexcode: base }): Emoji[] => {
+    .flatMap(({ hexcode, annotation, group, subgroups, skintone, skintone_base_hexcode: base }): Emoji[] => {
       const tone = Object.values(TONES)[Number(skintone) - 1];
       if (skintone !== '' && tone === undefined) return []; // two tones
       const concept = tone === undefined ? hexcode : base;
@@ -228,6 +227,7 @@ function openmoji(folder: string, words: Readonly<Record<string, readonly string
           name: known?.name ?? annotation.toLowerCase(),
           keywords: known?.keywords ?? [],
           group: group.replace('-', ' & '),
+          subgroup: subgroups,
           file: join(folder, 'color', 'svg', `${hexcode}.svg`),
           ...(tone !== undefined && { tone }),
         },
@@ -293,76 +293,8 @@ export function emojiPart(emoji: Emoji, sets: readonly EmojiSetName[], seed = 0)
   return 'train';
 }
 
-/** How a folder of emoji is written. */
-export interface EmojiFolderOptions extends EmojiOptions {
-  /** Pixels a side, 64 by default, which is what noto and twemoji have. */
-  readonly size?: number;
-  /** Seed of the split. Default 0. */
-  readonly seed?: number;
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (done: number, total: number) => void;
-}
-
-/** What was written. */
-export interface EmojiFolderSummary {
-  readonly pictures: Readonly<Record<EmojiPart, number>>;
-  /** Sets with their licences, which who shares the pictures or a model has to name. */
-  readonly sets: readonly EmojiSetSource[];
-}
-
-/**
- * Writes emoji as captioned pictures: `train/`, `held-out/` and `combinations/` in `folder`, each with PNGs on white and a
- * `metadata.jsonl` of lines `{"file_name", "captions", "label"}`, the label being Unicode's group; {@link emojiPart} says
- * what is where, {@link emojiCaptions} what the captions are. `LICENCES.txt` names the makers. Any of the three opens with `openDataset`.
- *
- * @throws InvalidArgumentError when the folder is there already, or as {@link listEmoji}
- */
-export async function writeEmojiFolder(folder: string, options: EmojiFolderOptions = {}): Promise<EmojiFolderSummary> {
-  const { sets = ['noto', 'twemoji'], size = 64, seed = 0, signal, onProgress } = options;
-  if (!Number.isSafeInteger(size) || size < 8 || size > 1024) {
-    throw new InvalidArgumentError('emoji size', `expected a whole number of pixels from 8 to 1024, got ${size}`);
-  }
-  if (existsSync(folder)) throw new InvalidArgumentError('emoji', `${folder} is there already; name a new folder`);
-  const all = listEmoji(options);
-  const unfinished = `${folder}.unfinished`;
-  const rows: Record<EmojiPart, string[]> = { train: [], 'held-out': [], combinations: [] };
-  await rm(unfinished, { recursive: true, force: true });
-  for (const part of Object.keys(rows)) await mkdir(join(unfinished, part), { recursive: true });
-  for (const [i, emoji] of all.entries()) {
-    signal?.throwIfAborted();
-    const part = emojiPart(emoji, sets, seed);
-    const tone = emoji.tone === undefined ? '' : `-${emoji.tone.replace(' skin tone', '')}`;
-    const name = `${emoji.set}-${emoji.concept}${tone}.png`;
-    await writePng(join(unfinished, part, name), await picture(emoji.file, size), { overwrite: true });
-    rows[part].push(JSON.stringify({ file_name: name, captions: emojiCaptions(emoji), label: emoji.group }));
-    onProgress?.(i + 1, all.length);
-  }
-  for (const [part, lines] of Object.entries(rows)) {
-    await writeFile(join(unfinished, part, 'metadata.jsonl'), `${lines.join('\n')}\n`);
-  }
-  const sources = sets.map((set) => emojiSets[set]);
-  const licences = sources.map(({ style, makers, licence, package: name, version }) => {
-    return `${style}: ${makers}; ${licence}; taken from the npm package ${name} ${version}`;
-  });
-  await writeFile(join(unfinished, 'LICENCES.txt'), `${licences.join('\n')}\n`);
-  await mkdir(dirname(folder), { recursive: true });
-  await rename(unfinished, folder);
-  const [train, heldOut, combinations] = [rows.train.length, rows['held-out'].length, rows.combinations.length];
-  return { pictures: { train, 'held-out': heldOut, combinations }, sets: sources };
-}
-
-/** A picture of a package on white, square. */
-async function picture(file: string, size: number): Promise<Bitmap> {
-  if (!file.endsWith('.svg')) {
-    return useImageFile(file, {}, (image) =>
-      image.height === size && image.width === size ? image : resize(image, { height: size, width: size }),
-    );
-  }
-  return rasterizeSvg(Buffer.from(readPlainFile(file, readingBudget.imageFileBytes)).toString('utf8'), { width: size });
-}
-
 /** A number in [0, 1) from a text. */
-function hashed(text: string): number {
+export function hashed(text: string): number {
   return createHash('sha256').update(text).digest().readUInt32BE(0) / 2 ** 32;
 }
 

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { InvalidArgumentError, InvalidFileError } from '@mezzotint/core';
 import { afterAll, expect, test } from 'vitest';
-import { emojiCaptions, emojiPart, listEmoji, writeEmojiFolder } from '../src/emoji.js';
+import { emojiCaptions, emojiPart, listEmoji, writeEmojiClasses, writeEmojiFolder } from '../src/emoji-entry.js';
 import { encodePng, openDataset, readImage } from '../src/index.js';
 
 const root = mkdtempSync(join(tmpdir(), 'mezzotint-emoji-'));
@@ -14,19 +14,19 @@ const TONES = ['1F3FB', '1F3FC', '1F3FD', '1F3FE', '1F3FF'];
 /** A project with the packages, laid out as emoji-datasource 16, openmoji 17 and emojilib 4, with six emoji. */
 function project(name: string): string {
   const has = { has_img_google: true, has_img_twitter: true };
-  const row = (name: string, unified: string, category: string, more: object = {}) => ({
-    ...{ name, unified, image: `${unified.toLowerCase()}.png`, category, ...has, ...more },
+  const row = (name: string, unified: string, category: string, subcategory: string, more: object = {}) => ({
+    ...{ name, unified, image: `${unified.toLowerCase()}.png`, category, subcategory, ...has, ...more },
   });
   const toned = Object.fromEntries(
     [...TONES, '1F3FB-1F3FC'].map((tone) => [tone, { image: `1f44b-${tone.toLowerCase()}.png`, ...has }]),
   );
   const rows = [
-    row('WAVING HAND SIGN', '1F44B', 'People & Body', { skin_variations: toned }),
-    row('GREEN HEART', '1F49A', 'Smileys & Emotion'),
-    row('Finland Flag', '1F1EB-1F1EE', 'Flags'),
-    row('HASH KEY', '0023-FE0F-20E3', 'Symbols'),
-    row('CAT FACE', '1F431', 'Animals & Nature', { has_img_twitter: false }),
-    row('EMOJI MODIFIER FITZPATRICK TYPE-3', '1F3FC', 'Component'),
+    row('WAVING HAND SIGN', '1F44B', 'People & Body', 'hand-fingers-open', { skin_variations: toned }),
+    row('GREEN HEART', '1F49A', 'Smileys & Emotion', 'heart'),
+    row('Finland Flag', '1F1EB-1F1EE', 'Flags', 'country-flag'),
+    row('HASH KEY', '0023-FE0F-20E3', 'Symbols', 'keycap'),
+    row('CAT FACE', '1F431', 'Animals & Nature', 'animal-mammal', { has_img_twitter: false }),
+    row('EMOJI MODIFIER FITZPATRICK TYPE-3', '1F3FC', 'Component', 'skin-tone'),
   ];
   const words = {
     '❤️': ['red_heart', 'love'],
@@ -51,7 +51,7 @@ function project(name: string): string {
     for (const { image: file } of [...rows, ...Object.values(toned)])
       put(`emoji-datasource-${maker}/img/${maker}/64/${file}`, image);
   }
-  const open = { annotation: 'waving hand', group: 'people-body' };
+  const open = { annotation: 'waving hand', group: 'people-body', subgroups: 'hand-fingers-open' };
   put(
     'openmoji/data/openmoji.json',
     JSON.stringify([
@@ -152,7 +152,17 @@ test('the folder opens as captioned pictures with classes, and names the makers'
     onProgress: (done) => seen.push(done),
   });
   expect(seen.at(-1)).toBe(10 + 9 + 2);
-  expect(Object.values(summary.pictures).reduce((a, b) => a + b)).toBe(21);
+  const { examples, ...parts } = summary.pictures;
+  expect(Object.values(parts).reduce((a, b) => a + b)).toBe(21);
+  // Captions of these are all different; prompts stand in the order of the names.
+  expect(examples).toBe(summary.pictures.train);
+  const shown = await openDataset(join(out, 'examples'), { folderClasses: 'never' });
+  const byName = [...shown.examples].sort((a, b) => (a.name < b.name ? -1 : 1));
+  const prompts = byName.map(({ captions }) => `${captions[0]}\n`).join('');
+  expect(readFileSync(join(out, 'examples', 'prompts.txt'), 'utf8')).toBe(prompts);
+  expect(readFileSync(join(out, 'combinations', 'prompts.txt'), 'utf8')).toContain('a green heart, noto style\n');
+  const [twin] = byName;
+  expect(readFileSync(join(out, 'train', twin!.name))).toEqual(readFileSync(join(out, 'examples', twin!.name)));
   const train = await openDataset(join(out, 'train'));
   expect(train.examples.length).toBe(summary.pictures.train);
   expect(train.captioned).toBe(train.examples.length);
@@ -172,6 +182,26 @@ test('the folder opens as captioned pictures with classes, and names the makers'
   expect(readFileSync(join(out, 'LICENCES.txt'), 'utf8')).toContain('openmoji: OpenMoji contributors; CC-BY-SA-4.0');
   expect(existsSync(`${out}.unfinished`)).toBe(false);
   await expect(writeEmojiFolder(out, { from })).rejects.toThrow(/is there already/);
+});
+
+test('classes by subgroup: a folder for each, openmoji beside the others', async () => {
+  const from = project('classes');
+  const out = join(root, 'classes-out');
+  const summary = await writeEmojiClasses(out, { from, sets: ['noto', 'openmoji'], size: 8 });
+  // A hand with five tones and a drawn one with one; keycaps are in no class.
+  expect(summary.pictures).toEqual({ animals: 1, flags: 1, hands: 6 + 2, hearts: 1 });
+  const set = await openDataset(out);
+  expect(set.classes).toEqual(['animals', 'flags', 'hands', 'hearts']);
+  expect(set.examples.length).toBe(11);
+  const heart = await readImage(join(out, 'hearts', 'noto-1f49a.png'));
+  expect([heart.height, heart.width, heart.data[0]]).toEqual([8, 8, 40]);
+  expect(readFileSync(join(out, 'LICENCES.txt'), 'utf8')).toContain('noto: Google, Noto Emoji; Apache-2.0');
+  const few = await writeEmojiClasses(join(root, 'few'), { from, sets: ['noto'], classes: ['hearts'] });
+  expect(few.pictures).toEqual({ hearts: 1 });
+  await expect(writeEmojiClasses(join(root, 'none'), { from, classes: ['cars' as never] })).rejects.toThrow(
+    /expected some of animals, faces, flags, foods, hands, hearts, got cars/,
+  );
+  await expect(writeEmojiClasses(out, { from })).rejects.toThrow(/is there already/);
 });
 
 test('a missing package says how to install it; another layout is refused', () => {

@@ -14,7 +14,7 @@ export interface GridOptions {
   readonly rowLabels?: readonly string[];
   /** A label over each column. */
   readonly columnLabels?: readonly string[];
-  /** A line of text under each image, such as its score. */
+  /** A text under each image, such as its score or its prompt, in as many lines as its width needs. */
   readonly captions?: readonly string[];
 }
 
@@ -61,8 +61,8 @@ export function imageGrid(
   if (problems.length > 0) throw new InvalidArgumentError('imageGrid', problems);
 
   const cell = { height: height * scale, width: width * scale };
-  const captionFont = fittingFont(captions ?? [], cell.width);
-  const captionHeight = captions ? Math.ceil(captionFont * 1.4) : 0;
+  const { font: captionFont, lines: captionLines } = wrapped(captions ?? [], cell.width);
+  const captionHeight = Math.ceil(captionFont * 1.4 * Math.max(0, ...captionLines.map((lines) => lines.length)));
   const step = { y: cell.height + captionHeight + padding, x: cell.width + padding };
   const rowFont = Math.max(9, Math.min(18, Math.round(cell.height * 0.4)));
   const columnFont = fittingFont(columnLabels ?? [], step.x);
@@ -84,15 +84,10 @@ export function imageGrid(
     ...(columnLabels ?? []).map((label, column) =>
       svgText(label, left + column * step.x + cell.width / 2, top - padding - columnFont * 0.25, columnFont, 'middle'),
     ),
-    ...(captions ?? []).map((caption, i) => {
+    ...captionLines.flatMap((lines, i) => {
       const x = left + (i % columns) * step.x + cell.width / 2;
-      return svgText(
-        caption,
-        x,
-        top + Math.floor(i / columns) * step.y + cell.height + captionFont,
-        captionFont,
-        'middle',
-      );
+      const y = top + Math.floor(i / columns) * step.y + cell.height + captionFont;
+      return lines.map((line, n) => svgText(line, x, y + n * captionFont * 1.4, captionFont, 'middle'));
     }),
   ];
   const grid = canvas(size, channels, labels);
@@ -106,6 +101,27 @@ export function imageGrid(
 function fittingFont(labels: readonly string[], width: number): number {
   const widest = Math.max(1, ...labels.map((label) => textWidth(label, 1000) / 1000));
   return Math.max(6, Math.min(16, Math.floor(width / widest)));
+}
+
+/** Font size of a text that needs more than one line. */
+const WRAPPED_FONT = 10;
+
+/** Texts in lines of at most `width` pixels: one line each where they fit at 9 pixels or more, else broken between words. */
+function wrapped(texts: readonly string[], width: number): { font: number; lines: string[][] } {
+  const one = fittingFont(texts, width);
+  if (one >= 9 || texts.every((text) => !text.includes(' '))) return { font: one, lines: texts.map((text) => [text]) };
+  const words = texts.map((text) => text.split(' '));
+  const font = Math.min(WRAPPED_FONT, fittingFont(words.flat(), width));
+  const lines = words.map(([first = '', ...others]) =>
+    others.reduce(
+      ([...done], word) => {
+        const longer = `${done.at(-1)} ${word}`;
+        return textWidth(longer, font) <= width ? [...done.slice(0, -1), longer] : [...done, word];
+      },
+      [first],
+    ),
+  );
+  return { font, lines };
 }
 
 function svgText(text: string, x: number, y: number, size: number, anchor: 'middle' | 'end'): string {

@@ -74,6 +74,23 @@ describe('imageGrid', () => {
     expect(inkIn(60 + line, 60 + 2 * line)).toBeGreaterThan(20);
   });
 
+  test('breaks captions that are wider than their image between words', () => {
+    const black = { images: new Uint8Array(2 * 64 * 64), count: 2, height: 64, width: 64, channels: 1 as const };
+    const [plain, short, long] = [
+      imageGrid(black),
+      imageGrid(black, { captions: ['heart', 'pizza'] }),
+      imageGrid(black, { captions: ['a woman astronaut with dark skin tone', 'pizza'] }),
+    ] as const;
+    expect(long.width).toBe(plain.width);
+    expect((long.height - plain.height) / (short.height - plain.height)).toBeGreaterThan(2);
+    // Ink of the long caption stays below its own image: the columns between the two have none.
+    const inkAt = (x: number) =>
+      Array.from({ length: long.height - 68 }, (_, y) => long.data[(68 + y) * long.width + x]!).filter((v) => v < 200)
+        .length;
+    expect([66, 67].map(inkAt)).toEqual([0, 0]);
+    expect(Array.from({ length: 64 }, (_, x) => inkAt(2 + x)).reduce((a, b) => a + b)).toBeGreaterThan(100);
+  });
+
   test('names what does not fit', () => {
     expect(() => imageGrid(images, { captions: ['a'] })).toThrow(/3 captions, got 1/);
     expect(() => imageGrid({ ...images, count: 4 }, { columns: 0 })).toThrow(/columns.*got 0\n.*16 bytes.*got 12/);

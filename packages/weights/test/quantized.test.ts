@@ -1,8 +1,11 @@
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { InvalidFileError, type WeightSource } from '@mezzotint/core';
+import { InvalidFileError, TorchGenerator, type WeightSource } from '@mezzotint/core';
 import { dequantized } from '@mezzotint/weights';
-import { readSafetensors, readWeights } from '@mezzotint/weights/node';
-import { describe, expect, test } from 'vitest';
+import { readSafetensors, readWeights, writeSafetensors } from '@mezzotint/weights/node';
+import { afterAll, describe, expect, test } from 'vitest';
 
 const path = (name: string) => fileURLToPath(new URL(`fixtures/quantized/${name}`, import.meta.url));
 
@@ -39,6 +42,50 @@ test('it is counted what was stored how', async () => {
 test('a file that holds nothing quantised is shown as it is, also one with names like these', async () => {
   const source = fakeSource({ 'a.weight': ['F32', [2]], 'a.weight_scale': ['F32', [2]], 'b.input_scale': ['F32', []] });
   expect((await dequantized(source)).tensors).toBe(source.tensors);
+});
+
+describe('8 bits', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'mezzotint-int8-'));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  const rng = new TorchGenerator(1);
+  const weights = {
+    'a.weight': { shape: [5, 3, 2, 2], data: rng.randn(60) },
+    'a.bias': { shape: [5], data: rng.randn(5) },
+    'b.weight': { shape: [2, 4], data: Float32Array.of(0, 0, 0, 0, 1e-3, -127, 63.4, 0.6) },
+    'norm.weight': { shape: [4], data: rng.randn(4) },
+  };
+
+  test('what is written is read as the weights, off by half a step of its row', async () => {
+    const path = join(folder, 'int8.safetensors');
+    await writeSafetensors(path, weights, { dtype: 'I8' });
+    const raw = readSafetensors(path);
+    expect(Object.fromEntries([...raw.tensors].map(([name, { dtype }]) => [name, dtype]))).toEqual({
+      ...{ 'a.weight': 'I8', 'a.weight_scale': 'F32', 'a.bias': 'F16' },
+      ...{ 'b.weight': 'I8', 'b.weight_scale': 'F32', 'norm.weight': 'F16' },
+    });
+    raw.close();
+    const file = await readWeights(path);
+    expect([...file.tensors.keys()].sort()).toEqual(Object.keys(weights).sort());
+    expect((await file.read('b.weight')).data).toEqual(Float32Array.of(0, 0, 0, 0, 0, -127, 63, 1));
+    const { shape, data } = weights['a.weight'];
+    const read = await file.read('a.weight');
+    expect(read.shape).toEqual(shape);
+    for (let row = 0; row < 5; row++) {
+      const [own, others] = [data, read.data].map((all) => all.slice(12 * row, 12 * row + 12));
+      const step = Math.max(...own!.map(Math.abs)) / 127;
+      expect(Math.max(...own!.map((value, i) => Math.abs(value - others![i]!)))).toBeLessThan(step * 0.5001);
+    }
+    file.close();
+  });
+
+  test('numbers that no scale fits are refused by name, and two tensors of one name', async () => {
+    const path = join(folder, 'none.safetensors');
+    const broken = { 'a.weight': { shape: [1, 2], data: Float32Array.of(1, Number.NaN) } };
+    await expect(writeSafetensors(path, broken, { dtype: 'I8' })).rejects.toThrow(/a\.weight: element 1 is NaN/);
+    const twice = { ...weights, 'a.weight_scale': { shape: [1], data: Float32Array.of(1) } };
+    await expect(writeSafetensors(path, twice, { dtype: 'I8' })).rejects.toThrow(/a\.weight_scale: two tensors/);
+    expect(existsSync(path)).toBe(false);
+  });
 });
 
 /** Tensors of given types and shapes; those of bytes hold the JSON that is given, all others zeros. */

@@ -1,10 +1,12 @@
 import { exitBadInput, oneOf, realNumber, runCommand, wholeNumber } from '@mezzotint/app';
 import { useBackend } from '@mezzotint/backend';
+import { InvalidArgumentError } from '@mezzotint/core';
 import { type AblationName, ablation } from '@mezzotint/unet';
 import { Command } from 'commander';
 import { type CascadeFlags, runCascade } from './cascade.js';
 import { type Figure6Flags, runFigure6 } from './figure-6.js';
 import { runTable1, type Table1Flags } from './table-1.js';
+import { runTextToImage, type TextToImageFlags } from './text-to-image.js';
 import { runToy, type ToyFlags } from './toy.js';
 
 const engine = (command: Command) =>
@@ -85,6 +87,25 @@ const cascade = engine(
     .option('--docs <folder>', "writes the section of the folder's cascades.md, and its pictures"),
 );
 
+const textToImage = engine(
+  new Command('study text-to-image')
+    .description('The pictures of docs/text-to-image.md, of a model of emoji.')
+    .option('--model <folder>', 'the model', 'models/emoji')
+    .option('--data <folder>', 'what train emoji-data wrote', 'data/emoji')
+    .option('--judge <folder>', 'a CLIP of train', 'runs/emoji-judge/model')
+    .option('--out <folder>', 'where results go', 'studies/text-to-image')
+    .option('--guidance <list>', 'guidance scales', numbers('--guidance'), [1, 3, 7.5, 10, 15])
+    .option('--versions <list>', "states of the model, a row each, such as '10 %=runs/a,100 %=runs/b'", versions, []),
+);
+
+function versions(text: string): { name: string; path: string }[] {
+  return text.split(',').map((part) => {
+    const at = part.indexOf('=');
+    if (at < 1) throw new InvalidArgumentError('--versions', `expected name=folder, got '${part}'`);
+    return { name: part.slice(0, at).trim(), path: part.slice(at + 1).trim() };
+  });
+}
+
 const [name = '', ...rest] = process.argv.slice(2);
 type Engine = { readonly engine?: string };
 const prepare = async ({ engine }: Engine) => void (await useBackend({ engine }));
@@ -124,7 +145,16 @@ if (name === 'toy') {
     },
     rest,
   );
+} else if (name === 'text-to-image') {
+  await runCommand<TextToImageFlags & Engine>(
+    textToImage,
+    async (flags, context) => {
+      await prepare(flags);
+      await runTextToImage(flags, context);
+    },
+    rest,
+  );
 } else {
-  process.stderr.write(`study: expected toy, figure-6, table-1 or cascade, got '${name}'\n`);
+  process.stderr.write(`study: expected toy, figure-6, table-1, cascade or text-to-image, got '${name}'\n`);
   process.exitCode = exitBadInput;
 }

@@ -8,6 +8,7 @@ import {
 import { writeFileAtomically } from '@mezzotint/core/node';
 import type { FloatDType } from '../numbers/dtypes.js';
 import { narrow } from '../numbers/narrow.js';
+import { isQuantizable, quantizeRows, scaleName } from '../quantized/int8.js';
 import { checkTensor, type PlannedTensor, planSafetensors } from '../safetensors/layout.js';
 import { openSafetensorsSync, type SyncWeightFile } from '../safetensors/open.js';
 import { openFile } from './file-source.js';
@@ -31,8 +32,11 @@ export function readSafetensors(path: string): SyncWeightFile {
 export interface WriteSafetensorsOptions {
   /** Notes for the header's `__metadata__`. */
   readonly metadata?: Readonly<Record<string, string>>;
-  /** Type of the floats, `F32` when absent; rounded to nearest even. Integers are written as I32. */
-  readonly dtype?: FloatDType;
+  /**
+   * Type of the floats, `F32` when absent; rounded to nearest even. Integers are written as I32. `I8`: weights of layers in 8 bits with
+   * a scale a row beside them (`weight_scale`), as ComfyUI writes them and `openWeights` reads them; all other floats as F16.
+   */
+  readonly dtype?: FloatDType | 'I8';
   /** Replace an existing file. */
   readonly overwrite?: boolean;
 }
@@ -49,18 +53,32 @@ export async function writeSafetensors(
 ): Promise<void> {
   const source = asWeightSource(weights);
   const plan = planSafetensors(
-    [...source.tensors].map(([name, tensor]) => ({
-      name,
-      shape: tensor.shape,
-      dtype: isInteger(tensor.dtype) ? 'I32' : dtype,
-    })),
+    [...source.tensors].flatMap(([name, { shape, dtype: type }]): PlannedTensor[] => {
+      if (isInteger(type)) return [{ name, shape, dtype: 'I32' }];
+      if (dtype !== 'I8') return [{ name, shape, dtype }];
+      if (!isQuantizable(name, shape)) return [{ name, shape, dtype: 'F16' }];
+      return [
+        { name, shape, dtype },
+        { name: scaleName(name), shape: [shape[0]!], dtype: 'F32' },
+      ];
+    }),
     metadata,
+  );
+  const weightOf = new Map(
+    plan.order.flatMap(({ name, dtype: type }) => (type === 'I8' ? [[scaleName(name), name]] : [])),
   );
   await writeFileAtomically(
     path,
     async (append) => {
       append(plan.header);
-      for (const tensor of plan.order) append(encode(tensor, await source.read(tensor.name)));
+      for (const tensor of plan.order) {
+        const weight = weightOf.get(tensor.name);
+        append(
+          weight === undefined
+            ? encode(tensor, await source.read(tensor.name))
+            : scalesOf(weight, await source.read(weight)),
+        );
+      }
     },
     { overwrite },
   );
@@ -70,11 +88,24 @@ function encode(planned: PlannedTensor, tensor: HostTensor): Uint8Array {
   checkTensor(planned, tensor);
   const { data } = tensor;
   if (data instanceof Int32Array) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  return named(planned.name, () =>
+    planned.dtype === 'I8'
+      ? new Uint8Array(quantizeRows(tensor).codes.buffer)
+      : narrow(data, planned.dtype as FloatDType),
+  );
+}
+
+function scalesOf(name: string, weight: HostTensor): Uint8Array {
+  return named(name, () => new Uint8Array(quantizeRows(weight).scales.buffer));
+}
+
+/** Says whose numbers an error is about. */
+function named(name: string, body: () => Uint8Array): Uint8Array {
   try {
-    return narrow(data, planned.dtype as FloatDType);
+    return body();
   } catch (cause) {
     const problem = cause instanceof Error ? cause.message : String(cause);
-    throw new InvalidArgumentError('writeSafetensors', `${planned.name}: ${problem}`, { cause });
+    throw new InvalidArgumentError('writeSafetensors', `${name}: ${problem}`, { cause });
   }
 }
 

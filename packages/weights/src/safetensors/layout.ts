@@ -5,11 +5,11 @@ import { BYTES_PER_ELEMENT, type FloatDType } from '../numbers/dtypes.js';
 export interface PlannedTensor {
   readonly name: string;
   readonly shape: readonly number[];
-  readonly dtype: FloatDType | 'I32';
+  readonly dtype: FloatDType | 'I32' | 'I8';
 }
 
 /** The reference writer's order of the types that we write. */
-const DTYPE_ORDER: readonly PlannedTensor['dtype'][] = ['F32', 'I32', 'BF16', 'F16'];
+const DTYPE_ORDER: readonly PlannedTensor['dtype'][] = ['F32', 'I32', 'BF16', 'F16', 'I8'];
 
 /** A file to be written: its header, and its tensors in the order of their bytes. */
 export interface SafetensorsPlan {
@@ -38,6 +38,7 @@ export function planSafetensors(
   if (metadata !== undefined) root.__metadata__ = sortedMetadata(metadata, problems);
   let offset = 0;
   for (const { name, shape, dtype } of order) {
+    if (Object.hasOwn(root, name) && name !== '__metadata__') problems.push(`${name}: two tensors of this name`);
     if (name === '__metadata__') problems.push('a tensor cannot be named __metadata__');
     else if (!isWellFormed(name)) problems.push(`the name ${JSON.stringify(name)} is not valid Unicode`);
     if (!shape.every((d) => Number.isSafeInteger(d) && d >= 0))

@@ -1,0 +1,45 @@
+import type { HostTensor } from '@mezzotint/core';
+
+/** What a quantised weight's name is followed by for its scales, in ComfyUI's form. */
+const SCALE = '_scale';
+
+/** Largest code: -128 is left out, so that codes are symmetric. */
+const MOST = 127;
+
+/** Weights of layers: matrices, filters and tables of embeddings. Biases, norms and other small tensors are not rounded so far. */
+export function isQuantizable(name: string, shape: readonly number[]): boolean {
+  return name.endsWith('.weight') && shape.length >= 2;
+}
+
+/** The name of the scales of a weight. */
+export function scaleName(weight: string): string {
+  return `${weight}${SCALE}`;
+}
+
+/**
+ * Rounds a weight `[rows, ...]` to 8 bits with one scale a row, its largest magnitude / 127: `weight ~ codes * scales`, off by half a
+ * scale at most.
+ *
+ * @throws RangeError for a number that is not finite
+ */
+export function quantizeRows({ shape, data }: HostTensor): { codes: Int8Array; scales: Float32Array } {
+  const rows = shape[0]!;
+  const row = data.length / rows;
+  const codes = new Int8Array(data.length);
+  const scales = new Float32Array(rows);
+  for (let r = 0; r < rows; r++) {
+    let most = 0;
+    for (let i = r * row; i < (r + 1) * row; i++) {
+      const magnitude = Math.abs(data[i]!);
+      if (!(magnitude < Infinity)) throw new RangeError(`element ${i} is ${data[i]}, which no scale fits`);
+      if (magnitude > most) most = magnitude;
+    }
+    scales[r] = most / MOST;
+    const scale = scales[r]!; // as float32, which is what the codes are multiplied by
+    if (scale === 0) continue; // nothing, or too small for float32
+    for (let i = r * row; i < (r + 1) * row; i++) {
+      codes[i] = Math.max(-MOST, Math.min(MOST, Math.round(data[i]! / scale)));
+    }
+  }
+  return { codes, scales };
+}
