@@ -24,6 +24,7 @@ export interface TrainFlags {
   readonly run: string;
   readonly resume?: boolean;
   readonly steps?: number;
+  readonly until?: number;
   readonly batchSize?: number;
   readonly seed?: number | string;
   readonly otherData?: boolean;
@@ -82,6 +83,11 @@ export function trainCommand(): Command {
       '--steps <n>',
       "updates in all; with --resume it is kept for the next (default: the configuration's or the preset's)",
       wholeNumber('--steps', 1),
+    )
+    .option(
+      '--until <n>',
+      'stop after update n as Ctrl-C does, with a checkpoint for --resume; the learning rate stays that of all steps',
+      wholeNumber('--until', 1),
     )
     .option('--batch-size <n>', 'images in a batch', wholeNumber('--batch-size', 1))
     .option('--seed <n>', 'seed of weights, order and noise', seedNumber('--seed'))

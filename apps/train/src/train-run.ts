@@ -115,10 +115,14 @@ interface Start extends Pick<CommandContext, 'signal' | 'say' | 'result'> {
 }
 
 async function trainInto(run: RunFolder, start: Start): Promise<void> {
-  const { config, job, task, data, engine, signal, say, result } = start;
+  const { config, flags, job, task, data, engine, signal, say, result } = start;
   const { leads } = job;
   const state = await startState(run, start);
   const { from } = state;
+  const until = Math.min(flags.until ?? config.steps, config.steps);
+  if (until < from) {
+    throw new InvalidArgumentError('--until', `the run stands at update ${from} already, got ${flags.until}`);
+  }
   for (const line of describeTask(config, task)) say(line);
   say(`Training ${run.path} on ${engine.name} ${engine.version}, from update ${from} to ${config.steps}`);
   const progress = leads ? startProgress('Training', config.steps, from) : silentProgress;
@@ -146,7 +150,7 @@ async function trainInto(run: RunFolder, start: Start): Promise<void> {
     const updates = train({
       ...{ optimizer, rng, learningRate, averages, data: order, loss: task.loss },
       ...(maxGradientNorm !== null && { maxGradientNorm }),
-      ...{ from, until: config.steps, ...shareOf(config, job).train, ...exchangeOf(config, job, state.owner) },
+      ...{ from, until, ...shareOf(config, job).train, ...exchangeOf(config, job, state.owner) },
       ...(config.ema.snapshotEvery !== undefined && { snapshotEvery: config.ema.snapshotEvery }),
       hooks: [{ afterUpdate: noteMoved }, ...(task.hooks ?? [])],
       auxiliary: Object.fromEntries(

@@ -111,6 +111,21 @@ test('a configuration file takes other pictures by --data; flags that would do n
   expect(existsSync(none)).toBe(false);
 });
 
+test('--until stops after an update, and the run that goes on ends with the same bytes', async () => {
+  const file = configFile('until', { recipe: 'flow' });
+  const [whole, parts] = [join(root, 'until-whole'), join(root, 'until-parts')];
+  expect(await train('--config', file, '--run', whole)).toMatchObject({ code: 0 });
+  const stopped = await train('--config', file, '--until', '3', '--run', parts);
+  expect(stopped.out).toMatch(/Stopped at update 3 of 4; go on with: pnpm train --resume/);
+  expect(logOf(parts).at(-1)!.step).toBe(3);
+  const behind = await train('--resume', '--until', '2', '--run', parts);
+  expect(behind).toMatchObject({ code: 2 });
+  expect(behind.err).toMatch(/--until: the run stands at update 3 already, got 2/);
+  expect(await train('--resume', '--run', parts)).toMatchObject({ code: 0 });
+  const model = (run: string) => readFileSync(join(run, 'model', 'model.safetensors'));
+  expect(model(parts)).toEqual(model(whole));
+});
+
 test('a folder and a preset are enough: what was read is said, and the run folder opens as a model', async () => {
   const run = join(root, 'mine');
   const { code, out: output } = await train(
