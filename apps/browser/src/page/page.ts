@@ -35,10 +35,10 @@ cancel.onclick = () => {
 the<HTMLInputElement>('folder').onchange = ({ target }) => {
   const files = [...((target as HTMLInputElement).files ?? [])];
   if (files.length === 0) return;
-  open(new Map(files.map((file) => [file.webkitRelativePath || file.name, file])), files[0]!.webkitRelativePath);
+  open(new Map(files.map((file) => [file.webkitRelativePath || file.name, file])));
 };
 
-await openServed();
+await openServed().catch((error: unknown) => fail(error instanceof Error ? error.message : String(error)));
 
 /** Opens the model that the server has beside the page, if it has one. */
 async function openServed(): Promise<void> {
@@ -59,13 +59,15 @@ async function openServed(): Promise<void> {
       const blob = await response.blob();
       loaded += bytes;
       the('model').textContent = `Reading ${name}: ${megabytes(loaded)} of ${megabytes(total)}`;
-      return [path, blob];
+      return [`${name}/${path}`, blob];
     }),
   );
-  open(new Map(blobs), name);
+  open(new Map(blobs));
 }
 
-function open(files: ReadonlyMap<string, Blob>, path: string): void {
+/** Opens the files of a folder, whose paths begin with its name. */
+function open(files: ReadonlyMap<string, Blob>): void {
+  const [path = ''] = files.keys();
   const bytes = [...files.values()].reduce((sum, { size }) => sum + size, 0);
   the('model').textContent = `Opening ${path.split('/')[0]}, ${megabytes(bytes)}…`;
   model = undefined;

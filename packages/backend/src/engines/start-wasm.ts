@@ -11,8 +11,8 @@ export interface UseWasmOptions {
    */
   readonly folder?: string | undefined;
   /**
-   * Threads that compute; as many as TensorFlow.js thinks best when absent. More than one run only where the page is cross-origin
-   * isolated. Pictures depend on it: sums are cut up in another way.
+   * Threads that compute, at most half the browser's `navigator.hardwareConcurrency` and at most 8, which is what is taken when absent. There is
+   * one alone where the page is not cross-origin isolated.
    */
   readonly threads?: number | undefined;
 }
