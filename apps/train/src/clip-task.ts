@@ -22,7 +22,7 @@ import type { ClipTask } from './config.js';
 import { dataShape, networkConfig } from './network-config.js';
 import type { Task } from './task.js';
 import { type HeldOut, picturesFor, type TrainingBatch, type TrainingData } from './training-data.js';
-import { vocabularyOf } from './vocabulary.js';
+import { vocabularyHash, vocabularyOf } from './vocabulary.js';
 
 /** Largest factor of the cosines: the learned temperature is held at 1 / 100. Radford et al. 2021, section 2.5. */
 const MOST_LOGIT_SCALE = Math.log(100);
@@ -59,6 +59,13 @@ export function clipTask(config: ClipTask, source: TrainingData): Task {
     });
   return {
     model,
+    ...(!('from' in config.tokenizer) && {
+      vocabulary: {
+        hash: vocabularyHash(vocabulary),
+        beginWith: (run: string) =>
+          `"tokenizer": {"from": "${run}"}, "init": {"from": "${join(run, 'model', 'model.safetensors')}"}`,
+      },
+    }),
     loss: ({ batch, observe }) => {
       observe('logitScale', tf.exp(model.logit_scale.value));
       return loss(batch);

@@ -88,6 +88,12 @@ const data = z.discriminatedUnion('kind', [
       .literal('latents')
       .describe('Latent images that `train encode` made once of pictures; the autoencoder comes with them.'),
     path: z.string().min(1).describe('Their folder.'),
+    flip: z
+      .boolean()
+      .optional()
+      .describe(
+        'Take each picture or its mirrored one with probability 1/2, which `train encode --flip` encoded, too; when absent where there are mirrored ones.',
+      ),
   }),
 ]);
 

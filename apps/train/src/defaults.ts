@@ -55,11 +55,12 @@ export async function configFromFlags(flags: TrainFlags): Promise<TrainConfig> {
   }
   const init = flags.init === undefined ? undefined : findInit(flags.init);
   const size = flags.size ?? init?.own?.image.size ?? 0;
+  const flips = flags.flip === true ? { flip: true } : {};
   const { count, classes, captioned, ...clean }: Source =
     data === 'digits'
-      ? { kind: 'digits', count: 8000, classes: 10, captioned: 0 }
+      ? { kind: 'digits', count: 8000, classes: 10, captioned: 0, ...flips }
       : isLatents(data)
-        ? latentsOf(data)
+        ? { ...latentsOf(data), ...flips }
         : await folderOf(data, size, chosen.size, init?.own?.image.channels, flags);
   const steps = flags.steps ?? chosen.steps;
   const conditions = conditionsOf(flags, init, preset as ModelSize, captioned / count);

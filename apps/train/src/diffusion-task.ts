@@ -111,6 +111,9 @@ export async function diffusionTask(config: WholeDiffusionTask, data: TrainingDa
     model: together ?? model,
     ...(together && { network: model }),
     notes: notesOf(config, data, texts),
+    ...(texts?.vocabulary !== undefined && {
+      vocabulary: { hash: texts.vocabulary, beginWith: (run: string) => beginWith(run, texts) },
+    }),
     ...(adapter && {
       adapter,
       saveAdapter: async (run: string) => [`LoRA: ${(await saveLora(run, adapter, architecture.name)).join(', ')}`],
@@ -160,6 +163,12 @@ class TrainedTogether extends Module {
   ) {
     super();
   }
+}
+
+/** The lines of a configuration that begins with the text encoders and the weights of a run. */
+function beginWith(run: string, { config: { encoders } }: TextConditions): string {
+  const own = encoders.map(({ folder }) => `{"from": "${join(run, 'model', folder)}", "trained": true}`);
+  return `"conditions": {"kind": "captions", "encoders": [${own.join(', ')}]}, "init": {"from": "${run}"}`;
 }
 
 /** What a network is built for to read captions. */

@@ -30,6 +30,7 @@ export interface EncodeFlags {
   readonly heldOutSeed: number;
   readonly heldOutPath?: string;
   readonly classes: boolean;
+  readonly flip?: boolean;
   readonly batchSize: number;
   readonly overwrite?: boolean;
   readonly engine?: string;
@@ -61,6 +62,7 @@ export function encodeCommand(): Command {
     )
     .option('--held-out-path <path>', 'another folder or archive that is scored instead')
     .option('--no-classes', 'folders are no classes')
+    .option('--flip', 'encode each picture mirrored left-right, too; a training takes one of both at random')
     .option('--batch-size <n>', 'pictures that are encoded at one time', wholeNumber('--batch-size', 1), 16)
     .option('--overwrite', 'replace an existing folder of latent images')
     .option('--engine <name>', 'TensorFlow.js engine (default: the fastest here)')
@@ -100,13 +102,13 @@ export async function runEncode(flags: EncodeFlags, { say, result, signal }: Com
     await rm(partial, { recursive: true, force: true });
     await mkdir(dirname(resolve(out)), { recursive: true });
     const index = await encodeSet(split.train, partial, encode);
-    if (split.heldOut) await encodeSet(split.heldOut, join(partial, HELD_OUT), encode);
+    if (split.heldOut) await encodeSet(split.heldOut, join(partial, HELD_OUT), { ...encode, flip: false });
     await copyCodec(codecFolder, join(partial, CODEC));
     if (overwrite) await rm(out, { recursive: true, force: true });
     await rename(partial, out);
     const numbers = (list: readonly number[]) => list.map((value) => value.toFixed(3)).join(', ');
     say(
-      `${out}: ${index.count} latent images of ${index.height} x ${index.width} x ${index.channels}` +
+      `${out}: ${index.count} latent images of ${index.height} x ${index.width} x ${index.channels}${index.mirrored ? ', each mirrored, too' : ''}` +
         `${split.heldOut ? `, ${split.heldOut.examples.length} more held out` : ''}; means ${numbers(index.mean)}; deviations ${numbers(index.deviation)}`,
     );
     const { count, height, width, channels, mean, deviation } = index;
@@ -117,7 +119,7 @@ export async function runEncode(flags: EncodeFlags, { say, result, signal }: Com
   }
 }
 
-interface Encoding extends Pick<EncodeFlags, 'batchSize'> {
+interface Encoding extends Pick<EncodeFlags, 'batchSize' | 'flip'> {
   readonly size: number;
   readonly codec: OpenedCodec;
   readonly signal: AbortSignal;
@@ -126,7 +128,7 @@ interface Encoding extends Pick<EncodeFlags, 'batchSize'> {
 async function encodeSet(
   set: Dataset,
   folder: string,
-  { size, batchSize, codec, signal }: Encoding,
+  { size, batchSize, codec, signal, flip = false }: Encoding,
 ): Promise<LatentsIndex> {
   const channels = codec.model.config.inChannels as 1 | 3;
   const stream = exampleStream(set, { ...{ batchSize, seed: 0, size, channels }, last: 'keep' });
@@ -142,6 +144,7 @@ async function encodeSet(
       {
         classes: set.classes,
         encoder: codec.model.constructor.name,
+        mirrored: flip,
         captions: set.examples.map(({ captions }) => captions),
         onProgress: (done, total) => progress.update(done, total),
       },

@@ -21,6 +21,11 @@ export interface Task {
   readonly network?: Module;
   /** Trained in the model's place, when there is one. */
   readonly adapter?: Adapter;
+  /**
+   * Where the vocabulary is learned of the captions: its hash, as a run goes on with the same vocabulary only, and how a new run begins
+   * with the vocabulary and the weights of the folder `run`.
+   */
+  readonly vocabulary?: { readonly hash: string; beginWith(run: string): string };
   /** Lines for people about the model. */
   readonly notes?: readonly string[];
   /**

@@ -8,10 +8,9 @@ import {
   type Module,
   type NetworkSignature,
   type RandomStream,
-  withoutGradient,
 } from '@mezzotint/core';
 import { writeFileAtomically } from '@mezzotint/data';
-import { conditionsOf, diskFiles, openTextEncoder } from '@mezzotint/pipelines/node';
+import { absentCaption, conditionsOf, diskFiles, openTextEncoder } from '@mezzotint/pipelines/node';
 import {
   type CaptionEncoder,
   ClipTextModelWithProjection,
@@ -21,12 +20,13 @@ import {
   clipTokenizer,
   clipTokenizerToTransformers,
   type EncodedCaptions,
+  encodeTexts,
 } from '@mezzotint/text-encoders';
 import { dropCaptions, shuffleTags } from '@mezzotint/training';
 import { readJson, writeSafetensors } from '@mezzotint/weights/node';
-import * as tf from '@tensorflow/tfjs-core';
+import { CaptionCache } from './caption-cache.js';
 import type { ConditionsConfig } from './config.js';
-import { vocabularyOf } from './vocabulary.js';
+import { vocabularyHash, vocabularyOf } from './vocabulary.js';
 
 /** Longest captions where a configuration does not say, in tokens: CLIP's. */
 const USUAL_LENGTH = 77;
@@ -45,8 +45,11 @@ export interface TextConditions {
   readonly shape: ReturnType<typeof captionShape>;
   /** The encoders that are trained along, by their folders. */
   readonly trained: Readonly<Record<string, Module>>;
+  /** A hash of the vocabularies that were learned of the captions; undefined where none was. */
+  readonly vocabulary: string | undefined;
   /**
-   * What a network of this signature takes of captions, `[N]`, '' for none; in training with dropout. New tensors.
+   * What a network of this signature takes of captions, `[N]`, '' for none; in training with dropout. Encoders that are not trained
+   * encode each caption once. New tensors.
    */
   read(
     signature: NetworkSignature,
@@ -63,6 +66,8 @@ interface Opened extends CaptionEncoder {
   readonly trained: boolean;
   /** config.json of transformers. */
   readonly config: unknown;
+  /** A hash of its vocabulary, where that was learned of the captions. */
+  readonly vocabulary?: string;
   /** Writes the files of its tokenizer. */
   saveTokenizer(folder: string): Promise<void>;
 }
@@ -83,19 +88,27 @@ export async function openTextConditions(
   const trained = Object.fromEntries(
     opened.flatMap((one, i) => (one.trained ? [[folders[i]!, one.encoder as Module]] : [])),
   );
-  const frozen = Object.keys(trained).length === 0;
+  const learned = opened.flatMap(({ vocabulary }) => vocabulary ?? []).join(' ');
+  const caches = new Map<number, CaptionCache>();
   const each = asked.map((one) => one.dropout);
   return {
     encoders: opened,
     config: { encoders: opened.map(({ length, skip }, i) => ({ folder: folders[i]!, length: length!, skip: skip! })) },
     shape: captionShape(opened),
     trained,
+    vocabulary: learned === '' ? undefined : learned,
     read(signature, texts, rng, training) {
       const kept = training ? { all: dropout, each } : { all: 0, each: each.map(() => 0) };
       const varied = training && tags ? texts.map((text) => shuffleTags(text, tags, rng)) : texts;
       const lists = dropCaptions(varied, kept, rng);
-      const encode = () => conditionsOf(signature, opened, lists);
-      return frozen ? constants(encode) : encode();
+      const none = absentCaption(signature);
+      return conditionsOf(signature, opened, lists, (i, own) => {
+        const one = opened[i]!;
+        if (one.trained) return encodeTexts(one, own, { none });
+        const cache = caches.get(i) ?? new CaptionCache(one, { none });
+        caches.set(i, cache);
+        return cache.encode(own);
+      });
     },
     async save(folder, { half }) {
       for (const [i, one] of opened.entries()) await saveEncoder(one, join(folder, folders[i]!), half);
@@ -142,33 +155,13 @@ function newEncoder(
     ...{ encoder, tokenizer: clipTokenizer(vocabulary, { maxLength }), skip: 0, trained: true },
     length: length ?? maxLength,
     config: clipTextToTransformers(text),
+    vocabulary: vocabularyHash(vocabulary),
     async saveTokenizer(to) {
       for (const [name, content] of Object.entries(clipTokenizerToTransformers(vocabulary, { maxLength }))) {
         await writeFileAtomically(join(to, name), new TextEncoder().encode(content), { overwrite: true });
       }
     },
   };
-}
-
-/** The same tensors, as constants: none of the operations that make them is recorded. */
-function constants(body: () => Partial<EncodedCaptions>): Partial<EncodedCaptions> {
-  return tf.tidy(() => {
-    let made: [string, { readonly shape: number[]; readonly size: number; readonly dtype: tf.DataType }][] = [];
-    // A constant is one tensor, so that all go through it side by side.
-    const all = withoutGradient(() => {
-      const tensors = Object.entries(body()) as [string, tf.Tensor][];
-      made = tensors.map(([name, { shape, size, dtype }]) => [name, { shape, size, dtype }]);
-      return tf.concat(tensors.map(([, tensor]) => tf.reshape(tf.cast(tensor, 'float32'), [-1]))) as tf.Tensor1D;
-    });
-    const sizes = made.map(([, { size }]) => size);
-    const parts: tf.Tensor[] = tf.split(all, sizes);
-    return Object.fromEntries(
-      made.map(([name, { shape, dtype }], i) => {
-        const part: tf.Tensor = tf.reshape(parts[i]!, shape);
-        return [name, tf.cast(part, dtype)];
-      }),
-    );
-  });
 }
 
 /** The folder of a text encoder: itself, the `model/` of a run, or the `text_encoder/` of a pipeline of diffusers. */

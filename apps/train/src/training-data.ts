@@ -116,19 +116,26 @@ export async function openTrainingData(config: DataConfig): Promise<TrainingData
 /** The folder inside one of latent images that has those that are held out. */
 export const HELD_OUT = 'held-out';
 
-async function latents({ path }: Extract<DataConfig, { kind: 'latents' }>): Promise<TrainingData> {
+async function latents({ path, flip }: Extract<DataConfig, { kind: 'latents' }>): Promise<TrainingData> {
   const index = readLatentsIndex(path);
+  const { mirrored = false } = index;
+  if (flip && !mirrored) {
+    throw new InvalidArgumentError(
+      'data.flip',
+      `${path} has no mirrored latent images, as an autoencoder does not mirror them by itself: encode the pictures again with train encode --flip`,
+    );
+  }
   const { count, height, width, channels, classes, captions, mean, deviation, image } = index;
   const captioned = captions.filter((own) => own.length > 0).length;
   const heldOut = existsSync(join(path, HELD_OUT)) ? await heldOutLatents(join(path, HELD_OUT), index) : undefined;
   return {
     ...{ count, height, width, channels, classes, captioned, captions, fingerprint: index.fingerprint },
     report: [
-      `Data: ${count} latent images of ${height} x ${width} x ${channels} (${index.encoder})${classes.length > 0 ? ` in ${classes.length} classes` : ''}${captioned > 0 ? `, ${captioned} with captions` : ''}${heldOut ? `; ${heldOut.count} more are held out` : ''}`,
+      `Data: ${count} latent images of ${height} x ${width} x ${channels} (${index.encoder})${classes.length > 0 ? ` in ${classes.length} classes` : ''}${captioned > 0 ? `, ${captioned} with captions` : ''}${mirrored && flip !== false ? ', each or its mirrored one' : ''}${heldOut ? `; ${heldOut.count} more are held out` : ''}`,
     ],
     ...(heldOut && { heldOut }),
     latents: { mean, deviation, image: { size: image[0], channels: image[2] as 1 | 3 }, codec: join(path, CODEC) },
-    open: (options) => latentStream(path, options),
+    open: (options) => latentStream(path, { ...options, ...(flip !== undefined && { flip }) }),
   };
 }
 
@@ -136,7 +143,8 @@ async function latents({ path }: Extract<DataConfig, { kind: 'latents' }>): Prom
 async function heldOutLatents(path: string, train: LatentsIndex): Promise<HeldOut> {
   const index = readLatentsIndex(path);
   const count = Math.min(index.count, MOST_HELD_OUT);
-  const stream = latentStream(path, { batchSize: count, seed: 0, mean: train.mean, deviation: train.deviation });
+  const { mean, deviation } = train;
+  const stream = latentStream(path, { batchSize: count, seed: 0, flip: false, mean, deviation });
   const { images, labels, captions, shape } = await stream.next();
   await stream.close();
   const area = images.length / count;

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { InvalidArgumentError, parseJson, readingBudget } from '@mezzotint/core';
@@ -29,4 +30,9 @@ function readVocabulary(path: string): ClipVocabulary {
   }
   const text = (name: string) => readPlainText(join(folder, name), readingBudget.textBytes);
   return { vocab: parseJson(text('vocab.json')) as ClipVocabulary['vocab'], merges: text('merges.txt') };
+}
+
+/** SHA-256 of a vocabulary: with another one, tokens stand for other texts. */
+export function vocabularyHash(vocabulary: ClipVocabulary): string {
+  return createHash('sha256').update(JSON.stringify(vocabulary)).digest('hex');
 }

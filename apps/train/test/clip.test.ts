@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { runApp } from '@mezzotint/app/testing';
@@ -125,6 +125,28 @@ test('a run of CLIP that stopped and went on ends with the same bytes', async ()
     const bytes = (run: string) => readFileSync(join(run, 'checkpoints', 'checkpoint-4', `${file}.safetensors`));
     expect(bytes(parts).equals(bytes(whole))).toBe(true);
   }
+});
+
+test('other captions give another vocabulary, with which a run does not go on; other pictures with the same captions do', async () => {
+  const [own, run] = [join(root, 'own-pictures'), join(root, 'other')];
+  cpSync(pictures, own, { recursive: true });
+  const data = { kind: 'folder', path: own, size: 8, threads: 0 };
+  expect(await train('--config', configFile('other', { data, steps: 2 }), '--run', run)).toMatchObject({ code: 0 });
+  const more = (...flags: string[]) => train('--resume', '--steps', '4', '--run', run, ...flags);
+  cpSync(join(own, 'red-top-0.png'), join(own, 'red-top-6.png'));
+  expect((await more()).err).toMatch(/was trained on other images.*--other-data/);
+  expect(await more('--other-data')).toMatchObject({ code: 0 });
+
+  const captions = readFileSync(join(own, 'captions.jsonl'), 'utf8');
+  writeFileSync(join(own, 'captions.jsonl'), captions.replaceAll(' at the ', ' beside the '));
+  const { err } = await train('--resume', '--steps', '6', '--run', run, '--other-data');
+  expect(err).toMatch(/--other-data: the vocabulary was learned of the captions, and these captions give another one/);
+  // What it says to do instead works.
+  const begin = JSON.parse(`{${/this one learned: (.*)/.exec(err)![1]!}}`) as object;
+  const again = configFile('again', { data, steps: 1, ...begin });
+  const { code, out } = await train('--config', again, '--run', join(root, 'again'));
+  expect(code).toBe(0);
+  expect(out).toMatch(/other[\\/]model[\\/]model\.safetensors: \d+ tensors as they are, 0 adapted, 0 new, 0 not used/);
 });
 
 test('the temperature is held at 1 / 100', async () => {

@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { saveModel } from '@mezzotint/app';
 import { runApp } from '@mezzotint/app/testing';
 import { architectureOfKind } from '@mezzotint/architectures';
@@ -18,6 +19,8 @@ import { trainRun } from '../src/train-run.js';
 const root = mkdtempSync(join(tmpdir(), 'mezzotint-text-'));
 const pictures = join(root, 'pictures');
 const clip = join(root, 'clip');
+/** Tiny random models in diffusers' folders. */
+const fixtures = fileURLToPath(new URL('../../../packages/pipelines/test/fixtures', import.meta.url));
 const train = (...argv: string[]) => runApp(trainCommand(), trainRun, ['--engine', 'wasm', ...argv]);
 
 const colours = { red: [240, 20, 20], green: [20, 220, 20], blue: [20, 20, 240] } as const;
@@ -133,6 +136,55 @@ test.each([
   else expect(after).not.toEqual(before);
 });
 
+test.each([
+  ['frozen', {}],
+  ['trained along', { trained: true }],
+])(
+  'T5 as the text encoder, %s: it trains, resumes with the same bytes, and the run opens with a prompt',
+  async (name, more) => {
+    const t5 = join(fixtures, 'tiny-flux-dev', 'text_encoder_2');
+    const { d_model: width } = JSON.parse(readFileSync(join(t5, 'config.json'), 'utf8')) as { d_model: number };
+    const network = { ...mmdit(3, 4), contextWidth: width, pooledWidth: width };
+    const change = {
+      network,
+      // Four updates of this size are enough for captions to be seen.
+      ...{ learningRate: { kind: 'constant', peak: 0.03 }, ema: { decay: 0 } },
+      conditions: { kind: 'captions', encoders: [{ from: t5, length: 8, ...more }], prompts: ['a red square', 'blue'] },
+    };
+    const [whole, parts] = [run(`t5 ${name}`), run(`t5 parts ${name}`)];
+    for (const folder of [whole, parts]) {
+      expect(await train('--config', configFile(`t5-${name}`, change), '--run', folder)).toMatchObject({
+        code: 0,
+        out: expect.stringContaining(`T5EncoderModel (8 tokens, ${name === 'frozen' ? 'as it is' : 'trained along'})`),
+      });
+    }
+    rmSync(join(parts, 'checkpoints', 'checkpoint-4'), { recursive: true });
+    expect(await train('--resume', '--run', parts)).toMatchObject({ code: 0 });
+    const bytes = (folder: string) => readFileSync(join(folder, 'checkpoints', 'checkpoint-4', 'model.safetensors'));
+    expect(bytes(parts).equals(bytes(whole))).toBe(true);
+
+    // The encoder lies beside the model as transformers has it, as it was or as it became.
+    const shared = async (folder: string) => {
+      const source = readSafetensors(join(folder, 'model.safetensors'));
+      const { data } = await source.read('shared.weight');
+      source.close();
+      return Array.from(data);
+    };
+    const [before, after] = [await shared(t5), await shared(join(whole, 'model', 'text_encoder'))];
+    if (name === 'frozen') expect(after).toEqual(before);
+    else expect(after).not.toEqual(before);
+    await switchTo('wasm');
+    const pipeline = await openPipeline(whole);
+    const request = { seed: 1, steps: 2, guidance: 2 };
+    const [red, blue] = [
+      await pipeline.generate({ ...request, prompt: 'a red square' }),
+      await pipeline.generate({ ...request, prompt: 'blue, blue and blue' }),
+    ];
+    expect(red.images[0]!.data).not.toEqual(blue.images[0]!.data);
+    pipeline.dispose();
+  },
+);
+
 /** Networks of every architecture that reads texts, as small as can be. */
 const readers = [
   ['UViT', { width: 16, depth: 2, heads: 2 }, {}],
@@ -214,6 +266,19 @@ test('a new text encoder is trained along and comes out with its vocabulary, and
     vocab_size: 520,
     hidden_size: 256,
   });
+
+  // Other captions give another vocabulary: the run does not go on with it, and says how a new one begins with what it learned.
+  const lines = readFileSync(join(pictures, 'captions.jsonl'), 'utf8');
+  writeFileSync(join(pictures, 'captions.jsonl'), lines.replaceAll('square', 'field'));
+  try {
+    const { err } = await train('--resume', '--steps', '2', '--run', run('new'), '--other-data');
+    expect(err).toMatch(/--other-data: the vocabulary was learned of the captions, and these captions give another/);
+    const begin = JSON.parse(`{${/this one learned: (.*)/.exec(err)![1]!}}`) as object;
+    const again = await train('--config', configFile('again', { ...change, ...begin }), '--run', run('again'));
+    expect(again).toMatchObject({ code: 0, out: expect.stringMatching(/tensors as they are, 0 adapted, 0 new/) });
+  } finally {
+    writeFileSync(join(pictures, 'captions.jsonl'), lines);
+  }
 });
 
 test('latent images are encoded once, with captions and a held-out part, and a text model of them opens', async () => {
@@ -228,9 +293,11 @@ test('latent images are encoded once, with captions and a held-out part, and a t
   const about = { format: 'mezzotint/autoencoder@1', architecture: 'AutoencoderKL', image: { size: 8, channels: 3 } };
   await saveModel(vae, { ...about, network: model.config } as never, model);
   const latents = join(root, 'latents');
-  const encoded = await runApp(encodeCommand(), runEncode, [
-    ...['--data', pictures, '--codec', vae, '--out', latents, '--held-out-path', pictures, '--engine', 'wasm'],
-  ]);
+  const encode = (out: string, ...flags: string[]) =>
+    runApp(encodeCommand(), runEncode, [
+      ...['--data', pictures, '--codec', vae, '--out', out, '--held-out-path', pictures, '--engine', 'wasm', ...flags],
+    ]);
+  const encoded = await encode(latents);
   expect(encoded).toMatchObject({ code: 0, out: expect.stringContaining('12 latent images of 4 x 4 x 4') });
   const index = readLatentsIndex(latents);
   expect(index).toMatchObject({ count: 12, height: 4, width: 4, channels: 4, image: [8, 8, 3] });
@@ -252,6 +319,29 @@ test('latent images are encoded once, with captions and a held-out part, and a t
   const pipeline = await openPipeline(run('latent'));
   const { images } = await pipeline.generate({ prompt: 'a red square', seed: 1, steps: 2 });
   expect(images[0]).toMatchObject({ height: 8, width: 8, channels: 3 });
+
+  // Mirrored latent images are taken where they were encoded, and asked for in vain elsewhere.
+  const both = join(root, 'latents-flip');
+  expect(await encode(both, '--flip')).toMatchObject({ code: 0, out: expect.stringMatching(/each mirrored, too/) });
+  expect(readLatentsIndex(both).mirrored).toBe(true);
+  expect(readLatentsIndex(join(both, 'held-out')).mirrored).toBeUndefined();
+  expect(await configFromFlags({ data: both, flip: true, run: run('flip') })).toMatchObject({
+    data: { kind: 'latents', path: both, flip: true },
+  });
+  const flips = (path: string) => configFile('flip', { ...change, data: { kind: 'latents', path, flip: true } });
+  expect((await train('--config', flips(latents), '--run', run('flip'))).err).toMatch(
+    /data.flip: .*latents has no mirrored latent images.*train encode --flip/,
+  );
+  const [once, parts] = [run('flip'), run('flip-parts')];
+  for (const folder of [once, parts]) {
+    const { code, out } = await train('--config', flips(both), '--run', folder);
+    expect(code).toBe(0);
+    expect(out).toMatch(/each or its mirrored one/);
+  }
+  rmSync(join(parts, 'checkpoints', 'checkpoint-4'), { recursive: true });
+  expect(await train('--resume', '--run', parts)).toMatchObject({ code: 0 });
+  const weights = (folder: string) => readFileSync(join(folder, 'checkpoints', 'checkpoint-4', 'model.safetensors'));
+  expect(weights(parts).equals(weights(once))).toBe(true);
 
   // Previews, image to image and inpainting go the way of every latent model.
   const { data, height, width, channels } = images[0]!;

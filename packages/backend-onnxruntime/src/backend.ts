@@ -67,6 +67,8 @@ export class OnnxRuntimeBackend extends tf.KernelBackend {
   readonly executor: Executor;
   readonly #data: tf.DataStorage<Entry>;
   readonly #pool: BufferPool;
+  /** Of arrays out of files: they are of sizes that no result has, so they are forgotten when they are freed. */
+  readonly #forgets = new BufferPool(0);
 
   /** Throws where onnxruntime-node does not load, or the execution provider does not run (`checkProvider`). */
   constructor({ threads, provider, maxPendingNodes = 20_000, poolBytes = 2 ** 30 }: BackendOptions = {}) {
@@ -245,13 +247,13 @@ export class OnnxRuntimeBackend extends tf.KernelBackend {
     );
     value.buffer =
       data instanceof Float32Array
-        ? HostBuffer.of(data, layout, this.#pool)
+        ? HostBuffer.of(data, layout, this.#forgets)
         : HostBuffer.narrow(
             'scales' in given
               ? storedBlocks(given.data, given.scales, dtype === 'q4_0' ? 4 : 8)
               : { kind: dtype as SixteenBit, data: data as Uint16Array },
             layout,
-            this.#pool,
+            this.#forgets,
           );
     return this.tensorOf(value);
   }

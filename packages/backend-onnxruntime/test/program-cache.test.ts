@@ -13,7 +13,10 @@ function program(nodes: number, elements: number, disposed: string[], name: stri
   const graph = { nodes: Array(nodes).fill(node), inputs: [], outputs: [], constants: [] };
   return {
     session,
-    plan: { graph, kernels: [], inputs: [], outputs: [], kept: [], stop: undefined, largest: elements, elements },
+    plan: {
+      ...{ graph, kernels: [], inputs: [], outputs: [], kept: [], stop: undefined },
+      ...{ largest: elements, elements, returnsMemory: false },
+    },
   };
 }
 

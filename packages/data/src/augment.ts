@@ -97,8 +97,14 @@ function isMirror([a, b, c, d]: Matrix): boolean {
   return Math.abs(b) + Math.abs(c) < 1e-12 && Math.abs(Math.abs(a) - 1) < 1e-12 && Math.abs(Math.abs(d) - 1) < 1e-12;
 }
 
-/** Exact, unlike interpolation. */
-function mirror(from: Float32Array, to: Float32Array, { height, width, channels }: Size, x: boolean, y: boolean): void {
+/** Mirrors one image left-right (x) and up-down (y). Exact, unlike interpolation. */
+export function mirror(
+  from: Float32Array,
+  to: Float32Array,
+  { height, width, channels }: Size,
+  x: boolean,
+  y: boolean,
+): void {
   let out = 0;
   for (let row = 0; row < height; row++) {
     for (let column = 0; column < width; column++) {

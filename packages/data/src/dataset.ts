@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
-import { closeSync, type Dirent, readSync } from 'node:fs';
-import { readdir, realpath, stat } from 'node:fs/promises';
+import { closeSync, readSync, statSync } from 'node:fs';
 import { basename, dirname, extname, join } from 'node:path';
 import { InvalidArgumentError, InvalidFileError, listed, parseJson, readingBudget, type Seed } from '@mezzotint/core';
-import { openPlainFile, readPlainFile, readPlainText, systemProblem } from '@mezzotint/core/node';
+import { openPlainFile, readPlainFile, readPlainText } from '@mezzotint/core/node';
 import { imageSize } from './decode-image.js';
 import { PNG_HEAD } from './decode-png.js';
+import { byName, endingOf, filesBelow, IMAGE_ENDINGS, onDisk } from './files-below.js';
 import { readTar, readTarMember, type TarMember } from './tar.js';
 
 /** One picture of a data set; its pixels stay where they are until they are asked for. */
@@ -47,14 +47,13 @@ export interface DatasetOptions {
   readonly folderClasses?: 'auto' | 'never';
 }
 
-const IMAGE_ENDINGS = ['.png', '.jpg', '.jpeg', '.webp'];
 /** Headers read at a time. */
 const AT_ONCE = 8;
 /** Names in one line of what was skipped. */
 const NAMED = 3;
 
 /** A picture that was found, with what its side files say of it. */
-interface Found {
+export interface Found {
   readonly name: string;
   readonly source: Example['source'];
   /** Its class by name, where something says one. */
@@ -77,8 +76,7 @@ interface Found {
  * @throws InvalidFileError when a folder cannot be read, a link leads back to a folder above it, or a line of captions is not JSON
  */
 export async function openDataset(path: string, options: DatasetOptions = {}): Promise<Dataset> {
-  const skipped = new Skipped();
-  const found = await findExamples(path, skipped);
+  const { found, skipped } = await findPictures(path);
   const examples = await withSizes(found, skipped, options.onProgress);
   if (examples.length === 0) {
     const what = skipped.lines().map((line) => `\n  ${line}`);
@@ -87,20 +85,7 @@ export async function openDataset(path: string, options: DatasetOptions = {}): P
       `${path}: no picture (${IMAGE_ENDINGS.join(', ')}) was found${what.join('')}`,
     );
   }
-  nameClasses(examples, options.folderClasses ?? 'auto');
-  const classes = [...new Set(examples.flatMap(({ className }) => className ?? []))].sort(byClass);
-  const unlabelled = examples.filter(({ className }) => className === undefined);
-  if (classes.length > 0 && unlabelled.length > 0) {
-    throw new InvalidArgumentError(
-      'data',
-      `${path}: ${examples.length - unlabelled.length} pictures have a class and ${unlabelled.length} have none, for example ` +
-        `${listed(
-          unlabelled.map(({ name }) => name),
-          NAMED,
-        )}; put each into a folder of its class, or read the set without classes`,
-    );
-  }
-  const index = new Map(classes.map((name, i) => [name, i]));
+  const { classes, index } = classesOf(path, examples, options.folderClasses ?? 'auto');
   const finished = examples.map(
     ({ className, ...example }): Example => ({
       ...example,
@@ -155,9 +140,22 @@ export async function exampleBytes({ source }: Pick<Example, 'source'>): Promise
   return readTarMember(source.path, source.member);
 }
 
+/** Where an example is, for errors. */
+export function pathOf({ name, source }: Pick<Example, 'name' | 'source'>): string {
+  return source.member === undefined ? source.path : `${source.path}: ${name}`;
+}
+
 /** Reasons why files were passed over, with counts. */
 class Skipped {
   readonly #byReason = new Map<string, string[]>();
+  /** Files of other kinds. */
+  readonly files: string[] = [];
+
+  /** A file of another kind. */
+  addFile(name: string): void {
+    this.files.push(name);
+    this.add(`${endingOf(name) || 'files without an ending'} that are no pictures`, name);
+  }
 
   add(reason: string, name: string): void {
     const names = this.#byReason.get(reason) ?? [];
@@ -170,30 +168,33 @@ class Skipped {
   }
 }
 
-async function findExamples(path: string, skipped: Skipped): Promise<Found[]> {
-  const info = await onDisk(path, () => stat(path));
-  if (!info.isDirectory()) {
+/** The pictures of a folder or an archive with what their side files say, what was passed over, and the names of the folders inside. */
+export async function findPictures(
+  path: string,
+): Promise<{ readonly found: Found[]; readonly skipped: Skipped; readonly folders: readonly string[] }> {
+  const skipped = new Skipped();
+  if (!onDisk(path, () => statSync(path)).isDirectory()) {
     if (extname(path) !== '.tar') throw new InvalidFileError(path, 'is neither a folder nor a .tar archive');
-    return fromShard(path, '', skipped);
+    return { found: await fromShard(path, '', skipped), skipped, folders: [] };
   }
-  const files = await filesBelow(path, '', [], { left: readingBudget.folderEntries });
+  const { files, folders } = filesBelow(path);
   const images = new Map<string, Found>();
-  for (const name of files.filter((file) => IMAGE_ENDINGS.includes(extname(file).toLowerCase()))) {
+  for (const name of files.filter((file) => IMAGE_ENDINGS.includes(endingOf(file)))) {
     images.set(name, { name, source: { path: join(path, name) }, captions: [] });
   }
   const stems = new Map([...images.values()].map((image) => [stemOf(image.name), image]));
   const found = [...images.values()];
   for (const name of files) {
-    const ending = extname(name).toLowerCase();
+    const ending = endingOf(name);
     if (images.has(name)) continue;
     if (ending === '.tar') for (const one of await fromShard(join(path, name), `${name}/`, skipped)) found.push(one);
     else if (ending === '.txt' && stems.has(stemOf(name))) {
       addLines(stems.get(stemOf(name))!, readPlainText(join(path, name), readingBudget.configBytes));
     } else if (['captions.jsonl', 'metadata.jsonl'].includes(basename(name))) {
       readRows(join(path, name), dirname(name), images, skipped);
-    } else skipped.add(`${ending || 'files without an ending'} that are no pictures`, name);
+    } else skipped.addFile(name);
   }
-  return found;
+  return { found, skipped, folders };
 }
 
 /** What the lines of a `captions.jsonl` or `metadata.jsonl` say, into the pictures that they name. */
@@ -241,7 +242,7 @@ async function fromShard(path: string, prefix: string, skipped: Skipped): Promis
     const at = member.name.lastIndexOf('/') + 1;
     const dot = member.name.indexOf('.', at);
     if (dot < 0 || basename(member.name).startsWith('.')) {
-      skipped.add('files without an ending that are no pictures', prefix + member.name);
+      skipped.addFile(prefix + member.name);
       continue;
     }
     const [key, ending] = [member.name.slice(0, dot), member.name.slice(dot).toLowerCase()];
@@ -249,7 +250,7 @@ async function fromShard(path: string, prefix: string, skipped: Skipped): Promis
       if (examples.has(key)) skipped.add('second pictures of one example', prefix + member.name);
       else examples.set(key, { name: prefix + member.name, source: { path, member }, captions: [] });
     } else if (['.cls', '.txt', '.json', '.caption'].includes(ending)) sides.push({ key, ending, member });
-    else skipped.add(`${ending} that are no pictures`, prefix + member.name);
+    else skipped.addFile(prefix + member.name);
   }
   for (const { key, ending, member } of sides) {
     const example = examples.get(key);
@@ -328,6 +329,33 @@ function firstLook({ path, member }: Example['source']): { readonly head: Uint8A
   }
 }
 
+/**
+ * The classes of pictures that were found, which are given theirs.
+ *
+ * @throws InvalidArgumentError when some have a class and others none
+ */
+export function classesOf(
+  path: string,
+  examples: Found[],
+  folders: 'auto' | 'never',
+): { readonly classes: string[]; readonly index: ReadonlyMap<string, number> } {
+  nameClasses(examples, folders);
+  const classes = [...new Set(examples.flatMap(({ className }) => className ?? []))].sort(byClass);
+  const unlabelled = examples.filter(({ className }) => className === undefined);
+  if (classes.length > 0 && unlabelled.length > 0) {
+    throw new InvalidArgumentError(
+      'data',
+      `${path}: ${examples.length - unlabelled.length} pictures have a class and ${unlabelled.length} have none, for example ` +
+        `${listed(
+          unlabelled.map(({ name }) => name),
+          NAMED,
+        )}; put each into a folder of its class, or read the set without classes`,
+    );
+  }
+  const index = new Map(classes.map((name, i) => [name, i]));
+  return { classes, index };
+}
+
 /** Folders as classes, where nothing else says a class and every picture is in one. */
 function nameClasses(examples: Found[], folders: 'auto' | 'never'): void {
   if (folders === 'never') {
@@ -337,47 +365,6 @@ function nameClasses(examples: Found[], folders: 'auto' | 'never'): void {
   if (examples.some(({ className }) => className !== undefined)) return;
   const inFolder = examples.every(({ name, source }) => source.member === undefined && name.includes('/'));
   if (inFolder) for (const example of examples) example.className = example.name.slice(0, example.name.indexOf('/'));
-}
-
-/** Names of all files below a folder, with `/`, hidden ones left out; links are followed. `above` are the folders on the way. */
-async function filesBelow(
-  root: string,
-  folder: string,
-  above: readonly string[],
-  budget: { left: number },
-): Promise<string[]> {
-  const path = join(root, folder);
-  const here = await onDisk(path, () => realpath(path));
-  if (above.includes(here)) throw new InvalidFileError(path, 'is a link that leads back to a folder above it');
-  if (above.length > readingBudget.folderDepth) {
-    throw new InvalidFileError(path, `is more than ${readingBudget.folderDepth} folders deep`);
-  }
-  const entries = await onDisk(path, () => readdir(path, { withFileTypes: true }));
-  budget.left -= entries.length;
-  if (budget.left < 0)
-    throw new InvalidFileError(path, `with it more than ${readingBudget.folderEntries} files were found`);
-  const found: string[] = [];
-  for (const entry of entries.filter(({ name }) => !name.startsWith('.')).sort((a, b) => byName(a.name, b.name))) {
-    const name = folder === '' ? entry.name : `${folder}/${entry.name}`;
-    if (!(await isFolder(path, entry))) found.push(name);
-    else for (const one of await filesBelow(root, name, [...above, here], budget)) found.push(one);
-  }
-  return found;
-}
-
-async function isFolder(path: string, entry: Dirent): Promise<boolean> {
-  if (!entry.isSymbolicLink()) return entry.isDirectory();
-  return (await stat(join(path, entry.name)).catch(() => undefined))?.isDirectory() ?? false;
-}
-
-async function onDisk<T>(path: string, action: () => Promise<T>): Promise<T> {
-  try {
-    return await action();
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    const reason = code === 'ENOENT' ? 'no such folder or file' : (systemProblem(code) ?? message);
-    throw new InvalidFileError(path, reason, { cause: error });
-  }
 }
 
 /** Each line of a text that is not empty is a caption. */
@@ -390,10 +377,6 @@ function addLines(image: Found, text: string): void {
 
 function stemOf(name: string): string {
   return name.slice(0, name.length - extname(name).length);
-}
-
-function byName(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 /** Names by code units; numbers, where both are, by their size. */

@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { InvalidFileError } from '@mezzotint/core';
 import type { Bitmap } from './bitmap.js';
-import { type Example, exampleBytes } from './dataset.js';
+import { type Example, exampleBytes, pathOf } from './dataset.js';
 import { useImage, withChannels } from './decode-image.js';
 import { type ImageSize, resize } from './resize.js';
 
@@ -17,8 +17,7 @@ export interface DecodeRequest {
 /** Reads, decodes and resizes one picture. */
 export async function decodeExample({ name, source, channels, size }: DecodeRequest): Promise<Bitmap> {
   const bytes = await exampleBytes({ source });
-  const path = source.member === undefined ? source.path : `${source.path}: ${name}`;
-  return useImage(bytes, path, {}, (image) => {
+  return useImage(bytes, pathOf({ name, source }), {}, (image) => {
     // Colour becomes gray before it is resized, as in Pillow; gray is repeated after, which is the same and less.
     const narrow = channels === 1 ? withChannels(image, 1) : image;
     const same = image.height === size.height && image.width === size.width;

@@ -15,6 +15,7 @@ import {
   TorchGenerator,
 } from '@mezzotint/core';
 import { openPlainFile, readPlainFile, readPlainText, writeFileAtomically } from '@mezzotint/core/node';
+import { mirror } from './augment.js';
 import { type BatchPlace, type BatchShare, checkShare, nextPlace, partAt, WHOLE } from './batch-share.js';
 import { epochOrder, type ImageBatch } from './batches.js';
 import type { ExampleBatch, ExampleStream, ExampleStreamState } from './example-stream.js';
@@ -32,6 +33,8 @@ export interface LatentsIndex {
   readonly deviation: readonly number[];
   /** Images in each shard but the last. */
   readonly perShard: number;
+  /** Whether each image was encoded mirrored left-right, too. */
+  readonly mirrored?: boolean;
   /** SHA-256 over the shards, classes and captions. */
   readonly fingerprint: string;
   /** What encoded it, for people: the name of the autoencoder. */
@@ -48,6 +51,8 @@ export interface EncodeOptions {
   readonly encoder: string;
   /** All captions of the examples that the batches' `indices` name; the one of each batch when absent. */
   readonly captions?: readonly (readonly string[])[];
+  /** Encodes each image mirrored left-right, too (an autoencoder does not mirror its latent image): twice the time and the bytes. */
+  readonly mirrored?: boolean;
   /** Images in a shard; 1024 when absent. */
   readonly perShard?: number;
   readonly onProgress?: (done: number, total: number) => void;
@@ -66,7 +71,7 @@ const shardName = (i: number) => `latents-${String(i).padStart(5, '0')}.bin`;
 
 /**
  * Encodes a data set once: each image becomes the mean and the deviation of its latent image, as float32 in shards
- * (`latents-00000.bin`: labels, means, deviations), with `index.json` last, so that a folder with an index is whole. Memory is that of
+ * (`latents-00000.bin`: labels, means, deviations, then with `mirrored` means and deviations of the mirrored images), with `index.json` last, so that a folder with an index is whole. Memory is that of
  * one shard.
  *
  * @param stream gives every image once (`crop: 'center'`, no flip); its first epoch is read
@@ -76,7 +81,7 @@ export async function encodeLatents(
   folder: string,
   stream: Pick<ExampleStream, 'next' | 'batchesPerEpoch'>,
   encode: (batch: ImageBatch) => Promise<EncodedBatch>,
-  { classes, encoder, captions: all, perShard = 1024, onProgress }: EncodeOptions,
+  { classes, encoder, captions: all, mirrored = false, perShard = 1024, onProgress }: EncodeOptions,
 ): Promise<LatentsIndex> {
   const partial = `${folder}.partial`;
   await rm(partial, { recursive: true, force: true });
@@ -84,7 +89,8 @@ export async function encodeLatents(
   const hash = createHash('sha256');
   const captions: (readonly string[])[] = [];
   let image: LatentsIndex['image'] | undefined;
-  let rows: { label: number; mean: Float32Array; deviation: Float32Array }[] = [];
+  /** The Gaussians of an image: as it is, and mirrored. */
+  let rows: { readonly label: number; readonly gaussians: readonly Gaussian[] }[] = [];
   let shape: readonly [number, number, number] | undefined;
   let sums: { sum: Float64Array; square: Float64Array } | undefined;
   let [count, shards] = [0, 0];
@@ -93,8 +99,10 @@ export async function encodeLatents(
     const bytes = Buffer.concat(
       [
         Int32Array.from(rows, ({ label }) => label),
-        ...rows.map(({ mean }) => mean),
-        ...rows.map(({ deviation }) => deviation),
+        ...(mirrored ? [0, 1] : [0]).flatMap((k) => [
+          ...rows.map(({ gaussians }) => gaussians[k]!.mean),
+          ...rows.map(({ gaussians }) => gaussians[k]!.deviation),
+        ]),
       ].map((array) => Buffer.from(array.buffer, array.byteOffset, array.byteLength)),
     );
     hash.update(bytes);
@@ -103,8 +111,8 @@ export async function encodeLatents(
   };
   for (let k = 0; k < stream.batchesPerEpoch; k++) {
     const batch = await stream.next();
-    const encoded = await encode(batch);
-    const [n, height, width, channels] = encoded.shape;
+    const forms = [await encode(batch), ...(mirrored ? [await encode(mirroredBatch(batch))] : [])];
+    const [n, height, width, channels] = forms[0]!.shape;
     shape ??= [height, width, channels];
     image ??= [batch.shape[1], batch.shape[2], batch.shape[3]];
     if (String(shape) !== String([height, width, channels])) {
@@ -116,13 +124,15 @@ export async function encodeLatents(
     sums ??= { sum: new Float64Array(channels), square: new Float64Array(channels) };
     const area = height * width * channels;
     for (let i = 0; i < n; i++) {
-      const part = (all: Float32Array) => all.slice(i * area, (i + 1) * area);
-      const row = { label: batch.labels[i]!, mean: part(encoded.mean), deviation: part(encoded.deviation) };
-      row.mean.forEach((m, e) => {
-        sums!.sum[e % channels]! += m;
-        sums!.square[e % channels]! += m * m + row.deviation[e]! ** 2; // E z^2 of a sample
-      });
-      rows.push(row);
+      const part = (whole: Float32Array) => whole.slice(i * area, (i + 1) * area);
+      const gaussians = forms.map(({ mean, deviation }) => ({ mean: part(mean), deviation: part(deviation) }));
+      for (const { mean, deviation } of gaussians) {
+        mean.forEach((m, e) => {
+          sums!.sum[e % channels]! += m;
+          sums!.square[e % channels]! += m * m + deviation[e]! ** 2; // E z^2 of a sample
+        });
+      }
+      rows.push({ label: batch.labels[i]!, gaussians });
       captions.push(captionsOf(batch, i, all));
       if (rows.length === perShard) await flush();
     }
@@ -132,12 +142,13 @@ export async function encodeLatents(
   await flush();
   if (shape === undefined || sums === undefined || image === undefined)
     throw new InvalidArgumentError('encodeLatents', 'the stream gave no image');
-  const perChannel = count * shape[0] * shape[1];
+  const perChannel = count * shape[0] * shape[1] * (mirrored ? 2 : 1);
   const mean = Array.from(sums.sum, (s) => s / perChannel);
   const index: LatentsIndex = {
     format: 'mezzotint/latents@1',
     ...{ count, height: shape[0], width: shape[1], channels: shape[2], classes, perShard, encoder, image },
     mean,
+    ...(mirrored && { mirrored }),
     deviation: Array.from(sums.square, (s, c) => Math.sqrt(Math.max(s / perChannel - mean[c]! ** 2, 1e-12))),
     fingerprint: hash.update(JSON.stringify([classes, captions])).digest('hex'),
     captions: captions.some((own) => own.length > 0) ? captions : [],
@@ -146,6 +157,21 @@ export async function encodeLatents(
   await rm(folder, { recursive: true, force: true });
   await rename(partial, folder);
   return index;
+}
+
+/** The Gaussian of a latent image. */
+type Gaussian = Pick<EncodedBatch, 'mean' | 'deviation'>;
+
+/** The same batch, its images mirrored left-right. */
+function mirroredBatch(batch: ImageBatch): ImageBatch {
+  const [n, height, width, channels] = batch.shape;
+  const images = new Float32Array(batch.images.length);
+  const area = height * width * channels;
+  for (let i = 0; i < n; i++) {
+    const [from, to] = [batch.images, images].map((all) => all.subarray(i * area, (i + 1) * area));
+    mirror(from!, to!, { height, width, channels }, true, false);
+  }
+  return { ...batch, images };
 }
 
 /** All captions of an image of a batch, or the one that came with it. */
@@ -184,6 +210,9 @@ export function readLatentsIndex(folder: string): LatentsIndex {
   if (!texts(index.classes) || !Array.isArray(index.captions) || !index.captions.every(texts)) {
     throw new InvalidFileError(path, 'expected a list of texts for classes, and one for the captions of each image');
   }
+  if (index.mirrored !== undefined && typeof index.mirrored !== 'boolean') {
+    throw new InvalidFileError(path, `expected mirrored to be true or false, got ${quoted(index.mirrored)}`);
+  }
   const [height, width, channels] = Array.isArray(index.image) ? index.image : [];
   if (![height, width, channels].every((n) => Number.isSafeInteger(n) && n! > 0 && n! < 2 ** 31)) {
     throw new InvalidFileError(path, 'expected height, width and channels of the images in image');
@@ -196,16 +225,26 @@ export function readLatentsIndex(folder: string): LatentsIndex {
     const { handle, size } = openPlainFile(file);
     closeSync(handle);
     const rows = Math.min(index.perShard, index.count - i * index.perShard);
-    const expected = rows * (4 + 8 * index.height * index.width * index.channels);
+    const expected = rows * rowBytes(index);
     if (size !== expected) throw new InvalidFileError(file, `expected ${expected} bytes, got ${size}`);
   }
   return index;
+}
+
+/** Bytes of an image in a shard: its label, and mean and deviation of each number, once or twice. */
+function rowBytes({ height, width, channels, mirrored = false }: LatentsIndex): number {
+  return 4 + 8 * height * width * channels * (mirrored ? 2 : 1);
 }
 
 /** How latent images become batches. */
 export interface LatentStreamOptions {
   readonly batchSize: number;
   readonly seed: Seed;
+  /**
+   * Gives each image or its mirrored one, decided anew in each epoch; when absent, where the images were encoded so (`mirrored` of
+   * {@link encodeLatents}).
+   */
+  readonly flip?: boolean;
   /** Shards that are kept in memory; 4 when absent. */
   readonly shards?: number;
   /** Mean and deviation of each channel by which images are normalised; those of the index when absent (others for held-out images). */
@@ -224,18 +263,28 @@ export interface LatentBatch extends ImageBatch {
 /**
  * Shuffled batches of latent images without end, a new sample of each Gaussian in each epoch. As `exampleStream`, it goes on
  * from a state with the batch that would have come.
+ *
+ * @throws InvalidArgumentError for a batch size that does not fit, or `flip` of images that were not encoded mirrored
  */
 export function latentStream(folder: string, options: LatentStreamOptions) {
   const index = readLatentsIndex(folder);
+  const { flip = index.mirrored === true } = options;
   const { batchSize, seed, shards = 4, mean = index.mean, deviation = index.deviation, share = WHOLE } = options;
   const { count, height, width, channels, perShard } = index;
   if (!Number.isSafeInteger(batchSize) || batchSize < 1 || batchSize > count) {
     throw new InvalidArgumentError('latentStream', `expected a batchSize from 1 to ${count}, got ${batchSize}`);
   }
+  if (flip && !index.mirrored) {
+    throw new InvalidArgumentError(
+      'latentStream',
+      `flip: ${folder} has no mirrored latent images; encode the pictures again with mirrored: true`,
+    );
+  }
   checkShare('latentStream', share, batchSize);
   const area = height * width * channels;
   const batchesPerEpoch = Math.floor(count / batchSize);
-  const of = { fingerprint: index.fingerprint, batchSize, seed: seedPlus(seed, 0) };
+  // Without flips as it was before there were any.
+  const of = { fingerprint: index.fingerprint, batchSize, seed: seedPlus(seed, 0), ...(flip && { flip }) };
   const kept = new Map<number, Buffer>();
   const shard = (i: number) => {
     let bytes = kept.get(i);
@@ -247,7 +296,12 @@ export function latentStream(folder: string, options: LatentStreamOptions) {
     return bytes;
   };
   let place: BatchPlace = { epoch: 0, batch: 0, taken: 0 };
-  let order: { readonly epoch: number; readonly indices: Int32Array; readonly caption: Float64Array } | undefined;
+  let order: ReturnType<typeof drawEpoch> | undefined;
+  const drawEpoch = (epoch: number) => {
+    const draw = (what: string) => new NumpyRandomState(deriveSeed(seed, `${what}/${epoch}`)).rand(count);
+    const indices = shardedOrder(count, perShard, seed, epoch);
+    return { epoch, indices, caption: draw('caption'), flip: flip ? draw('flip') : undefined };
+  };
   return {
     index,
     batchesPerEpoch,
@@ -255,10 +309,7 @@ export function latentStream(folder: string, options: LatentStreamOptions) {
       const { epoch, batch, rows } = partAt(place, share, batchesPerEpoch);
       const [from, to] = rows(batchSize);
       const size = to - from;
-      if (order?.epoch !== epoch) {
-        const caption = new NumpyRandomState(deriveSeed(seed, `caption/${epoch}`)).rand(count);
-        order = { epoch, indices: shardedOrder(count, perShard, seed, epoch), caption };
-      }
+      if (order?.epoch !== epoch) order = drawEpoch(epoch);
       const drawn = order;
       const chosen = drawn.indices.subarray(batch * batchSize + from, batch * batchSize + to);
       const draws = new TorchGenerator(deriveSeed(seed, `latents/${epoch}/${batch}`)).randn(batchSize * area);
@@ -268,9 +319,12 @@ export function latentStream(folder: string, options: LatentStreamOptions) {
       chosen.forEach((i, n) => {
         const bytes = shard(Math.floor(i / perShard));
         const row = i % perShard;
-        const inShard = bytes.length / (4 + 8 * area);
+        const inShard = bytes.length / rowBytes(index);
         labels[n] = bytes.readInt32LE(4 * row);
-        const [means, deviations] = [4 * inShard + 4 * area * row, 4 * inShard + 4 * area * (inShard + row)];
+        // Behind the labels: means, deviations, and those of the mirrored images.
+        const form = drawn.flip !== undefined && drawn.flip[i]! < 0.5 ? 2 : 0;
+        const at = (block: number) => 4 * inShard + 4 * area * (inShard * block + row);
+        const [means, deviations] = [at(form), at(form + 1)];
         for (let e = 0; e < area; e++) {
           const z = bytes.readFloatLE(means + 4 * e) + bytes.readFloatLE(deviations + 4 * e) * noise[n * area + e]!;
           images[n * area + e] = (z - mean[e % channels]!) / deviation[e % channels]!;
@@ -286,9 +340,10 @@ export function latentStream(folder: string, options: LatentStreamOptions) {
     state: (): ExampleStreamState => ({ epoch: place.epoch, batch: place.batch, of }),
     resume(state: unknown): void {
       const { epoch = -1, batch = -1, of: its } = (state ?? {}) as Partial<ExampleStreamState>;
-      const wrong = Object.entries(of)
-        .filter(([key, value]) => its?.[key] !== value)
-        .map(([key, value]) => `${key}: the state is of ${its?.[key]}, these latents are of ${value}`);
+      const now: ExampleStreamState['of'] = of;
+      const wrong = Object.keys({ ...of, ...its })
+        .filter((key) => its?.[key] !== now[key])
+        .map((key) => `${key}: the state is of ${its?.[key]}, these latents are of ${now[key]}`);
       if (!Number.isSafeInteger(epoch) || epoch < 0) wrong.push(`expected an epoch from 0, got ${epoch}`);
       if (!Number.isInteger(batch) || batch < 0 || batch >= batchesPerEpoch) {
         wrong.push(`expected a batch in [0, ${batchesPerEpoch}), got ${batch}`);

@@ -135,6 +135,29 @@ describe('imageFolder', () => {
     expect(progress).toEqual([1, 5, 2, 5, 3, 5, 4, 5, 5, 5]);
   });
 
+  test('classes that are numbers are sorted by number; pictures beside the folders are passed over', async () => {
+    const folder = await temporaryFolder();
+    for (const name of ['10', '9', '0']) {
+      await mkdir(join(folder, name));
+      await writeFile(join(folder, name, 'x.png'), png(4, 4, Number(name)));
+    }
+    await writeFile(join(folder, 'cover.png'), png(4, 4));
+    const set = await imageFolder(folder, { size: 4, channels: 1 });
+    expect(set.classes).toEqual(['0', '9', '10']);
+    expect([0, 1, 2].map((i) => set.images[i * 16])).toEqual([0, 9, 10]);
+    expect(set.passedOver).toEqual({ '.png': 1 });
+  });
+
+  test('classes of metadata.jsonl and of shards, as openDataset reads them', async () => {
+    const folder = await temporaryFolder();
+    await writeFile(join(folder, '1.png'), png(4, 4, 10));
+    await writeFile(join(folder, '2.png'), png(4, 4, 20));
+    const rows = ['{"file_name": "1.png", "label": "night"}', '{"file_name": "2.png", "label": "day"}'];
+    await writeFile(join(folder, 'metadata.jsonl'), rows.join('\n'));
+    const set = await imageFolder(folder, { size: 4, channels: 1 });
+    expect([set.classes, [...set.labels], set.images[0]]).toEqual([['day', 'night'], [0, 1], 20]);
+  });
+
   test('resizes the shorter side with antialiasing and cuts out the middle', async () => {
     const folder = await temporaryFolder();
     await mkdir(join(folder, 'one'));

@@ -91,6 +91,74 @@ test('batches are normalised samples, each image once an epoch, and go on from a
   expect(() => latentStream(folder, { batchSize: 5, seed: 4 }).resume(state)).toThrow(/seed: the state is of 3/);
 });
 
+/** Six images of 1 x 2 x 1, image i is [i, i + 0.5]; encoded as they are, with a deviation of 0, and mirrored when asked. */
+async function encodedPairs(folder: string, mirrored: boolean) {
+  let k = 0;
+  const stream = {
+    batchesPerEpoch: 3,
+    next: async () => {
+      const first = 2 * k++;
+      const images = Float32Array.of(first, first + 0.5, first + 1, first + 1.5);
+      const indices = Int32Array.of(first, first + 1);
+      return { images, labels: indices, indices, captions: ['', ''], shape: [2, 1, 2, 1] as const };
+    },
+  };
+  const encode = async ({ images }: { readonly images: Float32Array }) => ({
+    ...{ mean: Float32Array.from(images), deviation: new Float32Array(4) },
+    shape: [2, 1, 2, 1] as const,
+  });
+  return encodeLatents(folder, stream, encode, { classes: [], encoder: 'test', perShard: 4, mirrored });
+}
+
+test('of images that were encoded mirrored, too, one of both is given, decided anew in each epoch and the same after a resume', async () => {
+  const folder = join(await temporaryFolder(), 'latents');
+  const index = await encodedPairs(folder, true);
+  expect(readLatentsIndex(folder)).toEqual(index);
+  expect(index.mirrored).toBe(true);
+  expect(index.mean[0]).toBeCloseTo(2.75, 6);
+  const raw = { mean: [0], deviation: [1] };
+  const stream = latentStream(folder, { batchSize: 2, seed: 1, ...raw });
+  const turns: boolean[][] = [];
+  const states: { state: unknown; next: number[] }[] = [];
+  for (let epoch = 0; epoch < 8; epoch++) {
+    const mirrored = Array<boolean>(6);
+    for (let k = 0; k < 3; k++) {
+      const state = JSON.parse(JSON.stringify(stream.state())) as unknown;
+      const { images, labels } = await stream.next();
+      states.push({ state, next: [...images] });
+      labels.forEach((i, n) => {
+        const pair = [images[2 * n]!, images[2 * n + 1]!];
+        mirrored[i] = pair[0]! > pair[1]!;
+        expect(pair).toEqual(mirrored[i] ? [i + 0.5, i] : [i, i + 0.5]);
+      });
+    }
+    turns.push(mirrored);
+  }
+  // 48 fair coins.
+  const count = turns.flat().filter(Boolean).length;
+  expect(count).toBeGreaterThan(12);
+  expect(count).toBeLessThan(36);
+  expect(new Set(turns.map(String)).size).toBeGreaterThan(4);
+  for (const { state, next } of states) {
+    const other = latentStream(folder, { batchSize: 2, seed: 1, ...raw });
+    other.resume(state);
+    expect([...(await other.next()).images]).toEqual(next);
+  }
+  // Without flips they are as they are; a state of one is none of the other.
+  const plain = latentStream(folder, { batchSize: 2, seed: 1, flip: false, ...raw });
+  const { images, labels } = await plain.next();
+  expect([...images]).toEqual([...labels].flatMap((i) => [i, i + 0.5]));
+  expect(() => plain.resume(states[1]!.state)).toThrow(/flip: the state is of true, these latents are of undefined/);
+});
+
+test('flips of images that were not encoded mirrored are refused', async () => {
+  const folder = join(await temporaryFolder(), 'latents');
+  await encodedPairs(folder, false);
+  expect(() => latentStream(folder, { batchSize: 2, seed: 1, flip: true })).toThrow(
+    /flip: .*latents has no mirrored latent images; encode the pictures again with mirrored: true/,
+  );
+});
+
 test('a shard that was cut is refused', async () => {
   const folder = join(await temporaryFolder(), 'latents');
   await encoded(folder);

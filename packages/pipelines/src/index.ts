@@ -11,7 +11,7 @@ export { families } from './families/index.js';
 export { flux } from './families/mmdit/flux.js';
 export { stableDiffusion3 } from './families/mmdit/sd3.js';
 export { stableDiffusion } from './families/stable-diffusion/family.js';
-export { conditionsOf } from './families/text-stage.js';
+export { absentCaption, conditionsOf } from './families/text-stage.js';
 export {
   type Candidate,
   type Family,

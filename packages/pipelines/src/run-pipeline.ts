@@ -248,7 +248,7 @@ async function* runBatch(
   encoded: EncodedBatch,
   { before: noiseBefore, encoded: noiseEncoded, saved }: BatchState,
 ): AsyncGenerator<PipelineStep, void, undefined> {
-  const { definition, prepared, hooks, noises, starts, before, after, picture } = shared;
+  const { definition, parts, prepared, hooks, noises, starts, before, after, picture } = shared;
   const { batches, routes } = prepared;
   const settings = prepared.stageSettings[s]!;
   const batch = { ...batches[b]!, settings };
@@ -281,6 +281,14 @@ async function* runBatch(
       if (step.last) {
         x = finished(run, step.x, handsOver);
         after.push(x);
+        // The network has done its work, and the autoencoder wants memory too.
+        if (shared.frees && b + 1 === batches.length) {
+          parts.free(
+            stage.parts.sample.filter(
+              (name) => !stage.codec?.parts.includes(name) && !neededLater(definition.stages, s, name),
+            ),
+          );
+        }
         const told = (done: number) => tell(hooks, 'decoding', stage, done, batch.images.length);
         if (isLast) images = await finishedPictures(stage, x, batch, prepared, told);
         // Another stage is conditioned on pictures, not on latents.

@@ -1,6 +1,8 @@
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { AutoencoderKL } from '@mezzotint/autoencoders';
 import { useBackend } from '@mezzotint/backend';
+import { MMDiT } from '@mezzotint/mmdit';
 import { T5EncoderModel } from '@mezzotint/text-encoders';
 import { writeSafetensors } from '@mezzotint/weights/node';
 import { beforeAll, describe, expect, test, vi } from 'vitest';
@@ -24,6 +26,8 @@ describe('Stable Diffusion 3.5: pictures of diffusers’ pipelines from a folder
     await check('sd3-inpaint', pipeline, { mask: bitmap('mask') });
     await check('sd3-inpaint-full', pipeline, { mask: bitmap('mask') });
   });
+
+  test('two prompts in one batch', () => check('sd3-batch', pipeline));
 
   test('a prompt for each encoder, and one for T5 alone', async () => {
     await check('sd3-three-prompts', pipeline);
@@ -50,6 +54,29 @@ describe('Stable Diffusion 3.5: pictures of diffusers’ pipelines from a folder
     expect(new Set(apart.map(String)).size).toBe(3);
   });
 
+  test('with freeText, the transformer is gone before the last picture is decoded, and comes back', async () => {
+    const frees = await opened(fixture('tiny-sd3'), { freeText: true });
+    const [freed, decoded] = [vi.spyOn(MMDiT.prototype, 'dispose'), vi.spyOn(AutoencoderKL.prototype, 'decode')];
+    const request = {
+      prompt: 'a red cat',
+      height: 16,
+      width: 16,
+      steps: 1,
+      textLength: 16,
+      count: 2,
+      batch: 1,
+      seed: 3,
+    };
+    const { images } = await frees.generate(request);
+    const order = ({ mock }: { mock: { invocationCallOrder: number[] } }) => mock.invocationCallOrder;
+    expect(decoded).toHaveBeenCalledTimes(2);
+    expect(freed).toHaveBeenCalledTimes(1);
+    expect(order(freed)[0]).toBeGreaterThan(order(decoded)[0]!);
+    expect(order(freed)[0]).toBeLessThan(order(decoded)[1]!);
+    expect((await frees.generate(request)).images).toEqual(images);
+    for (const spy of [freed, decoded]) spy.mockRestore();
+  });
+
   test('without T5', async () => {
     const folder = join(scratch, 'no-t5');
     cpSync(fixture('tiny-sd3'), folder, { recursive: true });
@@ -71,6 +98,7 @@ describe('FLUX.1: pictures of diffusers’ pipelines from a folder', () => {
 
   test('dev', () => check('flux-dev', dev));
   test('schnell', () => check('flux-schnell', schnell));
+  test('two prompts in one batch', () => check('flux-batch', dev));
   test('true guidance beside the one that the network is told', () => check('flux-true-cfg', dev));
   test('image to image', () => check('flux-img2img', dev));
   test('inpainting', () => check('flux-inpaint', dev, { mask: bitmap('mask') }));

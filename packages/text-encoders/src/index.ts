@@ -64,7 +64,15 @@ export {
   type SdxlTextEncoders,
   type TextEncoder,
 } from './prompts/encode.js';
-export { type CaptionEncoder, captionShape, type EncodedCaptions, encodeCaptions } from './prompts/encode-captions.js';
+export {
+  type CaptionEncoder,
+  type CaptionOptions,
+  captionShape,
+  type EncodedCaptions,
+  type EncodedTexts,
+  encodeCaptions,
+  encodeTexts,
+} from './prompts/encode-captions.js';
 export {
   encodeFluxPrompts,
   encodeSd3Prompts,

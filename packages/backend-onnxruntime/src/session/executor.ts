@@ -38,10 +38,7 @@ export class Executor {
 
   #compile(key: string, cone: Cone, options: EngineOptions): Program {
     const planned = plan(cone, this.blockSize);
-    const session =
-      planned.outputs.length === 0
-        ? undefined
-        : createSession(planned.graph, planned.kernels, planned.largest, options);
+    const session = planned.outputs.length === 0 ? undefined : createSession(planned, options);
     // Constants went into the session; only names are needed from here on.
     const program = { plan: { ...planned, graph: { ...planned.graph, constants: [] } }, session };
     this.programs.set(key, program);

@@ -29,6 +29,8 @@ export interface ProgramPlan {
   readonly stop: string | undefined;
   /** Elements of the largest value: what decides whether threads pay. */
   readonly largest: number;
+  /** True where its session gives memory back after a run, instead of keeping that of its largest one. */
+  readonly returnsMemory: boolean;
   /** Elements of all values: at most so many does its session hold memory for, also while it does not run. */
   readonly elements: number;
 }
@@ -94,6 +96,11 @@ export function plan(cone: Cone, blockSize: number): ProgramPlan {
   const stop = bytes >= WORTH_A_STOP ? emitStop(builder) : undefined;
   const named = outputs.map(({ name, dims, type }) => ({ name, shape: dims, type }));
   const fetched = stop === undefined ? named : [{ name: stop, shape: [], type: 'bfloat16' as const }, ...named];
+  // A network whose codes are fed is one that fills the memory by itself.
+  const returnsMemory = cone.leaves.some(({ buffer }) => {
+    const narrow = buffer!.narrowed;
+    return narrow?.kind === 'blocks' && narrow.fed;
+  });
   const live = prune(builder, fetched);
   const used = new Set(live.nodes.flatMap((node) => node.inputs));
   const inputs = cone.leaves.flatMap((value, leaf) => {
@@ -114,6 +121,7 @@ export function plan(cone: Cone, blockSize: number): ProgramPlan {
     kept,
     stop,
     largest,
+    returnsMemory,
     elements,
   };
 }

@@ -1,6 +1,6 @@
 import type { DenoisingNetwork, NetworkSignature } from '@mezzotint/core';
 import type { Sampler } from '@mezzotint/schedulers';
-import { type CaptionEncoder, type EncodedCaptions, encodeCaptions } from '@mezzotint/text-encoders';
+import { type CaptionEncoder, type EncodedCaptions, type EncodedTexts, encodeCaptions } from '@mezzotint/text-encoders';
 import * as tf from '@tensorflow/tfjs-core';
 import type { RequestKey } from '../request.js';
 import type { Batch, Codec, Conditions, EncodedBatch, Stage } from '../stage.js';
@@ -59,17 +59,23 @@ function encode(
  * the signature says: the empty text, or zeros.
  *
  * @param texts one list for each encoder
+ * @param encode what an encoder (its index) says of its texts, where that is known already
  */
 export function conditionsOf(
   { conditions }: NetworkSignature,
   encoders: readonly CaptionEncoder[],
   texts: readonly (readonly (string | null)[])[],
+  encode?: (encoder: number, texts: readonly (string | null)[]) => EncodedTexts,
 ): Partial<EncodedCaptions> {
-  const none = conditions.context?.none === 0 ? 'zeros' : 'empty-prompt';
   return tf.tidy(() => {
-    const encoded = encodeCaptions(encoders, texts, { none });
+    const encoded = encodeCaptions(encoders, texts, { none: absentCaption({ conditions }), ...(encode && { encode }) });
     return Object.fromEntries(Object.entries(encoded).filter(([name]) => name in conditions));
   });
+}
+
+/** How a network of this signature sees a text that has no caption. */
+export function absentCaption({ conditions }: Pick<NetworkSignature, 'conditions'>): 'empty-prompt' | 'zeros' {
+  return conditions.context?.none === 0 ? 'zeros' : 'empty-prompt';
 }
 
 /** The settings that such a model takes. */

@@ -6,7 +6,7 @@ import { relativeError } from '@mezzotint/testing';
 import { readSafetensors } from '@mezzotint/weights/node';
 import * as tf from '@tensorflow/tfjs-core';
 import { expect } from 'vitest';
-import type { Pipeline, Request } from '../../src/index.js';
+import type { Pipeline, Request, RunHooks } from '../../src/index.js';
 
 /** What a golden's call of a pipeline was. */
 export interface Case {
@@ -101,10 +101,10 @@ export async function compare(
 }
 
 /** Runs a request step by step: the latents after each, and the pictures of the last. */
-export async function runSteps(pipeline: Pipeline, request: Request) {
+export async function runSteps(pipeline: Pipeline, request: Request, hooks: RunHooks = {}) {
   const reached: Float32Array[] = [];
   let images: readonly Bitmap[] = [];
-  for await (const step of pipeline.steps(request)) {
+  for await (const step of pipeline.steps(request, hooks)) {
     reached.push(step.x.dataSync<'float32'>().slice());
     images = step.images ?? images;
   }

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type HostTensor, renamed } from '@mezzotint/core';
 import type { Bitmap } from '@mezzotint/data/pixels';
+import { torchNoise } from '@mezzotint/schedulers';
 import { relativeError } from '@mezzotint/testing';
 import { readSafetensors, writeSafetensors } from '@mezzotint/weights/node';
 import * as tf from '@tensorflow/tfjs-core';
@@ -79,10 +80,11 @@ export async function check(name: string, pipeline: Pipeline, more: Request = {}
     ...{ textLength: call.max_sequence_length ?? (isFlux ? 512 : 256) },
     ...(pipeline.takes.includes('guidance') && { guidance: call.guidance_scale }),
     ...{ height, width, seed: call.seed, steps: call.num_inference_steps, batch: count },
-    // One generator draws for all pictures of a batch there; here each picture has its own.
     ...more,
   };
-  const { reached, images } = await runSteps(pipeline, request);
+  // One generator draws for all pictures of a batch there; here each picture has its own.
+  const hooks = count === 1 ? {} : { noise: () => torchNoise(call.seed) };
+  const { reached, images } = await runSteps(pipeline, request, hooks);
   const { data, shape } = golden[`${name}.latents`]!;
   const expected = tf.tidy(() =>
     tf.unstack(tf.transpose(tf.tensor(data, [...shape]), [0, 1, 3, 4, 2])).map((t) => t.dataSync<'float32'>().slice()),

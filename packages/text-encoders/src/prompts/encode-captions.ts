@@ -23,6 +23,22 @@ export type EncodedCaptions = {
   readonly pooled: tf.Tensor2D;
 };
 
+/** What one encoder says of texts. All new and the caller's to dispose. */
+export interface EncodedTexts {
+  /** `[N, S, D]`. */
+  readonly context: tf.Tensor3D;
+  /** int32 `[N, S]`. */
+  readonly mask: tf.Tensor2D;
+  /** `[N, P]`; of T5, which pools nothing, `[N, 0]`. */
+  readonly pooled: tf.Tensor2D;
+}
+
+/** How texts without a caption are given. */
+export interface CaptionOptions {
+  /** A text that is null is the empty text (when absent), or zeros for tokens, mask and pooled text. */
+  readonly none?: 'empty-prompt' | 'zeros';
+}
+
 /** Sizes of {@link EncodedCaptions}: tokens S, their width D and that of the pooled text P. */
 export function captionShape(encoders: readonly CaptionEncoder[]): {
   readonly tokens: number;
@@ -44,17 +60,22 @@ export function captionShape(encoders: readonly CaptionEncoder[]): {
  *
  * @param texts one list for each encoder, all of N texts: an encoder's caption may be dropped while another keeps it (Esser et al. 2024,
  *   section 5.3.2)
+ * @param options `encode` is called in the place of {@link encodeTexts}, with the index of an encoder and its texts: for those whose texts
+ *   were encoded before
  * @throws InvalidArgumentError without encoders or texts, for lists of different lengths, for lengths that a tokenizer does not allow
  */
 export function encodeCaptions(
   encoders: readonly CaptionEncoder[],
   texts: readonly (readonly (string | null)[])[],
-  { none = 'empty-prompt' }: { readonly none?: 'empty-prompt' | 'zeros' } = {},
+  {
+    none,
+    encode = (i, own) => encodeTexts(encoders[i]!, own, { ...(none && { none }) }),
+  }: CaptionOptions & { encode?(encoder: number, texts: readonly (string | null)[]): EncodedTexts } = {},
 ): EncodedCaptions {
   check(encoders, texts);
   const { width } = captionShape(encoders);
   return tf.tidy(() => {
-    const read = encoders.map((encoder, i) => encodeOne(encoder, texts[i]!, none)); //   [N, S_i, D_i]
+    const read = encoders.map((_, i) => encode(i, texts[i]!)); //                        [N, S_i, D_i]
     const contexts = read.map(({ context }) =>
       tf.pad(context, [
         [0, 0],
@@ -62,7 +83,7 @@ export function encodeCaptions(
         [0, width - context.shape[2]],
       ]),
     );
-    const pooled = read.filter(({ fromClip }) => fromClip);
+    const pooled = read.filter((_, i) => isClip(encoders[i]!.encoder));
     return {
       context: tf.concat(contexts, 1) as tf.Tensor3D,
       contextMask: tf.concat(
@@ -80,39 +101,43 @@ export function encodeCaptions(
   });
 }
 
-interface One {
-  readonly context: tf.Tensor3D;
-  readonly mask: tf.Tensor2D;
-  readonly pooled: tf.Tensor2D;
-  readonly fromClip: boolean;
-}
-
-/** What one encoder says of its texts. */
-function encodeOne(one: CaptionEncoder, texts: readonly (string | null)[], none: 'empty-prompt' | 'zeros'): One {
-  const { encoder, tokenizer, skip = 0 } = one;
-  const length = lengthOf(one);
-  const n = texts.length;
-  const rows = texts.map((text) => padIds(tokenizer, tokenizer.encode(text ?? ''), length));
-  const ints = (of: (row: (typeof rows)[number]) => readonly number[]) =>
-    tf.tensor2d(Int32Array.from(rows.flatMap(of)), [n, length], 'int32');
-  const ids = ints((row) => row.ids);
-  const tokens = ints((row) => row.mask);
-  const there = texts.map((text) => (text === null && none === 'zeros' ? 0 : 1));
-  const mask = there.includes(0) ? (tf.mul(tokens, tf.tensor2d(there, [n, 1], 'int32')) as tf.Tensor2D) : tokens;
-  const kept = <T extends tf.Tensor>(x: T): T =>
-    there.includes(0) ? tf.mul<T>(x, tf.tensor(there, [n, ...x.shape.slice(1).map(() => 1)])) : x;
-  if (!isClip(encoder)) {
-    const context = kept(encoder.forward(ids, { mask: tokens }));
-    return { context, mask, pooled: tf.zeros([n, 0]), fromClip: false };
-  }
-  const output = encoder.forward(ids, { skip });
-  const states = skip === 0 ? output.lastHiddenState : encoder.text_model.final_layer_norm.forward(output.hiddenState);
-  const pooled = 'textEmbeds' in output ? (output.textEmbeds as tf.Tensor2D) : output.pooled;
-  return { context: kept(states), mask, pooled: kept(pooled), fromClip: true };
+/**
+ * What one encoder says of N texts: its part of {@link encodeCaptions}.
+ *
+ * @param texts null for no caption
+ */
+export function encodeTexts(
+  one: CaptionEncoder,
+  texts: readonly (string | null)[],
+  { none = 'empty-prompt' }: CaptionOptions = {},
+): EncodedTexts {
+  return tf.tidy(() => {
+    const { encoder, tokenizer, skip = 0 } = one;
+    const length = lengthOf(one);
+    const n = texts.length;
+    const rows = texts.map((text) => padIds(tokenizer, tokenizer.encode(text ?? ''), length));
+    const ints = (of: (row: (typeof rows)[number]) => readonly number[]) =>
+      tf.tensor2d(Int32Array.from(rows.flatMap(of)), [n, length], 'int32');
+    const ids = ints((row) => row.ids);
+    const tokens = ints((row) => row.mask);
+    const there = texts.map((text) => (text === null && none === 'zeros' ? 0 : 1));
+    const mask = there.includes(0) ? (tf.mul(tokens, tf.tensor2d(there, [n, 1], 'int32')) as tf.Tensor2D) : tokens;
+    const kept = <T extends tf.Tensor>(x: T): T =>
+      there.includes(0) ? tf.mul<T>(x, tf.tensor(there, [n, ...x.shape.slice(1).map(() => 1)])) : x;
+    if (!isClip(encoder)) {
+      const context = kept(encoder.forward(ids, { mask: tokens }));
+      return { context, mask, pooled: tf.zeros<tf.Rank.R2>([n, 0]) };
+    }
+    const output = encoder.forward(ids, { skip });
+    const states =
+      skip === 0 ? output.lastHiddenState : encoder.text_model.final_layer_norm.forward(output.hiddenState);
+    const pooled = 'textEmbeds' in output ? (output.textEmbeds as tf.Tensor2D) : output.pooled;
+    return { context: kept(states), mask, pooled: kept(pooled) };
+  });
 }
 
 /** The mean of the tokens that count, `[N, D]`; zeros where none does. */
-function meanOf(read: readonly One[], width: number): tf.Tensor2D {
+function meanOf(read: readonly EncodedTexts[], width: number): tf.Tensor2D {
   const means = read.map(({ context, mask }) => {
     const weights = tf.expandDims(tf.cast(mask, 'float32'), 2); //                       [N, S, 1]
     const sum = tf.sum(tf.mul(context, weights), 1); //                                  [N, D]
