@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
-import { openClassifier, runCommand, startProgress, wholeNumber } from '@mezzotint/app';
+import { openClassifier, realNumber, runCommand, startProgress, wholeNumber } from '@mezzotint/app';
 import { useBackend } from '@mezzotint/backend';
 import { describe, forwardInputs, type NoiseLevel, type TimeInput, TorchGenerator } from '@mezzotint/core';
 import { batches, splitImages, writePng } from '@mezzotint/data';
@@ -27,15 +27,20 @@ import { type Contestant, contestants } from './contestants.js';
 
 interface Flags {
   readonly steps: number;
+  readonly compute: number;
   readonly samples: number;
   readonly only?: string;
   readonly keep?: string;
   readonly write?: string;
 }
 
-const batchSize = 32;
+const batchSize = 16;
+const learningRate = 2e-3;
 const labelDropout = 0.1;
-const samplerSteps = 25;
+const samplerSteps = 16;
+
+/** What stands behind this line of the page is kept. */
+const BY_HAND = '<!-- By hand from here on. -->';
 
 /** The number that each kind of network is told for a level of the straight path x = (1 - s) x0 + s eps. */
 const timeOf: Readonly<Record<TimeInput, (at: NoiseLevel) => number>> = {
@@ -46,6 +51,14 @@ const timeOf: Readonly<Record<TimeInput, (at: NoiseLevel) => number>> = {
   'log-snr': ({ alpha, sigma }) => Math.max(-20, Math.min(20, 2 * Math.log(alpha / sigma))),
 };
 
+/** A network after some of its updates. */
+interface Stand {
+  readonly updates: number;
+  /** Mean loss of the last eighth of them. */
+  readonly loss: number;
+  readonly distance: number;
+}
+
 /** What came of one network. */
 interface Result {
   readonly name: string;
@@ -53,20 +66,28 @@ interface Result {
   readonly macs: number;
   readonly seconds: number;
   readonly firstLoss: number;
-  readonly lastLoss: number;
-  readonly distance: number;
+  /** After as many updates as every other. */
+  readonly same: Stand;
+  /** After as many multiply-adds as every other, or nearly. */
+  readonly paid: Stand;
 }
 
 /** A result in a file. */
 interface Kept {
   readonly result: Result;
-  /** Its first ten digits, 28 x 28 bytes each, in base 64. */
+  /** Its first ten digits after as many updates as every other, 28 x 28 bytes each, in base 64. */
   readonly picture: string;
 }
 
 const command = new Command('scaling')
   .description('Trains small networks of every architecture on the digits by one recipe; writes docs/architectures.md.')
   .option('--steps <n>', 'updates of each network', wholeNumber('--steps', 10), 400)
+  .option(
+    '--compute <n>',
+    'tera multiply-adds of a training after which networks are compared as well',
+    realNumber('--compute', 0.001),
+    1,
+  )
   .option('--samples <n>', 'digits for each Fréchet distance', wholeNumber('--samples', 20), 500)
   .option('--only <text>', 'only the networks whose names begin so')
   .option(
@@ -75,58 +96,78 @@ const command = new Command('scaling')
   )
   .option('--write <file>', 'write the page and its pictures beside it, for example docs/architectures.md');
 
-await runCommand<Flags>(command, async ({ steps, samples, only = '', keep, write }, { say, result, signal }) => {
-  const engine = await useBackend();
-  const [training, held] = splitImages(loadDigits(), [8000, 2000], 1);
-  const classifier = await openClassifier('models/digits-classifier');
-  const features = classifierFeatures(classifier.model, classifier.config.image);
-  const statistics = async ({ images, count, ...size }: ImageBytes) => {
-    const found = new FeatureStatistics(features.dimension);
-    const pixels = images.length / count;
-    for (let first = 0; first < count; first += 100) {
-      const part = Math.min(100, count - first);
-      const batch = images.subarray(first * pixels, (first + part) * pixels);
-      found.add((await readFeatures(features, { images: batch, count: part, ...size })).features);
-    }
-    return found;
-  };
-  const truth = await statistics(held);
-  const chosen = contestants({ imageSize: 28, channels: 1, classes: 10 }).filter(({ name }) => name.startsWith(only));
-  const results: Result[] = [];
-  const pictures: Uint8Array[] = [];
-  for (const contestant of chosen) {
-    signal.throwIfAborted();
-    const file = keep && join(keep, `${contestant.name.replace(/[^\w]+/g, '-')}-${steps}-${samples}.json`);
-    const kept = file && existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Kept) : undefined;
-    if (kept) {
-      results.push(kept.result);
-      pictures.push(Uint8Array.from(Buffer.from(kept.picture, 'base64')));
-    } else {
-      const { images, ...rest } = await compete(contestant, { steps, samples, signal, training });
-      const sampled = { images, count: samples, height: 28, width: 28, channels: 1 as const };
-      results.push({ ...rest, distance: frechetDistance(truth, await statistics(sampled)) });
-      pictures.push(images.subarray(0, 10 * 28 * 28));
-      if (file) {
-        mkdirSync(keep, { recursive: true });
-        const picture = Buffer.from(pictures.at(-1)!).toString('base64');
-        writeFileSync(file, JSON.stringify({ result: results.at(-1)!, picture } satisfies Kept));
+await runCommand<Flags>(
+  command,
+  async ({ steps, samples, compute, only = '', keep, write }, { say, result, signal }) => {
+    const engine = await useBackend();
+    const [training, held] = splitImages(loadDigits(), [8000, 2000], 1);
+    const classifier = await openClassifier('models/digits-classifier');
+    const features = classifierFeatures(classifier.model, classifier.config.image);
+    const statistics = async ({ images, count, ...size }: ImageBytes) => {
+      const found = new FeatureStatistics(features.dimension);
+      const pixels = images.length / count;
+      for (let first = 0; first < count; first += 100) {
+        const part = Math.min(100, count - first);
+        const batch = images.subarray(first * pixels, (first + part) * pixels);
+        found.add((await readFeatures(features, { images: batch, count: part, ...size })).features);
       }
+      return found;
+    };
+    const truth = await statistics(held);
+    const chosen = contestants({ imageSize: 28, channels: 1, classes: 10 }).filter(({ name }) => name.startsWith(only));
+    const results: Result[] = [];
+    const pictures: Uint8Array[] = [];
+    for (const contestant of chosen) {
+      signal.throwIfAborted();
+      const file = keep && join(keep, `${contestant.name.replace(/[^\w]+/g, '-')}-${steps}-${compute}-${samples}.json`);
+      const kept = file && existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Kept) : undefined;
+      if (kept) {
+        results.push(kept.result);
+        pictures.push(Uint8Array.from(Buffer.from(kept.picture, 'base64')));
+      } else {
+        const distance = async (images: Uint8Array) => {
+          const sampled = { images, count: samples, height: 28, width: 28, channels: 1 as const };
+          return frechetDistance(truth, await statistics(sampled));
+        };
+        const { picture, ...found } = await compete(contestant, {
+          steps,
+          compute,
+          samples,
+          signal,
+          training,
+          distance,
+        });
+        results.push(found);
+        pictures.push(picture);
+        if (file) {
+          mkdirSync(keep, { recursive: true });
+          const text = Buffer.from(picture).toString('base64');
+          writeFileSync(file, JSON.stringify({ result: found, picture: text } satisfies Kept));
+        }
+      }
+      const { name, parameters, macs, seconds, same, paid } = results.at(-1)!;
+      say(
+        `${name.padEnd(34)} ${(parameters / 1e6).toFixed(2)} M, ${(macs / 1e6).toFixed(0)} M multiply-adds, ${seconds.toFixed(3)} s a step, loss ${same.loss.toFixed(4)}, FD ${same.distance.toFixed(2)}; after ${paid.updates} updates ${paid.distance.toFixed(2)}`,
+      );
     }
-    const { name, parameters, macs, seconds, lastLoss, distance } = results.at(-1)!;
-    say(
-      `${name.padEnd(34)} ${(parameters / 1e6).toFixed(2)} M, ${(macs / 1e6).toFixed(0)} M multiply-adds, ${seconds.toFixed(3)} s a step, loss ${lastLoss.toFixed(4)}, FD ${distance.toFixed(2)}`,
-    );
-  }
-  if (write !== undefined) await writeAll(write, results, pictures, { steps, samples, engine: engine.name });
-  result({ engine: engine.name, steps, samples, results });
-});
+    if (write !== undefined) await writeAll(write, results, pictures, { steps, compute, samples, engine: engine.name });
+    result({ engine: engine.name, steps, compute, samples, results });
+  },
+);
 
-/** Trains a network and samples digits from it. */
+/** Trains a network; samples digits from it where it is compared. */
 async function compete(
   { name, architecture, config }: Contestant,
-  options: { steps: number; samples: number; signal: AbortSignal; training: ReturnType<typeof loadDigits> },
-): Promise<Omit<Result, 'distance'> & { readonly images: Uint8Array }> {
-  const { steps, samples, signal, training } = options;
+  options: {
+    steps: number;
+    compute: number;
+    samples: number;
+    signal: AbortSignal;
+    training: ReturnType<typeof loadDigits>;
+    distance: (images: Uint8Array) => Promise<number>;
+  },
+): Promise<Result & { readonly picture: Uint8Array }> {
+  const { steps, compute, samples, signal, training, distance } = options;
   const time = timeOf[architecture.time];
   const model = architecture.build(config as never);
   const cost = describe(
@@ -141,7 +182,9 @@ async function compete(
   }, stratified);
   const losses: number[] = [];
   const seconds: number[] = [];
-  const progress = startProgress(name, steps);
+  const paidSteps = Math.max(1, Math.round((compute * 1e12) / (3 * cost.macs * batchSize)));
+  const until = Math.max(steps, paidSteps);
+  const progress = startProgress(name, until);
   const optimizer = adamW(model, { betas: [0.9, 0.99] });
   try {
     const run = train({
@@ -155,26 +198,33 @@ async function compete(
       data: batches(training, { batchSize, seed: 3 }),
       rng,
       optimizer,
-      learningRate: warmUp(10, constantRate(1e-3)),
+      learningRate: warmUp(10, constantRate(learningRate)),
       maxGradientNorm: 1,
-      until: steps,
+      until,
       signal,
     });
-    for await (const step of run) {
-      losses.push(step.loss);
-      seconds.push(step.seconds);
-      progress.update(step.step, undefined, step.loss.toFixed(4));
+    const stands = new Map<number, Stand>();
+    let picture = new Uint8Array();
+    for await (const { step, loss, seconds: taken } of run) {
+      losses.push(loss);
+      seconds.push(taken);
+      progress.update(step, undefined, loss.toFixed(4));
+      if (step !== steps && step !== paidSteps) continue;
+      const images = await sampled(architecture, model, time, samples);
+      const last = losses.slice(-Math.max(1, Math.floor(step / 8)));
+      const mean = last.reduce((a, b) => a + b, 0) / last.length;
+      stands.set(step, { updates: step, loss: mean, distance: await distance(images) });
+      if (step === steps) picture = images.slice(0, 10 * 28 * 28);
     }
-    const images = await sampled(architecture, model, time, samples);
-    const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
     return {
       name,
       parameters: cost.parameters,
       macs: cost.macs,
       seconds: [...seconds].sort((a, b) => a - b)[seconds.length >> 1]!,
       firstLoss: losses[0]!,
-      lastLoss: mean(losses.slice(-Math.max(1, Math.floor(steps / 8)))),
-      images,
+      same: stands.get(steps)!,
+      paid: stands.get(paidSteps)!,
+      picture,
     };
   } finally {
     progress.stop();
@@ -215,36 +265,34 @@ async function sampled(
   return Uint8Array.from(bytes, Math.round);
 }
 
-/** The page, the plot and the pictures. */
+/** The page, the plots and the pictures. */
 async function writeAll(
   file: string,
   results: readonly Result[],
   pictures: readonly Uint8Array[],
-  { steps, samples, engine }: { steps: number; samples: number; engine: string },
+  { steps, compute, samples, engine }: { steps: number; compute: number; samples: number; engine: string },
 ): Promise<void> {
   const beside = (ending: string) => file.replace(/\.md$/, ending);
-  const compute = ({ macs }: Result) => (3 * macs * batchSize * steps) / 1e12;
+  const spent = ({ macs }: Result) => (3 * macs * batchSize * steps) / 1e12;
   const groups: Readonly<Record<string, (name: string) => boolean>> = {
     'DiT, by size, patches of 4': (name) => name.startsWith('DiT') && name.endsWith('/4'),
     'DiT 128 x 4, by patch 7, 4, 2': (name) => name.startsWith('DiT 128'),
     'UNet, by width': (name) => name.startsWith('UNet'),
     others: (name) => !name.startsWith('DiT') && !name.startsWith('UNet'),
   };
-  const series = Object.entries(groups).flatMap(([name, belongs]): PlotSeries[] => {
-    const group = results.filter((r) => belongs(r.name)).sort((a, b) => a.macs - b.macs);
-    if (group.length === 0) return [];
-    const line = { name, x: group.map(compute), y: group.map(({ lastLoss }) => lastLoss) };
-    return [name === 'others' ? { ...line, marks: group.map((r) => r.name) } : line];
-  });
-  const labels = {
-    xLabel: 'tera multiply-adds of the whole training',
-    yLabel: 'loss of the last eighth',
-    xScale: 'log',
-    yScale: 'log',
-  } as const;
-  await writePng(beside('-scaling.png'), plotLines(series, { title: `${steps} updates each`, ...labels }), {
-    overwrite: true,
-  });
+  const plot = async (ending: string, yLabel: string, y: (result: Result) => number) => {
+    const series = Object.entries(groups).flatMap(([name, belongs]): PlotSeries[] => {
+      const group = results.filter((r) => belongs(r.name)).sort((a, b) => a.macs - b.macs);
+      if (group.length === 0) return [];
+      const line = { name, x: group.map(spent), y: group.map(y) };
+      return [name === 'others' ? { ...line, marks: group.map((r) => r.name) } : line];
+    });
+    const axes = { xLabel: 'tera multiply-adds of the whole training', yLabel, xScale: 'log', yScale: 'log' } as const;
+    const image = plotLines(series, { title: `${steps} updates each`, ...axes });
+    await writePng(beside(ending), image, { overwrite: true });
+  };
+  await plot('-scaling.png', 'loss of the last eighth', ({ same }) => same.loss);
+  await plot('-scaling-distance.png', 'Fréchet distance', ({ same }) => same.distance);
   const all = {
     images: Uint8Array.from(pictures.flatMap((row) => [...row])),
     count: pictures.length * 10,
@@ -257,15 +305,17 @@ async function writeAll(
   });
   const name = (path: string) => path.split('/').at(-1);
   const rows = results.map(
-    (r) =>
-      `| ${r.name} | ${r.parameters.toLocaleString('en-US')} | ${(r.macs / 1e6).toFixed(1)} | ${r.seconds.toFixed(3)} | ${r.firstLoss.toFixed(3)} | ${r.lastLoss.toFixed(4)} | ${r.distance.toFixed(2)} |`,
+    ({ name, parameters, macs, seconds, same, paid }) =>
+      `| ${name} | ${parameters.toLocaleString('en-US')} | ${(macs / 1e6).toFixed(1)} | ${seconds.toFixed(3)} | ${same.loss.toFixed(4)} | ${same.distance.toFixed(1)} | ${paid.updates} | ${paid.loss.toFixed(4)} | ${paid.distance.toFixed(1)} |`,
   );
-  const command = `pnpm scaling --steps ${steps} --samples ${samples} --write ${file}`;
+  const before = existsSync(file) ? readFileSync(file, 'utf8') : '';
+  const byHand = before.includes(BY_HAND) ? before.slice(before.indexOf(BY_HAND)) : '';
+  const command = `pnpm scaling --steps ${steps} --compute ${compute} --samples ${samples} --write ${file}`;
   writeFileSync(
     file,
     `# Architectures on the same small data
 
-<!-- Written by the command below; do not edit. -->
+<!-- Written by the command below as far as "by hand"; do not edit. -->
 
 Measured on ${new Date().toISOString().slice(0, 10)}: ${cpus()[0]?.model.trim()}, engine ${engine}, other work on the machine. Repeat it with
 
@@ -273,21 +323,25 @@ Measured on ${new Date().toISOString().slice(0, 10)}: ${cpus()[0]?.model.trim()}
 ${command}
 \`\`\`
 
-Every network is trained by one recipe: the 28x28 digits, a flow (x = (1 - s) x0 + s eps, uniform s), AdamW at 1e-3, batches of
-${batchSize}, ${steps} updates, labels dropped at ${labelDropout}; then ${samples} digits by ${samplerSteps} steps of Euler, without guidance. The Fréchet
-distance is between features of \`models/digits-classifier\` of these and of 2,000 digits that were not trained on. So few updates
-rank what learns fast; they are no verdict on an architecture. Names: width x depth / patch of transformers, base channels of UNets,
-latents / tokens of RIN. Multiply-adds are of one image's forward pass (ZigMa's scan counts its sum over states only).
+(\`--keep FOLDER\` keeps what is done, so that it can be stopped and begun again.) Every network is trained by one recipe: the 28x28 digits, a
+flow (x = (1 - s) x0 + s eps, uniform s), AdamW at ${learningRate}, batches of ${batchSize}, labels dropped at ${labelDropout}; then ${samples} digits by ${samplerSteps} steps of Euler,
+without guidance. The Fréchet distance is between features of \`models/digits-classifier\` of these and of 2,000 digits that were not
+trained on. Networks are compared twice: after ${steps} updates each, and after ${compute} tera multiply-adds each (three forward passes an update),
+which pay for the number of updates that the table says. So short trainings rank what learns fast; they are no verdict on an
+architecture. Names: width x depth / patch of transformers, base channels of UNets, latents / tokens of RIN. Multiply-adds are of
+one image's forward pass (ZigMa's scan counts its sum over states only). Seconds are of a machine full of other work, and change with it.
 
-| network | parameters | M multiply-adds | seconds a step | first loss | last loss | Fréchet distance |
-| --- | ---: | ---: | ---: | ---: | ---: | ---: |
+| network | parameters | M multiply-adds | seconds a step | loss, ${steps} updates | distance | updates for ${compute} T | loss | distance |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
 ${rows.join('\n')}
 
-More compute, better output: the training's multiply-adds (three forward passes an update) against its last loss.
+After ${steps} updates each, against the multiply-adds of the whole training:
 
 ![compute against loss](${name(beside('-scaling.png'))})
 
+![compute against Fréchet distance](${name(beside('-scaling-distance.png'))})
+
 ![digits of every network](${name(beside('-samples.png'))})
-`,
+${byHand && `\n${byHand}`}`,
   );
 }
