@@ -135,7 +135,8 @@ describe('FLUX.1 in original files makes the pictures of its folder', () => {
     const path = join(scratch, 'flux1-dev-2.safetensors');
     writeStored(path, stored(await part(folder, 'transformer', fluxKeyMap)));
     const told = await opened(path, { parts });
-    expect(told.notes.at(-1)).toMatch(/Q8_0.gguf: T5-XXL, GGUF in llama.cpp's dialect, 15 Q8_0, \d+ F32$/);
+    expect(told.notes.at(-2)).toMatch(/Q8_0.gguf: T5-XXL, GGUF in llama.cpp's dialect, 15 Q8_0, \d+ F32$/);
+    expect(told.notes.at(-1)).toBe('text_encoder_2: 15 Q8_0 are widened to float32');
     await check('flux-t5-gguf', told);
     rmSync(join(parts, 'tokenizer_2'), { recursive: true });
     await check('flux-t5-gguf', await opened(path, { parts }));
@@ -197,6 +198,7 @@ describe('quantised files make the pictures of their dequantised weights', () =>
     writeStored(`${path}-wide.safetensors`, stored(wide));
     const quantised = await made(path, { parts: folder });
     expect(quantised.pipeline.description).toMatch(description);
+    expect(quantised.pipeline.notes).toEqual([expect.stringMatching(/^transformer: \d+ .* are widened to float32$/)]);
     const expected = await made(`${path}-wide.safetensors`, { parts: folder });
     // The same numbers but for the order in which a rotation is summed.
     expect(relativeError(quantised.x, expected.x)).toBeLessThan(1e-5);
@@ -258,6 +260,8 @@ describe('quantised files make the pictures of their dequantised weights', () =>
     const { x, pipeline } = await made(path, { parts });
     expect(pipeline.description).toMatch(dialect);
     for (const type of ['Q2_K', 'Q3_K', 'Q4_K', 'Q5_K', 'Q6_K']) expect(pipeline.description).toContain(type);
+    const { notes } = await opened(path, { parts, weights: 'int4' });
+    expect(notes).toEqual([expect.stringMatching(/^transformer: \d+ Q4_K, \d+ Q6_K.* are brought to int4$/)]);
     expect(x.every(Number.isFinite)).toBe(true);
     expect(relativeError(x, (await made(wide, { parts })).x)).toBeLessThan(1e-5);
   });
