@@ -131,12 +131,21 @@ function unquotePlus(text: string): string {
 /** What of a page is no text of it (beautifulsoup4's containers of other strings). */
 const SILENT = new Set(['script', 'style', 'template', 'rt', 'rp']);
 
+/** HTML that breaks off, where Python's parser takes pieces for text that are none. */
+const BROKEN: readonly (readonly [RegExp, string])[] = [
+  [/<[a-z][^<>]*=\s*(?:"[^"]*|'[^']*)$/, 'a tag with a quotation mark that is never closed'],
+  [/<!--(?![\s\S]*-->)/, 'a comment that never ends'],
+  [/&#(?![0-9]|x[0-9a-f])/, '&# without a number'],
+  [/<[a-z/!?][^>]*&[^>]*$/, 'a tag that never ends, with & in it'],
+];
+
 /** The text of HTML as beautifulsoup4 gives it with Python's own parser: no text of scripts and comments, nothing between tags. */
 function textOfHtml(html: string): string {
-  if (/<[a-z][^<>]*=\s*(?:"[^"]*|'[^']*)$/.test(html)) {
+  const problem = BROKEN.find(([sign]) => sign.test(html));
+  if (problem !== undefined) {
     throw new InvalidArgumentError(
       'cleanCaption',
-      `${quoted(html)}: a tag with a quotation mark that is never closed; close it, or ask for promptCleaning "lowercase"`,
+      `${quoted(html)}: ${problem[1]}; write it out, or ask for promptCleaning "lowercase"`,
     );
   }
   // A tag that is never closed is none: Python's parser takes it for text.
@@ -149,25 +158,34 @@ function textOfHtml(html: string): string {
         if (silent === 0) parts.push(text);
       },
       onopentagname(name) {
+        parts.push(TAG);
         if (SILENT.has(name)) silent += 1;
       },
       onclosetag(name) {
+        parts.push(TAG);
         if (SILENT.has(name)) silent -= 1;
       },
+      oncomment: () => void parts.push(TAG),
     },
     { decodeEntities: false, recognizeCDATA: true },
   );
   parser.write(html.slice(0, end).replaceAll('<![cdata[', '<![CDATA['));
   const tail = silent === 0 ? html.slice(end) : '';
   parser.end();
-  return references(parts.join('') + tail);
+  return references(parts.join('') + tail).replaceAll(TAG, '');
 }
 
-/** &name; and &#number; as text; a name that is none loses its semicolon, and one letter behind the last & the &. */
+/** Stands where a tag was, so that a reference without semicolon ends there. */
+const TAG = '\0';
+
+/**
+ * &name; and &#number; as text, without semicolon where something else stands behind; a name that is none loses its semicolon, and one letter
+ * behind the last & of a text the &.
+ */
 function references(text: string): string {
   return text
     .replace(/&[a-z]$/i, (end) => end.slice(1))
-    .replace(/&(#(?:[0-9]+|x[0-9a-f]+)|[a-z][-.a-z0-9]*);?/gi, (whole, name: string) => {
+    .replace(/&(#(?:[0-9]+(?![0-9a-f])|x[0-9a-f]+)|[a-z][-.a-z0-9]*)(?:;|(?=[\s\S]))/gi, (whole, name: string) => {
       const strict = `&${name};`;
       const known = decodeHTMLStrict(strict);
       return known === strict ? (name.startsWith('#') ? whole : `&${name}`) : known;

@@ -37,6 +37,11 @@ test('text that ftfy would repair is refused with the piece that is wrong, never
   );
 });
 
-test('a tag that breaks off within a quotation mark is refused', () => {
-  expect(() => cleanCaption('<a href="x> link')).toThrow(/quotation mark that is never closed/);
+test.each([
+  ['<a href="x> link', /quotation mark that is never closed/],
+  ['one <!-- two > three', /comment that never ends/],
+  ['number &# <b>x</b>', /&# without a number/],
+  ['a <b href=1&amp2 <c', /tag that never ends/],
+])('HTML that breaks off is refused: %s', (caption, message) => {
+  expect(() => cleanCaption(caption)).toThrow(message);
 });
