@@ -159,6 +159,19 @@ describe('FLUX.1 in original files makes the pictures of its folder', () => {
   });
 });
 
+describe('LoRA as diffusers’ pipelines load and fuse them', () => {
+  test.each([
+    ['sd3-lora', 'tiny-sd3', 'sd3-peft', 0.8, 12],
+    ['flux-lora', 'tiny-flux-dev', 'flux-peft', 0.7, 12],
+    ['flux-lora-kohya', 'tiny-flux-dev', 'flux-kohya', 1.2, 12],
+  ])('%s', async (name, folder, file, scale, tensors) => {
+    const path = fixture(`lora-files/${file}.safetensors`);
+    const pipeline = await opened(fixture(folder), { lora: [{ path, scale }] });
+    expect(pipeline.notes).toContain(`${path}: applied ${tensors} of ${tensors} tensors`);
+    await check(name, pipeline);
+  });
+});
+
 /** What a pipeline makes of one request: the last latents and the picture. */
 async function made(path: string, options: OpenOptions): Promise<{ x: Float32Array; pipeline: Pipeline }> {
   const pipeline = await opened(path, options);
