@@ -5,7 +5,7 @@ import { library } from '@mezzotint/tsup';
 const core = dirname(createRequire(import.meta.url).resolve('@tensorflow/tfjs-core/package.json'));
 
 export default {
-  ...library({ index: 'src/index.ts', testing: 'src/testing.ts', worker: 'src/worker.ts' }),
+  ...library({ index: 'src/index.ts', testing: 'src/testing.ts', wasm: 'src/wasm.ts', worker: 'src/worker.ts' }),
   esbuildPlugins: [
     {
       // See src/register-gradients.ts: bundle the gradients alone, which register themselves on the program's tfjs-core.

@@ -88,7 +88,7 @@ function withoutSyntax({ promptSyntax, ...request }: Request, { takes }: Pipelin
 }
 
 /** Throws an InvalidArgumentError that names every path of a recipe that does not hold what it held. */
-function checkInputs(then: Recipe, now: Readonly<Record<string, string>>): void {
+export function checkInputs(then: Recipe, now: Readonly<Record<string, string>>): void {
   const changed = Object.entries(then.inputs).filter(([path, hash]) => (now[path] ?? hash) !== hash);
   if (changed.length === 0) return;
   const names = changed.map(([path]) => path).join(', ');

@@ -53,6 +53,9 @@ export async function settingsOf({ config, replay, explain: _, ...flags }: Sampl
     out: 'out/sample.png',
     ...file,
     ...(replayed && { model: replayed.model, engine: replayed.engine, ...recipe!.options, ...recipe!.request }),
+    ...(replayed?.upscale !== undefined && {
+      ...{ upscale: replayed.upscale, tile: replayed.tile, overlap: replayed.overlap },
+    }),
     ...flags,
   };
   const { handover, prompts } = merged as { handover?: number; prompts?: string };

@@ -3,13 +3,14 @@ import { type CommandContext, prepareOutput, startProgress } from '@mezzotint/ap
 import { EngineWorker } from '@mezzotint/backend/worker';
 import { InvalidArgumentError } from '@mezzotint/core';
 import { writePng } from '@mezzotint/data';
+import { RECIPE_KEY } from '@mezzotint/pipelines';
 import type { SampleJobs } from './jobs.js';
 import type { SampleSettings } from './settings.js';
 import { isFolder } from './write-pictures.js';
 
 /** Enlarges the picture of `--upscale` as the flags say, writes it, and says how much memory it took. */
 export async function upscaleToFile(
-  { app, options, request, notes }: SampleSettings,
+  { app, options, request, replayed, notes }: SampleSettings,
   { signal, say, result }: CommandContext,
 ): Promise<void> {
   const { model, out, upscale: picture, tile, overlap, overwrite = false } = app;
@@ -18,12 +19,12 @@ export async function upscaleToFile(
   const worker = await EngineWorker.start<SampleJobs>(new URL('./jobs.js', import.meta.url), { engine: app.engine });
   const bar = startProgress('Tiles   ', 1);
   try {
-    const order = { model, options, request, picture: picture!, tile, overlap };
+    const order = { model, options, request, replayed, picture: picture!, tile, overlap };
     const made = await worker
       .run('upscalePicture', order, { signal, onReport: ({ done, total }) => bar.update(done, total) })
       .finally(() => bar.stop());
     signal.throwIfAborted();
-    await writePng(out, made.picture, { overwrite });
+    await writePng(out, made.picture, { overwrite, text: { [RECIPE_KEY]: JSON.stringify(made.recipe) } });
     const { height, width } = made.picture;
     const peak = Math.round(made.peakMemory / 2 ** 20);
     for (const note of [...notes, ...made.notes]) process.stderr.write(`Note: ${note}\n`);

@@ -24,6 +24,7 @@ export interface TrainFlags {
   readonly run: string;
   readonly resume?: boolean;
   readonly steps?: number;
+  readonly until?: number;
   readonly batchSize?: number;
   readonly seed?: number | string;
   readonly otherData?: boolean;
@@ -40,7 +41,7 @@ export function trainCommand(): Command {
     .requiredOption('--run <folder>', 'run folder: config, log, plots, sample grids, checkpoints, model')
     .option(
       '--data <path>',
-      "pictures: a folder (class folders, captions), a .tar archive, or 'digits'; or latent images of train encode",
+      "pictures: a folder (class folders, captions), a .tar archive, or 'digits'; or latent images of train encode; with --config in the place of its own",
     )
     .option('--preset <size>', 'small, medium or large (default: small)')
     .option(
@@ -82,6 +83,11 @@ export function trainCommand(): Command {
       '--steps <n>',
       "updates in all; with --resume it is kept for the next (default: the configuration's or the preset's)",
       wholeNumber('--steps', 1),
+    )
+    .option(
+      '--until <n>',
+      'stop after update n as Ctrl-C does, with a checkpoint for --resume; the learning rate stays that of all steps',
+      wholeNumber('--until', 1),
     )
     .option('--batch-size <n>', 'images in a batch', wholeNumber('--batch-size', 1))
     .option('--seed <n>', 'seed of weights, order and noise', seedNumber('--seed'))

@@ -1,5 +1,5 @@
 import { join, resolve } from 'node:path';
-import { type CommandContext, readConfig, startProgress } from '@mezzotint/app';
+import { type CommandContext, startProgress } from '@mezzotint/app';
 import { type ChosenEngine, useBackend } from '@mezzotint/backend';
 import { deriveSeed, InvalidArgumentError, MezzotintError, quoted, TorchGenerator } from '@mezzotint/core';
 import { checkSame } from '@mezzotint/distributed';
@@ -19,11 +19,12 @@ import { autoencoderTask } from './autoencoder-task.js';
 import { classifierTask } from './classifier-task.js';
 import { clipTask } from './clip-task.js';
 import type { TrainFlags } from './command.js';
-import { type ConfigFlags, type TrainConfig, trainConfigSchema, type WholeConfig } from './config.js';
-import { configFromFlags, wholeConfig } from './defaults.js';
+import type { TrainConfig, WholeConfig } from './config.js';
+import { wholeConfig } from './defaults.js';
 import { saveDiffusers } from './diffusers-folder.js';
 import { diffusionTask } from './diffusion-task.js';
 import { lookAfter, lookBefore } from './doctor.js';
+import { givenConfig, overridesOf } from './given-config.js';
 import { describeInit, findInit, initWeights } from './init-weights.js';
 import {
   beginTogether,
@@ -114,10 +115,14 @@ interface Start extends Pick<CommandContext, 'signal' | 'say' | 'result'> {
 }
 
 async function trainInto(run: RunFolder, start: Start): Promise<void> {
-  const { config, job, task, data, engine, signal, say, result } = start;
+  const { config, flags, job, task, data, engine, signal, say, result } = start;
   const { leads } = job;
   const state = await startState(run, start);
   const { from } = state;
+  const until = Math.min(flags.until ?? config.steps, config.steps);
+  if (until < from) {
+    throw new InvalidArgumentError('--until', `the run stands at update ${from} already, got ${flags.until}`);
+  }
   for (const line of describeTask(config, task)) say(line);
   say(`Training ${run.path} on ${engine.name} ${engine.version}, from update ${from} to ${config.steps}`);
   const progress = leads ? startProgress('Training', config.steps, from) : silentProgress;
@@ -145,7 +150,7 @@ async function trainInto(run: RunFolder, start: Start): Promise<void> {
     const updates = train({
       ...{ optimizer, rng, learningRate, averages, data: order, loss: task.loss },
       ...(maxGradientNorm !== null && { maxGradientNorm }),
-      ...{ from, until: config.steps, ...shareOf(config, job).train, ...exchangeOf(config, job, state.owner) },
+      ...{ from, until, ...shareOf(config, job).train, ...exchangeOf(config, job, state.owner) },
       ...(config.ema.snapshotEvery !== undefined && { snapshotEvery: config.ema.snapshotEvery }),
       hooks: [{ afterUpdate: noteMoved }, ...(task.hooks ?? [])],
       auxiliary: Object.fromEntries(
@@ -169,14 +174,14 @@ async function trainInto(run: RunFolder, start: Start): Promise<void> {
       const shown = Object.entries({ loss, ...lossesOf(update) }).map(
         ([name, value]) => `${name} ${value.toPrecision(4)}`,
       );
-      progress.update(
-        last,
-        config.steps,
-        [...shown, ...(waited > 0.02 ? [`waiting ${Math.round(100 * waited)} %`] : [])].join(', '),
-      );
+      const status = [...shown, ...(waited > 0.02 ? [`waiting ${Math.round(100 * waited)} %`] : [])];
+      progress.update(last, config.steps, status.join(', '));
       const images = last * config.batchSize * config.accumulation;
       if (update.snapshot) await run.snapshot(images, averages, config.ema.sigmaRel);
       const due = (every: number) => last % every === 0 || final;
+      if (leads && due(config.every.sample)) {
+        progress.update(last, config.steps, [...status, 'samples and scores are made'].join(', '));
+      }
       const scores =
         leads && due(config.every.sample)
           ? await withBestWeights(task, averaged, async () => ({
@@ -232,6 +237,10 @@ async function trainInto(run: RunFolder, start: Start): Promise<void> {
   say(
     `${task.save === undefined ? 'Run' : 'Model'}: ${resolve(task.save === undefined ? run.path : run.model)} (${minutes.toFixed(1)} minutes)`,
   );
+  if (last === config.steps && config.task === 'diffusion') {
+    const prompt = config.conditions === undefined ? '' : ' --prompt "..."';
+    say(`To see what it makes: pnpm sample --model ${run.path}${prompt} --out picture.png`);
+  }
   result({ run: resolve(run.path), step: last, done: last === config.steps, minutes, engine: engine.name });
 }
 
@@ -260,24 +269,6 @@ function taskOf(config: WholeConfig, data: TrainingData): Task | Promise<Task> {
     case 'stable-diffusion':
       return stableDiffusionTask(config, data);
   }
-}
-
-/** The configuration file with the flags over it, or one made of flags; undefined when a run goes on as it was. */
-async function givenConfig(flags: TrainFlags): Promise<TrainConfig | undefined> {
-  if (flags.config === undefined && flags.resume) return undefined;
-  const own = flags.config === undefined ? await configFromFlags(flags) : readConfig(flags.config, trainConfigSchema);
-  const { distributed, ...over } = overridesOf(flags);
-  return { ...own, ...over, distributed: { ...own.distributed, ...distributed } };
-}
-
-/** What flags say of the configuration. */
-function overridesOf({ steps, batchSize, seed, wire, shardOptimizer }: TrainFlags): ConfigFlags {
-  return {
-    ...(steps !== undefined && { steps }),
-    ...(batchSize !== undefined && { batchSize }),
-    ...(seed !== undefined && { seed }),
-    distributed: { ...(wire !== undefined && { wire }), ...(shardOptimizer !== undefined && { shardOptimizer }) },
-  };
 }
 
 /** What is trained, in numbers: parameters and the memory of weights, gradients, moments and averages. */

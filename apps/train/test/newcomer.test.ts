@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openDiffusionModel } from '@mezzotint/app';
@@ -87,6 +87,43 @@ test('another heldOutSeed holds out other pictures, the same one the same', asyn
   expect(again).toEqual(first);
   expect(other.count).toBe(first.count);
   expect(other.fingerprint).not.toBe(first.fingerprint);
+});
+
+test('a configuration file takes other pictures by --data; flags that would do nothing beside it are refused, all at once', async () => {
+  const elsewhere = join(root, 'elsewhere');
+  cpSync(pictures, elsewhere, { recursive: true });
+  const file = configFile('elsewhere', { data: { kind: 'folder', path: join(root, 'nowhere'), size: 8 }, steps: 1 });
+  const run = join(root, 'other-pictures');
+  expect(await train('--config', file, '--data', elsewhere, '--run', run)).toMatchObject({ code: 0 });
+  expect(JSON.parse(readFileSync(join(run, 'config.json'), 'utf8'))).toMatchObject({
+    data: { path: elsewhere, size: 8 },
+  });
+  const none = join(root, 'refused');
+  const refused = await train('--config', file, '--preset', 'large', '--no-classes', '--flip', '--run', none);
+  expect(refused).toMatchObject({ code: 2 });
+  expect(refused.err).toMatch(/--preset, --no-classes, --flip: set it in .*elsewhere\.json: the flag would do nothing/);
+  const resumed = await train('--resume', '--data', elsewhere, '--run', run);
+  expect(resumed.err).toMatch(/--data: set it in config\.json of .*other-pictures/);
+  const encoder = await train('--config', file, '--text-encoder', pictures, '--run', none);
+  expect(encoder.err).toMatch(/--text-encoder: the configuration has 0 text encoders of a folder, expected 1/);
+  const digits = configFile('digits-elsewhere', { data: { kind: 'digits' } });
+  expect((await train('--config', digits, '--data', elsewhere, '--run', none)).err).toMatch(/--data: .* of digits/);
+  expect(existsSync(none)).toBe(false);
+});
+
+test('--until stops after an update, and the run that goes on ends with the same bytes', async () => {
+  const file = configFile('until', { recipe: 'flow' });
+  const [whole, parts] = [join(root, 'until-whole'), join(root, 'until-parts')];
+  expect(await train('--config', file, '--run', whole)).toMatchObject({ code: 0 });
+  const stopped = await train('--config', file, '--until', '3', '--run', parts);
+  expect(stopped.out).toMatch(/Stopped at update 3 of 4; go on with: pnpm train --resume/);
+  expect(logOf(parts).at(-1)!.step).toBe(3);
+  const behind = await train('--resume', '--until', '2', '--run', parts);
+  expect(behind).toMatchObject({ code: 2 });
+  expect(behind.err).toMatch(/--until: the run stands at update 3 already, got 2/);
+  expect(await train('--resume', '--run', parts)).toMatchObject({ code: 0 });
+  const model = (run: string) => readFileSync(join(run, 'model', 'model.safetensors'));
+  expect(model(parts)).toEqual(model(whole));
 });
 
 test('a folder and a preset are enough: what was read is said, and the run folder opens as a model', async () => {

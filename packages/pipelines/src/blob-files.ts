@@ -34,7 +34,7 @@ export async function openPipeline(
   { files: others = new Map(), families, load, readImage, ...options }: OpenBlobsOptions = {},
 ): Promise<Pipeline> {
   const beside = byPath(others);
-  return openPipelineFiles(isBlob(model) ? blobFile(model) : blobFolder(withoutTop(byPath(model))), options, {
+  return openPipelineFiles(isBlob(model) ? blobFile(model) : folderOf(byPath(model)), options, {
     files: (path) => at(beside, path),
     ...(families && { families }),
     ...(load && { load }),
@@ -149,11 +149,11 @@ function byPath(files: BlobFiles): ReadonlyMap<string, Blob> {
   );
 }
 
-/** Without the folder that all files lie in: a folder input names it in every path. */
-function withoutTop(files: ReadonlyMap<string, Blob>): ReadonlyMap<string, Blob> {
+/** The folder that all files lie in, by its name: a folder input names it in every path. */
+function folderOf(files: ReadonlyMap<string, Blob>): ModelFiles {
   const tops = new Set([...files.keys()].map((path) => path.slice(0, path.indexOf('/') + 1)));
   const [top = ''] = tops;
-  return tops.size === 1 && top !== '' ? under(files, top) : files;
+  return tops.size === 1 && top !== '' ? blobFolder(under(files, top), top.slice(0, -1)) : blobFolder(files);
 }
 
 function isBlob(value: Blob | BlobFiles): value is Blob {

@@ -1,4 +1,5 @@
 export { type BlobFiles, blobFile, blobFolder, type OpenBlobsOptions, openPipeline } from './blob-files.js';
+export { cleanCaption } from './clean-caption.js';
 export { klCodec, type LatentAutoencoder, type LatentRgb, linearPreview, standardizedCodec } from './codec.js';
 export { type OpenedCodec, type OwnAutoencoder, openCodec } from './codec-folder.js';
 export { cascadeConfigSchema, cascadeFamily } from './families/cascade.js';
@@ -51,7 +52,16 @@ export {
 export type { LoadPart } from './parts.js';
 export type { GeneratedImage } from './pictures.js';
 export { createPipeline, type Pipeline, type PipelineOptions } from './pipeline.js';
-export { fromRecipe, parseRecipe, RECIPE_KEY, type Recipe, recipeOf, recipeOfImage, recipeSchema } from './recipe.js';
+export {
+  fromRecipe,
+  parseRecipe,
+  RECIPE_KEY,
+  type Recipe,
+  recipeOf,
+  recipeOfImage,
+  recipeOfUpscale,
+  recipeSchema,
+} from './recipe.js';
 export {
   checkRequest,
   type Request,
@@ -77,4 +87,4 @@ export type {
 } from './stage.js';
 export { type OpenedTextEncoder, openTextEncoder } from './text-encoder-folder.js';
 export { clipTokenizersFor, openClipTokenizer } from './tokenizers.js';
-export { type UpscaleOptions, upscale, upscaleRows } from './upscale.js';
+export { tilesOf, type UpscaleOptions, upscale, upscaleRows } from './upscale.js';

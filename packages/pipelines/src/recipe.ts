@@ -18,6 +18,10 @@ export const recipeSchema = z.strictObject({
   inputs: z.record(z.string(), z.string()),
   engine: z.string(),
   versions: z.record(z.string(), z.string()),
+  /** A picture that was enlarged tile by tile: its path, and how it was cut. */
+  upscale: z.string().optional(),
+  tile: z.int().min(1).optional(),
+  overlap: z.int().min(0).optional(),
   ...openSchema.shape,
   ...requestSchema.shape,
 });
@@ -92,6 +96,14 @@ export function recipeOfImage(
     ...(thirdNegative !== null && { thirdNegative }),
     ...(label !== null && { labels: [label] }),
   };
+}
+
+/** The recipe of a picture that was enlarged tile by tile: that of a request with it as `image`, and how it was cut. */
+export function recipeOfUpscale(
+  { image, height: _, width: __, ...recipe }: Recipe,
+  cut: { readonly tile: number; readonly overlap: number },
+): Recipe {
+  return { ...recipe, upscale: image as string, ...cut };
 }
 
 /** Options and request of a recipe. */

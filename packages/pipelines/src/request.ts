@@ -194,6 +194,12 @@ export const requestSchema = z
       'rule',
       'prompts longer than the text encoder takes: cut as diffusers does, or encoded in chunks (default: cut)',
     ),
+    promptCleaning: setting(
+      z.enum(['full', 'lowercase']),
+      'text',
+      'how',
+      'DeepFloyd IF: links, HTML, file names, numbers and odd signs taken out of prompts, or small letters alone (default: full)',
+    ),
     image: setting(picture, 'start', 'file', 'start from this picture'),
     mask: setting(
       picture,

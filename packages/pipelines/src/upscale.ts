@@ -45,8 +45,7 @@ export async function* upscaleRows(
     throw new InvalidArgumentError('upscale', `${pipeline.family} enlarges no picture: ${pipeline.description}`);
   }
   const { factor, unit } = upscaling;
-  const side = tile ?? tileOf(upscaling);
-  const shared = overlap ?? Math.floor(side / 4);
+  const { tile: side, overlap: shared } = tilesOf(upscaling, { tile, overlap });
   checkTiles(side, shared, upscaling);
   const { height, width } = picture;
   const size = { height: tileSide(height, side, unit), width: tileSide(width, side, unit) };
@@ -111,6 +110,14 @@ type Upscaling = NonNullable<Pipeline['upscaling']>;
 
 /** Small tiles cost more than they save: most of a tile is shared then. */
 const LEAST_TILE = 64;
+
+/** How a picture is cut where nothing or little is said of it. */
+export function tilesOf(
+  upscaling: NonNullable<Pipeline['upscaling']>,
+  { tile = tileOf(upscaling), overlap = Math.floor(tile / 4) }: Pick<UpscaleOptions, 'tile' | 'overlap'>,
+): { readonly tile: number; readonly overlap: number } {
+  return { tile, overlap };
+}
 
 function tileOf({ unit, size }: Upscaling): number {
   return unit === size ? size : unit * Math.ceil(Math.max(size, LEAST_TILE) / unit);

@@ -81,6 +81,20 @@ describe('stage I, as IFPipeline has it', () => {
     expect(loaded).toBeGreaterThan(before);
   });
 
+  test('prompts are cleaned, or put into small letters alone', async () => {
+    const pipeline = await opened('tiny-if-1');
+    expect(pipeline.defaults.promptCleaning).toBe('full');
+    const made = async (request: Request) => {
+      const { images } = await pipeline.generate({ steps: 1, guidance: 1, seed: 1, ...request });
+      return [...images[0]!.data];
+    };
+    const plain = await made({ prompt: 'a red cat', promptCleaning: 'lowercase' });
+    const shop = 'A red CAT <b>www.cats.com/red</b> page 12';
+    expect(await made({ prompt: shop })).toEqual(plain);
+    expect(await made({ prompt: shop, promptCleaning: 'lowercase' })).not.toEqual(plain);
+    await expect(made({ prompt: 'the â€œbestâ€ cat' })).rejects.toThrow(/not repaired here/);
+  });
+
   test('its defaults are those of the pipeline; what it does not take is named', async () => {
     const pipeline = await opened('tiny-if-1');
     expect(pipeline.defaults).toMatchObject({ height: 8, width: 8, steps: 100, guidance: 7 });

@@ -135,7 +135,8 @@ describe('FLUX.1 in original files makes the pictures of its folder', () => {
     const path = join(scratch, 'flux1-dev-2.safetensors');
     writeStored(path, stored(await part(folder, 'transformer', fluxKeyMap)));
     const told = await opened(path, { parts });
-    expect(told.notes.at(-1)).toMatch(/Q8_0.gguf: T5-XXL, GGUF in llama.cpp's dialect, 15 Q8_0, \d+ F32$/);
+    expect(told.notes.at(-2)).toMatch(/Q8_0.gguf: T5-XXL, GGUF in llama.cpp's dialect, 15 Q8_0, \d+ F32$/);
+    expect(told.notes.at(-1)).toBe('text_encoder_2: 15 Q8_0 are widened to float32');
     await check('flux-t5-gguf', told);
     rmSync(join(parts, 'tokenizer_2'), { recursive: true });
     await check('flux-t5-gguf', await opened(path, { parts }));
@@ -155,6 +156,19 @@ describe('FLUX.1 in original files makes the pictures of its folder', () => {
       expect(pipeline.notes).toContain(`${path}: applied ${tensors} of ${tensors} tensors`);
       await check(`flux-${name}`, pipeline);
     }
+  });
+});
+
+describe('LoRA as diffusers’ pipelines load and fuse them', () => {
+  test.each([
+    ['sd3-lora', 'tiny-sd3', 'sd3-peft', 0.8, 12],
+    ['flux-lora', 'tiny-flux-dev', 'flux-peft', 0.7, 12],
+    ['flux-lora-kohya', 'tiny-flux-dev', 'flux-kohya', 1.2, 12],
+  ])('%s', async (name, folder, file, scale, tensors) => {
+    const path = fixture(`lora-files/${file}.safetensors`);
+    const pipeline = await opened(fixture(folder), { lora: [{ path, scale }] });
+    expect(pipeline.notes).toContain(`${path}: applied ${tensors} of ${tensors} tensors`);
+    await check(name, pipeline);
   });
 });
 
@@ -197,6 +211,7 @@ describe('quantised files make the pictures of their dequantised weights', () =>
     writeStored(`${path}-wide.safetensors`, stored(wide));
     const quantised = await made(path, { parts: folder });
     expect(quantised.pipeline.description).toMatch(description);
+    expect(quantised.pipeline.notes).toEqual([expect.stringMatching(/^transformer: \d+ .* are widened to float32$/)]);
     const expected = await made(`${path}-wide.safetensors`, { parts: folder });
     // The same numbers but for the order in which a rotation is summed.
     expect(relativeError(quantised.x, expected.x)).toBeLessThan(1e-5);
@@ -258,6 +273,8 @@ describe('quantised files make the pictures of their dequantised weights', () =>
     const { x, pipeline } = await made(path, { parts });
     expect(pipeline.description).toMatch(dialect);
     for (const type of ['Q2_K', 'Q3_K', 'Q4_K', 'Q5_K', 'Q6_K']) expect(pipeline.description).toContain(type);
+    const { notes } = await opened(path, { parts, weights: 'int4' });
+    expect(notes).toEqual([expect.stringMatching(/^transformer: \d+ Q4_K, \d+ Q6_K.* are brought to int4$/)]);
     expect(x.every(Number.isFinite)).toBe(true);
     expect(relativeError(x, (await made(wide, { parts })).x)).toBeLessThan(1e-5);
   });

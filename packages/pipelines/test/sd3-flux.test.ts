@@ -134,6 +134,7 @@ describe('files of other tools make the pictures of their own weights', () => {
       parts: await schnellFolder(),
       weights: 'stored',
     });
+    expect(pipeline.notes.at(-1)).toMatch(/^transformer: \d+ Q4_0 are computed with as stored$/);
     await check('flux-gguf-q4_0', pipeline);
   });
 

@@ -46,6 +46,13 @@ describe('pictures of diffusers’ pipelines, step by step, from a folder', () =
   test('SDXL: two encoders, sizes, zeros for no negative prompt', () => check('xl', 'tiny-sdxl'));
   test('SDXL with a negative prompt', () => check('xl-negative', 'tiny-sdxl'));
   test('the base hands over to the refiner', () => check('xl-refiner', 'refined', { denoisingEnd: 0.6 }, { last: 2 }));
+  test('the same when each model is freed as soon as its work is done', async () => {
+    const refiner = sampleFixture('tiny-sdxl-refiner');
+    pipelines.frees = await openPipeline(sampleFixture('tiny-sdxl'), { refiner, freeText: true });
+    const tensors = tf.memory().numTensors;
+    await check('xl-refiner', 'frees', { denoisingEnd: 0.6 }, { last: 2 });
+    expect(tf.memory().numTensors).toBe(tensors);
+  });
 });
 
 describe('image to image and inpainting', () => {

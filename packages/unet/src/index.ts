@@ -59,7 +59,7 @@ export {
   admClassifier512,
 } from './presets/adm.js';
 export { ddpmCifar10, iddpm64, iddpmCifar10 } from './presets/ddpm.js';
-export { ifIL, ifIM, ifIXl } from './presets/deepfloyd-if.js';
+export { ifIIL, ifIL, ifIM, ifIXl } from './presets/deepfloyd-if.js';
 export {
   edm2AblationA,
   edm2AblationB,

@@ -20,10 +20,11 @@ const published = {
   sd21: 865_910_724,
   'sdxl-base': 2_567_463_684,
   'sdxl-refiner': 2_259_526_660,
-  // Printed as 4.3 B, 0.9 B and 0.4 B; diffusers' class with these settings has as many.
+  // Printed as 4.3 B, 0.9 B, 0.4 B and 1.2 B; diffusers' class with these settings has as many.
   'if-i-xl': 4_304_695_110,
   'if-i-l': 935_365_830,
   'if-i-m': 371_605_830,
+  'if-ii-l': 1_243_277_190,
   // Printed as 6.95 M in the project's design.
   'bench-unet': 6_949_187,
   // The paper prints "~120M" and gives no count for CIFAR-10; these pin what we build.

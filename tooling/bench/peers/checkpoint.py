@@ -10,7 +10,7 @@ from contestant import absent, serve
 
 try:
     import torch
-    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from diffusers import AutoencoderKL, SD3Transformer2DModel, UNet2DConditionModel
     from safetensors.torch import load_file
 except Exception as error:  # Whatever keeps them from loading is what there is to say.
     absent(f"Python without PyTorch and diffusers ({error})")
@@ -26,7 +26,7 @@ state = {}
 
 
 def load():
-    kind = AutoencoderKL if task["network"] == "vae" else UNet2DConditionModel
+    kind = {"vae": AutoencoderKL, "sd35-medium": SD3Transformer2DModel}.get(task["network"], UNet2DConditionModel)
     state["model"] = kind.from_pretrained(task["folder"], torch_dtype=dtype, use_safetensors=True)
 
 
@@ -39,6 +39,8 @@ def step():
             noise = model(latent.repeat(2, 1, 1, 1), TIME, others["context"]).sample
             without, with_text = noise.chunk(2)
             out = latent + STEP * (without + GUIDANCE_SCALE * (with_text - without))
+        elif task["network"] == "sd35-medium":
+            out = model(latent, others["context"], others["pooled"], torch.tensor([TIME])).sample
         else:
             added = {"text_embeds": others["pooled"], "time_ids": others["timeIds"]}
             out = model(latent, TIME, others["context"], added_cond_kwargs=added).sample

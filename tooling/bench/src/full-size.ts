@@ -1,5 +1,4 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { oneOf, runCommand, wholeNumber } from '@mezzotint/app';
 import { vaeFlux, vaeSd3 } from '@mezzotint/autoencoders';
@@ -7,10 +6,13 @@ import { useBackend } from '@mezzotint/backend';
 import type { Module } from '@mezzotint/core';
 import { writePng } from '@mezzotint/data';
 import { fluxSchnell, sd35Medium } from '@mezzotint/mmdit';
-import { openPipeline } from '@mezzotint/pipelines/node';
+import { openPipeline, type Progress } from '@mezzotint/pipelines/node';
 import { clipTextL14, clipTextL14Projection, openClipTextBigG14, t5Xxl } from '@mezzotint/text-encoders';
 import { writeSafetensors } from '@mezzotint/weights/node';
 import { Command } from 'commander';
+import { withSections } from './checkpoint/report.js';
+import { type FullSizeResult, fullSizeSection, type Phase } from './full-size-report.js';
+import { circumstances, writePage } from './page.js';
 import { type GgufBlocks, writeRandomGguf } from './random-gguf.js';
 
 const models = ['flux.1-schnell', 'sd3.5-medium'] as const;
@@ -23,12 +25,13 @@ interface Flags {
   readonly steps: number;
   readonly textLength: number;
   readonly onlyWrite: boolean;
+  readonly write?: string;
 }
 
 const command = new Command('bench:full-size')
   .description(
     'Writes a model of full size with random weights as GGUF, its encoders and autoencoder, and makes a picture with it: seconds\n' +
-      'to load and of each step, and the most memory that the process had resident. The picture is noise; sizes and times are real.',
+      'of each phase and step, and the most memory that the process had resident. The picture is noise; sizes and times are real.',
   )
   .requiredOption('--folder <folder>', 'where the files go; they take up to 13 GB, and are left for the next run')
   .option('--model <name>', models.join(', '), oneOf('--model', models), 'flux.1-schnell')
@@ -41,56 +44,63 @@ const command = new Command('bench:full-size')
   .option('--size <pixels>', 'height and width', wholeNumber('--size'), 512)
   .option('--steps <n>', 'steps of the sampler', wholeNumber('--steps'), 4)
   .option('--text-length <n>', 'tokens that T5 reads', wholeNumber('--text-length'), 256)
-  .option('--only-write', 'write the files and leave them', false);
+  .option('--only-write', 'write the files and leave them', false)
+  .option('--write <file>', 'write the table as a section of a Markdown file, for example docs/checkpoints.md');
 
 await runCommand<Flags>(command, async (flags, { say, result, signal }) => {
   await useBackend({ engine: 'cpu' }); // Draws the small parts.
   const file = await writeFiles(flags, say);
   if (flags.onlyWrite) return;
   const engine = await useBackend({ engine: 'onnxruntime' });
-  resetPeak();
   const clock = stopwatch();
+  resetPeak();
+  const phases: Phase[] = [];
+  const ended = (name: string) => {
+    const phase = { name, seconds: clock(), peakGB: peak() };
+    phases.push(phase);
+    say(`${name}: ${phase.seconds.toFixed(1)} s, at most ${phase.peakGB.toFixed(2)} GB`);
+    resetPeak();
+  };
   const pipeline = await openPipeline(file, { parts: flags.folder, weights: 'stored', freeText: true });
-  say(`${pipeline.description}; opened in ${clock().toFixed(1)} s`);
-  const phases: Record<string, number> = {};
-  const steps: number[] = [];
-  let phase = 'opening';
-  const onProgress = (told: { readonly phase: string }) => {
-    if (told.phase === phase) return;
-    const seconds = clock();
-    phases[phase] = (phases[phase] ?? 0) + seconds;
-    say(`${phase}: ${seconds.toFixed(1)} s, ${peak().toFixed(2)} GB at most`);
-    phase = told.phase;
+  say(pipeline.description);
+  ended('opening: headers of the files');
+  const onProgress = ({ phase, done, total }: Progress) => {
+    if (phase === 'sampling') ended(`step ${done}`);
+    else if (done === total && phase === 'encoding') ended(`reading the prompt, ${flags.textLength} tokens of T5`);
+    else if (done === total && phase === 'loading')
+      ended(phases.length === 1 ? 'loading the text encoders' : 'loading the transformer and the autoencoder');
   };
   const guided = flags.model === 'sd3.5-medium' ? { guidance: 4.5 } : {};
-  const request = {
-    prompt: 'a red cat on the dog',
-    height: flags.size,
-    width: flags.size,
-    steps: flags.steps,
-    seed: 7,
-  };
-  const step = stopwatch();
-  for await (const { images, index } of pipeline.steps(
-    { ...request, ...guided, textLength: flags.textLength },
-    { onProgress, signal },
-  )) {
-    steps.push(step());
-    say(`step ${index + 1}: ${steps.at(-1)!.toFixed(1)} s since the one before, ${peak().toFixed(2)} GB at most`);
-    if (images !== null) await writePng(join(flags.folder, 'picture.png'), images[0]!, { overwrite: true });
+  const { size, steps, textLength } = flags;
+  const request = { prompt: 'a red cat on the dog', height: size, width: size, steps, textLength, seed: 7, ...guided };
+  for await (const { images } of pipeline.steps(request, { onProgress, signal })) {
+    if (images === null) continue;
+    ended('decoding');
+    await writePng(join(flags.folder, 'picture.png'), images[0]!, { overwrite: true });
   }
+  const description = pipeline.description.replaceAll(flags.folder, 'scratch');
   pipeline.dispose();
-  const processor = `${cpus()[0]!.model}, ${cpus().length} cores, ${(totalmem() / 2 ** 30).toFixed(0)} GB`;
-  result({
-    model: flags.model,
-    blocks: flags.blocks,
-    engine: `${engine.name} ${engine.version}`,
-    processor,
-    phases,
-    steps,
-    peakGB: peak(),
-  });
+  const measured: FullSizeResult = {
+    ...{
+      model: flags.model,
+      blocks: flags.blocks,
+      size,
+      description,
+      engine: `${engine.name} ${engine.version}`,
+      phases,
+    },
+    ...circumstances(commandLine(flags)),
+  };
+  if (flags.write !== undefined) {
+    const before = existsSync(flags.write) ? readFileSync(flags.write, 'utf8') : undefined;
+    writePage(flags.write, withSections(before, [fullSizeSection(measured)]), say);
+  }
+  result(measured);
 });
+
+function commandLine({ model, blocks, size, steps, textLength }: Flags): string {
+  return `pnpm bench:full-size --folder scratch --model ${model} --blocks ${blocks} --size ${size} --steps ${steps} --text-length ${textLength} --write docs/checkpoints.md`;
+}
 
 /** Writes what is not there yet; gives the transformer's file. */
 async function writeFiles({ folder, model, blocks }: Flags, say: (line: string) => void): Promise<string> {
@@ -157,7 +167,7 @@ function stopwatch(): () => number {
   };
 }
 
-/** The most that the process had resident, GB (Linux). */
+/** The most that the process had resident since `resetPeak`, GB (Linux). */
 function peak(): number {
   const [, kilobytes] = /VmHWM:\s+(\d+) kB/.exec(readFileSync('/proc/self/status', 'utf8')) ?? [];
   return Number(kilobytes) / 1e6;

@@ -18,6 +18,8 @@ test('the networks have the published sizes', () => {
   expect(costOf(checkpoints.vae).parameters).toBe(83_653_863);
   expect(costOf(checkpoints['sdxl-unet']).parameters).toBe(2_567_463_684);
   expect(costOf(checkpoints['sdxl-unet']).macs / 1e9).toBeCloseTo(3380.6, -1);
+  // The table of positions, a buffer, is not counted.
+  expect(costOf(checkpoints['sd35-medium']).parameters).toBe(2_243_171_520);
 });
 
 test('a checkpoint has the same bytes each time, and one that is there is not written again', async () => {

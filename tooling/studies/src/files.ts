@@ -28,3 +28,16 @@ export function kept<T>(path: string, settings: Readonly<Record<string, unknown>
   );
   throw new InvalidArgumentError(path, [...lines, 'choose another --out, or remove the file']);
 }
+
+/**
+ * Writes a section of a document anew, between the comments `<!-- name: ... -->` and `<!-- end of name -->`.
+ *
+ * @throws InvalidArgumentError when the document has no such section
+ */
+export function replaceSection(path: string, name: string, text: string): void {
+  const [begin, end] = [`<!-- ${name}: written by \`pnpm ${name}\` -->`, `<!-- end of ${name} -->`];
+  const [before, rest] = readFileSync(path, 'utf8').split(begin);
+  const after = rest?.split(end)[1];
+  if (after === undefined) throw new InvalidArgumentError(path, `expected the lines ${begin} and ${end}`);
+  writeFileSync(path, `${before}${begin}\n\n${text}\n\n${end}${after}`);
+}

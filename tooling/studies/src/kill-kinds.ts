@@ -7,8 +7,15 @@ export const STEPS = 12;
 export interface Places {
   /** Class folders of pictures of 8 x 8 with captions. */
   readonly pictures: string;
+  /** The same pictures as latent images of 4 x 4 x 4, each mirrored, too. */
+  readonly latents: string;
   /** The repository. */
   readonly root: string;
+}
+
+/** Where tiny models of diffusers' form lie. */
+export function models({ root }: Pick<Places, 'root'>): string {
+  return join(root, 'packages', 'pipelines', 'test', 'fixtures');
 }
 
 /** What all runs share: tiny, checkpoints often, samples twice, random crops and flips, averages with snapshots. */
@@ -107,7 +114,84 @@ const fineTuning = (more: object) => (places: Places) => ({
   ...more,
 });
 
-/** A configuration of each kind of training: every recipe with an architecture that it belongs to, and what is no recipe. */
+const mmdit = {
+  ...{ patchSize: 4, inChannels: 3, outChannels: 3, depth: 2, width: 16, heads: 2, mlpRatio: 2, contextWidth: 32 },
+  ...{ pooledWidth: 12, qkNorm: 'rms', dualAttentionLayers: [], positionGrid: 2, positionBase: 2 },
+};
+
+/**
+ * Captions as tags, which are shuffled and left out, by CLIP, which is trained along, and T5, which is not; each may miss its caption.
+ */
+const text = (places: Places) => {
+  const encoder = (folder: string) => join(models(places), 'tiny-flux-dev', folder);
+  return diffusion('MMDiT', mmdit, 'flow', 'euler', {
+    conditions: {
+      kind: 'captions',
+      encoders: [
+        { from: encoder('text_encoder'), length: 12, trained: true, dropout: 0.3 },
+        { from: encoder('text_encoder_2'), length: 8, dropout: 0.3 },
+      ],
+      tags: { keep: 1, dropout: 0.2 },
+      prompts: ['star, red, on white'],
+    },
+  })(places);
+};
+
+const tower = { width: 16, mlpWidth: 16, layers: 1, heads: 2, activation: 'quick', epsilon: 1e-5 };
+
+const clip = (places: Places) => ({
+  ...{ task: 'clip', ...common(places), tokenizer: { size: 520 } },
+  network: {
+    text: { ...tower, vocabSize: 520, positions: 16, pooledToken: 519, projection: 8 },
+    vision: { ...tower, imageSize: 8, patchSize: 4, channels: 3, projection: 8 },
+  },
+});
+
+const latents = (places: Places) => {
+  const network = { ...dit, imageSize: 4, patchSize: 2, inChannels: 4, outChannels: 4 };
+  return diffusion('DiT', network, 'flow', 'euler', { data: { kind: 'latents', path: places.latents } })(places);
+};
+
+const { outChannels: _, nullLabel: __, headsUp: ___, ...encoder } = adm;
+
+const classifier = (places: Places) => ({
+  ...{
+    task: 'classifier',
+    ...common(places),
+    network: { ...encoder, pool: 'attention' },
+  },
+  ...{ process: { kind: 'discrete', betas: 'cosine', steps: 100, prediction: 'v' } },
+  learningRate: { kind: 'constant', peak: 1e-3 },
+});
+
+const superResolution = (places: Places) => ({
+  ...{ task: 'super-resolution', ...common(places), recipe: 'v-cosine', crop: 4, ...sampling('ddim') },
+  network: {
+    ...adm,
+    imageSize: 4,
+    attentionResolutions: [],
+    heads: { count: 1 },
+    headsUp: { count: 1 },
+    lowResTime: true,
+  },
+  superResolution: { factor: 2, augmentation: 'truncated', most: 400, noiseLevel: 50 },
+});
+
+const coder = {
+  ...{ inChannels: 3, outChannels: 3, blockChannels: [4, 8], layersPerBlock: 1, latentChannels: 2, groups: 2 },
+  ...{ midAttention: true, scalingFactor: 1, shiftFactor: 0 },
+};
+
+/** An autoencoder against a discriminator that begins after four updates. */
+const autoencoder =
+  (architecture: string, network: object, more: object = {}) =>
+  (places: Places) => ({
+    ...{ task: 'autoencoder', ...common(places), architecture, network: { ...coder, ...network } },
+    learningRate: { kind: 'constant', peak: 1e-3 },
+    ...{ adversarial: { start: 4, channels: 4, layers: 1 }, ...more },
+  });
+
+/** A configuration of each kind of training: every recipe with an architecture that it belongs to, every other task, and what is no recipe. */
 export const kinds: Readonly<Record<string, (places: Places) => object>> = {
   ddpm: diffusion('ADMUNet', adm, 'ddpm', 'ddim'),
   'v-cosine': diffusion('ADMUNet', adm, 'v-cosine', 'dpmpp-2m', { accumulation: 2 }),
@@ -123,5 +207,16 @@ export const kinds: Readonly<Record<string, (places: Places) => object>> = {
   rin: diffusion('RIN', rin, 'rin', 'ddim', { sampling: { solver: 'ddim', steps: 2, guidance: 1 } }),
   lora: fineTuning({ lora: { rank: 2, textEncoder: true }, promptDropout: 0.2 }),
   token: fineTuning({ token: { text: '<kat>', initializer: 'cat', vectors: 2 } }),
+  text,
+  clip,
+  latents,
+  'super-resolution': superResolution,
+  classifier,
+  'autoencoder-kl': autoencoder('AutoencoderKL', { quantConv: true, postQuantConv: true }),
+  'autoencoder-vq': autoencoder(
+    'VQModel',
+    { codes: 8, codeWidth: 2 },
+    { codebook: { kind: 'ema', decay: 0.9, reviveBelow: 0.1 } },
+  ),
   dreambooth: fineTuning({ lora: { rank: 2 }, prior: { prompt: 'dog', count: 2 } }),
 };

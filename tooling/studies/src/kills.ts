@@ -9,7 +9,7 @@ import { drawShapes, writePng } from '@mezzotint/data';
 import { TorchGenerator } from '@mezzotint/random';
 import { Command } from 'commander';
 import { build, type Plugin } from 'esbuild';
-import { kinds, STEPS } from './kill-kinds.js';
+import { kinds, models, type Places, STEPS } from './kill-kinds.js';
 
 interface KillFlags {
   readonly out: string;
@@ -56,10 +56,10 @@ async function runKills(flags: KillFlags, { say, result, signal }: CommandContex
   const out = resolve(flags.out);
   mkdirSync(out, { recursive: true });
   const app = await bundled(out);
-  await writePictures(join(out, 'pictures'));
+  const places = await writeData(out, flags, signal);
   const outcomes: Outcome[] = [];
   for (const kind of flags.kinds) {
-    const outcome = await killKind(kind, app, out, flags, signal);
+    const outcome = await killKind(kind, app, places, flags, signal);
     outcomes.push(outcome);
     const { kills, runs, different } = outcome;
     say(
@@ -108,16 +108,37 @@ async function bundled(out: string): Promise<string> {
 /** Packages with native parts. */
 const NATIVE = /^(?:onnxruntime-node|sharp|@resvg\/resvg-js|@tensorflow\/tfjs-node-gpu)$/;
 
+/** Pictures, and the latent images of them. */
+async function writeData(out: string, { kinds: asked, engine }: KillFlags, signal: AbortSignal): Promise<Places> {
+  const places = { pictures: join(out, 'pictures'), latents: join(out, 'latent-images'), root };
+  await writePictures(places.pictures);
+  if (asked.includes('latents') && !existsSync(places.latents)) {
+    const flags = ['--data', places.pictures, '--codec', join(models(places), 'tiny-vae'), '--out', places.latents];
+    const typescript = pathToFileURL(join(root, 'tooling', 'setup', 'typescript.mjs')).href;
+    // From the sources, as the bundle has no file for the thread that decodes.
+    const app = [
+      '--conditions=@mezzotint/source',
+      '--import',
+      typescript,
+      join(root, 'apps', 'train', 'src', 'main.ts'),
+    ];
+    await endOf(start([...app, 'encode', ...flags, '--size', '8', '--flip', '--engine', engine]), signal);
+  }
+  return places;
+}
+
 /** 21 pictures of 8 x 8 in seven classes with captions. */
 async function writePictures(folder: string): Promise<void> {
   if (existsSync(folder)) return;
-  const { images, labels, classes, count } = drawShapes(21, { size: 8 });
+  const { images, labels, classes, captions, count } = drawShapes(21, { size: 8 });
   for (const name of classes) mkdirSync(join(folder, name), { recursive: true });
   for (let i = 0; i < count; i++) {
     const path = join(folder, classes[labels[i]!]!, `${i}`);
     const data = images.subarray(i * 192, (i + 1) * 192);
     await writePng(`${path}.png`, { data, height: 8, width: 8, channels: 3 });
-    writeFileSync(`${path}.txt`, 'the red dog\n');
+    // What the tiny Stable Diffusion has words for, and tags.
+    const [, colour, shape, ground] = /^an? (\w+) (\w+) on (\w+)$/.exec(captions[i]!)!;
+    writeFileSync(`${path}.txt`, `the red dog\n${shape}, ${colour}, on ${ground}\n`);
   }
 }
 
@@ -125,20 +146,19 @@ async function writePictures(folder: string): Promise<void> {
 async function killKind(
   kind: string,
   app: string,
-  out: string,
-  { count, seed, engine }: KillFlags,
+  places: Places,
+  { count, seed, engine, out }: KillFlags,
   signal: AbortSignal,
 ): Promise<Outcome> {
-  const folder = join(out, kind);
+  const folder = resolve(out, kind);
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder);
   const config = join(folder, 'config.json');
-  writeFileSync(config, JSON.stringify(kinds[kind]!({ pictures: join(out, 'pictures'), root })));
-  const start = (...args: string[]) =>
-    spawn(process.execPath, [app, '--engine', engine, ...args], { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
+  writeFileSync(config, JSON.stringify(kinds[kind]!(places)));
+  const train = (...args: string[]) => start([app, ...args, '--engine', engine]);
   const whole = join(folder, 'whole');
   const began = performance.now();
-  await endOf(start('--config', config, '--run', whole), signal);
+  await endOf(train('--config', config, '--run', whole), signal);
   const seconds = (performance.now() - began) / 1000;
   const moments = new TorchGenerator(seed);
   const killedAt: number[] = [];
@@ -148,7 +168,7 @@ async function killKind(
     const run = join(folder, `run-${runs}`);
     let ended = false;
     while (!ended) {
-      const child = start(
+      const child = train(
         ...(existsSync(join(run, 'config.json')) ? ['--resume'] : ['--config', config]),
         '--run',
         run,
@@ -163,6 +183,10 @@ async function killKind(
     rmSync(run, { recursive: true, force: true });
   }
   return { kind, kills: killedAt.length, runs, killedAt, different };
+}
+
+function start(args: readonly string[]): ChildProcess {
+  return spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
 /** Waits for a child that must end well. */

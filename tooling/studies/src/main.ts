@@ -3,6 +3,7 @@ import { useBackend } from '@mezzotint/backend';
 import { InvalidArgumentError } from '@mezzotint/core';
 import { type AblationName, ablation } from '@mezzotint/unet';
 import { Command } from 'commander';
+import { type CascadeFlags, runCascade } from './cascade.js';
 import { type Figure6Flags, runFigure6 } from './figure-6.js';
 import { runTable1, type Table1Flags } from './table-1.js';
 import { runTextToImage, type TextToImageFlags } from './text-to-image.js';
@@ -56,6 +57,36 @@ table1.option(
   Object.keys(ablation) as AblationName[],
 );
 
+const cascade = engine(
+  new Command('study cascade')
+    .description(
+      'A cascade of models of train against its base resized with bicubic, over the level of conditioning augmentation: FID and KID.\n' +
+        'Ctrl-C stops; the same command goes on.',
+    )
+    .option('--out <folder>', 'where results go', 'studies/cascade')
+    .option('--base <folder>', 'run or model of the small pictures', 'runs/cascade-16')
+    .option('--upsampler <folder>', 'run or model that enlarges them', 'runs/cascade-16-to-64')
+    .option('--plain <folder>', 'the same, trained without augmentation; left out when absent')
+    .option('--data <folder>', 'the pictures of the training', 'data/emoji/train')
+    .option('--held-out <folder>', 'pictures that it never saw', 'data/emoji/held-out')
+    .option('--features <folder>', 'a classifier or a CLIP of train that judges', 'runs/emoji-judge')
+    .option('--count <n>', 'pictures of each set, at most the held-out ones', wholeNumber('--count', 10), 240)
+    .option(
+      '--reference <n>',
+      'pictures of the training that they are compared with',
+      wholeNumber('--reference', 10),
+      2000,
+    )
+    .option(
+      '--levels <list>',
+      'levels of augmentation, 0 to 1000',
+      numbers('--levels'),
+      [0, 50, 100, 200, 300, 400, 500],
+    )
+    .option('--steps <n>', 'steps of the upsampler', wholeNumber('--steps', 1), 10)
+    .option('--docs <folder>', "writes the section of the folder's cascades.md, and its pictures"),
+);
+
 const textToImage = engine(
   new Command('study text-to-image')
     .description('The pictures of docs/text-to-image.md, of a model of emoji.')
@@ -105,6 +136,15 @@ if (name === 'toy') {
     },
     rest,
   );
+} else if (name === 'cascade') {
+  await runCommand<CascadeFlags & Engine>(
+    cascade,
+    async (flags, context) => {
+      await prepare(flags);
+      await runCascade(flags, context);
+    },
+    rest,
+  );
 } else if (name === 'text-to-image') {
   await runCommand<TextToImageFlags & Engine>(
     textToImage,
@@ -115,6 +155,6 @@ if (name === 'toy') {
     rest,
   );
 } else {
-  process.stderr.write(`study: expected toy, figure-6, table-1 or text-to-image, got '${name}'\n`);
+  process.stderr.write(`study: expected toy, figure-6, table-1, cascade or text-to-image, got '${name}'\n`);
   process.exitCode = exitBadInput;
 }

@@ -4,6 +4,7 @@ import { T5EncoderModel, type TextEncoder, t5FromTransformers } from '@mezzotint
 import { UNet2DCondition, unet2dConditionFromDiffusers } from '@mezzotint/unet';
 import { openComponent } from '@mezzotint/weights';
 import * as tf from '@tensorflow/tfjs-core';
+import { cleanCaption } from '../clean-caption.js';
 import { type Candidate, type Family, lookAt, type ModelFiles, type OpenContext } from '../family.js';
 import { ofRequest } from '../low-resolution.js';
 import type { RequestKey } from '../request.js';
@@ -41,6 +42,7 @@ const TAKES: readonly RequestKey[] = [
   ...([
     'prompt',
     'negative',
+    'promptCleaning',
     'height',
     'width',
     'guidance',
@@ -104,7 +106,7 @@ async function openIf(candidate: Candidate, context: OpenContext): Promise<Pipel
       parts: [...base.parts, ...later.flatMap(({ parts }) => parts)],
       takes: [...TAKES, ...(later.length > 0 ? [...stageKeys, 'noiseLevel' as const] : [])],
       sizeUnit: unitOf(base),
-      defaults: { height: base.size, width: base.size, ...STAGES.base },
+      defaults: { height: base.size, width: base.size, promptCleaning: 'full', ...STAGES.base },
       close,
     };
   } catch (error) {
@@ -125,7 +127,7 @@ function aloneAsUpscaler(opened: OpenedIf, text: TextEncoder<T5EncoderModel>): O
     imageIs: 'condition',
     enlarges: factor,
     sizeUnit: Math.max(1, unitOf(opened) / factor),
-    defaults: { height: opened.size, width: opened.size, ...STAGES.upsampler },
+    defaults: { height: opened.size, width: opened.size, promptCleaning: 'full', ...STAGES.upsampler },
   };
 }
 
@@ -211,10 +213,12 @@ function ifStage(name: string, opened: OpenedIf, text: TextEncoder<T5EncoderMode
   };
 }
 
-/** T5's states of the prompts, in small letters as diffusers has them, and of the negative ones where guidance needs them. */
+/** T5's states of the prompts, cleaned as diffusers cleans them, and of the negative ones where guidance needs them. */
 function encodePrompts(text: TextEncoder<T5EncoderModel>, { images, settings }: Batch): EncodedBatch<IfConditions> {
+  const clean =
+    settings.promptCleaning === 'lowercase' ? (prompt: string) => prompt.toLowerCase().trim() : cleanCaption;
   const read = (prompts: readonly string[]): IfConditions => {
-    const plain = prompts.map((prompt) => prompt.toLowerCase().trim());
+    const plain = prompts.map(clean);
     const { context, contextMask } = encodeT5(text, plain, TEXT_LENGTH);
     contextMask.dispose();
     return { context };

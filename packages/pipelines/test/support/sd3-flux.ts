@@ -29,7 +29,7 @@ export interface Case {
 
 const golden: Record<string, HostTensor> = {};
 const cases: Record<string, Case> = {};
-for (const name of ['sd3-flux', 'sd3-flux-more']) {
+for (const name of ['sd3-flux', 'sd3-flux-more', 'sd3-flux-lora']) {
   Object.assign(cases, (JSON.parse(readFileSync(fixture(`${name}.json`), 'utf8')) as { cases: object }).cases);
   const file = readSafetensors(fixture(`${name}.safetensors`));
   for (const key of file.tensors.keys()) golden[key] = file.read(key);

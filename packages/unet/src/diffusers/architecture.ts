@@ -1,6 +1,6 @@
 import { type ConditionSpec, type DenoiserArchitecture, labelCondition, throwIf } from '@mezzotint/core';
 import { ddpmCifar10 } from '../presets/ddpm.js';
-import { ifIL, ifIM, ifIXl } from '../presets/deepfloyd-if.js';
+import { ifIIL, ifIL, ifIM, ifIXl } from '../presets/deepfloyd-if.js';
 import { sd15, sd21, sdxlBase, sdxlRefiner } from '../presets/stable-diffusion.js';
 import { UNet2D } from './unet-2d.js';
 import { sizeMultipleOf, UNet2DCondition } from './unet-2d-condition.js';
@@ -57,7 +57,7 @@ export const unet2dCondition: DenoiserArchitecture<UNet2DCondition> = {
   about:
     'UNet of Stable Diffusion 1, 2, XL and its refiner (Rombach et al. 2022; Podell et al. 2023), and of DeepFloyd IF',
   time: 'timestep',
-  presets: [sd15, sd21, sdxlBase, sdxlRefiner, ifIXl, ifIL, ifIM],
+  presets: [sd15, sd21, sdxlBase, sdxlRefiner, ifIXl, ifIL, ifIM, ifIIL],
   build: (config) => new UNet2DCondition(config),
   signature(config) {
     const { inChannels, outChannels } = config;

@@ -1,4 +1,4 @@
-import type { Preset } from '@mezzotint/core';
+import type { InputSpec, Preset } from '@mezzotint/core';
 import { stableDiffusionSettings } from '../diffusers/stable-diffusion-settings.js';
 import { UNet2DCondition } from '../diffusers/unet-2d-condition.js';
 import type { UNet2DConditionConfig } from '../diffusers/unet-2d-condition-config.js';
@@ -6,61 +6,108 @@ import type { UNet2DConditionConfig } from '../diffusers/unet-2d-condition-confi
 /** Tokens that IF's makers cut a prompt to, and the width of T5-XXL's states. */
 const text = { tokens: 77, width: 4096 };
 
-/** Stage I by its width C: levels of C, 2C, 3C and 4C, attention at 32, 16 and 8 pixels. */
-function stageOne(width: number): UNet2DConditionConfig {
-  const residual = ['residual', 'residual', 'residual', 'residual'] as const;
+/** Channels of an attention head, on every level of every stage. */
+const HEAD = 64;
+
+/** What stage II's residual sums are divided by: diffusers' conversion rounds 1 / sqrt(2) to 0.7071. */
+const EFFICIENT_SCALE = 1 / 0.7071;
+
+/** What both stages share, for levels of these widths. */
+function shared(blockChannels: readonly number[], attention: readonly boolean[]) {
+  const each = <T>(value: T): T[] => blockChannels.map(() => value);
   return {
     ...stableDiffusionSettings,
-    inChannels: 3,
     outChannels: 6,
-    blockChannels: [width, 2 * width, 3 * width, 4 * width],
-    resBlocks: [3, 3, 3, 3],
-    downAttention: [false, true, true, true],
-    upAttention: [false, true, true, true],
-    downResample: residual,
-    upResample: residual,
+    blockChannels,
+    downAttention: attention,
+    upAttention: attention,
+    downResample: each('residual' as const),
+    upResample: each('residual' as const),
     mid: 'added-kv',
-    heads: [64, 64, 64, 64],
-    depth: [1, 1, 1, 1],
-    onlyCrossAttention: [false, false, false, false],
+    heads: each(HEAD),
+    depth: each(1),
+    onlyCrossAttention: each(false),
     linearProjection: false,
-    contextWidth: 4 * width,
+    contextWidth: blockChannels.at(-1)!,
     textWidth: text.width,
     timeConditioning: 'scale-shift',
     activation: 'erf',
-    embeddingActivation: 'erf',
-    midScale: Math.SQRT2,
     timeCondProjDim: null,
-    classes: null,
     textTime: null,
     textPooling: { heads: 64 },
-    deepfloyd: {
-      headChannels: [64, 64, 64, 64],
-      upHeadChannels: [64, 64, 64, 64],
-      contextNorm: 'group',
-      midOnlyCrossAttention: false,
-      skipTimeActivation: true,
-      residualScale: Math.SQRT2,
-    },
+  } as const;
+}
+
+const attentionOf = (blockChannels: readonly number[]) =>
+  ({
+    headChannels: blockChannels.map(() => HEAD),
+    upHeadChannels: blockChannels.map(() => HEAD),
+    contextNorm: 'group',
+    midOnlyCrossAttention: false,
+  }) as const;
+
+/** Stage I by its width C: levels of C, 2C, 3C and 4C, attention at 32, 16 and 8 pixels; ADM's blocks. */
+function stageOne(width: number): UNet2DConditionConfig {
+  const blockChannels = [width, 2 * width, 3 * width, 4 * width];
+  return {
+    ...shared(blockChannels, [false, true, true, true]),
+    inChannels: 3,
+    resBlocks: [3, 3, 3, 3],
+    midScale: 1,
+    embeddingActivation: null,
+    classes: null,
+    deepfloyd: { ...attentionOf(blockChannels), skipTimeActivation: false, residualScale: 1 },
+  };
+}
+
+/**
+ * Stage II by its width C: levels of C, 2C, 4C, 6C and 8C, most blocks at 32 and 16 pixels where attention is, residual sums scaled:
+ * Imagen's Efficient U-Net (Saharia et al. 2022, appendix B). Sees the resized, noised small picture beside x and is told its noise.
+ */
+function stageTwo(width: number): UNet2DConditionConfig {
+  const blockChannels = [1, 2, 4, 6, 8].map((multiple) => multiple * width);
+  return {
+    ...shared(blockChannels, [false, false, false, true, true]),
+    inChannels: 6,
+    resBlocks: [2, 2, 3, 5, 5],
+    timeWidth: 8 * width,
+    midScale: EFFICIENT_SCALE,
+    embeddingActivation: 'erf',
+    classes: 'time',
+    deepfloyd: { ...attentionOf(blockChannels), skipTimeActivation: true, residualScale: EFFICIENT_SCALE },
   };
 }
 
 /** DeepFloyd IF's first stage, XL: 64x64 pixels, T5-XXL's text; predicts the noise and the variance. */
-export const ifIXl = preset('if-i-xl', 'DeepFloyd IF, stage I, XL, 64x64 pixels', 704);
+export const ifIXl = preset('if-i-xl', 'DeepFloyd IF, stage I, XL, 64x64 pixels', stageOne(704), 64);
 
 /** DeepFloyd IF's first stage, L. */
-export const ifIL = preset('if-i-l', 'DeepFloyd IF, stage I, L, 64x64 pixels', 320);
+export const ifIL = preset('if-i-l', 'DeepFloyd IF, stage I, L, 64x64 pixels', stageOne(320), 64);
 
 /** DeepFloyd IF's first stage, M. */
-export const ifIM = preset('if-i-m', 'DeepFloyd IF, stage I, M, 64x64 pixels', 192);
+export const ifIM = preset('if-i-m', 'DeepFloyd IF, stage I, M, 64x64 pixels', stageOne(192), 64);
 
-function preset(name: string, about: string, width: number): Preset<UNet2DCondition> {
-  const config = stageOne(width);
+/** DeepFloyd IF's second stage, L: from 64x64 to 256x256 pixels; its input has the resized small picture behind x. */
+export const ifIIL = preset('if-ii-l', 'DeepFloyd IF, stage II, L, 64x64 to 256x256 pixels', stageTwo(160), 256, {
+  labels: { shape: [1] },
+});
+
+function preset(
+  name: string,
+  about: string,
+  config: UNet2DConditionConfig,
+  size: number,
+  more: Readonly<Record<string, InputSpec>> = {},
+): Preset<UNet2DCondition> {
   return {
     name,
     about,
     config,
     build: () => new UNet2DCondition(config),
-    inputs: () => [{ shape: [1, 64, 64, 3] }, { shape: [1] }, { context: { shape: [1, text.tokens, text.width] } }],
+    inputs: () => [
+      { shape: [1, size, size, config.inChannels] },
+      { shape: [1] },
+      { context: { shape: [1, text.tokens, text.width] }, ...more },
+    ],
   };
 }

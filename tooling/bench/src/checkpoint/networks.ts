@@ -1,6 +1,8 @@
 import { AutoencoderKL, autoencoderKLFromDiffusers } from '@mezzotint/autoencoders';
-import { describe, type ModelCost, type Module } from '@mezzotint/core';
+import { describe, type Initializer, type ModelCost, type Module, uniform, type WeightSource } from '@mezzotint/core';
+import { MMDiT, mmditFromDiffusers } from '@mezzotint/mmdit';
 import { UNet2DCondition, unet2dConditionFromDiffusers } from '@mezzotint/unet';
+import { sd3KeyMap, translate } from '@mezzotint/weights';
 import * as tf from '@tensorflow/tfjs-core';
 
 /** Inputs by name, images `[N, H, W, C]`. */
@@ -15,6 +17,10 @@ export interface CheckpointNetwork {
   readonly config: Readonly<Record<string, unknown>>;
   /** Shapes of the inputs; the file with their numbers is read by both sides. */
   readonly inputs: Readonly<Record<string, readonly number[]>>;
+  /** Draws all weights, where their own initial values give an answer of zeros. */
+  readonly init?: Initializer;
+  /** Weights under the names of diffusers, where the model has others. */
+  readonly toDiffusers?: (weights: WeightSource) => WeightSource;
   /** Describes the model; nothing is allocated. */
   build(): CheckpointModel;
 }
@@ -43,6 +49,14 @@ const sdxlConfig = {
   addition_embed_type: 'text_time',
   addition_time_embed_dim: 256,
   projection_class_embeddings_input_dim: 2816,
+} as const;
+
+const sd35MediumConfig = {
+  _class_name: 'SD3Transformer2DModel',
+  ...{ sample_size: 128, patch_size: 2, in_channels: 16, out_channels: 16, num_layers: 24 },
+  ...{ attention_head_dim: 64, num_attention_heads: 24, caption_projection_dim: 1536, joint_attention_dim: 4096 },
+  ...{ pooled_projection_dim: 2048, pos_embed_max_size: 384, qk_norm: 'rms_norm' },
+  dual_attention_layers: Array.from({ length: 13 }, (_, n) => n),
 } as const;
 
 const vaeConfig = {
@@ -103,7 +117,40 @@ export const checkpoints = {
       };
     },
   },
+  'sd35-medium': {
+    about: "Stable Diffusion 3.5 medium's transformer at 512x512 pixels",
+    step: 'one pass of 64x64 latent pixels and 333 text tokens, without guidance',
+    config: sd35MediumConfig,
+    inputs: { latent: [1, 64, 64, 16], context: [1, 333, 4096], pooled: [1, 2048] },
+    init: repeated(uniform(0.03)),
+    toDiffusers: (weights) => translate(weights, sd3KeyMap(weights.tensors.keys(), 'left'), 'left'),
+    build() {
+      const model = new MMDiT(mmditFromDiffusers(sd35MediumConfig));
+      return {
+        model,
+        step: ({ latent, context, pooled }) =>
+          model.forward(latent as tf.Tensor4D, tf.fill([1], guidance.time), {
+            context: context as tf.Tensor3D,
+            pooled: pooled as tf.Tensor2D,
+          }),
+      };
+    },
+  },
 } as const satisfies Readonly<Record<string, CheckpointNetwork>>;
+
+/** Numbers that are drawn once and repeated. An odd number, so that rows differ. */
+const DRAWN = 1_000_003;
+
+/** `init` for billions of numbers, which would take minutes to draw. */
+function repeated(init: Initializer): Initializer {
+  let drawn: Float32Array | undefined;
+  return (shape, rng) => {
+    drawn ??= init([DRAWN], rng);
+    const out = new Float32Array(shape.reduce((n, d) => n * d, 1));
+    for (let at = 0; at < out.length; at += DRAWN) out.set(drawn.subarray(0, out.length - at), at);
+    return out;
+  };
+}
 
 export type CheckpointName = keyof typeof checkpoints;
 

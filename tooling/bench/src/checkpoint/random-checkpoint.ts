@@ -54,7 +54,7 @@ export async function writeCheckpoint(
     await writeSafetensors(inputs, randomInputs(network), { overwrite: true });
     const { source, stop } = randomWeights(`Writing ${name} ${type}`, network, signal);
     try {
-      await writeSafetensors(weights, source, {
+      await writeSafetensors(weights, network.toDiffusers?.(source) ?? source, {
         dtype: fileTypes[type],
         metadata: { seed: `${SEED}` },
         overwrite: true,
@@ -106,11 +106,15 @@ function randomWeights(
       await new Promise((resolve) => setImmediate(resolve)); // Lets Ctrl-C in.
       signal.throwIfAborted();
       const param = params.get(name)!;
-      param.initialize(new TorchGenerator(deriveSeed(SEED, name)));
-      const tensor = await param.toHost();
-      param.dispose();
+      const rng = new TorchGenerator(deriveSeed(SEED, name));
       done += param.size;
       progress.update(megabytes(done));
+      if (network.init !== undefined && !param.buffer) {
+        return { shape: param.fileShape, data: network.init(param.fileShape, rng) };
+      }
+      param.initialize(rng);
+      const tensor = await param.toHost();
+      param.dispose();
       return tensor;
     },
   };

@@ -24,23 +24,26 @@ export function rowText(row: CheckpointRow, macs: number): string {
 
 const TITLE = `# Checkpoints of full size
 
-<!-- Written by \`pnpm bench:checkpoint --write\`, which replaces the sections that it measured; do not edit. -->
+<!-- Written by \`pnpm bench:checkpoint --write\` and \`pnpm bench:full-size --write\`, which replace the sections that they measured; do not edit. -->
 
 Random weights in files as hubs have them. Each contestant is a process of its own with 2 threads: it loads the file, makes
 a first step (in which programs are compiled and weights are brought into their final form) and counted ones, taking turns with
 the others unless memory holds only one of them. Times are medians; \`ratio\` is the median of the ratios to the first line, turn
 by turn: below 1 is faster. Memory is the most that the process had resident after loading, and up to the end; PyTorch's holds the
 file's own pages, which it maps. \`error\` is the root mean square of the difference to the first line's answer, relative.
+The last sections are whole pictures: text encoders, transformer and autoencoder of one process, each freed as soon as its work is done.
 `;
 
 /** The document with the sections of these results in the place of their own older ones. */
 export function updated(document: string | undefined, results: readonly CheckpointResult[]): string {
+  return withSections(document, results.map(section));
+}
+
+/** The document with sections in the place of those of the same heads. */
+export function withSections(document: string | undefined, texts: readonly string[]): string {
   const sections = new Map<string, string>();
-  for (const part of document?.split(/^(?=## )/m).slice(1) ?? []) sections.set(part.slice(0, part.indexOf('\n')), part);
-  for (const result of results) {
-    const text = section(result);
-    sections.set(text.slice(0, text.indexOf('\n')), text);
-  }
+  const old = document?.split(/^(?=## )/m).slice(1) ?? [];
+  for (const text of [...old, ...texts]) sections.set(text.slice(0, text.indexOf('\n')), text);
   return [TITLE, ...[...sections.values()].map((text) => `${text.trimEnd()}\n`)].join('\n');
 }
 

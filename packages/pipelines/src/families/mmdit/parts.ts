@@ -24,7 +24,7 @@ import type { Candidate, ModelFiles, OpenContext } from '../../family.js';
 import type { Part } from '../../stage.js';
 import { clipTokenizersFor, openClipTokenizer, openT5Tokenizer } from '../../tokenizers.js';
 import { ofVariant } from '../../variant.js';
-import { storageOf } from './storage.js';
+import { keepingOf, storageOf } from './storage.js';
 
 /** What a part of a pipeline is: `clip-projected` for CLIP with its projection. */
 export type PartKind = 'transformer' | 'vae' | 'clip' | 'clip-projected' | 't5';
@@ -148,6 +148,10 @@ export async function openParts(
       });
       (found.files === candidate.files ? held : elsewhere).push(part.name);
       if (found.isLoose) note(`${found.file.name}: ${part.about}, ${storageOf(found.file, found.component.layout)}`);
+      // A file of several parts says only for all of them together what it holds quantised in several tensors.
+      const counted = found.isLoose || part.kind === 'transformer' ? found.file : {};
+      const keeping = keepingOf(weights, counted, module, options.weights);
+      if (keeping !== undefined) note(`${part.name}: ${keeping}`);
     }
     const [first] = candidate.single?.components.values() ?? [];
     const origin = [

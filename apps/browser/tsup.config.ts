@@ -1,0 +1,3 @@
+import { app } from '@mezzotint/tsup';
+
+export default app({ main: 'src/main.ts' });

@@ -1,0 +1,3 @@
+import { project } from '@mezzotint/vitest';
+
+export default project('app-browser');

@@ -1,0 +1,76 @@
+import { readConfig } from '@mezzotint/app';
+import { InvalidArgumentError } from '@mezzotint/core';
+import type { TrainFlags } from './command.js';
+import { type ConfigFlags, type TrainConfig, trainConfigSchema } from './config.js';
+import { configFromFlags } from './defaults.js';
+
+/** Flags that make a configuration where there is none, and say nothing beside one. */
+const PRESET_FLAGS = [
+  ...['preset', 'architecture', 'recipe', 'size', 'channels', 'flip', 'classes', 'captions', 'init', 'lora'],
+  ...['prompt', 'token', 'initializer', 'priorPrompt'],
+] as const satisfies readonly (keyof TrainFlags)[];
+
+/**
+ * The configuration file with the flags over it, or one made of flags; undefined when a run goes on as it was. Beside a configuration file
+ * `--data` and `--text-encoder` name other pictures and another encoder of captions.
+ *
+ * @throws InvalidArgumentError that names every flag that would do nothing
+ */
+export async function givenConfig(flags: TrainFlags): Promise<TrainConfig | undefined> {
+  const { config: file, resume = false } = flags;
+  if (file === undefined && !resume) return withOverrides(await configFromFlags(flags), flags);
+  const unused = PRESET_FLAGS.filter((name) => flags[name] !== undefined && flags[name] !== true) as string[];
+  if (flags.flip) unused.push('flip');
+  if (file === undefined)
+    unused.push(...(['data', 'textEncoder'] as const).filter((name) => flags[name] !== undefined));
+  if (unused.length > 0) {
+    const place = file ?? `config.json of ${flags.run}, which --resume goes on with`;
+    throw new InvalidArgumentError(
+      unused.map(flagName).join(', '),
+      `set it in ${place}: the flag would do nothing beside it`,
+    );
+  }
+  if (file === undefined) return undefined;
+  return withOverrides(elsewhere(readConfig(file, trainConfigSchema), flags), flags);
+}
+
+/** `--data` and `--text-encoder` over a configuration. */
+function elsewhere(config: TrainConfig, { data: path, textEncoder: from }: TrainFlags): TrainConfig {
+  const problems: string[] = [];
+  const { data } = config;
+  if (path !== undefined && !('path' in data)) {
+    problems.push(`--data: the configuration is of ${data.kind}, which lie in no folder`);
+  }
+  const conditions = 'conditions' in config ? config.conditions : undefined;
+  const encoders = conditions?.kind === 'captions' ? conditions.encoders : [];
+  if (from !== undefined && !(encoders.length === 1 && 'from' in encoders[0]!)) {
+    problems.push(`--text-encoder: the configuration has ${encoders.length} text encoders of a folder, expected 1`);
+  }
+  if (problems.length > 0) throw new InvalidArgumentError('train', problems);
+  return {
+    ...config,
+    ...(path !== undefined && { data: { ...data, path } }),
+    ...(from !== undefined && { conditions: { ...conditions, encoders: [{ ...encoders[0], from }] } }),
+  } as TrainConfig;
+}
+
+function withOverrides(config: TrainConfig, flags: TrainFlags): TrainConfig {
+  const { distributed, ...over } = overridesOf(flags);
+  return { ...config, ...over, distributed: { ...config.distributed, ...distributed } };
+}
+
+/** What flags say of any configuration. */
+export function overridesOf({ steps, batchSize, seed, wire, shardOptimizer }: TrainFlags): ConfigFlags {
+  return {
+    ...(steps !== undefined && { steps }),
+    ...(batchSize !== undefined && { batchSize }),
+    ...(seed !== undefined && { seed }),
+    distributed: { ...(wire !== undefined && { wire }), ...(shardOptimizer !== undefined && { shardOptimizer }) },
+  };
+}
+
+/** `priorPrompt` -> `--prior-prompt`; `classes` -> `--no-classes`. */
+function flagName(name: string): string {
+  if (name === 'classes' || name === 'captions') return `--no-${name}`;
+  return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
