@@ -1,8 +1,9 @@
-import { copyFileSync, existsSync } from 'node:fs';
+import { cpSync, existsSync, renameSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { InvalidArgumentError } from '@mezzotint/core';
 import { listSnapshots, reconstructAverages } from '@mezzotint/training/node';
-import { readSafetensors } from '@mezzotint/weights/node';
+import { withoutPrefix } from '@mezzotint/weights';
+import { readSafetensors, writeSafetensors } from '@mezzotint/weights/node';
 import { prepareOutput } from './output-file.js';
 
 /** How averages are made. */
@@ -40,8 +41,33 @@ export async function averagedModels(
   for (const { path } of wanted) prepareOutput(path, existing === 'replace');
   // Processes that are started together make the same bytes.
   if (wanted.length > 0) await reconstructAverages(snapshots, wanted, { overwrite: existing !== 'refuse' });
-  for (const { path } of wanted) copyFileSync(config, join(dirname(path), 'config.json'));
+  for (const { path } of wanted) {
+    // The autoencoder and the text encoders beside the weights too.
+    const weights = join(run, 'model', 'model.safetensors');
+    cpSync(join(run, 'model'), dirname(path), { recursive: true, filter: (file) => file !== weights });
+    await withOwnEncoders(path);
+  }
   return models.map(({ path }) => dirname(path));
+}
+
+/** Text encoders that were trained along stand in the averages as `text.FOLDER.*`, the network as `network.*`: each goes to its own file. */
+async function withOwnEncoders(path: string): Promise<void> {
+  const file = readSafetensors(path);
+  const metadata = Object.fromEntries(file.metadata);
+  const parts = new Map<string, string>(); // by prefix, the file
+  try {
+    const names = [...file.tensors.keys()];
+    const encoders = new Set(names.flatMap((name) => /^text\.([^.]+)\./.exec(name)?.[1] ?? []));
+    if (encoders.size === 0 || !names.every((name) => /^(?:network|text)\./.test(name))) return;
+    parts.set('network.', path);
+    for (const folder of encoders) parts.set(`text.${folder}.`, join(dirname(path), folder, 'model.safetensors'));
+    for (const [prefix, to] of parts) {
+      await writeSafetensors(`${to}.new`, withoutPrefix(file, prefix), { metadata, overwrite: true });
+    }
+  } finally {
+    file.close();
+  }
+  for (const to of parts.values()) renameSync(`${to}.new`, to);
 }
 
 /** Whether a stored average is that of so many images. */

@@ -5,7 +5,10 @@ import * as tf from '@tensorflow/tfjs-core';
 /** Bytes of encoded texts that an encoder keeps: 2,275 captions of CLIP-L (77 tokens of 768 numbers), 55,000 of 16 tokens of 150. */
 const CACHE_BYTES = 2 ** 29;
 
-/** Texts that are encoded at one time. Always so many: one program serves all steps, and what is missing has no effect on a text's numbers. */
+/**
+ * Texts that are encoded at one time. Always so many: one program serves all steps, and a text's numbers depend on nothing but the text. They are
+ * those of any batch but a batch of one, whose pooled text ONNX Runtime multiplies by a kernel of its own.
+ */
 const AT_ONCE = 8;
 
 /**

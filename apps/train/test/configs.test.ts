@@ -19,6 +19,8 @@ test.each(files)('%s is a configuration', (file) => {
 const classSets: Readonly<Record<string, { path: string; classes: number }>> = {
   emoji: { path: 'data/emoji-classes', classes: Object.keys(emojiClasses).length },
   shapes: { path: 'data/shapes', classes: 7 },
+  // The base of docs/cascades.md, whose classes are the groups of Unicode.
+  cascade: { path: 'data/emoji/train', classes: 9 },
 };
 
 describe.each(files.filter((file) => read(file).data.kind === 'folder' && read(file).task === 'diffusion'))(

@@ -9,11 +9,13 @@ import type { AutoencoderKL } from '@mezzotint/autoencoders';
 import { switchTo } from '@mezzotint/backend/testing';
 import { encodePng, readLatentsIndex } from '@mezzotint/data';
 import { openPipeline, type Request } from '@mezzotint/pipelines/node';
+import { listSnapshots } from '@mezzotint/training/node';
 import { readSafetensors } from '@mezzotint/weights/node';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { trainCommand } from '../src/command.js';
 import { configFromFlags } from '../src/defaults.js';
 import { encodeCommand, runEncode } from '../src/encode.js';
+import { posthocEmaCommand, runPosthocEma } from '../src/posthoc-ema.js';
 import { trainRun } from '../src/train-run.js';
 
 const root = mkdtempSync(join(tmpdir(), 'mezzotint-text-'));
@@ -108,6 +110,32 @@ test('an MM-DiT learns colours by their captions, and the run opens with prompts
   ];
   expect(meanOf(away.images[0]!.data)[0]).toBeLessThan(meanOf(plain.images[0]!.data)[0]!);
   pipeline.dispose();
+});
+
+test('averages of other lengths have their text encoder and open: those that were trained along are averaged too', async () => {
+  const change = { ema: { decay: 0.9, sigmaRel: [0.1, 0.2], snapshotEvery: 2 } };
+  const averaged = run('averaged');
+  const file = configFile('averaged', change, { trained: true });
+  expect(await train('--config', file, '--run', averaged)).toMatchObject({ code: 0 });
+  const flags = ['--run', averaged, '--sigma-rel', '0.1,0.15'];
+  expect(await runApp(posthocEmaCommand(), runPosthocEma, flags)).toMatchObject({ code: 0 });
+  const folder = join(averaged, 'posthoc-ema', 'ema-0.1');
+  const name = 'text_model.encoder.layers.0.mlp.fc1.weight';
+  const { path } = listSnapshots(join(averaged, 'snapshots')).find(
+    ({ sigmaRel, time }) => sigmaRel === 0.1 && time === 24,
+  )!;
+  const [own, stored] = [readSafetensors(join(folder, 'text_encoder', 'model.safetensors')), readSafetensors(path)];
+  const expected = stored.read(`text.text_encoder.${name}`).data;
+  for (const [i, value] of own.read(name).data.entries()) expect(value).toBeCloseTo(expected[i]!, 5);
+  own.close();
+  stored.close();
+  await switchTo('wasm');
+  for (const width of [0.1, 0.15]) {
+    const pipeline = await openPipeline(join(averaged, 'posthoc-ema', `ema-${width}`));
+    const { images } = await pipeline.generate({ prompt: 'red', seed: 1 });
+    expect(images[0]).toMatchObject({ height: 8, width: 8, channels: 3 });
+    pipeline.dispose();
+  }
 });
 
 test.each([

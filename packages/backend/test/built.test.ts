@@ -64,6 +64,23 @@ describe('the built package in plain Node', () => {
     }
   });
 
+  test('the entry for browsers has no part of Node', async () => {
+    const files = new Set(['wasm.js']);
+    const outside = new Set<string>();
+    for (const file of files) {
+      const text = await readFile(join(folder, file), 'utf8');
+      expect(text).not.toMatch(/\bprocess\b|\bBuffer\b|\brequire\b/);
+      for (const [, from, lazy] of text.matchAll(
+        /(?:from\s*|^import\s*)["']([^"']+)["']|import\(\s*["']([^"']+)["']/gm,
+      )) {
+        const name = from ?? lazy!;
+        if (name.startsWith('./')) files.add(name.slice(2));
+        else outside.add(name);
+      }
+    }
+    expect([...outside].sort()).toEqual(['@tensorflow/tfjs-backend-wasm', '@tensorflow/tfjs-core']);
+  });
+
   test('where npm could not install the optional engines, wasm runs and the reasons are told', async () => {
     const elsewhere = await realpath(await mkdtemp(join(tmpdir(), 'mezzotint-backend-')));
     try {

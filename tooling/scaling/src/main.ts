@@ -25,19 +25,24 @@ import * as tf from '@tensorflow/tfjs-core';
 import { Command } from 'commander';
 import { type Contestant, contestants } from './contestants.js';
 
-interface Flags {
+/** How every network is trained and measured. */
+interface Settings {
   readonly steps: number;
-  readonly compute: number;
+  readonly batchSize: number;
+  readonly rate: number;
+  /** Tera multiply-adds of a training after which networks are compared as well. */
+  readonly compute?: number;
   readonly samples: number;
+}
+
+interface Flags extends Settings {
   readonly only?: string;
   readonly keep?: string;
   readonly write?: string;
 }
 
-const batchSize = 16;
-const learningRate = 2e-3;
 const labelDropout = 0.1;
-const samplerSteps = 16;
+const samplerSteps = 25;
 
 /** What stands behind this line of the page is kept. */
 const BY_HAND = '<!-- By hand from here on. -->';
@@ -68,8 +73,8 @@ interface Result {
   readonly firstLoss: number;
   /** After as many updates as every other. */
   readonly same: Stand;
-  /** After as many multiply-adds as every other, or nearly. */
-  readonly paid: Stand;
+  /** After as many multiply-adds as every other, or nearly, where that is asked for. */
+  readonly paid?: Stand;
 }
 
 /** A result in a file. */
@@ -82,11 +87,12 @@ interface Kept {
 const command = new Command('scaling')
   .description('Trains small networks of every architecture on the digits by one recipe; writes docs/architectures.md.')
   .option('--steps <n>', 'updates of each network', wholeNumber('--steps', 10), 400)
+  .option('--batch-size <n>', 'digits in a batch', wholeNumber('--batch-size', 1), 32)
+  .option('--rate <n>', 'learning rate', realNumber('--rate', 0, 1), 1e-3)
   .option(
     '--compute <n>',
     'tera multiply-adds of a training after which networks are compared as well',
     realNumber('--compute', 0.001),
-    1,
   )
   .option('--samples <n>', 'digits for each Fréchet distance', wholeNumber('--samples', 20), 500)
   .option('--only <text>', 'only the networks whose names begin so')
@@ -96,78 +102,72 @@ const command = new Command('scaling')
   )
   .option('--write <file>', 'write the page and its pictures beside it, for example docs/architectures.md');
 
-await runCommand<Flags>(
-  command,
-  async ({ steps, samples, compute, only = '', keep, write }, { say, result, signal }) => {
-    const engine = await useBackend();
-    const [training, held] = splitImages(loadDigits(), [8000, 2000], 1);
-    const classifier = await openClassifier('models/digits-classifier');
-    const features = classifierFeatures(classifier.model, classifier.config.image);
-    const statistics = async ({ images, count, ...size }: ImageBytes) => {
-      const found = new FeatureStatistics(features.dimension);
-      const pixels = images.length / count;
-      for (let first = 0; first < count; first += 100) {
-        const part = Math.min(100, count - first);
-        const batch = images.subarray(first * pixels, (first + part) * pixels);
-        found.add((await readFeatures(features, { images: batch, count: part, ...size })).features);
-      }
-      return found;
-    };
-    const truth = await statistics(held);
-    const chosen = contestants({ imageSize: 28, channels: 1, classes: 10 }).filter(({ name }) => name.startsWith(only));
-    const results: Result[] = [];
-    const pictures: Uint8Array[] = [];
-    for (const contestant of chosen) {
-      signal.throwIfAborted();
-      const file = keep && join(keep, `${contestant.name.replace(/[^\w]+/g, '-')}-${steps}-${compute}-${samples}.json`);
-      const kept = file && existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Kept) : undefined;
-      if (kept) {
-        results.push(kept.result);
-        pictures.push(Uint8Array.from(Buffer.from(kept.picture, 'base64')));
-      } else {
-        const distance = async (images: Uint8Array) => {
-          const sampled = { images, count: samples, height: 28, width: 28, channels: 1 as const };
-          return frechetDistance(truth, await statistics(sampled));
-        };
-        const { picture, ...found } = await compete(contestant, {
-          steps,
-          compute,
-          samples,
-          signal,
-          training,
-          distance,
-        });
-        results.push(found);
-        pictures.push(picture);
-        if (file) {
-          mkdirSync(keep, { recursive: true });
-          const text = Buffer.from(picture).toString('base64');
-          writeFileSync(file, JSON.stringify({ result: found, picture: text } satisfies Kept));
-        }
-      }
-      const { name, parameters, macs, seconds, same, paid } = results.at(-1)!;
-      say(
-        `${name.padEnd(34)} ${(parameters / 1e6).toFixed(2)} M, ${(macs / 1e6).toFixed(0)} M multiply-adds, ${seconds.toFixed(3)} s a step, loss ${same.loss.toFixed(4)}, FD ${same.distance.toFixed(2)}; after ${paid.updates} updates ${paid.distance.toFixed(2)}`,
-      );
+await runCommand<Flags>(command, async ({ only = '', keep, write, ...settings }, { say, result, signal }) => {
+  const { steps, batchSize, rate, compute, samples } = settings;
+  const engine = await useBackend();
+  const [training, held] = splitImages(loadDigits(), [8000, 2000], 1);
+  const classifier = await openClassifier('models/digits-classifier');
+  const features = classifierFeatures(classifier.model, classifier.config.image);
+  const statistics = async ({ images, count, ...size }: ImageBytes) => {
+    const found = new FeatureStatistics(features.dimension);
+    const pixels = images.length / count;
+    for (let first = 0; first < count; first += 100) {
+      const part = Math.min(100, count - first);
+      const batch = images.subarray(first * pixels, (first + part) * pixels);
+      found.add((await readFeatures(features, { images: batch, count: part, ...size })).features);
     }
-    if (write !== undefined) await writeAll(write, results, pictures, { steps, compute, samples, engine: engine.name });
-    result({ engine: engine.name, steps, compute, samples, results });
-  },
-);
+    return found;
+  };
+  const truth = await statistics(held);
+  const chosen = contestants({ imageSize: 28, channels: 1, classes: 10 }).filter(({ name }) => name.startsWith(only));
+  const results: Result[] = [];
+  const pictures: Uint8Array[] = [];
+  for (const contestant of chosen) {
+    signal.throwIfAborted();
+    const file =
+      keep &&
+      join(
+        keep,
+        `${contestant.name.replace(/[^\w]+/g, '-')}-${[steps, batchSize, rate, compute ?? 0, samples].join('-')}.json`,
+      );
+    const kept = file && existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Kept) : undefined;
+    if (kept) {
+      results.push(kept.result);
+      pictures.push(Uint8Array.from(Buffer.from(kept.picture, 'base64')));
+    } else {
+      const distance = async (images: Uint8Array) => {
+        const sampled = { images, count: samples, height: 28, width: 28, channels: 1 as const };
+        return frechetDistance(truth, await statistics(sampled));
+      };
+      const { picture, ...found } = await compete(contestant, settings, { signal, training, distance });
+      results.push(found);
+      pictures.push(picture);
+      if (file) {
+        mkdirSync(keep, { recursive: true });
+        const text = Buffer.from(picture).toString('base64');
+        writeFileSync(file, JSON.stringify({ result: found, picture: text } satisfies Kept));
+      }
+    }
+    const { name, parameters, macs, seconds, same, paid } = results.at(-1)!;
+    say(
+      `${name.padEnd(34)} ${(parameters / 1e6).toFixed(2)} M, ${(macs / 1e6).toFixed(0)} M multiply-adds, ${seconds.toFixed(3)} s a step, loss ${same.loss.toFixed(4)}, FD ${same.distance.toFixed(2)}${paid ? `; after ${paid.updates} updates ${paid.distance.toFixed(2)}` : ''}`,
+    );
+  }
+  if (write !== undefined) await writeAll(write, results, pictures, { ...settings, engine: engine.name });
+  result({ engine: engine.name, ...settings, results });
+});
 
 /** Trains a network; samples digits from it where it is compared. */
 async function compete(
   { name, architecture, config }: Contestant,
-  options: {
-    steps: number;
-    compute: number;
-    samples: number;
+  { steps, batchSize, rate, compute, samples }: Settings,
+  tools: {
     signal: AbortSignal;
     training: ReturnType<typeof loadDigits>;
     distance: (images: Uint8Array) => Promise<number>;
   },
 ): Promise<Result & { readonly picture: Uint8Array }> {
-  const { steps, compute, samples, signal, training, distance } = options;
+  const { signal, training, distance } = tools;
   const time = timeOf[architecture.time];
   const model = architecture.build(config as never);
   const cost = describe(
@@ -182,8 +182,8 @@ async function compete(
   }, stratified);
   const losses: number[] = [];
   const seconds: number[] = [];
-  const paidSteps = Math.max(1, Math.round((compute * 1e12) / (3 * cost.macs * batchSize)));
-  const until = Math.max(steps, paidSteps);
+  const paidSteps = compute && Math.max(1, Math.round((compute * 1e12) / (3 * cost.macs * batchSize)));
+  const until = Math.max(steps, paidSteps ?? 0);
   const progress = startProgress(name, until);
   const optimizer = adamW(model, { betas: [0.9, 0.99] });
   try {
@@ -198,7 +198,7 @@ async function compete(
       data: batches(training, { batchSize, seed: 3 }),
       rng,
       optimizer,
-      learningRate: warmUp(10, constantRate(learningRate)),
+      learningRate: warmUp(10, constantRate(rate)),
       maxGradientNorm: 1,
       until,
       signal,
@@ -223,7 +223,7 @@ async function compete(
       seconds: [...seconds].sort((a, b) => a - b)[seconds.length >> 1]!,
       firstLoss: losses[0]!,
       same: stands.get(steps)!,
-      paid: stands.get(paidSteps)!,
+      ...(paidSteps && { paid: stands.get(paidSteps)! }),
       picture,
     };
   } finally {
@@ -270,7 +270,7 @@ async function writeAll(
   file: string,
   results: readonly Result[],
   pictures: readonly Uint8Array[],
-  { steps, compute, samples, engine }: { steps: number; compute: number; samples: number; engine: string },
+  { steps, batchSize, rate, compute, samples, engine }: Settings & { readonly engine: string },
 ): Promise<void> {
   const beside = (ending: string) => file.replace(/\.md$/, ending);
   const spent = ({ macs }: Result) => (3 * macs * batchSize * steps) / 1e12;
@@ -304,13 +304,18 @@ async function writeAll(
     overwrite: true,
   });
   const name = (path: string) => path.split('/').at(-1);
-  const rows = results.map(
-    ({ name, parameters, macs, seconds, same, paid }) =>
-      `| ${name} | ${parameters.toLocaleString('en-US')} | ${(macs / 1e6).toFixed(1)} | ${seconds.toFixed(3)} | ${same.loss.toFixed(4)} | ${same.distance.toFixed(1)} | ${paid.updates} | ${paid.loss.toFixed(4)} | ${paid.distance.toFixed(1)} |`,
-  );
+  const rows = results.map(({ name, parameters, macs, seconds, firstLoss, same, paid }) => {
+    const cells = [
+      ...[name, parameters.toLocaleString('en-US'), (macs / 1e6).toFixed(1), seconds.toFixed(3), firstLoss.toFixed(3)],
+      ...[same.loss.toFixed(4), same.distance.toFixed(2)],
+      ...(paid ? [paid.updates, paid.loss.toFixed(4), paid.distance.toFixed(2)] : []),
+    ];
+    return `| ${cells.join(' | ')} |`;
+  });
+  const paidColumns = compute === undefined ? '' : ` updates for ${compute} T | last loss | Fréchet distance |`;
+  const settings = `--steps ${steps} --batch-size ${batchSize} --rate ${rate}${compute === undefined ? '' : ` --compute ${compute}`} --samples ${samples}`;
   const before = existsSync(file) ? readFileSync(file, 'utf8') : '';
   const byHand = before.includes(BY_HAND) ? before.slice(before.indexOf(BY_HAND)) : '';
-  const command = `pnpm scaling --steps ${steps} --compute ${compute} --samples ${samples} --write ${file}`;
   writeFileSync(
     file,
     `# Architectures on the same small data
@@ -320,22 +325,21 @@ async function writeAll(
 Measured on ${new Date().toISOString().slice(0, 10)}: ${cpus()[0]?.model.trim()}, engine ${engine}, other work on the machine. Repeat it with
 
 \`\`\`
-${command}
+pnpm scaling ${settings} --write ${file}
 \`\`\`
 
-(\`--keep FOLDER\` keeps what is done, so that it can be stopped and begun again.) Every network is trained by one recipe: the 28x28 digits, a
-flow (x = (1 - s) x0 + s eps, uniform s), AdamW at ${learningRate}, batches of ${batchSize}, labels dropped at ${labelDropout}; then ${samples} digits by ${samplerSteps} steps of Euler,
-without guidance. The Fréchet distance is between features of \`models/digits-classifier\` of these and of 2,000 digits that were not
-trained on. Networks are compared twice: after ${steps} updates each, and after ${compute} tera multiply-adds each (three forward passes an update),
-which pay for the number of updates that the table says. So short trainings rank what learns fast; they are no verdict on an
-architecture. Names: width x depth / patch of transformers, base channels of UNets, latents / tokens of RIN. Multiply-adds are of
-one image's forward pass (ZigMa's scan counts its sum over states only). Seconds are of a machine full of other work, and change with it.
+\`--keep FOLDER\` keeps what is done, so that it can be stopped and begun again; \`--compute\` compares networks after the same number of multiply-adds too.
+Every network is trained by one recipe: the 28x28 digits, a flow (x = (1 - s) x0 + s eps, uniform s), AdamW at ${rate}, batches of
+${batchSize}, ${steps} updates, labels dropped at ${labelDropout}; then ${samples} digits by ${samplerSteps} steps of Euler, without guidance. The Fréchet
+distance is between features of \`models/digits-classifier\` of these and of 2,000 digits that were not trained on. So few updates
+rank what learns fast; they are no verdict on an architecture. Names: width x depth / patch of transformers, base channels of UNets,
+latents / tokens of RIN. Multiply-adds are of one image's forward pass (ZigMa's scan counts its sum over states only).
 
-| network | parameters | M multiply-adds | seconds a step | loss, ${steps} updates | distance | updates for ${compute} T | loss | distance |
-| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+| network | parameters | M multiply-adds | seconds a step | first loss | last loss | Fréchet distance |${paidColumns}
+| --- | ---: | ---: | ---: | ---: | ---: | ---: |${compute === undefined ? '' : ' ---: | ---: | ---: |'}
 ${rows.join('\n')}
 
-After ${steps} updates each, against the multiply-adds of the whole training:
+More compute, better output: the training's multiply-adds (three forward passes an update) against its last loss, and against the distance.
 
 ![compute against loss](${name(beside('-scaling.png'))})
 

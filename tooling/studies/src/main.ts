@@ -64,8 +64,8 @@ const cascade = engine(
         'Ctrl-C stops; the same command goes on.',
     )
     .option('--out <folder>', 'where results go', 'studies/cascade')
-    .option('--base <folder>', 'run or model of the small pictures', 'runs/emoji-16')
-    .option('--upsampler <folder>', 'run or model that enlarges them', 'runs/emoji-16-to-64')
+    .option('--base <folder>', 'run or model of the small pictures', 'runs/cascade-16')
+    .option('--upsampler <folder>', 'run or model that enlarges them', 'runs/cascade-16-to-64')
     .option('--plain <folder>', 'the same, trained without augmentation; left out when absent')
     .option('--data <folder>', 'the pictures of the training', 'data/emoji/train')
     .option('--held-out <folder>', 'pictures that it never saw', 'data/emoji/held-out')

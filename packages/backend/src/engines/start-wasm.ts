@@ -31,7 +31,13 @@ export async function useWasm({ folder, threads }: UseWasmOptions = {}): Promise
     if (threads !== undefined) backend.setThreadsCount(threads);
   }
   registerWasmKernels();
-  await activate('wasm');
+  await activate('wasm').catch((cause: unknown) => {
+    // TensorFlow.js prints why, and throws it away.
+    const where = folder === undefined ? 'beside the script' : `in ${folder}`;
+    throw new Error(`WebAssembly did not start; its .wasm files are expected ${where}, and the console says more`, {
+      cause,
+    });
+  });
   const simd = await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT');
   const count = backend.getThreadsCount();
   return {
