@@ -1,29 +1,14 @@
-import { accessSync, constants, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import type { Server } from 'node:http';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { useBackend } from '@mezzotint/backend';
 import type { Request } from '@mezzotint/pipelines';
 import { openPipeline } from '@mezzotint/pipelines/node';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { bundlePage } from '../src/bundle.js';
-import { listen, siteServer } from '../src/serve.js';
-
-/** A browser that is installed: `CHROMIUM`, or one of the usual names on the path. */
-function installedChromium(): string | undefined {
-  const names = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'chrome'];
-  const places = (process.env.PATH ?? '').split(delimiter).flatMap((folder) => names.map((name) => join(folder, name)));
-  return [process.env.CHROMIUM ?? '', ...places].find((file) => {
-    try {
-      accessSync(file, constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
-}
+import { bundlePage, installedChromium, listen, siteServer } from '../src/measuring.js';
 
 const executablePath = installedChromium();
 const why = executablePath === undefined ? ' (skipped: no Chromium on the path, nor in CHROMIUM)' : '';

@@ -8,6 +8,8 @@ import sys
 
 from contestant import absent, serve
 
+sys.path.pop(0)  # peft looks for modules by names that the other peers have.
+
 try:
     import torch
     from diffusers import AutoencoderKL, SD3Transformer2DModel, UNet2DConditionModel

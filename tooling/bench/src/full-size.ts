@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { oneOf, runCommand, wholeNumber } from '@mezzotint/app';
 import { vaeFlux, vaeSd3 } from '@mezzotint/autoencoders';
@@ -135,6 +135,8 @@ async function writeFiles({ folder, model, blocks }: Flags, say: (line: string) 
     say(`wrote ${name}`);
   }
   const tokenizer = at(isFlux ? 'tokenizer_2' : 'tokenizer_3');
+  // FLUX's second tokenizer is T5's, Stable Diffusion 3's is CLIP-G's, which is shipped.
+  rmSync(at('tokenizer_2'), { recursive: true, force: true });
   mkdirSync(tokenizer, { recursive: true });
   writeFileSync(join(tokenizer, 'tokenizer.json'), JSON.stringify(letters()));
   return at(transformer);
