@@ -339,7 +339,7 @@ latents / tokens of RIN. Multiply-adds are of one image's forward pass (ZigMa's 
 | --- | ---: | ---: | ---: | ---: | ---: | ---: |${compute === undefined ? '' : ' ---: | ---: | ---: |'}
 ${rows.join('\n')}
 
-More compute, better output: the training's multiply-adds (three forward passes an update) against its last loss, and against the distance.
+Does more compute give better output? The training's multiply-adds (three forward passes an update) against its last loss, and against the distance.
 
 ![compute against loss](${name(beside('-scaling.png'))})
 
