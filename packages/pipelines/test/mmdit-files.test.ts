@@ -5,6 +5,7 @@ import { Flux } from '@mezzotint/mmdit';
 import { relativeError } from '@mezzotint/testing';
 import { fluxKeyMap, sd3KeyMap, vaeKeyMap } from '@mezzotint/weights';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { withIdentityProjection } from '../src/families/mmdit/parts.js';
 import { type OpenOptions, openPipeline, type Pipeline } from '../src/node/index.js';
 import { fixture } from './support/goldens.js';
 import { check, opened, schnellFolder, scratch } from './support/sd3-flux.js';
@@ -73,6 +74,27 @@ describe('Stable Diffusion 3.5 in original files makes the pictures of its folde
       /Stable Diffusion 3.5.*; a checkpoint in ComfyUI's dialect, \d+ F32; holds transformer, vae, text_encoder, text_encoder_2, text_encoder_3$/,
     );
     await check('sd3', pipeline);
+  });
+
+  test('CLIP-L without a projection, as published in original files, has the identity', async () => {
+    const path = join(scratch, 'sd3_medium_without_projection.safetensors');
+    writeStored(path, transformerAndVae);
+    const parts = withoutWeights(folder, 'sd3-identity');
+    for (const name of ['text_encoder', 'text_encoder_2', 'text_encoder_3'])
+      rmSync(join(parts, name), { recursive: true });
+    const { 'text_projection.weight': _, ...bare } = encoders.clip_l;
+    writeStored(join(parts, 'clip_l.safetensors'), stored(bare));
+    writeStored(join(parts, 'clip_g.safetensors'), stored(encoders.clip_g));
+    // This tiny one's own projection is not square, so the transformer does not take the identity's 12 channels.
+    await expect(openPipeline(path, { parts })).rejects.toThrow(/CLIP-L and CLIP-G give 12 and 10 pooled channels/);
+    const source = withIdentityProjection({
+      name: 'clip_l',
+      tensors: new Map([['text_model.embeddings.token_embedding.weight', { shape: [7, 3], dtype: 'F16' }]]),
+      read: () => ({ shape: [7, 3], data: new Float32Array(21) }),
+    });
+    const projection = await source.read('text_projection.weight');
+    expect(projection).toEqual({ shape: [3, 3], data: Float32Array.of(1, 0, 0, 0, 1, 0, 0, 0, 1) });
+    expect(source.tensors.get('text_projection.weight')).toEqual({ shape: [3, 3], dtype: 'F32' });
   });
 
   test('without them, which loose files give; T5 may be absent', async () => {

@@ -7,7 +7,7 @@ import type { Module } from '@mezzotint/core';
 import { writePng } from '@mezzotint/data';
 import { fluxSchnell, sd35Medium } from '@mezzotint/mmdit';
 import { openPipeline, type Progress } from '@mezzotint/pipelines/node';
-import { clipTextL14, clipTextL14Projection, openClipTextBigG14, t5Xxl } from '@mezzotint/text-encoders';
+import { clipTextL14, openClipTextBigG14, t5Xxl } from '@mezzotint/text-encoders';
 import { writeSafetensors } from '@mezzotint/weights/node';
 import { Command } from 'commander';
 import { withSections } from './checkpoint/report.js';
@@ -124,7 +124,7 @@ async function writeFiles({ folder, model, blocks }: Flags, say: (line: string) 
       ]
     : [
         ['sd3_vae.safetensors', () => vaeSd3.build()],
-        ['clip_l.safetensors', () => clipTextL14Projection.build()],
+        ['clip_l.safetensors', () => clipTextL14.build()],
         ['clip_g.safetensors', () => openClipTextBigG14.build()],
       ];
   for (const [name, build] of small) {

@@ -1,5 +1,5 @@
 import { AutoencoderKL, autoencoderKLFromDiffusers, autoencoderKLFromShapes } from '@mezzotint/autoencoders';
-import { InvalidFileError, type Module, type WeightSource } from '@mezzotint/core';
+import { type HostTensor, InvalidFileError, type Module, type StoredTensor, type WeightSource } from '@mezzotint/core';
 import {
   ClipTextModel,
   ClipTextModelWithProjection,
@@ -129,8 +129,8 @@ export async function openParts(
     const places = [candidate.files, ...(beside ? [beside] : [])];
     for (const part of plan.parts) {
       const found =
-        (await inFile(candidate, part, beside)) ??
-        (beside && (await inLooseFile(beside, part, open))) ??
+        projected(part, await inFile(candidate, part, beside)) ??
+        projected(part, beside && (await inLooseFile(beside, part, open))) ??
         (await firstOf(places, (files) => inFolder(files, part, options.variant, note, open)));
       if (found === undefined) {
         if (!part.optional) missing.push(`${part.name} (${part.about})`);
@@ -193,6 +193,37 @@ async function firstOf<A, B>(list: readonly A[], find: (item: A) => Promise<B | 
     if (found !== undefined) return found;
   }
   return undefined;
+}
+
+/**
+ * CLIP-L of Stable Diffusion 3 with a projection: files of the original layout (`clip_l.safetensors`, `text_encoders.clip_l`)
+ * have none, and the reference's starts, and stays, as the identity.
+ */
+function projected({ name, kind }: PartPlan, found: Found | undefined): Found | undefined {
+  if (found === undefined || kind !== 'clip-projected' || name !== 'text_encoder') return found;
+  return { ...found, weights: withIdentityProjection(found.weights) };
+}
+
+/** A CLIP text tower with `text_projection.weight`, the identity where it has none. */
+export function withIdentityProjection(source: WeightSource): WeightSource {
+  const name = 'text_projection.weight';
+  const [, table] = [...source.tensors].find(([key]) => key.endsWith('token_embedding.weight')) ?? [];
+  if (source.tensors.has(name) || table === undefined) return source;
+  const width = table.shape[1]!;
+  const shape = [width, width];
+  const identity = (): HostTensor => ({
+    shape,
+    data: Float32Array.from({ length: width ** 2 }, (_, i) => (i % (width + 1) === 0 ? 1 : 0)),
+  });
+  return {
+    name: source.name,
+    tensors: new Map([...source.tensors, [name, { shape, dtype: 'F32' }]]),
+    read: (key) => (key === name ? identity() : source.read(key)),
+    ...(source.take && {
+      take: (key, keep) =>
+        key === name ? ({ ...identity(), dtype: 'float32' } as StoredTensor) : source.take!(key, keep),
+    }),
+  };
 }
 
 /** A part in the one file that was opened; a folder of diffusers beside it says how it is configured. */
