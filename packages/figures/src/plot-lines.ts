@@ -73,10 +73,12 @@ export function plotSvg(series: readonly PlotSeries[], options: PlotOptions = {}
     yScale === 'log' ? scaleLog().domain([yDomain[0] / 1.1, yDomain[1] * 1.1]) : scaleLinear().domain(yDomain).nice();
   const yTicks = ticksOf(y, yScale);
   const named = series.filter((one) => one.name !== '').length > 0;
+  const [left, right] = [20 + (yLabel ? 24 : 0) + Math.max(...yTicks.map((t) => textWidth(t.text, 13))), width - 24];
+  const entries = named ? legendPlaces(series, right - left) : [];
+  const legendRows = Math.max(0, ...entries.map(({ row }) => row + 1));
   const box = {
-    left: 20 + (yLabel ? 24 : 0) + Math.max(...yTicks.map((t) => textWidth(t.text, 13))),
-    right: width - 24,
-    top: 20 + (title ? 30 : 0) + (named ? 26 : 0),
+    ...{ left, right },
+    top: 20 + (title ? 30 : 0) + (named ? 4 + LEGEND_ROW * legendRows : 0),
     bottom: height - 36 - (xLabel ? 24 : 0),
   };
   x.range([box.left, box.right]);
@@ -106,7 +108,7 @@ export function plotSvg(series: readonly PlotSeries[], options: PlotOptions = {}
       if (!series[i]!.smooth) return [path(raw.map(place), color, 2, 1)];
       return [path(raw.map(place), color, 1, 0.3), path(smooth.map(place), color, 2.5, 1)];
     }),
-    ...(named ? legend(series, box.left, box.top - 16) : []),
+    ...legend(series, entries, box.left, box.top - 16 - LEGEND_ROW * (legendRows - 1)),
   ];
   const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" font-family="${FONT}">`;
   return `${svg}<rect width="${width}" height="${height}" fill="#fff"/>${parts.join('')}</svg>`;
@@ -198,13 +200,31 @@ function path(places: readonly (Point | null)[], color: string, width: number, o
   return `<path d="${commands.join('')}" ${stroke} stroke-linejoin="round" stroke-linecap="round"/>`;
 }
 
-function legend(series: readonly PlotSeries[], left: number, y: number): string[] {
-  let x = left;
-  return series.flatMap(({ name }, i) => {
-    const at = x;
-    x += 30 + textWidth(name, 13) + 20;
+/** Height of a row of the legend. */
+const LEGEND_ROW = 22;
+
+/** Where each name of the legend stands: in rows of at most `width` pixels. */
+function legendPlaces(series: readonly PlotSeries[], width: number): { readonly x: number; readonly row: number }[] {
+  let [x, row] = [0, 0];
+  return series.map(({ name }) => {
+    const wide = 30 + textWidth(name, 13);
+    if (x > 0 && x + wide > width) [x, row] = [0, row + 1];
+    const place = { x, row };
+    x += wide + 20;
+    return place;
+  });
+}
+
+function legend(
+  series: readonly PlotSeries[],
+  places: ReturnType<typeof legendPlaces>,
+  left: number,
+  top: number,
+): string[] {
+  return places.flatMap(({ x, row }, i) => {
+    const [at, y] = [left + x, top + row * LEGEND_ROW];
     const color = COLORS[i % COLORS.length]!;
-    return [line(at, y - 4.5, at + 22, y - 4.5, color, 3), label(name, at + 30, y, { anchor: 'start' })];
+    return [line(at, y - 4.5, at + 22, y - 4.5, color, 3), label(series[i]!.name, at + 30, y, { anchor: 'start' })];
   });
 }
 

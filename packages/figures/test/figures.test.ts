@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { imageGrid, plotHeatMap, plotLines } from '../src/index.js';
+import { plotSvg } from '../src/plot-lines.js';
 
 describe('imageGrid', () => {
   const images = {
@@ -102,6 +103,24 @@ describe('imageGrid', () => {
 });
 
 describe('plotLines', () => {
+  test('a legend that is wider than the plot goes on in further rows, and the plot begins below it', () => {
+    const names = Array.from({ length: 6 }, (_, i) => `the upsampler without augmentation ${i}`);
+    const texts = (count: number) => {
+      const svg = plotSvg(
+        names.slice(0, count).map((name) => ({ name, y: [1, 2] })),
+        { width: 640 },
+      );
+      return names.slice(0, count).map((name) => {
+        const [, x, y] = new RegExp(`<text x="([\\d.]+)" y="([\\d.]+)"[^>]*>${name}<`).exec(svg)!;
+        return { right: Number(x) + name.length * 8, y: Number(y) };
+      });
+    };
+    const six = texts(6);
+    expect(Math.max(...six.map(({ right }) => right))).toBeLessThan(640);
+    expect(new Set(six.map(({ y }) => y)).size).toBeGreaterThan(2);
+    expect(new Set(texts(1).map(({ y }) => y)).size).toBe(1);
+  });
+
   const isBlue = (r: number, g: number, b: number) => b > r + 60 && b > g;
 
   /** Columns and rows of the pixels of the first line. */
