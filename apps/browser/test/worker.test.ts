@@ -41,7 +41,7 @@ function workerScope(receive: (message: FromWorker) => void) {
       });
     },
     postMessage: (message: FromWorker) => receive(structuredClone(message)),
-    ...{ AbortController, Blob, DOMException, performance, setTimeout, TextDecoder, TextEncoder, URL },
+    ...{ AbortController, atob, Blob, DOMException, performance, setTimeout, TextDecoder, TextEncoder, URL },
     console: { log: unexpected, warn: unexpected, error: unexpected },
   });
   new Script('globalThis.self = globalThis').runInContext(scope);
