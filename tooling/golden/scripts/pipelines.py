@@ -13,7 +13,6 @@ from pathlib import Path
 import diffusers
 import numpy as np
 import torch
-import transformers
 from diffusers import (
     AutoencoderKL,
     AutoencoderTiny,
@@ -158,14 +157,7 @@ def main(target):
 
     cases.tensors["picture"] = picture
     cases.tensors["mask"] = mask
-    save_file({key: value.contiguous() for key, value in cases.tensors.items()}, target / "pipelines.safetensors")
-    origin = {
-        "origin": f"pipelines of diffusers {diffusers.__version__}, transformers {transformers.__version__}, torch {torch.__version__}",
-        "script": "tooling/golden/scripts/pipelines.py",
-        "layout": "latents [steps, N, C, h, w] after each step; images [N, H, W, 3] in [0, 1]; picture and mask NCHW in [0, 1]",
-        "cases": cases.calls,
-    }
-    (target / "pipelines.json").write_text(json.dumps(origin, indent=1, default=str) + "\n")
+    cases.write(target, "pipelines", "pipelines.py", "latents [steps, N, C, h, w] after each step; images [N, H, W, 3] in [0, 1]; picture and mask NCHW in [0, 1]")
 
 
 main(sys.argv[1])

@@ -9,11 +9,9 @@ import json
 import sys
 from pathlib import Path
 
-import diffusers
 import gguf
 import numpy as np
 import torch
-import transformers
 from diffusers import (
     AutoencoderKL,
     FlowMatchEulerDiscreteScheduler,
@@ -209,19 +207,8 @@ def main(target):
     run_as("flux-fp8-scaled", wide)
 
     # What the last step gives is enough, but for one of each family.
-    for key, value in cases.tensors.items():
-        if key.endswith(".latents") and key not in ("sd3.latents", "flux-dev.latents"):
-            cases.tensors[key] = value[-1:]
-    save_file({key: value.contiguous() for key, value in cases.tensors.items()}, target / "sd3-flux.safetensors")
-    origin = {
-        "origin": f"pipelines of diffusers {diffusers.__version__}, transformers {transformers.__version__}, torch {torch.__version__}",
-        "script": "tooling/golden/scripts/sd3_flux.py",
-        "layout": "latents [steps, N, C, h, w] after each step (sd3, flux-dev) or the last one; images [N, H, W, 3] in [0, 1]; picture and mask NCHW in [0, 1]",
-        "cases": cases.calls,
-    }
-    (target / "sd3-flux.json").write_text(json.dumps(origin, indent=1, default=str) + "\n")
-    for key, value in cases.tensors.items():
-        print(key, list(value.shape), f"{value.std().item():.3f}")
+    cases.keep_last(but=("sd3", "flux-dev"))
+    cases.write(target, "sd3-flux", "sd3_flux.py", "latents [steps, N, C, h, w] after each step (sd3, flux-dev) or the last one; images [N, H, W, 3] in [0, 1]; picture and mask NCHW in [0, 1]")
 
 
 def to_diffusers(wide, like):

@@ -5,14 +5,11 @@ Needs torch, diffusers, transformers, peft and safetensors; no network. Reads ti
 sd3-flux-lora.{json,safetensors} and lora-files/*.safetensors.
 """
 
-import json
 import sys
 from pathlib import Path
 
-import diffusers
 import peft
 import torch
-import transformers
 from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, StableDiffusion3Pipeline
 from diffusers import AutoencoderKL, FluxTransformer2DModel, SD3Transformer2DModel
 from safetensors.torch import save_file
@@ -90,19 +87,8 @@ def main(target):
     for name in ("flux-lora", "flux-lora-kohya"):
         unpacked(cases, name, 16, 24)
 
-    for key, value in cases.tensors.items():
-        if key.endswith(".latents"):
-            cases.tensors[key] = value[-1:]
-    save_file({key: value.contiguous() for key, value in cases.tensors.items()}, target / "sd3-flux-lora.safetensors")
-    origin = {
-        "origin": f"pipelines of diffusers {diffusers.__version__}, transformers {transformers.__version__}, peft {peft.__version__}, torch {torch.__version__}",
-        "script": "tooling/golden/scripts/sd3_flux_lora.py",
-        "layout": "latents [1, N, C, h, w] after the last step; images [N, H, W, 3] in [0, 1]",
-        "cases": cases.calls,
-    }
-    (target / "sd3-flux-lora.json").write_text(json.dumps(origin, indent=1, default=str) + "\n")
-    for key, value in cases.tensors.items():
-        print(key, list(value.shape), f"{value.std().item():.3f}")
+    cases.keep_last()
+    cases.write(target, "sd3-flux-lora", "sd3_flux_lora.py", "latents [1, N, C, h, w] after the last step; images [N, H, W, 3] in [0, 1]", peft)
 
 
 if __name__ == "__main__":

@@ -10,12 +10,10 @@ import json
 import sys
 from pathlib import Path
 
-import diffusers
 import gguf
 import numpy as np
 import peft
 import torch
-import transformers
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel, SD3Transformer2DModel, StableDiffusion3Pipeline
 from peft import LoKrConfig, LoraConfig, inject_adapter_in_model
 from safetensors.torch import save_file
@@ -133,19 +131,8 @@ def main(target):
     t5.load_state_dict(wide)
     flux("flux-t5-gguf", 85, load(FluxTransformer2DModel, folder, "transformer"))
 
-    for key, value in cases.tensors.items():
-        if key.endswith(".latents"):
-            cases.tensors[key] = value[-1:]
-    save_file({key: value.contiguous() for key, value in cases.tensors.items()}, target / "sd3-flux-more.safetensors")
-    origin = {
-        "origin": f"pipelines of diffusers {diffusers.__version__}, transformers {transformers.__version__}, peft {peft.__version__}, torch {torch.__version__}",
-        "script": "tooling/golden/scripts/sd3_flux_more.py",
-        "layout": "latents [1, N, C, h, w] after the last step; images [N, H, W, 3] in [0, 1]",
-        "cases": cases.calls,
-    }
-    (target / "sd3-flux-more.json").write_text(json.dumps(origin, indent=1, default=str) + "\n")
-    for key, value in cases.tensors.items():
-        print(key, list(value.shape), f"{value.std().item():.3f}")
+    cases.keep_last()
+    cases.write(target, "sd3-flux-more", "sd3_flux_more.py", "latents [1, N, C, h, w] after the last step; images [N, H, W, 3] in [0, 1]", peft)
 
 
 if __name__ == "__main__":

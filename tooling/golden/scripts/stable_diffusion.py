@@ -155,6 +155,26 @@ class Cases:
         if note:
             self.calls[name]["note"] = note
 
+    def keep_last(self, but=()):
+        """Of the latent images after each step keeps the last one only, but in these cases."""
+        for key, value in self.tensors.items():
+            if key.endswith(".latents") and key.removesuffix(".latents") not in but:
+                self.tensors[key] = value[-1:]
+
+    def write(self, target, name, script, layout, *more):
+        """Writes the tensors, and as JSON where they come from and the calls; `more` are libraries that had a part."""
+        save_file({key: value.contiguous() for key, value in self.tensors.items()}, target / f"{name}.safetensors")
+        versions = ", ".join(f"{library.__name__} {library.__version__}" for library in (diffusers, transformers, *more, torch))
+        origin = {
+            "origin": f"pipelines of {versions}",
+            "script": f"tooling/golden/scripts/{script}",
+            "layout": layout,
+            "cases": self.calls,
+        }
+        (target / f"{name}.json").write_text(json.dumps(origin, indent=1, default=str) + "\n")
+        for key, value in self.tensors.items():
+            print(key, list(value.shape), f"{value.std().item():.3f}")
+
 
 def main(target):
     target = Path(target)
@@ -240,16 +260,7 @@ def main(target):
     cases.tensors["xl-refiner.handed"] = latents.float()
     cases.run("xl-refiner", fine, 33, note="latents of the base (seed 33, denoising_end 0.6) handed over", **words, image=latents, denoising_start=0.6)
 
-    save_file({key: value.contiguous() for key, value in cases.tensors.items()}, target / "stable-diffusion.safetensors")
-    origin = {
-        "origin": f"pipelines of diffusers {diffusers.__version__}, transformers {transformers.__version__}, torch {torch.__version__}",
-        "script": "tooling/golden/scripts/stable_diffusion.py",
-        "layout": "latents [steps, N, C, h, w] after each step; images [N, H, W, 3] in [0, 1]; picture and mask NCHW in [0, 1]",
-        "cases": cases.calls,
-    }
-    (target / "stable-diffusion.json").write_text(json.dumps(origin, indent=1, default=str) + "\n")
-    for key, value in cases.tensors.items():
-        print(key, list(value.shape), f"{value.std().item():.3f}")
+    cases.write(target, "stable-diffusion", "stable_diffusion.py", "latents [steps, N, C, h, w] after each step; images [N, H, W, 3] in [0, 1]; picture and mask NCHW in [0, 1]")
 
 
 if __name__ == "__main__":
