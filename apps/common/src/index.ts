@@ -27,6 +27,6 @@ export {
   openDiffusionModel,
   saveModel,
 } from './model-folder.js';
-export { oneOf, realNumber, seedNumber, wholeNumber } from './options.js';
+export { flagOf, oneOf, realNumber, seedNumber, wholeNumber } from './options.js';
 export { prepareOutput } from './output-file.js';
 export { type Progress, startProgress } from './progress.js';

@@ -1,5 +1,10 @@
 import { InvalidArgumentError, isSeed, seedPlus } from '@mezzotint/core';
 
+/** The flag of a setting: `guidanceRescale` -> `--guidance-rescale`. */
+export function flagOf(key: string): string {
+  return `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
 /** Parser for a whole number of at least `least`, for commander options. */
 export function wholeNumber(flag: string, least = 0): (text: string) => number {
   return (text) => {

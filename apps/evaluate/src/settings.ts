@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { readConfig } from '@mezzotint/app';
+import { flagOf, readConfig } from '@mezzotint/app';
 import { InvalidArgumentError, InvalidFileError } from '@mezzotint/core';
 import { shardOf } from '@mezzotint/distributed';
 import { featureNetworkNamed, whereToGet } from '@mezzotint/features';
@@ -21,7 +21,7 @@ function readSettings(path: string): EvaluateFlags {
     .exitOverride()
     .configureOutput({ writeErr: () => undefined });
   const argv = Object.entries(readConfig(path, fileSchema)).flatMap(([name, value]) => {
-    const flag = `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+    const flag = flagOf(name);
     if (typeof value === 'boolean') return value ? [flag] : [];
     const several = ['model', 'featuresWeights'].includes(name) && Array.isArray(value);
     return several ? value.flatMap((one) => [flag, String(one)]) : [flag, String(value)];

@@ -1,4 +1,4 @@
-import { oneOf, realNumber, seedNumber, wholeNumber } from '@mezzotint/app/terminal';
+import { flagOf, oneOf, realNumber, seedNumber, wholeNumber } from '@mezzotint/app/terminal';
 import { InvalidArgumentError } from '@mezzotint/core';
 import { commonGuidanceOptions, guidances } from '@mezzotint/guidance';
 import { openSchema, requestSchema, type SettingMeta } from '@mezzotint/pipelines';
@@ -16,11 +16,6 @@ const GROUPS: Readonly<Record<SettingMeta['group'], string>> = {
   model: 'Model:',
   speed: 'Speed and memory:',
 };
-
-/** `guidanceRescale` -> `--guidance-rescale`. */
-export function flagOf(key: string): string {
-  return `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
-}
 
 /** Adds a flag for each setting of the schemas of @mezzotint/pipelines, under their headings. */
 export function addSchemaFlags(command: Command): Command {

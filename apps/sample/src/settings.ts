@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { readConfig } from '@mezzotint/app/terminal';
+import { flagOf, readConfig } from '@mezzotint/app/terminal';
 import { InvalidArgumentError } from '@mezzotint/core';
 import { readPngText } from '@mezzotint/data';
 import { shardOf } from '@mezzotint/distributed';
@@ -16,7 +16,6 @@ import {
 import { readText } from '@mezzotint/weights/node';
 import { z } from 'zod';
 import type { AppSettings, SampleFlags } from './command.js';
-import { flagOf } from './flags.js';
 
 const appSchema = z
   .strictObject({

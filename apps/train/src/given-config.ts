@@ -1,4 +1,4 @@
-import { readConfig } from '@mezzotint/app';
+import { flagOf, readConfig } from '@mezzotint/app';
 import { InvalidArgumentError } from '@mezzotint/core';
 import type { TrainFlags } from './command.js';
 import { type ConfigFlags, type TrainConfig, trainConfigSchema } from './config.js';
@@ -6,9 +6,12 @@ import { configFromFlags } from './defaults.js';
 
 /** Flags that make a configuration where there is none, and say nothing beside one. */
 const PRESET_FLAGS = [
-  ...['preset', 'architecture', 'recipe', 'size', 'channels', 'flip', 'classes', 'captions', 'init', 'lora'],
-  ...['prompt', 'token', 'initializer', 'priorPrompt'],
+  ...['preset', 'architecture', 'recipe', 'size', 'channels', 'classes', 'captions', 'init', 'lora'],
+  ...['prompt', 'token', 'initializer', 'priorPrompt', 'flip'],
 ] as const satisfies readonly (keyof TrainFlags)[];
+
+/** Flags of the form `--no-x`, which are true unless they are said. */
+const NEGATED: readonly string[] = ['classes', 'captions'] satisfies readonly (keyof TrainFlags)[];
 
 /**
  * The configuration file with the flags over it, or one made of flags; undefined when a run goes on as it was. Beside a configuration file
@@ -19,10 +22,8 @@ const PRESET_FLAGS = [
 export async function givenConfig(flags: TrainFlags): Promise<TrainConfig | undefined> {
   const { config: file, resume = false } = flags;
   if (file === undefined && !resume) return withOverrides(await configFromFlags(flags), flags);
-  const unused = PRESET_FLAGS.filter((name) => flags[name] !== undefined && flags[name] !== true) as string[];
-  if (flags.flip) unused.push('flip');
-  if (file === undefined)
-    unused.push(...(['data', 'textEncoder'] as const).filter((name) => flags[name] !== undefined));
+  const idle = [...PRESET_FLAGS, ...(file === undefined ? (['data', 'textEncoder'] as const) : [])];
+  const unused = idle.filter((name) => (NEGATED.includes(name) ? flags[name] === false : flags[name] !== undefined));
   if (unused.length > 0) {
     const place = file ?? `config.json of ${flags.run}, which --resume goes on with`;
     throw new InvalidArgumentError(
@@ -71,6 +72,5 @@ export function overridesOf({ steps, batchSize, seed, wire, shardOptimizer }: Tr
 
 /** `priorPrompt` -> `--prior-prompt`; `classes` -> `--no-classes`. */
 function flagName(name: string): string {
-  if (name === 'classes' || name === 'captions') return `--no-${name}`;
-  return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+  return NEGATED.includes(name) ? `--no-${name}` : flagOf(name);
 }

@@ -1,4 +1,4 @@
-import { exitBadInput, oneOf, realNumber, runCommand, wholeNumber } from '@mezzotint/app';
+import { type CommandContext, exitBadInput, oneOf, realNumber, runCommand, wholeNumber } from '@mezzotint/app';
 import { useBackend } from '@mezzotint/backend';
 import { InvalidArgumentError } from '@mezzotint/core';
 import { type AblationName, ablation } from '@mezzotint/unet';
@@ -92,7 +92,7 @@ const textToImage = engine(
     .description('The pictures of docs/text-to-image.md, of a model of emoji.')
     .option('--model <folder>', 'the model', 'models/emoji')
     .option('--data <folder>', 'what train emoji-data wrote', 'data/emoji')
-    .option('--judge <folder>', 'a CLIP of train', 'runs/emoji-judge/model')
+    .option('--features <folder>', 'a CLIP of train that judges', 'runs/emoji-judge')
     .option('--out <folder>', 'where results go', 'studies/text-to-image')
     .option('--guidance <list>', 'guidance scales', numbers('--guidance'), [1, 3, 7.5, 10, 15])
     .option('--versions <list>', "states of the model, a row each, such as '10 %=runs/a,100 %=runs/b'", versions, []),
@@ -106,55 +106,30 @@ function versions(text: string): { name: string; path: string }[] {
   });
 }
 
-const [name = '', ...rest] = process.argv.slice(2);
 type Engine = { readonly engine?: string };
-const prepare = async ({ engine }: Engine) => void (await useBackend({ engine }));
-if (name === 'toy') {
-  await runCommand<ToyFlags & Engine>(
-    toy,
-    async (flags, context) => {
-      await prepare(flags);
-      await runToy(flags, context);
-    },
-    rest,
-  );
-} else if (name === 'figure-6') {
-  await runCommand<Figure6Flags & Engine>(
-    figure6,
-    async (flags, context) => {
-      await prepare(flags);
-      await runFigure6(flags, context);
-    },
-    rest,
-  );
-} else if (name === 'table-1') {
-  await runCommand<Table1Flags & Engine>(
-    table1,
-    async (flags, context) => {
-      await prepare(flags);
-      await runTable1(flags, context);
-    },
-    rest,
-  );
-} else if (name === 'cascade') {
-  await runCommand<CascadeFlags & Engine>(
-    cascade,
-    async (flags, context) => {
-      await prepare(flags);
-      await runCascade(flags, context);
-    },
-    rest,
-  );
-} else if (name === 'text-to-image') {
-  await runCommand<TextToImageFlags & Engine>(
-    textToImage,
-    async (flags, context) => {
-      await prepare(flags);
-      await runTextToImage(flags, context);
-    },
-    rest,
-  );
-} else {
-  process.stderr.write(`study: expected toy, figure-6, table-1, cascade or text-to-image, got '${name}'\n`);
+
+/** A study by its command: the engine is started, then it runs. */
+function study<F>(command: Command, run: (flags: F, context: CommandContext) => Promise<void>) {
+  const start = async (flags: F & Engine, context: CommandContext) => {
+    await useBackend({ engine: flags.engine });
+    await run(flags, context);
+  };
+  return (argv: string[]) => runCommand<F & Engine>(command, start, argv);
+}
+
+const studies = new Map([
+  ['toy', study<ToyFlags>(toy, runToy)],
+  ['figure-6', study<Figure6Flags>(figure6, runFigure6)],
+  ['table-1', study<Table1Flags>(table1, runTable1)],
+  ['cascade', study<CascadeFlags>(cascade, runCascade)],
+  ['text-to-image', study<TextToImageFlags>(textToImage, runTextToImage)],
+]);
+
+const [name = '', ...rest] = process.argv.slice(2);
+const chosen = studies.get(name);
+if (chosen !== undefined) await chosen(rest);
+else {
+  const known = [...studies.keys()];
+  process.stderr.write(`study: expected ${known.slice(0, -1).join(', ')} or ${known.at(-1)}, got '${name}'\n`);
   process.exitCode = exitBadInput;
 }

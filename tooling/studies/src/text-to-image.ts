@@ -1,22 +1,21 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type CommandContext, startProgress } from '@mezzotint/app';
-import { InvalidArgumentError, parseJson, readingBudget } from '@mezzotint/core';
-import { readPlainText } from '@mezzotint/core/node';
+import { InvalidArgumentError } from '@mezzotint/core';
 import { type Bitmap, openDataset, readImage, stackPictures, writePng } from '@mezzotint/data';
-import { type FeatureNetwork, featureNetworkNamed, readPictures } from '@mezzotint/features';
+import { type FeatureNetwork, readPictures } from '@mezzotint/features';
 import { type GridOptions, imageGrid } from '@mezzotint/figures';
 import { openPipeline } from '@mezzotint/pipelines/node';
-import { readJson, readWeights } from '@mezzotint/weights/node';
 import { writeJson } from './files.js';
+import { openJudge } from './pictures.js';
 
 /** The flags of `study text-to-image`. */
 export interface TextToImageFlags {
   readonly model: string;
   /** The folder of `train emoji-data`. */
   readonly data: string;
-  /** The folder of a CLIP that `train` made. */
-  readonly judge: string;
+  /** A CLIP of `train`. */
+  readonly features: string;
   readonly out: string;
   readonly seed: number;
   readonly guidance: readonly number[];
@@ -45,7 +44,7 @@ const PROMPTS = [
  * scales, versions of the model, and the training pictures that are nearest to samples by the judge.
  */
 export async function runTextToImage(
-  { model, data, judge, out, seed, guidance, versions }: TextToImageFlags,
+  { model, data, features, out, seed, guidance, versions }: TextToImageFlags,
   { say, result, signal }: CommandContext,
 ): Promise<void> {
   mkdirSync(out, { recursive: true });
@@ -94,7 +93,7 @@ export async function runTextToImage(
     await write('versions', rows, { columns: ROW, scale: 2, rowLabels: versions.map(({ name }) => name) });
   }
 
-  const network = await openJudge(judge);
+  const network = await openJudge(features);
   const progress = startProgress('Reading training pictures', train.length);
   const rows: Float32Array[] = [];
   try {
@@ -147,20 +146,6 @@ function evenly<T>(list: readonly T[], count: number): T[] {
   return Array.from({ length: Math.min(count, list.length) }, (_, i) => {
     return list[Math.floor(((i + 0.5) * list.length) / Math.min(count, list.length))]!;
   });
-}
-
-async function openJudge(folder: string): Promise<FeatureNetwork> {
-  const weights = await readWeights(folder);
-  try {
-    const text = (name: string) => readPlainText(join(folder, name), readingBudget.textBytes);
-    return await featureNetworkNamed('clip').open({
-      weights: [weights],
-      config: readJson(join(folder, 'config.json')),
-      vocabulary: { vocab: parseJson(text('vocab.json')), merges: text('merges.txt') },
-    });
-  } finally {
-    weights.close();
-  }
 }
 
 /** Features of pictures, each of length 1. */

@@ -1,10 +1,9 @@
-import type { InputSpec, Preset } from '@mezzotint/core';
 import { stableDiffusionSettings } from '../diffusers/stable-diffusion-settings.js';
-import { UNet2DCondition } from '../diffusers/unet-2d-condition.js';
 import type { UNet2DConditionConfig } from '../diffusers/unet-2d-condition-config.js';
+import { conditionedPreset } from './conditioned.js';
 
-/** Tokens that IF's makers cut a prompt to, and the width of T5-XXL's states. */
-const text = { tokens: 77, width: 4096 };
+/** Width of T5-XXL's states. */
+const TEXT_WIDTH = 4096;
 
 /** Channels of an attention head, on every level of every stage. */
 const HEAD = 64;
@@ -29,7 +28,7 @@ function shared(blockChannels: readonly number[], attention: readonly boolean[])
     onlyCrossAttention: each(false),
     linearProjection: false,
     contextWidth: blockChannels.at(-1)!,
-    textWidth: text.width,
+    textWidth: TEXT_WIDTH,
     timeConditioning: 'scale-shift',
     activation: 'erf',
     timeCondProjDim: null,
@@ -79,35 +78,21 @@ function stageTwo(width: number): UNet2DConditionConfig {
 }
 
 /** DeepFloyd IF's first stage, XL: 64x64 pixels, T5-XXL's text; predicts the noise and the variance. */
-export const ifIXl = preset('if-i-xl', 'DeepFloyd IF, stage I, XL, 64x64 pixels', stageOne(704), 64);
+export const ifIXl = conditionedPreset('if-i-xl', 'DeepFloyd IF, stage I, XL, 64x64 pixels', stageOne(704), 64);
 
 /** DeepFloyd IF's first stage, L. */
-export const ifIL = preset('if-i-l', 'DeepFloyd IF, stage I, L, 64x64 pixels', stageOne(320), 64);
+export const ifIL = conditionedPreset('if-i-l', 'DeepFloyd IF, stage I, L, 64x64 pixels', stageOne(320), 64);
 
 /** DeepFloyd IF's first stage, M. */
-export const ifIM = preset('if-i-m', 'DeepFloyd IF, stage I, M, 64x64 pixels', stageOne(192), 64);
+export const ifIM = conditionedPreset('if-i-m', 'DeepFloyd IF, stage I, M, 64x64 pixels', stageOne(192), 64);
 
 /** DeepFloyd IF's second stage, L: from 64x64 to 256x256 pixels; its input has the resized small picture behind x. */
-export const ifIIL = preset('if-ii-l', 'DeepFloyd IF, stage II, L, 64x64 to 256x256 pixels', stageTwo(160), 256, {
-  labels: { shape: [1] },
-});
-
-function preset(
-  name: string,
-  about: string,
-  config: UNet2DConditionConfig,
-  size: number,
-  more: Readonly<Record<string, InputSpec>> = {},
-): Preset<UNet2DCondition> {
-  return {
-    name,
-    about,
-    config,
-    build: () => new UNet2DCondition(config),
-    inputs: () => [
-      { shape: [1, size, size, config.inChannels] },
-      { shape: [1] },
-      { context: { shape: [1, text.tokens, text.width] }, ...more },
-    ],
-  };
-}
+export const ifIIL = conditionedPreset(
+  'if-ii-l',
+  'DeepFloyd IF, stage II, L, 64x64 to 256x256 pixels',
+  stageTwo(160),
+  256,
+  {
+    labels: { shape: [1] },
+  },
+);

@@ -1,7 +1,7 @@
-import type { InputSpec, Preset } from '@mezzotint/core';
+import type { InputSpec } from '@mezzotint/core';
 import { stableDiffusionSettings } from '../diffusers/stable-diffusion-settings.js';
-import { UNet2DCondition } from '../diffusers/unet-2d-condition.js';
 import type { UNet2DConditionConfig } from '../diffusers/unet-2d-condition-config.js';
+import { conditionedPreset } from './conditioned.js';
 
 const none = [false, false, false, false];
 
@@ -62,13 +62,23 @@ const sdxlRefinerConfig: UNet2DConditionConfig = {
 };
 
 /** Stable Diffusion 1.1 to 1.5: 64x64 latent images, CLIP ViT-L's text; predicts the noise. */
-export const sd15 = preset('sd15', 'Stable Diffusion 1.x, 512x512 pixels (Rombach et al. 2022)', sd15Config, 64);
+export const sd15 = conditionedPreset(
+  'sd15',
+  'Stable Diffusion 1.x, 512x512 pixels (Rombach et al. 2022)',
+  sd15Config,
+  64,
+);
 
 /** Stable Diffusion 2.1: 96x96 latent images, OpenCLIP ViT-H's text; predicts v. */
-export const sd21 = preset('sd21', 'Stable Diffusion 2.x, 768x768 pixels (Rombach et al. 2022)', sd21Config, 96);
+export const sd21 = conditionedPreset(
+  'sd21',
+  'Stable Diffusion 2.x, 768x768 pixels (Rombach et al. 2022)',
+  sd21Config,
+  96,
+);
 
 /** SDXL's base: 128x128 latent images, two texts, sizes and crop. */
-export const sdxlBase = preset(
+export const sdxlBase = conditionedPreset(
   'sdxl-base',
   'SDXL base, 1024x1024 pixels (Podell et al. 2023)',
   sdxlBaseConfig,
@@ -77,7 +87,7 @@ export const sdxlBase = preset(
 );
 
 /** SDXL's refiner: 128x128 latent images with little noise, sizes, crop and score. */
-export const sdxlRefiner = preset(
+export const sdxlRefiner = conditionedPreset(
   'sdxl-refiner',
   'SDXL refiner, 1024x1024 pixels (Podell et al. 2023)',
   sdxlRefinerConfig,
@@ -87,24 +97,4 @@ export const sdxlRefiner = preset(
 
 function numbers(pooled: number, count: number): Readonly<Record<string, InputSpec>> {
   return { pooled: { shape: [1, pooled] }, timeIds: { shape: [1, count] } };
-}
-
-function preset(
-  name: string,
-  about: string,
-  config: UNet2DConditionConfig,
-  size: number,
-  more: Readonly<Record<string, InputSpec>> = {},
-): Preset<UNet2DCondition> {
-  return {
-    name,
-    about,
-    config,
-    build: () => new UNet2DCondition(config),
-    inputs: () => [
-      { shape: [1, size, size, config.inChannels] },
-      { shape: [1] },
-      { context: { shape: [1, 77, config.contextWidth] }, ...more },
-    ],
-  };
 }

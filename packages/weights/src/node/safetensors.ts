@@ -8,7 +8,7 @@ import {
 import { writeFileAtomically } from '@mezzotint/core/node';
 import type { FloatDType } from '../numbers/dtypes.js';
 import { narrow } from '../numbers/narrow.js';
-import { isQuantizable, quantizeRows, scaleName } from '../quantized/int8.js';
+import { isQuantizable, rowCodes, rowScales, scaleName } from '../quantized/int8.js';
 import { checkTensor, type PlannedTensor, planSafetensors } from '../safetensors/layout.js';
 import { openSafetensorsSync, type SyncWeightFile } from '../safetensors/open.js';
 import { openFile } from './file-source.js';
@@ -89,14 +89,12 @@ function encode(planned: PlannedTensor, tensor: HostTensor): Uint8Array {
   const { data } = tensor;
   if (data instanceof Int32Array) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   return named(planned.name, () =>
-    planned.dtype === 'I8'
-      ? new Uint8Array(quantizeRows(tensor).codes.buffer)
-      : narrow(data, planned.dtype as FloatDType),
+    planned.dtype === 'I8' ? new Uint8Array(rowCodes(tensor).buffer) : narrow(data, planned.dtype as FloatDType),
   );
 }
 
 function scalesOf(name: string, weight: HostTensor): Uint8Array {
-  return named(name, () => new Uint8Array(quantizeRows(weight).scales.buffer));
+  return named(name, () => new Uint8Array(rowScales(weight).buffer));
 }
 
 /** Says whose numbers an error is about. */

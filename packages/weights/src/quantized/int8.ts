@@ -17,29 +17,35 @@ export function scaleName(weight: string): string {
 }
 
 /**
- * Rounds a weight `[rows, ...]` to 8 bits with one scale a row, its largest magnitude / 127: `weight ~ codes * scales`, off by half a
- * scale at most.
+ * The scales of a weight `[rows, ...]` in 8 bits, the largest magnitude of each row / 127.
  *
  * @throws RangeError for a number that is not finite
  */
-export function quantizeRows({ shape, data }: HostTensor): { codes: Int8Array; scales: Float32Array } {
+export function rowScales({ shape, data }: HostTensor): Float32Array {
   const rows = shape[0]!;
   const row = data.length / rows;
-  const codes = new Int8Array(data.length);
-  const scales = new Float32Array(rows);
-  for (let r = 0; r < rows; r++) {
+  return Float32Array.from({ length: rows }, (_, r) => {
     let most = 0;
     for (let i = r * row; i < (r + 1) * row; i++) {
       const magnitude = Math.abs(data[i]!);
       if (!(magnitude < Infinity)) throw new RangeError(`element ${i} is ${data[i]}, which no scale fits`);
       if (magnitude > most) most = magnitude;
     }
-    scales[r] = most / MOST;
-    const scale = scales[r]!; // as float32, which is what the codes are multiplied by
+    return most / MOST;
+  });
+}
+
+/** A weight in 8 bits: `weight ~ codes * scales`, off by half a scale at most. Throws as {@link rowScales}. */
+export function rowCodes(weight: HostTensor): Int8Array {
+  const { data } = weight;
+  const scales = rowScales(weight);
+  const row = data.length / scales.length;
+  const codes = new Int8Array(data.length);
+  for (const [r, scale] of scales.entries()) {
     if (scale === 0) continue; // nothing, or too small for float32
     for (let i = r * row; i < (r + 1) * row; i++) {
       codes[i] = Math.max(-MOST, Math.min(MOST, Math.round(data[i]! / scale)));
     }
   }
-  return { codes, scales };
+  return codes;
 }
