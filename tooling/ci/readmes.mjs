@@ -2,7 +2,7 @@
 // `npm install` line names into an empty folder (packages of ours from the tarballs, all else from npm), and runs the
 // example there. Needs builds (`turbo run build`). `node tooling/ci/readmes.mjs [package...]`
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -51,6 +51,8 @@ function runExample({ short, folder }, overrides) {
     env: { ...process.env, ONNXRUNTIME_NODE_INSTALL: 'skip' },
   });
   if (npm.status !== 0) return `npm install ${words.join(' ')} fails:\n${npm.stderr}`;
+  // The models that come with the repository, not with a package.
+  if (code.includes('models/')) cpSync(join(root, 'models'), join(place, 'models'), { recursive: true });
   writeFileSync(join(place, 'example.ts'), code);
   const done = spawnSync(process.execPath, ['--import', tsx, 'example.ts'], {
     cwd: place,

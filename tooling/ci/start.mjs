@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
-const picture = join(root, 'out', 'digits.png');
+const picture = join(root, 'out', 'emoji.png');
 rmSync(picture, { force: true });
 
 const pictures = [1, 2].map(() => {
