@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { type CommandContext, startProgress, wholeNumber } from '@mezzotint/app';
+import { InvalidArgumentError } from '@mezzotint/core';
 import {
   type EmojiClassName,
   type EmojiSetName,
@@ -16,6 +17,7 @@ export interface EmojiDataFlags {
   readonly sets: readonly string[];
   readonly size: number;
   readonly seed: number;
+  readonly tones?: number;
   readonly packages?: string;
   /** True: all classes. */
   readonly classes?: readonly string[] | true;
@@ -43,6 +45,11 @@ export function emojiDataCommand(): Command {
       names,
     )
     .option('--seed <n>', 'seed of the split of captioned pictures', wholeNumber('--seed'), 0)
+    .option(
+      '--tones <n>',
+      'how many of the five skin tones train/ has of each person and gesture (default: 5)',
+      wholeNumber('--tones', 0),
+    )
     .addHelpText(
       'after',
       '\nExample:\n  pnpm train emoji-data --packages data/packages --out data/emoji\n  pnpm train --data data/emoji/train --run runs/emoji' +
@@ -52,9 +59,12 @@ export function emojiDataCommand(): Command {
 
 /** Writes the folder and says what is in it and whose pictures they are. */
 export async function runEmojiData(
-  { out, sets, size, seed, packages, classes }: EmojiDataFlags,
+  { out, sets, size, seed, tones, packages, classes }: EmojiDataFlags,
   { say, result, signal }: CommandContext,
 ): Promise<void> {
+  if (classes !== undefined && tones !== undefined) {
+    throw new InvalidArgumentError('--tones', 'a class set has all skin tones; leave --tones or --classes out');
+  }
   const progress = startProgress('Drawing emoji', 1);
   const options = {
     sets: sets as readonly EmojiSetName[],
@@ -65,7 +75,7 @@ export async function runEmojiData(
   };
   const written =
     classes === undefined
-      ? writeEmojiFolder(out, { ...options, seed })
+      ? writeEmojiFolder(out, { ...options, seed, ...(tones !== undefined && { tones }) })
       : writeEmojiClasses(out, { ...options, ...(classes !== true && { classes: classes as EmojiClassName[] }) });
   const summary = await written.finally(() => progress.stop());
   for (const [part, count] of Object.entries(summary.pictures)) say(`${out}/${part}: ${count} pictures`);

@@ -26,6 +26,11 @@ export interface EmojiFolderOptions extends EmojiOptions {
   readonly size?: number;
   /** Seed of the split. Default 0. */
   readonly seed?: number;
+  /**
+   * How many of the five skin tones `train/` has of each person and gesture of a set, drawn by a hash; 5 by default. With 1, a thing that has
+   * tones is shown not six times as often as one that has none.
+   */
+  readonly tones?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, total: number) => void;
 }
@@ -50,10 +55,14 @@ const EXAMPLES = 1000;
  * @throws InvalidArgumentError when the folder is there already, or as {@link listEmoji}
  */
 export async function writeEmojiFolder(folder: string, options: EmojiFolderOptions = {}): Promise<EmojiFolderSummary> {
-  const { sets = ['noto', 'twemoji'], seed = 0 } = options;
+  const { sets = ['noto', 'twemoji'], seed = 0, tones = 5 } = options;
+  if (!Number.isSafeInteger(tones) || tones < 0 || tones > 5) {
+    throw new InvalidArgumentError('emoji tones', `expected a whole number from 0 to 5, got ${tones}`);
+  }
+  const list = (of: EmojiOptions) => fewerTones(listEmoji(of), tones, (emoji) => emojiPart(emoji, sets, seed), seed);
   const rows: Record<EmojiPart, Row[]> = { train: [], 'held-out': [], combinations: [] };
   let examples: Row[] = [];
-  const sources = await writePictures(folder, options, listEmoji, async (unfinished, pictures) => {
+  const sources = await writePictures(folder, options, list, async (unfinished, pictures) => {
     for (const part of Object.keys(rows)) await mkdir(join(unfinished, part), { recursive: true });
     for await (const { emoji, name, bitmap } of pictures) {
       const part = emojiPart(emoji, sets, seed);
@@ -79,6 +88,21 @@ interface Row {
   readonly file_name: string;
   readonly captions: readonly string[];
   readonly label: string;
+}
+
+/** All emoji but those of `train/` whose skin tone is not among the first `tones` of their concept and set, in the order of a hash. */
+function fewerTones(all: Emoji[], tones: number, part: (emoji: Emoji) => EmojiPart, seed: number): Emoji[] {
+  const key = ({ set, concept, tone }: Emoji) => hashed(`${seed}/tones/${set}/${concept}/${tone}`);
+  const seen = new Map<string, number>();
+  const left = new Set<Emoji>();
+  for (const emoji of [...all].sort((a, b) => key(a) - key(b))) {
+    if (emoji.tone === undefined || part(emoji) !== 'train') continue;
+    const thing = `${emoji.set}/${emoji.concept}`;
+    const before = seen.get(thing) ?? 0;
+    seen.set(thing, before + 1);
+    if (before >= tones) left.add(emoji);
+  }
+  return all.filter((emoji) => !left.has(emoji));
 }
 
 /** At most `EXAMPLES` rows by a hash of seed and name, the first of each caption. */

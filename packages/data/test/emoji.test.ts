@@ -117,6 +117,34 @@ test('captions: name with article, tone and style, shuffled and with keywords; t
   ]);
 });
 
+test('fewer skin tones in train/, the same pictures elsewhere', async () => {
+  const from = project('tones');
+  const names = async (tones?: number) => {
+    const folder = join(root, 'tones', `of-${tones}`);
+    await writeEmojiFolder(folder, { from, seed: 3, ...(tones !== undefined && { tones }) });
+    const of = (part: string) =>
+      readFileSync(join(folder, part, 'metadata.jsonl'), 'utf8')
+        .split('\n')
+        .filter(Boolean)
+        .map((line) => (JSON.parse(line) as { file_name: string }).file_name);
+    return { train: of('train'), others: [...of('held-out'), ...of('combinations')] };
+  };
+  const [all, two, none] = [await names(), await names(2), await names(0)];
+  const toned = (files: readonly string[], set: string) =>
+    files.filter((file) => new RegExp(`^${set}.*(light|medium|dark)`).test(file));
+  expect(toned(all.train, 'noto').length).toBeGreaterThanOrEqual(4);
+  for (const set of ['noto', 'twemoji']) {
+    expect(toned(two.train, set)).toHaveLength(2);
+    expect(toned(none.train, set)).toHaveLength(0);
+  }
+  expect(all.train).toEqual(expect.arrayContaining(two.train));
+  expect(all.train.filter((file) => !/(light|medium|dark)/.test(file))).toEqual(none.train);
+  expect([two.others, none.others]).toEqual([all.others, all.others]);
+  await expect(writeEmojiFolder(join(root, 'tones', 'x'), { from, tones: 6 })).rejects.toThrow(
+    'emoji tones: expected a whole number from 0 to 5, got 6',
+  );
+});
+
 test('a concept is on one side of the split whatever its set and tone, and about 4 % are held out', () => {
   const [hand] = listEmoji({ sets: ['noto'], from: project('split') });
   const sets = ['noto', 'twemoji'] as const;
