@@ -14,9 +14,9 @@ import {
   type LatentsIndex,
   latentStream,
   openDataset,
+  readExamples,
   readLatentsIndex,
   splitDataset,
-  toBytes,
   toFloat,
   withoutDamaged,
 } from '@mezzotint/data';
@@ -195,7 +195,7 @@ async function folder(config: Extract<DataConfig, { kind: 'folder' }>): Promise<
       ...(set.skipped.length > 0 ? [`Passed over: ${set.skipped.join('; ')}`] : []),
     ],
     ...(heldOut && {
-      heldOut: heldOutOf(await firstOf(heldOut, heldOut.examples.length, size, channels), captionsOf(heldOut)),
+      heldOut: heldOutOf(await readExamples(heldOut, { size, channels }), captionsOf(heldOut)),
     }),
     open: ({ batchSize, seed, share }) =>
       exampleStream(set, {
@@ -203,7 +203,7 @@ async function folder(config: Extract<DataConfig, { kind: 'folder' }>): Promise<
         ...(buckets && { buckets }),
         ...(share && { share }),
       }),
-    first: (n) => firstOf(set, n, size, channels),
+    first: (n) => readExamples({ ...set, examples: set.examples.slice(0, n) }, { size, channels }),
   };
 }
 
@@ -248,20 +248,6 @@ function heldOutOf(images: ImageSet, captions: HeldOut['captions'] = []): HeldOu
       shape: [n, height, width, channels],
     }),
   };
-}
-
-/** The first pictures of a data set, decoded. */
-async function firstOf(set: Dataset, count: number, size: number, channels: 1 | 3): Promise<ImageSet> {
-  const examples = set.examples.slice(0, count);
-  const one = { batchSize: examples.length, seed: 0, size, channels, threads: 0, ahead: 0, cacheBytes: 0 };
-  const { images, indices } = await exampleStream({ ...set, examples }, one).next();
-  const area = size * size * channels;
-  const sorted = new Uint8Array(images.length);
-  indices.forEach((index, n) => {
-    sorted.set(toBytes(images.subarray(n * area, (n + 1) * area)), index * area);
-  });
-  const labels = Int32Array.from(examples, ({ label }) => label);
-  return { images: sorted, labels, classes: set.classes, count: examples.length, height: size, width: size, channels };
 }
 
 function slice(set: ImageSet, count: number): ImageSet {

@@ -4,6 +4,8 @@ import { epochOrder, type ImageBatch } from './batches.js';
 import type { Bitmap } from './bitmap.js';
 import type { Dataset, Example } from './dataset.js';
 import { type Decoder, decodingThreads } from './decode-example.js';
+import type { ImageSet } from './image-set.js';
+import { toBytes } from './pixels.js';
 import type { ImageSize } from './resize.js';
 
 /** A batch of a data set. */
@@ -168,6 +170,30 @@ export function exampleStream(set: Dataset, options: ExampleStreamOptions): Exam
     },
     close: () => pictures.close(),
   };
+}
+
+/**
+ * All pictures of a data set at once, in their order, the middle square of each at `size`: for a set that fits into memory.
+ *
+ * @throws InvalidArgumentError when the set is empty or `size` is out of range
+ */
+export async function readExamples(
+  set: Dataset,
+  { size, channels }: { readonly size: number; readonly channels: 1 | 3 },
+): Promise<ImageSet> {
+  const { examples, classes } = set;
+  const count = examples.length;
+  const whole = { batchSize: count, seed: 0, size, channels, threads: 0, ahead: 0, cacheBytes: 0 };
+  const stream = exampleStream(set, whole);
+  const { images, indices } = await stream.next();
+  await stream.close();
+  const area = size * size * channels;
+  const bytes = new Uint8Array(images.length);
+  for (const [n, index] of indices.entries()) {
+    bytes.set(toBytes(images.subarray(n * area, (n + 1) * area)), index * area);
+  }
+  const labels = Int32Array.from(examples, ({ label }) => label);
+  return { images: bytes, labels, classes, count, height: size, width: size, channels };
 }
 
 /** Resized pictures, the first ones that fit kept. */

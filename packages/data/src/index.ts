@@ -20,6 +20,7 @@ export {
   type ExampleStreamOptions,
   type ExampleStreamState,
   exampleStream,
+  readExamples,
 } from './example-stream.js';
 export { type FolderImages, type FolderOptions, imageFolder } from './image-folder.js';
 export { fingerprint, type ImageSet, splitImages, stackPictures, subset } from './image-set.js';

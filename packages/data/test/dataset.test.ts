@@ -9,6 +9,7 @@ import {
   encodePng,
   exampleStream,
   openDataset,
+  readExamples,
   readTar,
   splitDataset,
   withoutDamaged,
@@ -158,6 +159,22 @@ describe('openDataset', () => {
     expect(train.fingerprint).not.toBe(set.fingerprint);
     expect(() => splitDataset(set, 12, 5)).toThrow(InvalidArgumentError);
   });
+});
+
+test('readExamples gives all pictures at once, in the order of the examples', async () => {
+  const set = await openDataset(
+    write('whole', { 'b/2.png': picture(4, 4, 20), 'a/1.png': picture(4, 8, 10, 90), 'b/3.png': picture(8, 8, 30) }),
+  );
+  const { images, labels, ...rest } = await readExamples(set, { size: 4, channels: 1 });
+  expect(rest).toEqual({ classes: ['a', 'b'], count: 3, height: 4, width: 4, channels: 1 });
+  expect(Array.from(labels)).toEqual([0, 1, 1]);
+  // The middle square of the wide one has both halves.
+  expect(Array.from({ length: 3 }, (_, i) => [images[16 * i], images[16 * i + 15]])).toEqual([
+    [10, 90],
+    [20, 20],
+    [30, 30],
+  ]);
+  await expect(readExamples({ ...set, examples: [] }, { size: 4, channels: 1 })).rejects.toThrow('exampleStream');
 });
 
 describe('exampleStream', () => {

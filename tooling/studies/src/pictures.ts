@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { InvalidArgumentError, NumpyRandomState } from '@mezzotint/core';
-import { exampleStream, type ImageSet, openDataset, toBytes } from '@mezzotint/data';
+import { type ImageSet, openDataset, readExamples } from '@mezzotint/data';
 import { type FeatureNetwork, featureNetworkNamed, readFeatures } from '@mezzotint/features';
 import type { Features } from '@mezzotint/metrics';
 import { readJson, readText, readWeights } from '@mezzotint/weights/node';
@@ -14,27 +14,7 @@ export async function readPictures(path: string, size: number, count: number): P
   const set = await openDataset(path);
   const order = Array.from(new NumpyRandomState(0).permutation(set.examples.length));
   const chosen = order.slice(0, count).sort((a, b) => a - b);
-  const examples = chosen.map((index) => set.examples[index]!);
-  const whole = {
-    batchSize: examples.length,
-    seed: 0,
-    size,
-    channels: 3,
-    threads: 0,
-    ahead: 0,
-    cacheBytes: 0,
-  } as const;
-  const stream = exampleStream({ ...set, examples }, whole);
-  const { images, indices } = await stream.next();
-  await stream.close();
-  const area = size * size * 3;
-  const bytes = new Uint8Array(images.length);
-  indices.forEach((index, n) => {
-    bytes.set(toBytes(images.subarray(n * area, (n + 1) * area)), index * area);
-  });
-  const labels = Int32Array.from(examples, ({ label }) => label);
-  const { classes } = set;
-  return { images: bytes, labels, classes, count: examples.length, height: size, width: size, channels: 3 };
+  return readExamples({ ...set, examples: chosen.map((index) => set.examples[index]!) }, { size, channels: 3 });
 }
 
 /** A classifier or a CLIP that `train` made, as a feature network: the folder of its model, or its run. */
