@@ -75,24 +75,23 @@ export class RunFolder {
 
   /**
    * The configuration of a run that was begun before, with what was given again: `steps` may be another number and is then
-   * kept, everything else must be the same.
+   * kept, everything else that was given must be the same. What was not given, such as what a recipe filled in, stays as the run has it.
    */
   static resumed(path: string, given: TrainConfig | undefined, flags: ConfigFlags): TrainConfig {
     const file = join(path, 'config.json');
     if (!existsSync(file))
       throw new InvalidArgumentError(path, 'holds no run to resume: expected a config.json of train');
     const config = readConfig(file, trainConfigSchema);
-    const asked = { ...given, ...flags };
+    const asked = { ...config, ...given, ema: { ...config.ema, ...given?.ema }, ...flags };
     const value = (of: object, key: string) => JSON.stringify((of as Record<string, unknown>)[key]);
-    const keys = given === undefined ? Object.keys(flags) : Object.keys({ ...config, ...asked });
     const free = ['steps', 'microBatches', 'distributed']; // of which only steps changes what is trained
-    const changed = keys.filter((key) => !free.includes(key) && value(config, key) !== value(asked, key));
+    const changed = Object.keys(asked).filter((key) => !free.includes(key) && value(config, key) !== value(asked, key));
     if (changed.length > 0) {
       const named = changed.map((key) => `${key}: ${value(config, key)}, now ${value(asked, key)}`);
       const hint = 'resume without --config and without these flags, or start another run';
       throw new InvalidArgumentError(path, `was begun with another configuration (${named.join('; ')}): ${hint}`);
     }
-    const { steps = config.steps } = asked;
+    const { steps } = asked;
     const distributed = { ...config.distributed, ...given?.distributed, ...flags.distributed };
     return checkConfig(file, { ...config, steps, distributed }, trainConfigSchema);
   }

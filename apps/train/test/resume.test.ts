@@ -64,6 +64,23 @@ test('says what it trains on and what it passed over', async () => {
   );
 });
 
+test('the command that began a run goes on with --resume, whatever its recipe filled in', async () => {
+  const run = join(root, 'same-command');
+  const { sampling: _, ...bare } = config;
+  const file = join(root, 'bare.json');
+  const command = async (change: object, ...flags: string[]) => {
+    writeFileSync(file, JSON.stringify({ ...bare, ...change, ema: {} }));
+    return train('--config', file, '--run', run, ...flags);
+  };
+  expect(await command({}, '--until', '2')).toMatchObject({ code: 0 });
+  const other = await command({ learningRate: { kind: 'constant', peak: 0.5 } }, '--resume');
+  expect(other.code).toBe(2);
+  expect(other.err).toMatch(/another configuration \(learningRate: .*, now \{.*"peak":0.5/);
+  const resumed = await command({}, '--resume');
+  expect(resumed.err).not.toContain('another configuration');
+  expect(resumed.out).toContain('from update 2 to 4');
+});
+
 test('more --steps are kept for the next resume; another seed or batch size is refused, the same one is not', async () => {
   const run = join(root, 'steps');
   expect((await train('--config', configFile('steps'), '--run', run)).code).toBe(0);
