@@ -1,9 +1,11 @@
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { oneOf, runCommand, wholeNumber } from '@mezzotint/app';
 import { vaeFlux, vaeSd3 } from '@mezzotint/autoencoders';
 import { useBackend } from '@mezzotint/backend';
-import type { Module } from '@mezzotint/core';
+import { InvalidArgumentError, type Module } from '@mezzotint/core';
 import { writePng } from '@mezzotint/data';
 import { fluxSchnell, sd35Medium } from '@mezzotint/mmdit';
 import { openPipeline, type Progress } from '@mezzotint/pipelines/node';
@@ -11,7 +13,7 @@ import { clipTextL14, openClipTextBigG14, t5Xxl } from '@mezzotint/text-encoders
 import { writeSafetensors } from '@mezzotint/weights/node';
 import { Command } from 'commander';
 import { withSections } from './checkpoint/report.js';
-import { type FullSizeResult, fullSizeSection, type Phase } from './full-size-report.js';
+import { type FullSizeResult, fullSizeSection, type PeerPicture, type Phase } from './full-size-report.js';
 import { circumstances, writePage } from './page.js';
 import { type GgufBlocks, writeRandomGguf } from './random-gguf.js';
 
@@ -25,6 +27,7 @@ interface Flags {
   readonly steps: number;
   readonly textLength: number;
   readonly onlyWrite: boolean;
+  readonly stableDiffusionCpp?: string;
   readonly write?: string;
 }
 
@@ -45,9 +48,16 @@ const command = new Command('bench:full-size')
   .option('--steps <n>', 'steps of the sampler', wholeNumber('--steps'), 4)
   .option('--text-length <n>', 'tokens that T5 reads', wholeNumber('--text-length'), 256)
   .option('--only-write', 'write the files and leave them', false)
+  .option(
+    '--stable-diffusion-cpp <python>',
+    'a Python with stable-diffusion-cpp-python, which makes the same picture afterwards (FLUX only)',
+  )
   .option('--write <file>', 'write the table as a section of a Markdown file, for example docs/checkpoints.md');
 
 await runCommand<Flags>(command, async (flags, { say, result, signal }) => {
+  if (flags.stableDiffusionCpp !== undefined && flags.model !== 'flux.1-schnell') {
+    throw new InvalidArgumentError('--stable-diffusion-cpp', `makes a picture of flux.1-schnell, got ${flags.model}`);
+  }
   await useBackend({ engine: 'cpu' }); // Draws the small parts.
   const file = await writeFiles(flags, say);
   if (flags.onlyWrite) return;
@@ -80,6 +90,8 @@ await runCommand<Flags>(command, async (flags, { say, result, signal }) => {
   }
   const description = pipeline.description.replaceAll(flags.folder, 'scratch');
   pipeline.dispose();
+  const peer =
+    flags.stableDiffusionCpp === undefined ? undefined : byStableDiffusionCpp(flags.stableDiffusionCpp, file, flags);
   const measured: FullSizeResult = {
     ...{
       model: flags.model,
@@ -90,6 +102,7 @@ await runCommand<Flags>(command, async (flags, { say, result, signal }) => {
       phases,
     },
     ...circumstances(commandLine(flags)),
+    ...(peer && { peer }),
   };
   if (flags.write !== undefined) {
     const before = existsSync(flags.write) ? readFileSync(flags.write, 'utf8') : undefined;
@@ -98,8 +111,19 @@ await runCommand<Flags>(command, async (flags, { say, result, signal }) => {
   result(measured);
 });
 
-function commandLine({ model, blocks, size, steps, textLength }: Flags): string {
-  return `pnpm bench:full-size --folder scratch --model ${model} --blocks ${blocks} --size ${size} --steps ${steps} --text-length ${textLength} --write docs/checkpoints.md`;
+function commandLine({ model, blocks, size, steps, textLength, stableDiffusionCpp }: Flags): string {
+  const tunables = process.env.GLIBC_TUNABLES === undefined ? '' : `GLIBC_TUNABLES=${process.env.GLIBC_TUNABLES} `;
+  const peer = stableDiffusionCpp === undefined ? '' : ' --stable-diffusion-cpp python';
+  return `${tunables}pnpm bench:full-size --folder scratch --model ${model} --blocks ${blocks} --size ${size} --steps ${steps} --text-length ${textLength}${peer} --write docs/checkpoints.md`;
+}
+
+/** The same picture by stable-diffusion.cpp, in a process of its own. */
+function byStableDiffusionCpp(python: string, file: string, { folder, size, steps }: Flags): PeerPicture {
+  const script = fileURLToPath(new URL('../peers/sd_cpp.py', import.meta.url));
+  const args = [script, folder, basename(file), String(size), String(steps)];
+  const done = spawnSync(python, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
+  if (done.status !== 0) throw new InvalidArgumentError('--stable-diffusion-cpp', `${python} failed: see above`);
+  return JSON.parse(done.stdout) as PeerPicture;
 }
 
 /** Writes what is not there yet; gives the transformer's file. */

@@ -19,6 +19,11 @@ test('a picture of full size is a section with the sum of its steps and its larg
   expect(second).toContain('**2 steps in 2:15, at most 8.25 GB resident.**');
   expect(second).toContain('| step 1 | 70.0 | 8.25 |');
   expect(second.match(/^## /gm)).toEqual(['## ']);
+  const peer = { version: '0.1', steps: [100, 150], seconds: 310.08, peakGB: 12 };
+  const beside = fullSizeSection({ ...result(60), peer });
+  expect(beside).toContain(
+    '2 steps in 4:10, at most 12.00 GB resident. Ours takes 0.50 of its time for the steps, 0.47 from the files to the picture.',
+  );
   // The other command keeps it.
   expect(updated(second, [])).toBe(second);
 });
