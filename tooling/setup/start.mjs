@@ -19,7 +19,7 @@ run(process.execPath, [
 if (!asked.includes('--json') && !says('--model')) {
   const model = (name) => relative(process.cwd(), join(root, 'models', name)) || '.';
   console.log(
-    `\nYour own words:  npx pnpm sample --model ${model('emoji')} --prompt "a purple cat face, noto style" --out cat.png\n` +
+    `\nYour own words:  npx pnpm sample --model ${model('emoji')} --prompt "a police officer, twemoji style" --out officer.png\n` +
       `Digits:          npx pnpm sample --model ${model('digits')} --labels 0-9 --guidance 2 --out digits.png`,
   );
 }

@@ -83,7 +83,7 @@ export function sampleCommand(): Command {
     .addHelpText('after', guidanceHelp())
     .addHelpText(
       'after',
-      '\nExamples:\n  pnpm sample --model models/emoji --prompt "a purple cat face, noto style" --out cat.png' +
+      '\nExamples:\n  pnpm sample --model models/emoji --prompt "a police officer, twemoji style" --out officer.png' +
         '\n  pnpm sample --model models/digits --labels 0-9 --count 10 --guidance 2 --out digits.png' +
         '\n  pnpm sample --model stable-diffusion-v1-5 --prompt "a cat in the snow" --seed 7 --out cat.png' +
         '\n  pnpm sample --model v1-5-pruned-emaonly.safetensors --prompts prompts.txt --count 4 --out cats/' +
