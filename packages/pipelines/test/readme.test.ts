@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { readImage } from '@mezzotint/data';
 import { afterAll, expect, test } from 'vitest';
-import { sampleFixture } from './support/goldens.js';
 
+const emoji = fileURLToPath(new URL('../../../models/emoji', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'mezzotint-readme-'));
 const example = fileURLToPath(new URL('./readme.generated.ts', import.meta.url));
 afterAll(() => {
@@ -21,14 +21,13 @@ test.each(['../README.md', '../../../README.md'])('the five lines of %s make a p
   const statements = code.split('\n').filter((line) => line.trim() !== '' && !line.startsWith('import'));
   expect(statements.length).toBeLessThanOrEqual(5);
   const out = join(folder, `${path.length}.png`);
-  const tiny = code
-    .replace("'stable-diffusion-v1-5'", JSON.stringify(sampleFixture('tiny-sd')))
-    .replace("'cat.png'", JSON.stringify(out))
-    .replace('useBackend()', "useBackend({ engine: 'cpu' })")
+  const quick = code
+    .replace("'models/emoji'", JSON.stringify(emoji))
+    .replace("'officer.png'", JSON.stringify(out))
     .replace('seed: 7', 'seed: 7, steps: 2');
-  writeFileSync(example, tiny);
+  writeFileSync(example, quick);
   await import(`${example}?${path.length}`);
   const { height, width, data } = await readImage(out);
-  expect([height, width]).toEqual([16, 16]);
+  expect([height, width]).toEqual([64, 64]);
   expect(new Set(data).size).toBeGreaterThan(20);
 });
