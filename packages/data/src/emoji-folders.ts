@@ -5,6 +5,7 @@ import { InvalidArgumentError, listed, readingBudget } from '@mezzotint/core';
 import { readPlainFile } from '@mezzotint/core/node';
 import type { Bitmap } from './bitmap.js';
 import {
+  byHash,
   type Emoji,
   type EmojiOptions,
   type EmojiPart,
@@ -12,7 +13,6 @@ import {
   emojiCaptions,
   emojiPart,
   emojiSets,
-  hashed,
   listEmoji,
 } from './emoji.js';
 import { writePng } from './png.js';
@@ -92,11 +92,10 @@ interface Row {
 
 /** All emoji but those of `train/` whose skin tone is not among the first `tones` of their concept and set, in the order of a hash. */
 function fewerTones(all: Emoji[], tones: number, part: (emoji: Emoji) => EmojiPart, seed: number): Emoji[] {
-  const key = ({ set, concept, tone }: Emoji) => hashed(`${seed}/tones/${set}/${concept}/${tone}`);
   const seen = new Map<string, number>();
   const left = new Set<Emoji>();
-  for (const emoji of [...all].sort((a, b) => key(a) - key(b))) {
-    if (emoji.tone === undefined || part(emoji) !== 'train') continue;
+  const trained = all.filter((emoji) => emoji.tone !== undefined && part(emoji) === 'train');
+  for (const emoji of byHash(trained, ({ set, concept, tone }) => `${seed}/tones/${set}/${concept}/${tone}`)) {
     const thing = `${emoji.set}/${emoji.concept}`;
     const before = seen.get(thing) ?? 0;
     seen.set(thing, before + 1);
@@ -107,10 +106,7 @@ function fewerTones(all: Emoji[], tones: number, part: (emoji: Emoji) => EmojiPa
 
 /** At most `EXAMPLES` rows by a hash of seed and name, the first of each caption. */
 function chosen(rows: readonly Row[], seed: number): Row[] {
-  const ordered = rows
-    .map((row) => ({ row, key: hashed(`${seed}/examples/${row.file_name}`) }))
-    .sort((a, b) => a.key - b.key)
-    .map(({ row }) => row);
+  const ordered = byHash(rows, (row) => `${seed}/examples/${row.file_name}`);
   const byCaption = new Map<string, Row>();
   for (const row of ordered) if (!byCaption.has(row.captions[0]!)) byCaption.set(row.captions[0]!, row);
   return [...byCaption.values()].slice(0, EXAMPLES);

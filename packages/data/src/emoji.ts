@@ -254,7 +254,7 @@ export function emojiCaptions(emoji: Emoji): string[] {
   const { name, tone, keywords } = emoji;
   const style = `${emojiSets[emoji.set].style} style`;
   const whole = tone === undefined ? name : `${name} with ${tone}`;
-  const drawn = shuffled(keywords, `${emoji.set}/${emoji.concept}/${tone ?? ''}`);
+  const drawn = byHash(keywords, (word) => `${emoji.set}/${emoji.concept}/${tone ?? ''}/${word}`);
   const captions = [`${withArticle(whole)}, ${style}`, `${whole}, ${style}`, `${style}, ${whole}`, withArticle(whole)];
   if (drawn.length >= 2) captions.push(`${drawn.slice(0, 2).join(', ')}, ${whole}, ${style}`);
   if (drawn.length >= 3) {
@@ -294,13 +294,14 @@ export function emojiPart(emoji: Emoji, sets: readonly EmojiSetName[], seed = 0)
 }
 
 /** A number in [0, 1) from a text. */
-export function hashed(text: string): number {
+function hashed(text: string): number {
   return createHash('sha256').update(text).digest().readUInt32BE(0) / 2 ** 32;
 }
 
-function shuffled(words: readonly string[], seed: string): string[] {
-  return words
-    .map((word) => ({ word, key: hashed(`${seed}/${word}`) }))
+/** Items in the order of the hash of a text of each: shuffled, and the same everywhere. */
+export function byHash<T>(items: readonly T[], text: (item: T) => string): T[] {
+  return items
+    .map((item) => ({ item, key: hashed(text(item)) }))
     .sort((a, b) => a.key - b.key)
-    .map(({ word }) => word);
+    .map(({ item }) => item);
 }
