@@ -15,8 +15,16 @@ from stable_diffusion_cpp import StableDiffusion
 folder, transformer, size, steps = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 printed = os.dup(1)
 os.dup2(2, 1)  # The library logs to stdout.
-seconds = []
+ends = []
 started = time.perf_counter()
+
+
+def progress(step, steps_now, _):
+    """Called at each end of a step, and before the first one; also while tensors are loaded, of which there are more."""
+    if steps_now == steps:
+        ends.append(time.perf_counter())
+
+
 pipeline = StableDiffusion(
     diffusion_model_path=os.path.join(folder, transformer),
     clip_l_path=os.path.join(folder, "clip_l.safetensors"),
@@ -31,11 +39,11 @@ pipeline.generate_image(
     sample_steps=steps,
     cfg_scale=1.0,
     seed=7,
-    progress_callback=lambda step, all, taken: seconds.append(taken) if all == steps and step > 0 else None,
+    progress_callback=progress,
 )
 answer = {
     "version": version("stable-diffusion-cpp-python"),
-    "steps": seconds,
+    "steps": [end - begin for begin, end in zip(ends, ends[1:])],
     "seconds": time.perf_counter() - started,
     "peakGB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
 }
