@@ -69,7 +69,11 @@ export function evaluateCommand(): Command {
       '--config <file>',
       'JSON file with any of these settings, by the names of the flags in camelCase; flags win',
     )
-    .option('--count <n>', 'pictures a side (default: 1000 of a model, else all)', wholeNumber('--count', 2))
+    .option(
+      '--count <n>',
+      'pictures a side (default: one for each prompt, 1000 of a model without prompts, else all)',
+      wholeNumber('--count', 2),
+    )
     .option('--rows <n>', 'most rows kept for metrics that compare rows (default: 10000)', wholeNumber('--rows', 8))
     .option('--neighbours <k>', 'neighbours of prdc (default: 3)', wholeNumber('--neighbours', 1))
     .option('--guidance <scales>', "one guidance scale or several, such as '1,1.5,2' (default: the model's)", scales)
