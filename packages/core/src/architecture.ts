@@ -149,6 +149,8 @@ export interface NetworkSignature {
   readonly imageSize: number | null;
   /** Heights and widths must be multiples of it; null: only `imageSize` itself is taken. */
   readonly sizeMultiple: number | null;
+  /** The largest height and width; no limit when absent. */
+  readonly maxImageSize?: number;
   /** Channels of `x`. */
   readonly inChannels: number;
   /** Twice the image's when the variance is learned (its interpolation stands behind the prediction). */

@@ -25,8 +25,9 @@ export const mmdit: DenoiserArchitecture<MMDiT> = {
   time: 'timestep',
   presets: [mmdit15, mmdit18, mmdit21, sd3Medium, sd35Medium, mmdit30, mmdit38, sd35Large],
   build: (config) => new MMDiT(config),
-  signature: ({ patchSize, inChannels, outChannels, contextWidth, pooledWidth }) => ({
-    ...{ inChannels, outChannels, imageSize: null, sizeMultiple: patchSize, classes: null, nullLabel: false },
+  signature: ({ patchSize, inChannels, outChannels, contextWidth, pooledWidth, positionGrid }) => ({
+    ...{ inChannels, outChannels, imageSize: null, sizeMultiple: patchSize, maxImageSize: patchSize * positionGrid },
+    ...{ classes: null, nullLabel: false },
     conditions: text(tokens.mmdit, contextWidth, pooledWidth),
   }),
   sized(size, { imageSize, channels, contextWidth, pooledWidth = contextWidth, learnedVariance }): MMDiTConfig {
