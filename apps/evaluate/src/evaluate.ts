@@ -22,14 +22,11 @@ import { z } from 'zod';
 import type { EvaluateFlags } from './command.js';
 import type { EvaluationJobs, ModelFacts, NetworkFacts } from './engine-jobs.js';
 import { merge } from './merge.js';
-import { lines, mergeSettings, type Settings, shardFolder } from './settings.js';
+import { lines, mergeSettings, pairedMetrics, type Settings, shardFolder } from './settings.js';
 import { dataCount, dataSource, type Engine, folderSource, modelSource, withTexts } from './sources.js';
 
 /** Pictures of a model without prompts when nothing is said. */
 const MODEL_COUNT = 1000;
-
-/** Metrics of pairs, which need all of the data. */
-const PAIRED: readonly string[] = ['clip-image', 'clip-directional'];
 
 /** Judges pictures, computes the metrics and prints them. */
 export async function evaluate(flags: EvaluateFlags, context: CommandContext): Promise<void> {
@@ -116,7 +113,7 @@ async function evaluateIn(engine: Engine, settings: Settings, context: CommandCo
   if (settings.reference !== undefined)
     collected.set('reference', (await readStatistics(settings.reference)).collected);
   for (const side of plan.real.filter(({ key }) => key !== 'reference')) {
-    const paired = metrics.some(({ name }) => PAIRED.includes(name));
+    const paired = metrics.some(({ name }) => pairedMetrics.includes(name));
     const take = (paired ? undefined : count) ?? settings.count ?? (await dataCount(side.name));
     const texts = realNeeds.includes('textRows') ? lines(settings.sourcePrompts) : [];
     const collector = await go(side, await dataSource(engine, side.name, 0, take, texts), realNeeds);

@@ -52,6 +52,9 @@ export function shardFolder(parts: string, [i, n]: readonly [number, number]): s
   return join(parts, `shard-${i}-of-${n}`);
 }
 
+/** Metrics of pairs in the order of names, which need all of the data. */
+export const pairedMetrics: readonly string[] = ['clip-image', 'clip-directional'];
+
 /** The classifier that comes with the project, seen from its root: it needs no downloaded weights. */
 const SHIPPED = 'models/digits-classifier';
 
@@ -103,7 +106,7 @@ export function mergeSettings(flags: EvaluateFlags): Settings {
     if (needs.real?.includes('textRows') && merged.sourcePrompts === undefined) {
       problems.push(`${name}: needs --source-prompts, those of the pictures in --data`);
     }
-    if (['clip-image', 'clip-directional'].includes(name) && merged.count !== undefined) {
+    if (pairedMetrics.includes(name) && merged.count !== undefined) {
       problems.push(`${name}: compares pairs in the order of their names; leave --count out`);
     }
     if (needs.generated.includes('labels') && model.length === 0)

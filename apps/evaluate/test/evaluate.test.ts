@@ -197,7 +197,7 @@ test('a model of prompts is compared with as many real pictures as it makes, and
     expect(part.code, part.err).toBe(0);
     asked('one', 'two', 'three');
   }
-  const merging = await runApp(mergeCommand(), (_, context) => merge(shards, {}, context), []);
+  const merging = await runApp(mergeCommand(), (_, context) => merge(shards, {}, context), shards);
   expect([merging.code, merging.err]).toEqual([2, expect.stringMatching(/expected the plan .*"total":4.*"total":3/)]);
 });
 
