@@ -1,4 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs';
+import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { encodeLatents, latentStream, readLatentsIndex } from '../src/index.js';
@@ -44,6 +45,15 @@ test('means and deviations of the set are those of its samples', async () => {
   expect(index.deviation[0]).toBeCloseTo(Math.sqrt(0.0825 + 0.01), 6);
   expect(index.mean[1]).toBeCloseTo(1.35, 6);
   expect(index.deviation[1]).toBeCloseTo(Math.sqrt(9 * 0.0825 + 0.01), 6);
+});
+
+test('a folder may be named with a slash at its end, and is replaced whole', async () => {
+  const root = await temporaryFolder();
+  const index = await encoded(`${join(root, 'latents')}/`);
+  await writeFile(join(root, 'latents', 'latents-00000.bin'), 'damaged');
+  await encoded(`${join(root, 'latents')}/`);
+  expect(readLatentsIndex(join(root, 'latents'))).toEqual(index);
+  expect(await readdir(root)).toEqual(['latents']);
 });
 
 test('batches are normalised samples, each image once an epoch, and go on from a state', async () => {
