@@ -68,6 +68,23 @@ test.each<Progress['phase']>(['loading', 'encoding', 'sampling', 'decoding'])(
   },
 );
 
+test('single pictures are written as their batch ends: what was made before a stop is there', async () => {
+  const engine = await useBackend({ engine: 'cpu' });
+  const controller = new AbortController();
+  const folder = { path: join(root, 'single'), overwrite: false };
+  const context: JobContext<Progress> = {
+    ...{ engine, signal: controller.signal },
+    // The refiner's third step is the first of the second batch.
+    report: ({ stage, phase, done }) =>
+      void (stage === 'refiner' && phase === 'sampling' && done > 2 && controller.abort('enough')),
+  };
+  await expect(makePictures({ ...order, folder }, context)).rejects.toBe('enough');
+  expect(readdirSync(folder.path).sort()).toEqual(['00000-seed-0.png', '00001-seed-1.png']);
+  const all = makePictures({ ...order, folder }, { ...context, signal: AbortSignal.timeout(100_000) });
+  await expect(all).rejects.toThrow(/00000-seed-0.png, 00001-seed-1.png: exist already/);
+  rmSync(folder.path, { recursive: true });
+});
+
 test('what goes wrong in the thread keeps its class and its facts', async () => {
   const worker = await EngineWorker.start<SampleJobs>(new URL('../src/jobs.ts', import.meta.url), { engine: 'cpu' });
   const fail = (changes: Partial<PictureRequest>) =>

@@ -32,6 +32,35 @@ test('writes the picture, says where, and ends with one line of JSON', async () 
   expect(readFileSync(again).equals(readFileSync(file))).toBe(true);
 });
 
+test('a grid that is laid out by flags is the same file when it is replayed', async () => {
+  const [file, again] = [join(root, 'laid-out.png'), join(root, 'laid-out-again.png')];
+  const flags = ['--count', '2', '--columns', '1', '--scale', '3', '--steps', '1'];
+  expect((await sample('--model', model, ...flags, '--out', file)).code).toBe(0);
+  expect((await sample('--replay', file, '--out', again)).code).toBe(0);
+  expect(readFileSync(again).equals(readFileSync(file))).toBe(true);
+});
+
+test('pictures into a folder that has one of them: refused before any is made, and replaced with --overwrite', async () => {
+  const folder = join(root, 'single');
+  const flags = ['--model', model, '--steps', '1', '--labels', '0', '--count', '3', '--out', `${folder}/`];
+  const first = await sample(...flags, '--json');
+  const names = ['00000-seed-0.png', '00001-seed-1.png', '00002-seed-2.png'];
+  expect(JSON.parse(first.out)).toMatchObject({ files: names.map((name) => join(folder, name)) });
+  rmSync(join(folder, names[0]!));
+  const refused = await sample(...flags);
+  expect(refused).toMatchObject({ code: 2, out: '' });
+  expect(refused.err).toMatch(
+    /00001-seed-1.png, 00002-seed-2.png: exist already: choose another folder, or pass --over/,
+  );
+  expect(refused.err).not.toMatch(/Sampling/);
+  expect(existsSync(join(folder, names[0]!))).toBe(false);
+  expect((await sample(...flags, '--overwrite')).code).toBe(0);
+  // One of them alone is the same file.
+  const again = join(root, 'single-again.png');
+  expect((await sample('--replay', join(folder, names[2]!), '--out', again)).code).toBe(0);
+  expect(readFileSync(again).equals(readFileSync(join(folder, names[2]!)))).toBe(true);
+});
+
 test('the same seed gives the same file, another seed another one', async () => {
   const files = ['b1.png', 'b2.png', 'b3.png'].map((name) => join(root, name));
   for (const [i, seed] of ['7', '7', '8'].entries()) {
