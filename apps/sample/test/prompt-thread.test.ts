@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { useBackend } from '@mezzotint/backend';
 import { EngineWorker, type JobContext } from '@mezzotint/backend/worker';
@@ -80,8 +80,15 @@ test('single pictures are written as their batch ends: what was made before a st
   };
   await expect(makePictures({ ...order, folder }, context)).rejects.toBe('enough');
   expect(readdirSync(folder.path).sort()).toEqual(['00000-seed-0.png', '00001-seed-1.png']);
-  const all = makePictures({ ...order, folder }, { ...context, signal: AbortSignal.timeout(100_000) });
-  await expect(all).rejects.toThrow(/00000-seed-0.png, 00001-seed-1.png: exist already/);
+  const again = (overwrite: boolean) =>
+    makePictures(
+      { ...order, folder: { ...folder, overwrite } },
+      { engine, signal: new AbortController().signal, report: () => {} },
+    );
+  await expect(again(false)).rejects.toThrow(/00000-seed-0.png, 00001-seed-1.png: exist already/);
+  const { images, files } = await again(true);
+  expect([images.length, files.map((file) => basename(file))]).toEqual([0, readdirSync(folder.path).sort()]);
+  expect(files).toHaveLength(3);
   rmSync(folder.path, { recursive: true });
 });
 
