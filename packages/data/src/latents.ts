@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { closeSync } from 'node:fs';
-import { mkdir, rename, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, rm } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import {
   deriveSeed,
   InvalidArgumentError,
@@ -14,7 +14,7 @@ import {
   seedPlus,
   TorchGenerator,
 } from '@mezzotint/core';
-import { openPlainFile, readPlainFile, readPlainText, writeFileAtomically } from '@mezzotint/core/node';
+import { openPlainFile, readPlainFile, readPlainText, replaceFolder, writeFileAtomically } from '@mezzotint/core/node';
 import { mirror } from './augment.js';
 import { type BatchPlace, type BatchShare, checkShare, nextPlace, partAt, WHOLE } from './batch-share.js';
 import { epochOrder, type ImageBatch } from './batches.js';
@@ -84,7 +84,7 @@ export async function encodeLatents(
   encode: (batch: ImageBatch) => Promise<EncodedBatch>,
   { classes, encoder, captions: all, mirrored = false, perShard: asked, onProgress }: EncodeOptions,
 ): Promise<LatentsIndex> {
-  const partial = `${folder}.partial`;
+  const partial = `${resolve(folder)}.partial`;
   await rm(partial, { recursive: true, force: true });
   await mkdir(partial, { recursive: true });
   const hash = createHash('sha256');
@@ -156,8 +156,7 @@ export async function encodeLatents(
     captions: captions.some((own) => own.length > 0) ? captions : [],
   };
   await writeFileAtomically(join(partial, INDEX), Buffer.from(JSON.stringify(index)));
-  await rm(folder, { recursive: true, force: true });
-  await rename(partial, folder);
+  await replaceFolder(partial, folder);
   return index;
 }
 

@@ -1,4 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs';
+import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { encodeLatents, latentStream, readLatentsIndex } from '../src/index.js';
@@ -59,6 +60,15 @@ test('shards are of a size that training reads and can keep in memory', () => {
       `perShard to be from 1 to 1023 latent images of 128 x 128 x 16, got ${asked}`,
     );
   }
+});
+
+test('a folder may be named with a slash at its end, and is replaced whole', async () => {
+  const root = await temporaryFolder();
+  const index = await encoded(`${join(root, 'latents')}/`);
+  await writeFile(join(root, 'latents', 'latents-00000.bin'), 'damaged');
+  await encoded(`${join(root, 'latents')}/`);
+  expect(readLatentsIndex(join(root, 'latents'))).toEqual(index);
+  expect(await readdir(root)).toEqual(['latents']);
 });
 
 test('batches are normalised samples, each image once an epoch, and go on from a state', async () => {
