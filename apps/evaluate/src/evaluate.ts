@@ -22,7 +22,7 @@ import { z } from 'zod';
 import type { EvaluateFlags } from './command.js';
 import type { EvaluationJobs, ModelFacts, NetworkFacts } from './engine-jobs.js';
 import { merge } from './merge.js';
-import { lines, mergeSettings, pairedMetrics, type Settings, shardFolder } from './settings.js';
+import { mergeSettings, pairedMetrics, type Settings, shardFolder } from './settings.js';
 import { dataCount, dataSource, type Engine, folderSource, modelSource, withTexts } from './sources.js';
 
 /** Pictures of a model without prompts when nothing is said. */
@@ -115,7 +115,7 @@ async function evaluateIn(engine: Engine, settings: Settings, context: CommandCo
   for (const side of plan.real.filter(({ key }) => key !== 'reference')) {
     const paired = metrics.some(({ name }) => pairedMetrics.includes(name));
     const take = (paired ? undefined : count) ?? settings.count ?? (await dataCount(side.name));
-    const texts = realNeeds.includes('textRows') ? lines(settings.sourcePrompts) : [];
+    const texts = realNeeds.includes('textRows') ? settings.sourcePrompts : [];
     const collector = await go(side, await dataSource(engine, side.name, 0, take, texts), realNeeds);
     if (settings.saveStatistics !== undefined && side === plan.real[0]) {
       await writeStatistics(settings.saveStatistics, collector, { name: side.name });
