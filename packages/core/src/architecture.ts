@@ -53,6 +53,11 @@ export interface ArchitectureRecord<M extends Module = Module> {
 export interface DenoiserArchitecture<M extends DenoisingNetwork = DenoisingNetwork> extends ArchitectureRecord<M> {
   readonly kind: 'denoiser';
   readonly time: TimeInput;
+  /**
+   * Paths of its attention layers, or of what mixes positions in the place of attention, `*` for any text: what a LoRA changes where
+   * nothing else is said. `*attn*` when absent.
+   */
+  readonly attention?: readonly string[];
   /** What `forward` takes and gives with a configuration. */
   signature(config: ConfigOf<M>): NetworkSignature;
   /**

@@ -30,6 +30,7 @@ export const rin: DenoiserArchitecture<RIN> = {
   time: 'gamma',
   presets,
   build: (config) => new RIN(config),
+  attention: ['*mha*'],
   signature({ imageHeight, inChannels, classes }) {
     const labels = { classes, nullLabel: classes !== null };
     return {

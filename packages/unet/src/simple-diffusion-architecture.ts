@@ -22,6 +22,7 @@ export const simpleDiffusionUViT: DenoiserArchitecture<SimpleDiffusionUViT> = {
   time: 'log-snr',
   presets: [simpleDiffusionUViT128, simpleDiffusionUViT256, simpleDiffusionUViT512],
   build: (config) => new SimpleDiffusionUViT(config),
+  attention: ['*.qkv', '*.proj'],
   // Configurations from before there were wavelets.
   upgrade: (config) => ({ downsampling: 'patches', ...config }),
   signature({ imageSize, inChannels, classes, nullLabel }) {
