@@ -159,9 +159,13 @@ test.each([
   { kind: 'edm', sigmaData: 0.5, sigmaMin: 0.002, sigmaMax: 80 },
   { kind: 'flow', shift: 1, timeScale: 1000 },
   { kind: 'log-snr', curve: { kind: 'cosine', min: -15, max: 15, shift: 0 }, prediction: 'v', time: 'fraction' },
-])('a model of the process $kind samples too', async (process) => {
+  { kind: 'log-snr', curve: { kind: 'interpolated-cosine', size: 512, low: 32 }, prediction: 'v', time: 'fraction' },
+  { kind: 'log-snr', curve: { kind: 'gamma-linear' }, prediction: 'eps', time: 'fraction' },
+  { kind: 'log-snr', curve: { kind: 'gamma-cosine', start: 0.2 }, prediction: 'v', time: 'fraction' },
+])('a model of the process $kind $curve.kind samples too', async (process) => {
   const sampling = { solver: 'euler', steps: 2, guidance: 1.5 };
-  const pipeline = await openPipeline(await writeRun(process.kind, { process, sampling }));
+  const name = 'curve' in process ? process.curve!.kind : process.kind;
+  const pipeline = await openPipeline(await writeRun(name, { process, sampling }));
   const { images } = await pipeline.generate({ labels: 'cat' });
   expect(new Set(images[0]!.data).size).toBeGreaterThan(4);
   pipeline.dispose();
