@@ -50,7 +50,10 @@ export function evaluateCommand(): Command {
     .option('--images <folder>', 'pictures to score, of any sizes')
     .option('--data <source>', 'real pictures: digits, digits:train, digits:held-out, or a folder')
     .option('--reference <file>', 'statistics to compare with: an .npz with mu and sigma, or one of --save-statistics')
-    .option('--prompts <file>', 'a prompt a line: of the pictures in the order of their names, or to be made')
+    .option(
+      '--prompts <file>',
+      'a prompt a line: of the pictures in the order of their names (no blank lines then), or to be made',
+    )
     .option('--source-prompts <file>', 'prompts of the pictures in --data, for clip-directional')
     .option('--metrics <list>', `${metrics.map(({ name }) => name).join(', ')} (default: by --features)`, list)
     .option('--features <name>', `network that judges: ${featureNetworks.map(({ name }) => name).join(', ')}`)

@@ -22,7 +22,7 @@ import { z } from 'zod';
 import type { EvaluateFlags } from './command.js';
 import type { EvaluationJobs, ModelFacts, NetworkFacts } from './engine-jobs.js';
 import { merge } from './merge.js';
-import { lines, mergeSettings, type Settings, shardFolder } from './settings.js';
+import { mergeSettings, type Settings, shardFolder } from './settings.js';
 import { dataCount, dataSource, type Engine, folderSource, modelSource, withTexts } from './sources.js';
 
 /** Pictures of a model when nothing is said. */
@@ -113,7 +113,7 @@ async function evaluateIn(engine: Engine, settings: Settings, context: CommandCo
     collected.set('reference', (await readStatistics(settings.reference)).collected);
   for (const side of plan.real.filter(({ key }) => key !== 'reference')) {
     const take = settings.count ?? (settings.model ? MODEL_COUNT : await dataCount(side.name));
-    const texts = realNeeds.includes('textRows') ? lines(settings.sourcePrompts) : [];
+    const texts = realNeeds.includes('textRows') ? settings.sourcePrompts : [];
     const collector = await go(side, await dataSource(engine, side.name, 0, take, texts), realNeeds);
     if (settings.saveStatistics !== undefined && side === plan.real[0]) {
       await writeStatistics(settings.saveStatistics, collector, { name: side.name });

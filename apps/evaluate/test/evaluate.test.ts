@@ -237,6 +237,21 @@ test('a configuration file holds the same settings; flags win', () => {
   expect(() => mergeSettings({ config })).toThrow(/--count: expected a whole number of at least 2/);
 });
 
+test('blank lines of prompts: passed over where a model makes a picture of each, an error where they are of pictures', () => {
+  const prompts = join(root, 'blank-lines.txt');
+  writeFileSync(prompts, 'a cat\n\na dog\n\n');
+  expect(mergeSettings({ model: [model], classifier, prompts }).prompts).toEqual(['a cat', 'a dog']);
+  const problem = /blank are the lines 2/;
+  expect(() => mergeSettings({ images, data: other, classifier, prompts })).toThrow(problem);
+  expect(() => mergeSettings({ model: [model], data: images, classifier, prompts, metrics: ['clip-image'] })).toThrow(
+    problem,
+  );
+  const source = { images, data: other, classifier, sourcePrompts: prompts };
+  expect(() => mergeSettings(source)).toThrow(/--source-prompts: .*blank are the lines 2/);
+  writeFileSync(prompts, '');
+  expect(() => mergeSettings({ model: [model], classifier, prompts })).toThrow(/has no line with a prompt/);
+});
+
 test('the table: published figures, our own costs beside them, rows of a user', async () => {
   const [mine, picture] = [join(root, 'mine.json'), join(root, 'table.png')];
   const metrics = { fid: { value: 3 } };

@@ -4,6 +4,7 @@ import { dirname, join, resolve } from 'node:path';
 import { type CommandContext, startProgress, wholeNumber } from '@mezzotint/app';
 import { useBackend } from '@mezzotint/backend';
 import { InvalidArgumentError } from '@mezzotint/core';
+import { replaceFolder } from '@mezzotint/core/node';
 import {
   type Dataset,
   type EncodedBatch,
@@ -76,7 +77,7 @@ export function encodeCommand(): Command {
 /** Encodes the pictures to train on, and those that are held out, and puts the autoencoder beside them. */
 export async function runEncode(flags: EncodeFlags, { say, result, signal }: CommandContext): Promise<void> {
   const { data, out, heldOut, heldOutSeed, heldOutPath, classes, overwrite = false } = flags;
-  if (existsSync(out) && !(overwrite && existsSync(join(out, 'index.json')))) {
+  if (existsSync(out) && !(overwrite && holdsLatents(out))) {
     const hint = overwrite
       ? 'and holds no latent images: choose another --out'
       : 'choose another --out, or --overwrite';
@@ -98,14 +99,13 @@ export async function runEncode(flags: EncodeFlags, { say, result, signal }: Com
     check(codec, size);
     await codec.model.load(codec.weights);
     const encode = { ...flags, size, codec, signal };
-    const partial = `${out}.partial-run`;
+    const partial = `${resolve(out)}.partial-run`;
     await rm(partial, { recursive: true, force: true });
     await mkdir(dirname(resolve(out)), { recursive: true });
     const index = await encodeSet(split.train, partial, encode);
     if (split.heldOut) await encodeSet(split.heldOut, join(partial, HELD_OUT), { ...encode, flip: false });
     await copyCodec(codecFolder, join(partial, CODEC));
-    if (overwrite) await rm(out, { recursive: true, force: true });
-    await rename(partial, out);
+    await (overwrite ? replaceFolder(partial, out) : rename(partial, resolve(out)));
     const numbers = (list: readonly number[]) => list.map((value) => value.toFixed(3)).join(', ');
     say(
       `${out}: ${index.count} latent images of ${index.height} x ${index.width} x ${index.channels}${index.mirrored ? ', each mirrored, too' : ''}` +
@@ -172,6 +172,12 @@ async function encodeBatch({ model }: OpenedCodec, { images, shape }: ImageBatch
   } finally {
     tf.dispose([mean, deviation]);
   }
+}
+
+/** Whether a folder is one of latent images, also a damaged one; any other index.json is somebody else's. */
+function holdsLatents(folder: string): boolean {
+  const path = join(folder, 'index.json');
+  return existsSync(path) && (readJson(path) as { format?: unknown } | null)?.format === 'mezzotint/latents@1';
 }
 
 /** Pixels that an autoencoder of ours was trained on. */

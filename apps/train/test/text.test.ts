@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -331,6 +331,16 @@ test('latent images are encoded once, with captions and a held-out part, and a t
   expect(index).toMatchObject({ count: 12, height: 4, width: 4, channels: 4, image: [8, 8, 3] });
   expect(index.captions.map((own) => own.length)).toEqual(Array(12).fill(2));
   expect(readLatentsIndex(join(latents, 'held-out')).count).toBe(12);
+
+  // A slash at the end of the name changes nothing; what is replaced are latent images only.
+  expect((await encode(`${latents}/`, '--overwrite')).code).toBe(0);
+  expect(readLatentsIndex(latents)).toEqual(index);
+  expect(readdirSync(root).filter((name) => name.includes('partial'))).toEqual([]);
+  const site = join(root, 'site');
+  mkdirSync(site);
+  writeFileSync(join(site, 'index.json'), '{}');
+  expect((await encode(site, '--overwrite')).err).toMatch(/site is there already: and holds no latent images/);
+  expect(readdirSync(site)).toEqual(['index.json']);
 
   const change = { data: { kind: 'latents', path: latents }, network: mmdit(4, 2) };
   expect(await train('--config', configFile('latent', change), '--run', run('latent'))).toMatchObject({ code: 0 });
