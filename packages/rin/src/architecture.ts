@@ -45,7 +45,7 @@ export const rin: DenoiserArchitecture<RIN> = {
       ...(contextWidth === undefined ? [] : ['takes no text']),
     ];
     throwIf('RIN', problems);
-    const patchSize = sizedPatch(imageSize);
+    const patchSize = sizedPatch('RIN', imageSize);
     return {
       ...rinCifar10.config,
       ...sizes[size],
