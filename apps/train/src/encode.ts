@@ -13,6 +13,7 @@ import {
   type ImageBatch,
   type LatentsIndex,
   openDataset,
+  withoutDamaged,
 } from '@mezzotint/data';
 import { diskFiles, type OpenedCodec, openCodec } from '@mezzotint/pipelines/node';
 import { readJson } from '@mezzotint/weights/node';
@@ -27,7 +28,7 @@ export interface EncodeFlags {
   readonly codec: string;
   readonly out: string;
   readonly size?: number;
-  readonly heldOut: number;
+  readonly heldOut?: number;
   readonly heldOutSeed: number;
   readonly heldOutPath?: string;
   readonly classes: boolean;
@@ -54,7 +55,11 @@ export function encodeCommand(): Command {
       "pixels a side (default: what train's autoencoder was trained on)",
       wholeNumber('--size', 1),
     )
-    .option('--held-out <fraction>', 'part that is not trained on but scored (at most 512 pictures)', Number, 0.05)
+    .option(
+      '--held-out <fraction>',
+      'part that is not trained on but scored, at most 512 pictures (default: 0.05, of fewer than 50 pictures 0)',
+      Number,
+    )
     .option(
       '--held-out-seed <n>',
       'which pictures those are: another number, another choice',
@@ -83,18 +88,21 @@ export async function runEncode(flags: EncodeFlags, { say, result, signal }: Com
       : 'choose another --out, or --overwrite';
     throw new InvalidArgumentError('--out', `${out} is there already: ${hint}`);
   }
-  if (!(heldOut >= 0 && heldOut <= 0.5))
+  if (heldOut !== undefined && !(heldOut >= 0 && heldOut <= 0.5))
     throw new InvalidArgumentError('--held-out', `expected 0 to 0.5, got ${heldOut}`);
   const codecFolder = findCodec(flags.codec);
   await useBackend({ engine: flags.engine });
   const codec = await openCodec(diskFiles(codecFolder), '');
   try {
     const labels = classes ? 'auto' : 'none';
-    const all = await openDataset(data, { folderClasses: classes ? 'auto' : 'never' });
-    const few = heldOutPath === undefined && all.examples.length < 50 ? 0 : heldOut; // too few to spare any
-    const held = { heldOut: few, heldOutSeed, ...(heldOutPath !== undefined && { heldOutPath }) };
+    const all = await undamaged(await openDataset(data, { folderClasses: classes ? 'auto' : 'never' }));
+    const usual = all.examples.length < 50 ? 0 : 0.05; // of few there are none to spare
+    const held = { heldOut: heldOut ?? usual, heldOutSeed, ...(heldOutPath !== undefined && { heldOutPath }) };
     const split = await splitOf(all, { labels, ...held });
     for (const line of all.skipped) say(`Passed over: ${line}`);
+    if (heldOutPath !== undefined) {
+      for (const line of split.heldOut!.skipped) say(`Passed over in ${heldOutPath}: ${line}`);
+    }
     const size = flags.size ?? sizeOf(codecFolder);
     check(codec, size);
     await codec.model.load(codec.weights);
@@ -116,6 +124,16 @@ export async function runEncode(flags: EncodeFlags, { say, result, signal }: Com
   } finally {
     codec.model.dispose();
     codec.close();
+  }
+}
+
+/** The pictures that can be decoded: encoding takes much longer than to look at each before. */
+async function undamaged(set: Dataset): Promise<Dataset> {
+  const progress = startProgress('Looking for damaged pictures', set.examples.length);
+  try {
+    return await withoutDamaged(set, { onProgress: (done, total) => progress.update(done, total) });
+  } finally {
+    progress.stop();
   }
 }
 

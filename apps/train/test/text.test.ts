@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -357,6 +357,20 @@ test('latent images are encoded once, with captions and a held-out part, and a t
   const pipeline = await openPipeline(run('latent'));
   const { images } = await pipeline.generate({ prompt: 'a red square', seed: 1, steps: 2 });
   expect(images[0]).toMatchObject({ height: 8, width: 8, channels: 3 });
+
+  // A damaged picture is passed over, and the part that was asked for is held out of few pictures, too.
+  const damaged = join(root, 'damaged');
+  cpSync(pictures, damaged, { recursive: true });
+  const png = encodePng({ data: new Uint8Array(8 * 8 * 3).fill(9), height: 8, width: 8, channels: 3 });
+  writeFileSync(join(damaged, 'cut.png'), png.subarray(0, png.length - 20));
+  const few = join(root, 'latents-few');
+  const asked = ['--codec', vae, '--out', few, '--held-out', '0.25', '--engine', 'wasm'];
+  const passed = await runApp(encodeCommand(), runEncode, ['--data', damaged, ...asked]);
+  expect(passed).toMatchObject({
+    code: 0,
+    out: expect.stringMatching(/Passed over: 1 picture that is damaged.*cut.png/),
+  });
+  expect([readLatentsIndex(few).count, readLatentsIndex(join(few, 'held-out')).count]).toEqual([9, 3]);
 
   // Mirrored latent images are taken where they were encoded, and asked for in vain elsewhere.
   const both = join(root, 'latents-flip');

@@ -1,4 +1,4 @@
-import { type ConditionSpec, type DenoiserArchitecture, type Preset, throwIf } from '@mezzotint/core';
+import { type ConditionSpec, type DenoiserArchitecture, type Preset, sizedPatch, throwIf } from '@mezzotint/core';
 import { Flux } from './flux.js';
 import { fluxFromDiffusers, fluxFromShapes } from './flux-config.js';
 import { MMDiT } from './mmdit.js';
@@ -36,8 +36,7 @@ export const mmdit: DenoiserArchitecture<MMDiT> = {
       ...(learnedVariance ? ['has no channels for a learned variance'] : []),
     ]);
     const { patches, ...sizes } = mmditSizes[size];
-    let patchSize = Math.ceil(imageSize / patches);
-    while (imageSize % patchSize !== 0) patchSize++;
+    const patchSize = sizedPatch('MMDiT', imageSize, { most: patches });
     const side = imageSize / patchSize;
     return {
       ...{ patchSize, inChannels: channels, outChannels: channels, ...sizes, mlpRatio: 4 },

@@ -29,6 +29,9 @@ const WEIGHT_PARTS = [
 /** What torch's parallel and compiled modules put before every name of the module inside them. */
 const WRAPPERS = ['module.', '_orig_mod.'];
 
+/** Most of them around each other that are looked for: a compiled module in a parallel one has two. */
+const MOST_WRAPPERS = 4;
+
 export interface Budget {
   left: number;
 }
@@ -104,9 +107,12 @@ export function chooseWeights(
 /** The names of the module inside `DistributedDataParallel`, `DataParallel` or `torch.compile`, where all have theirs before them. */
 function unwrapped(tensors: ReadonlyMap<string, AnyTensor>): ReadonlyMap<string, AnyTensor> {
   const names = [...tensors.keys()];
-  const wrapper = WRAPPERS.find((prefix) => names.length > 0 && names.every((name) => name.startsWith(prefix)));
-  if (wrapper === undefined) return tensors;
-  return unwrapped(new Map([...tensors].map(([name, tensor]) => [name.slice(wrapper.length), tensor])));
+  let start = 0;
+  for (let depth = 0; depth < MOST_WRAPPERS; depth++) {
+    const wrapper = WRAPPERS.find((prefix) => names.every((name) => name.startsWith(prefix, start)));
+    start += wrapper?.length ?? 0;
+  }
+  return start === 0 ? tensors : new Map([...tensors].map(([name, tensor]) => [name.slice(start), tensor]));
 }
 
 /** The entries of a dict, or of an object that is some kind of dict (EDM's `EasyDict`). */
