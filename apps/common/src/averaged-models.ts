@@ -19,7 +19,7 @@ export interface AveragedModelsOptions {
 /**
  * Models of a training run with averages of any length, made of its snapshots (EDM2, section 3): a folder for each width.
  *
- * @throws InvalidArgumentError when the run left no snapshots, has not ended, or a model is there and may not be replaced
+ * @throws InvalidArgumentError when the run left no snapshots, has not ended, trained an adapter, or a model is there and may not be replaced
  */
 export async function averagedModels(
   run: string,
@@ -32,6 +32,12 @@ export async function averagedModels(
     throw new InvalidArgumentError(snapshots, problem);
   }
   if (!existsSync(config)) throw new InvalidArgumentError(config, 'is not there: the training has not ended');
+  if (isOfAdapter(snapshots)) {
+    throw new InvalidArgumentError(
+      run,
+      `trained a LoRA, whose averages make no whole model: train posthoc-ema --snapshots ${snapshots} writes them as adapters, with peft's names`,
+    );
+  }
   const time = images ?? listSnapshots(snapshots).at(-1)?.time;
   const models = widths.map((sigmaRel) => ({
     ...{ sigmaRel, path: join(out, `ema-${sigmaRel}`, 'model.safetensors') },
@@ -68,6 +74,15 @@ async function withOwnEncoders(path: string): Promise<void> {
     file.close();
   }
   for (const to of parts.values()) renameSync(`${to}.new`, to);
+}
+
+/** Whether the snapshots of a run are of a LoRA. */
+function isOfAdapter(snapshots: string): boolean {
+  const first = listSnapshots(snapshots)[0];
+  if (first === undefined) return false;
+  const file = readSafetensors(first.path);
+  file.close();
+  return [...file.tensors.keys()].every((name) => name.startsWith('base_model.model.'));
 }
 
 /** Whether a stored average is that of so many images. */

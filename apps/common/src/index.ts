@@ -30,3 +30,4 @@ export {
 export { flagOf, oneOf, realNumber, seedNumber, wholeNumber } from './options.js';
 export { prepareOutput } from './output-file.js';
 export { type Progress, startProgress } from './progress.js';
+export { readPrompts } from './prompts-file.js';

@@ -25,7 +25,7 @@ import {
   diffusionConfigSchema,
   type ModelConfig,
 } from '@mezzotint/pipelines';
-import { readSafetensors, writeFileAtomically, writeSafetensors } from '@mezzotint/weights/node';
+import { readWeights, writeFileAtomically, writeSafetensors } from '@mezzotint/weights/node';
 import type { z } from 'zod';
 import { readConfig } from './config-file.js';
 
@@ -144,7 +144,7 @@ function formatOf(file: string): string {
 
 async function loadWeights(folder: string, model: Module): Promise<void> {
   const file = join(folder, 'model.safetensors');
-  const source = readSafetensors(file);
+  const source = await readWeights(file);
   try {
     await model.load(source);
   } finally {

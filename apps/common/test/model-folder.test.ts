@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { openClassifier, openDiffusionModel } from '@mezzotint/app';
 import { useBackend } from '@mezzotint/backend';
 import { MezzotintError } from '@mezzotint/core';
+import { writeSafetensors } from '@mezzotint/weights/node';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { tinyConfig, writeTinyModel } from '../src/testing/index.js';
 
@@ -31,6 +32,19 @@ const problem = async (): Promise<string> => {
   expect(MezzotintError.isInstance(error)).toBe(true); // One of ours: a message for people, exit code 2.
   return (error as Error).message;
 };
+
+test('opens a model whose weights are in 8 bits, each within half a step of its row', async () => {
+  const whole = (await openDiffusionModel(good)).model.params();
+  const file = join(folder, 'model.safetensors');
+  await writeSafetensors(file, await (await openDiffusionModel(good)).model.save(), { dtype: 'I8', overwrite: true });
+  const rounded = (await openDiffusionModel(folder)).model.params();
+  for (const [name, { value }] of whole) {
+    const [a, b] = [value.dataSync(), rounded.get(name)!.value.dataSync()];
+    const largest = Math.max(...a.map(Math.abs));
+    const furthest = Math.max(...a.map((x, i) => Math.abs(x - b[i]!)));
+    expect(furthest, name).toBeLessThanOrEqual(largest / 254 + 1e-7);
+  }
+});
 
 test('opens what was saved, also as the model of a run', async () => {
   const { architecture, signature } = await openDiffusionModel(good);

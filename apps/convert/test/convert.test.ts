@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -93,4 +93,44 @@ test('a model folder becomes one with weights of 8 bits, which open as before', 
   after.close();
   await expect(run(digits, 'small', { dtype: 'I8' })).rejects.toThrow(/is there already/);
   await expect(run(digits, 'other', { part: 'ema' })).rejects.toThrow(/no parts/);
+});
+
+test('a folder that is replaced keeps what people put into it, however its name is written', async () => {
+  const small = join(folder, 'small');
+  cpSync(digits, small, { recursive: true });
+  rmSync(join(small, 'README.md'));
+  mkdirSync(join(small, 'notes'));
+  writeFileSync(join(small, 'prompts.txt'), 'mine');
+  writeFileSync(join(small, 'notes', 'a.txt'), 'mine too');
+  const weights = join(small, 'model.safetensors');
+  const before = statSync(weights).size;
+  await expect(run(digits, 'small/', { dtype: 'I8' })).rejects.toThrow(/is there already: choose another, or --over/);
+  await run(digits, 'small/', { dtype: 'I8', overwrite: true });
+  expect(statSync(weights).size).toBeLessThan(before);
+  expect(readFileSync(join(small, 'prompts.txt'), 'utf8')).toBe('mine');
+  expect(readFileSync(join(small, 'notes', 'a.txt'), 'utf8')).toBe('mine too');
+  // A new folder by such a name, too, and nothing else is left beside them.
+  await run(digits, 'new/', { dtype: 'I8' });
+  expect(readdirSync(join(folder, 'new')).sort()).toEqual(readdirSync(digits).sort());
+  expect(readdirSync(folder).sort()).toEqual(['new', 'small']);
+});
+
+test('of a run its model is converted; a run is never replaced, nor what is read', async () => {
+  const runFolder = join(folder, 'run');
+  cpSync(digits, join(runFolder, 'model'), { recursive: true });
+  mkdirSync(join(runFolder, 'checkpoints'));
+  writeFileSync(join(runFolder, 'config.json'), JSON.stringify({ task: 'diffusion', steps: 10 }));
+  writeFileSync(join(runFolder, 'checkpoints', 'optimizer.safetensors'), 'moments');
+  await run(runFolder, 'small', { dtype: 'I8' });
+  expect(readdirSync(join(folder, 'small')).sort()).toEqual(readdirSync(digits).sort());
+  const overwrite = { dtype: 'I8', overwrite: true } as const;
+  await expect(run(runFolder, 'run', overwrite)).rejects.toThrow(/run holds .*model, which is read/);
+  await expect(run(digits, 'run', overwrite)).rejects.toThrow(/is there already and is a run folder/);
+  await expect(run(join(runFolder, 'model'), 'run/model/small')).rejects.toThrow(/lies in .*model, which is read/);
+  writeFileSync(join(folder, 'package.json'), '{}');
+  await expect(run(digits, '.', overwrite)).rejects.toThrow(/is there already and is no model folder/);
+  rmSync(join(runFolder, 'model'), { recursive: true });
+  await expect(run(runFolder, 'other')).rejects.toThrow(/is a run that has not ended/);
+  expect(readFileSync(join(runFolder, 'checkpoints', 'optimizer.safetensors'), 'utf8')).toBe('moments');
+  expect(readdirSync(folder).sort()).toEqual(['package.json', 'run', 'small']);
 });

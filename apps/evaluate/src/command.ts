@@ -50,7 +50,10 @@ export function evaluateCommand(): Command {
     .option('--images <folder>', 'pictures to score, of any sizes')
     .option('--data <source>', 'real pictures: digits, digits:train, digits:held-out, or a folder')
     .option('--reference <file>', 'statistics to compare with: an .npz with mu and sigma, or one of --save-statistics')
-    .option('--prompts <file>', 'a prompt a line: of the pictures in the order of their names, or to be made')
+    .option(
+      '--prompts <file>',
+      'a prompt a line: of the pictures in the order of their names (no blank lines then), or to be made',
+    )
     .option('--source-prompts <file>', 'prompts of the pictures in --data, for clip-directional')
     .option('--metrics <list>', `${metrics.map(({ name }) => name).join(', ')} (default: by --features)`, list)
     .option('--features <name>', `network that judges: ${featureNetworks.map(({ name }) => name).join(', ')}`)
@@ -69,7 +72,11 @@ export function evaluateCommand(): Command {
       '--config <file>',
       'JSON file with any of these settings, by the names of the flags in camelCase; flags win',
     )
-    .option('--count <n>', 'pictures a side (default: 1000 of a model, else all)', wholeNumber('--count', 2))
+    .option(
+      '--count <n>',
+      'pictures a side (default: one for each prompt, 1000 of a model without prompts, else all)',
+      wholeNumber('--count', 2),
+    )
     .option('--rows <n>', 'most rows kept for metrics that compare rows (default: 10000)', wholeNumber('--rows', 8))
     .option('--neighbours <k>', 'neighbours of prdc (default: 3)', wholeNumber('--neighbours', 1))
     .option('--guidance <scales>', "one guidance scale or several, such as '1,1.5,2' (default: the model's)", scales)

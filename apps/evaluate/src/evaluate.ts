@@ -22,10 +22,10 @@ import { z } from 'zod';
 import type { EvaluateFlags } from './command.js';
 import type { EvaluationJobs, ModelFacts, NetworkFacts } from './engine-jobs.js';
 import { merge } from './merge.js';
-import { lines, mergeSettings, type Settings, shardFolder } from './settings.js';
+import { mergeSettings, pairedMetrics, type Settings, shardFolder } from './settings.js';
 import { dataCount, dataSource, type Engine, folderSource, modelSource, withTexts } from './sources.js';
 
-/** Pictures of a model when nothing is said. */
+/** Pictures of a model without prompts when nothing is said. */
 const MODEL_COUNT = 1000;
 
 /** Judges pictures, computes the metrics and prints them. */
@@ -80,7 +80,8 @@ async function evaluateIn(engine: Engine, settings: Settings, context: CommandCo
   const { say, result } = context;
   const network = await worker.run('openFeatures', { name: settings.features, weights: settings.featuresWeights });
   const metrics = await fitting(engine, settings, network, say);
-  const plan = await planOf(settings, metrics);
+  const count = await madeCount(engine, settings);
+  const plan = await planOf(settings, metrics, count);
   const folder = settings.run;
   if (folder !== undefined) await openRun(folder, plan, settings.resume ?? false);
   const collected = new Map<string, Collected>();
@@ -112,8 +113,9 @@ async function evaluateIn(engine: Engine, settings: Settings, context: CommandCo
   if (settings.reference !== undefined)
     collected.set('reference', (await readStatistics(settings.reference)).collected);
   for (const side of plan.real.filter(({ key }) => key !== 'reference')) {
-    const take = settings.count ?? (settings.model ? MODEL_COUNT : await dataCount(side.name));
-    const texts = realNeeds.includes('textRows') ? lines(settings.sourcePrompts) : [];
+    const paired = metrics.some(({ name }) => pairedMetrics.includes(name));
+    const take = (paired ? undefined : count) ?? settings.count ?? (await dataCount(side.name));
+    const texts = realNeeds.includes('textRows') ? settings.sourcePrompts : [];
     const collector = await go(side, await dataSource(engine, side.name, 0, take, texts), realNeeds);
     if (settings.saveStatistics !== undefined && side === plan.real[0]) {
       await writeStatistics(settings.saveStatistics, collector, { name: side.name });
@@ -121,8 +123,7 @@ async function evaluateIn(engine: Engine, settings: Settings, context: CommandCo
     }
   }
   if (plan.floor !== undefined) {
-    const count = settings.count ?? MODEL_COUNT;
-    await go(plan.floor, await dataSource(engine, plan.real[0]!.name, count, count), ['gaussian']);
+    await go(plan.floor, await dataSource(engine, plan.real[0]!.name, count!, count!), ['gaussian']);
   }
   const needs = needed(({ needs }) => needs.generated);
   let opened: { path: string; facts: ModelFacts } | undefined;
@@ -134,7 +135,7 @@ async function evaluateIn(engine: Engine, settings: Settings, context: CommandCo
     const source =
       side.model === undefined
         ? folderSource(engine, settings.images!, 0, settings.count ?? Number.MAX_SAFE_INTEGER, texts)
-        : makerOf(engine, settings, side, opened!.facts, texts);
+        : makerOf(engine, settings, side, opened!.facts, count!, texts);
     await go(side, source, needs);
   }
   if (settings.shard !== undefined) {
@@ -175,8 +176,36 @@ async function fitting(
   return metrics.filter((metric) => metric !== labelled);
 }
 
+/**
+ * How many pictures each model makes: one for each prompt where a model takes prompts, and as many real pictures are taken, since scores
+ * of sets of different sizes do not compare. Undefined for pictures that are there already.
+ */
+async function madeCount(
+  { worker, say }: Engine,
+  { model = [], prompts, count }: Settings,
+): Promise<number | undefined> {
+  let reader: string | undefined;
+  for (const path of new Set(model)) {
+    const { takesPrompts } = await worker.run('openModel', path);
+    if (takesPrompts) reader ??= path;
+  }
+  if (model.length === 0) return undefined;
+  if (reader === undefined) return count ?? MODEL_COUNT;
+  if (prompts.length === 0) {
+    throw new InvalidArgumentError('--prompts', `${reader} makes pictures of prompts: expected a file of them`);
+  }
+  if (count !== undefined && count > prompts.length) {
+    say?.(`--count ${count}: there are ${prompts.length} prompts, so ${prompts.length} pictures are made`);
+  }
+  return Math.min(count ?? prompts.length, prompts.length);
+}
+
 /** Which sides there are. The digits are compared with twice: with those that no model saw, and with those that ours are trained on. */
-async function planOf(settings: Settings, metrics: readonly Metric[]): Promise<EvaluationPlan> {
+async function planOf(
+  settings: Settings,
+  metrics: readonly Metric[],
+  count: number | undefined,
+): Promise<EvaluationPlan> {
   const { model = [], data, reference, images, neighbours } = settings;
   const real: Side[] = [];
   if (reference !== undefined) real.push({ key: 'reference', name: reference });
@@ -195,11 +224,10 @@ async function planOf(settings: Settings, metrics: readonly Metric[]): Promise<E
       generated.push({ key, name: `${path}${at}`, model: path, ...(guidance !== undefined && { guidance }) });
     }
   }
-  const count = settings.count ?? MODEL_COUNT;
   const distances = metrics.some(
     ({ needs }) => needs.real?.includes('gaussian') && needs.generated.includes('gaussian'),
   );
-  const floor = model.length > 0 && data !== undefined && distances && (await dataCount(real[0]!.name)) >= 2 * count;
+  const floor = count !== undefined && data !== undefined && distances && (await dataCount(real[0]!.name)) >= 2 * count;
   return {
     ...{ metrics: metrics.map(({ name }) => name), features: settings.features, generated, real },
     options: neighbours === undefined ? {} : { k: neighbours },
@@ -237,16 +265,11 @@ function makerOf(
   settings: Settings,
   { name, guidance }: Side,
   facts: ModelFacts,
+  count: number,
   texts: readonly string[],
 ): Source {
   const { solver, steps, seed = 0, prompts } = settings;
   const asked = facts.takesPrompts ? prompts : [];
-  if (facts.takesPrompts && asked.length === 0) {
-    throw new InvalidArgumentError('--prompts', `${name} makes pictures of prompts: expected a file of them`);
-  }
-  const count = facts.takesPrompts
-    ? Math.min(settings.count ?? asked.length, asked.length)
-    : (settings.count ?? MODEL_COUNT);
   const labels = Array.from({ length: facts.classes.length === 0 ? 0 : count }, (_, i) => i % facts.classes.length);
   if (!facts.takesPrompts && texts.length > 0) {
     throw new InvalidArgumentError('--prompts', `${name} makes pictures of classes, not of prompts`);

@@ -1,11 +1,10 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { flagOf, readConfig } from '@mezzotint/app';
+import { flagOf, readConfig, readPrompts } from '@mezzotint/app';
 import { InvalidArgumentError, InvalidFileError } from '@mezzotint/core';
 import { shardOf } from '@mezzotint/distributed';
 import { featureNetworkNamed, whereToGet } from '@mezzotint/features';
 import { type Metric, metricNamed } from '@mezzotint/metrics';
-import { readText } from '@mezzotint/weights/node';
 import { z } from 'zod';
 import { type EvaluateFlags, evaluateCommand } from './command.js';
 
@@ -34,7 +33,10 @@ function readSettings(path: string): EvaluateFlags {
 }
 
 /** What an evaluation does, with everything filled in. */
-export type Settings = Omit<EvaluateFlags, 'metrics' | 'features' | 'featuresWeights' | 'classifier' | 'prompts'> & {
+export type Settings = Omit<
+  EvaluateFlags,
+  'metrics' | 'features' | 'featuresWeights' | 'classifier' | 'prompts' | 'sourcePrompts'
+> & {
   readonly features: string;
   readonly featuresWeights: readonly string[];
   readonly metrics: readonly Metric[];
@@ -42,6 +44,8 @@ export type Settings = Omit<EvaluateFlags, 'metrics' | 'features' | 'featuresWei
   readonly asked: boolean;
   /** Prompts of the pictures that are scored; empty without. */
   readonly prompts: readonly string[];
+  /** Prompts of the pictures in --data; empty without. */
+  readonly sourcePrompts: readonly string[];
   readonly batch: number;
   /** The folder of all shards, where the environment says which this process has. */
   readonly parts?: string;
@@ -51,6 +55,9 @@ export type Settings = Omit<EvaluateFlags, 'metrics' | 'features' | 'featuresWei
 export function shardFolder(parts: string, [i, n]: readonly [number, number]): string {
   return join(parts, `shard-${i}-of-${n}`);
 }
+
+/** Metrics of picture i beside picture i of --data, in the order of their names, which need all of the data. */
+export const pairedMetrics: readonly string[] = ['clip-image', 'clip-directional'];
 
 /** The classifier that comes with the project, seen from its root: it needs no downloaded weights. */
 const SHIPPED = 'models/digits-classifier';
@@ -92,8 +99,12 @@ export function mergeSettings(flags: EvaluateFlags): Settings {
     const record = featureNetworkNamed(features);
     if (weights.length === 0) problems.push(`--features-weights: none given. ${whereToGet(record)}`);
   }
-  const prompts = lines(merged.prompts);
   const wanted = (merged.metrics ?? (problems.length === 0 ? defaultMetrics(features!, merged) : [])).map(metricNamed);
+  // A model makes a picture of each prompt; elsewhere line i belongs to picture i.
+  const paired = images !== undefined || wanted.some(({ name }) => pairedMetrics.includes(name));
+  const prompts = merged.prompts === undefined ? [] : readPrompts('--prompts', merged.prompts, { paired });
+  const sourcePrompts =
+    merged.sourcePrompts === undefined ? [] : readPrompts('--source-prompts', merged.sourcePrompts, { paired: true });
   for (const { name, needs } of wanted) {
     const texts = needs.generated.some((need) => need === 'similarity' || need === 'textRows');
     if (needs.real !== undefined && data === undefined && reference === undefined) {
@@ -103,7 +114,7 @@ export function mergeSettings(flags: EvaluateFlags): Settings {
     if (needs.real?.includes('textRows') && merged.sourcePrompts === undefined) {
       problems.push(`${name}: needs --source-prompts, those of the pictures in --data`);
     }
-    if (['clip-image', 'clip-directional'].includes(name) && merged.count !== undefined) {
+    if (pairedMetrics.includes(name) && merged.count !== undefined) {
       problems.push(`${name}: compares pairs in the order of their names; leave --count out`);
     }
     if (needs.generated.includes('labels') && model.length === 0)
@@ -113,7 +124,8 @@ export function mergeSettings(flags: EvaluateFlags): Settings {
   return {
     ...merged,
     ...(place && merged.run !== undefined && { shard: place, run: shardFolder(merged.run, place), parts: merged.run }),
-    ...{ features: features!, featuresWeights: weights, metrics: wanted, prompts, asked: merged.metrics !== undefined },
+    ...{ features: features!, featuresWeights: weights, metrics: wanted },
+    ...{ prompts, sourcePrompts, asked: merged.metrics !== undefined },
     batch: merged.batch ?? (features === 'classifier' ? 100 : 32),
   };
 }
@@ -131,10 +143,4 @@ function defaultMetrics(features: string, { model, images, data, reference, prom
   const distances = [...(compared ? ['fid'] : []), ...(rows ? ['kid-all', 'prdc'] : [])];
   if (features === 'classifier') return [...(compared ? distances : []), ...(model ? ['label-accuracy'] : [])];
   return [...(compared ? ['fid'] : []), ...(rows ? ['kid', 'prdc'] : []), 'is'];
-}
-
-/** Lines of a file of prompts, empty ones at its end left out. */
-export function lines(path: string | undefined): readonly string[] {
-  if (path === undefined) return [];
-  return readText(path).replace(/\s+$/, '').split(/\r?\n/);
 }

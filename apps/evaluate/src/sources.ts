@@ -136,12 +136,15 @@ export function modelSource(
 
 /** A source whose pictures have texts, one each. */
 export function withTexts({ worker, signal }: Engine, source: Source, texts: readonly string[]): Source {
+  const ids = new Map([...new Set(texts)].map((text, i) => [text, i]));
   return {
     ...source,
     identity: JSON.stringify([source.identity, texts]),
     async judge(first, count, onPart) {
       const judged = await source.judge(first, count, onPart);
-      return { ...judged, texts: await worker.run('embedTexts', texts.slice(first, first + count), { signal }) };
+      const own = texts.slice(first, first + count);
+      const textIds = own.map((text) => ids.get(text)!);
+      return { ...judged, texts: await worker.run('embedTexts', own, { signal }), textIds };
     },
   };
 }

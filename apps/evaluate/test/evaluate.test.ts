@@ -1,6 +1,7 @@
 import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { saveModel } from '@mezzotint/app';
 import { runApp, tinyNetwork, writeImageFolder, writeTinyModel } from '@mezzotint/app/testing';
 import { imageNet512 } from '@mezzotint/architectures';
@@ -24,7 +25,10 @@ type Row = {
   model: string;
   guidance: number;
   against: string;
-  metrics: Record<string, { value: number; parts?: Record<string, number>; notes?: string[] }>;
+  metrics: Record<
+    string,
+    { value: number; count: number; against: number | null; parts?: Record<string, number>; notes?: string[] }
+  >;
 };
 type Result = { rows: Row[]; realAgainstReal: Record<string, number> | null; recipe: string };
 const run = (...argv: string[]) =>
@@ -166,8 +170,35 @@ test('the digits are compared with twice, and each is said to be what it is', as
     'fid',
   );
   expect(code, err).toBe(0);
-  expect(err).toMatch(/against digits:held-out \(digits that train never shows to a model\)/);
-  expect(err).toMatch(/against digits:train \(the digits that train shows to its models\)/);
+  expect(err).toMatch(/against digits:held-out, 20 pictures \(digits that train never shows to a model\)/);
+  expect(err).toMatch(/against digits:train, 20 pictures \(the digits that train shows to its models\)/);
+});
+
+test('a model of prompts is compared with as many real pictures as it makes, and both numbers are said', async () => {
+  const reader = fileURLToPath(new URL('../../sample/test/fixtures/tiny-sd', import.meta.url));
+  const [prompts, folder] = [join(root, 'asked.txt'), join(root, 'asked')];
+  const asked = (...texts: string[]) => writeFileSync(prompts, `${texts.join('\n')}\n`);
+  const argv = ['--model', reader, '--prompts', prompts, '--data', images, '--steps', '1', '--batch', '2'];
+  const fid = [...argv, '--metrics', 'fid'];
+  asked('one', 'two', 'three');
+  const { code, err, out } = await run(...fid, '--run', folder, '--count', '5');
+  expect(code, err).toBe(0);
+  expect(err).toMatch(/--count 5: there are 3 prompts, so 3 pictures are made/);
+  expect(err).toMatch(/\b3 real pictures against 3 other real ones: fid/);
+  expect(err).toMatch(/tiny-sd, 3 pictures against .*images, 3 pictures \(what/);
+  expect((JSON.parse(out) as Result).rows[0]!.metrics.fid).toMatchObject({ count: 3, against: 3 });
+  // Nothing of another number goes on with it, and shards of other numbers do not join.
+  asked('one', 'two', 'three', 'four');
+  const resumed = await run(...fid, '--run', folder, '--resume');
+  expect([resumed.code, resumed.err]).toEqual([2, expect.stringMatching(/made with other pictures or settings/)]);
+  const shards = [0, 1].map((i) => join(root, `asked-${i}`));
+  for (const [i, shard] of shards.entries()) {
+    const part = await run(...fid, '--run', shard, '--shard', `${i}/2`);
+    expect(part.code, part.err).toBe(0);
+    asked('one', 'two', 'three');
+  }
+  const merging = await runApp(mergeCommand(), (_, context) => merge(shards, {}, context), shards);
+  expect([merging.code, merging.err]).toEqual([2, expect.stringMatching(/expected the plan .*"total":4.*"total":3/)]);
 });
 
 test('what a model was trained on is said beside its scores', async () => {
@@ -235,6 +266,21 @@ test('a configuration file holds the same settings; flags win', () => {
   expect(() => mergeSettings({ config })).toThrow(/config\.json: .*unknown option '--imagse'/);
   writeFileSync(config, JSON.stringify({ count: 1 }));
   expect(() => mergeSettings({ config })).toThrow(/--count: expected a whole number of at least 2/);
+});
+
+test('blank lines of prompts: passed over where a model makes a picture of each, an error where they are of pictures', () => {
+  const prompts = join(root, 'blank-lines.txt');
+  writeFileSync(prompts, 'a cat\n\na dog\n\n');
+  expect(mergeSettings({ model: [model], classifier, prompts }).prompts).toEqual(['a cat', 'a dog']);
+  const problem = /blank are the lines 2/;
+  expect(() => mergeSettings({ images, data: other, classifier, prompts })).toThrow(problem);
+  expect(() => mergeSettings({ model: [model], data: images, classifier, prompts, metrics: ['clip-image'] })).toThrow(
+    problem,
+  );
+  const source = { images, data: other, classifier, sourcePrompts: prompts };
+  expect(() => mergeSettings(source)).toThrow(/--source-prompts: .*blank are the lines 2/);
+  writeFileSync(prompts, '');
+  expect(() => mergeSettings({ model: [model], classifier, prompts })).toThrow(/has no line with a prompt/);
 });
 
 test('the table: published figures, our own costs beside them, rows of a user', async () => {

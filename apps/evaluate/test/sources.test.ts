@@ -55,12 +55,15 @@ test('each picture of a folder has its own text, whatever part is taken in whate
 });
 
 test('a model is asked for each batch by its seeds, labels and prompts', async () => {
-  const plan = { seed: 5, labels: [0, 1, 0, 1], prompts: ['5', '6', '7', '8'], guidance: 2 };
+  const plan = { seed: 5, labels: [0, 1, 0, 1], prompts: ['5', '6', '7', '6'], guidance: 2 };
   const source = withTexts(engine, modelSource(engine, 'm', 4, plan), plan.prompts);
   const judged = await source.judge(1, 2, () => undefined);
   expect(asked).toEqual([{ seed: 6, count: 2, labels: [1, 0], prompts: ['6', '7'], guidance: 2 }]);
   expect(judged.labels).toEqual([1, 0]);
   expect(judged.texts).toEqual(judged.features);
+  // Texts have numbers: the same one for the same text, whatever batch it is in.
+  expect(judged.textIds).toEqual([1, 2]);
+  expect((await source.judge(3, 1, () => undefined)).textIds).toEqual([1]);
 });
 
 test('the README has every flag', () => {

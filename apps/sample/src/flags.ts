@@ -42,8 +42,8 @@ function parserOf(flag: string, schema: z.ZodType): Parser | undefined {
   if (schema instanceof z.ZodCustom) return seedNumber(flag);
   if (schema instanceof z.ZodEnum) return oneOf(flag, schema.options as string[]);
   if (schema instanceof z.ZodRecord) return (text, before) => ({ ...(before as object), ...assignment(flag, text) });
-  // A path, or several: the flag again adds one.
-  if (schema instanceof z.ZodUnion && flag === flagOf('upsampler')) {
+  // A text or path, or several: the flag again adds one.
+  if (schema instanceof z.ZodUnion && schema.options.some(isListOfTexts)) {
     return (text, before) => (before === undefined ? text : [before, text].flat());
   }
   if (schema instanceof z.ZodTuple) return (text) => numbers(flag, text, schema.def.items.length);
@@ -62,6 +62,8 @@ function parserOf(flag: string, schema: z.ZodType): Parser | undefined {
   }
   return undefined;
 }
+
+const isListOfTexts = (schema: unknown) => schema instanceof z.ZodArray && schema.element instanceof z.ZodString;
 
 function numberParser(flag: string, schema: z.ZodNumber): Parser {
   const { minValue, maxValue } = schema;

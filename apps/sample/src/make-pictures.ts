@@ -14,6 +14,7 @@ import {
 } from '@mezzotint/pipelines/node';
 import * as tf from '@tensorflow/tfjs-core';
 import type { SampleSettings } from './settings.js';
+import { checkNames, writeSingle } from './write-pictures.js';
 
 /** What the engine's thread is asked for. */
 export type PictureRequest = Pick<SampleSettings, 'options' | 'request' | 'replayed'> & {
@@ -21,11 +22,15 @@ export type PictureRequest = Pick<SampleSettings, 'options' | 'request' | 'repla
   readonly model: string;
   /** A PNG of the running estimates, written anew after each step. */
   readonly preview?: string | undefined;
+  /** Where single pictures are written as soon as their batch ends; when absent all are given back. */
+  readonly folder?: { readonly path: string; readonly overwrite: boolean } | undefined;
 };
 
 /** Pictures, and all that there is to say of them. */
 export interface MadePictures {
   readonly images: readonly GeneratedImage[];
+  /** The files of those that were written into the folder and are not in `images`. */
+  readonly files: readonly string[];
   readonly recipe: Recipe;
   /** What the model was taken for, and why. */
   readonly description: string;
@@ -40,7 +45,7 @@ export interface MadePictures {
 
 /** The engine thread's job: opens the model, makes the pictures and frees the model. */
 export async function makePictures(
-  { model, options, request: asked, replayed, preview, shard }: PictureRequest,
+  { model, options, request: asked, replayed, preview, shard, folder }: PictureRequest,
   { signal, engine, report }: JobContext<Progress>,
 ): Promise<MadePictures> {
   const pipeline = await openPipeline(model, { freeText: true, ...options });
@@ -48,7 +53,8 @@ export async function makePictures(
     const versions = { tfjs: tf.version_core, [engine.name]: engine.version, node: process.versions.node };
     const request = replayed ? withoutSyntax(asked, pipeline) : asked;
     // All that can be known without weights is checked before minutes go into them.
-    await pipeline.check(request);
+    const jobs = await pipeline.jobs(request, { shard });
+    if (folder !== undefined) checkNames(folder, jobs);
     const inputs = pipeline.inputs();
     if (replayed) checkInputs(replayed, inputs);
     const recipe = await recipeOf(pipeline, {
@@ -61,16 +67,19 @@ export async function makePictures(
     const started = performance.now();
     let firstSeconds = 0;
     const images: GeneratedImage[] = [];
+    const files: string[] = [];
     const notes = [...pipeline.notes];
     const hooks = { signal, onProgress: report, onNote: (line: string) => notes.push(line), shard };
     for await (const step of pipeline.steps(request, hooks)) {
       if (preview !== undefined) await writePreview(preview, step);
       if (step.images === null) continue;
-      if (images.length === 0) firstSeconds = (performance.now() - started) / 1000;
-      images.push(...step.images);
+      firstSeconds ||= (performance.now() - started) / 1000;
+      if (folder === undefined) images.push(...step.images);
+      else for (const image of step.images) files.push(await writeSingle(folder, image, recipe));
     }
     const { description, classes } = pipeline;
-    return { images, recipe, description, classes, notes, firstSeconds, seconds: (performance.now() - started) / 1000 };
+    const seconds = (performance.now() - started) / 1000;
+    return { images, files, recipe, description, classes, notes, firstSeconds, seconds };
   } finally {
     pipeline.dispose();
   }

@@ -6,7 +6,7 @@ import { explainModel } from './explain/explain-model.js';
 import type { SampleJobs } from './jobs.js';
 import { settingsOf } from './settings.js';
 import { upscaleToFile } from './upscale-to-file.js';
-import { prepareOut, writePictures } from './write-pictures.js';
+import { isFolder, prepareOut, writePicture } from './write-pictures.js';
 
 /** Makes pictures as the flags say, writes them with their recipe and says where they are. */
 export async function sampleToFile(flags: SampleFlags, context: CommandContext): Promise<void> {
@@ -19,16 +19,19 @@ export async function sampleToFile(flags: SampleFlags, context: CommandContext):
   const progress = phaseBars();
   const worker = await EngineWorker.start<SampleJobs>(new URL('./jobs.js', import.meta.url), { engine: app.engine });
   try {
-    const order = { model: app.model, options, request, replayed, shard, preview: app.preview };
+    const { model, preview, out, overwrite = false } = app;
+    const folder = isFolder(out) ? { path: out, overwrite } : undefined;
+    const order = { model, options, request, replayed, shard, preview, folder };
     const made = await worker.run('makePictures', order, { signal, onReport: progress.update }).finally(progress.stop);
     signal.throwIfAborted();
-    const files = await writePictures(made, settings);
+    const files = folder === undefined ? [await writePicture(made, settings)] : made.files;
     const { engine } = worker;
-    const { images, seconds, firstSeconds, recipe } = made;
+    const { seconds, firstSeconds, recipe } = made;
+    const count = folder === undefined ? made.images.length : files.length;
     for (const note of [...settings.notes, ...made.notes]) process.stderr.write(`Note: ${note}\n`);
     say(`Model: ${made.description}`);
-    const first = images.length === 1 ? '' : ` (first after ${firstSeconds.toFixed(1)} s)`;
-    say(`${images.length} picture${images.length === 1 ? '' : 's'} in ${seconds.toFixed(1)} s${first}`);
+    const first = count === 1 ? '' : ` (first after ${firstSeconds.toFixed(1)} s)`;
+    say(`${count} picture${count === 1 ? '' : 's'} in ${seconds.toFixed(1)} s${first}`);
     say(`Engine: ${engine.name} ${engine.version} (${engine.device})`);
     for (const file of files) say(`Picture: ${file}`);
     result({ ...recipe, ...(files.length === 1 ? { file: files[0] } : { files }), seconds, firstSeconds });

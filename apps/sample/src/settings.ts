@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { flagOf, readConfig } from '@mezzotint/app/terminal';
+import { flagOf, readConfig, readPrompts } from '@mezzotint/app/terminal';
 import { InvalidArgumentError } from '@mezzotint/core';
 import { readPngText } from '@mezzotint/data';
 import { shardOf } from '@mezzotint/distributed';
@@ -13,7 +13,6 @@ import {
   type Request,
   requestSchema,
 } from '@mezzotint/pipelines';
-import { readText } from '@mezzotint/weights/node';
 import { z } from 'zod';
 import type { AppSettings, SampleFlags } from './command.js';
 
@@ -47,16 +46,8 @@ export interface SampleSettings {
 export async function settingsOf({ config, replay, explain: _, ...flags }: SampleFlags): Promise<SampleSettings> {
   const replayed = replay === undefined ? undefined : parseRecipe(replay, (await readPngText(replay))[RECIPE_KEY]);
   const file = config === undefined ? {} : readConfig(config, fileSchema);
-  const recipe = replayed && fromRecipe(replayed);
-  const merged: Record<string, unknown> = {
-    out: 'out/sample.png',
-    ...file,
-    ...(replayed && { model: replayed.model, engine: replayed.engine, ...recipe!.options, ...recipe!.request }),
-    ...(replayed?.upscale !== undefined && {
-      ...{ upscale: replayed.upscale, tile: replayed.tile, overlap: replayed.overlap },
-    }),
-    ...flags,
-  };
+  const recipe = replayed && settingsOfRecipe(replayed);
+  const merged = [file, recipe ?? {}, flags].reduce<Record<string, unknown>>(over, { out: 'out/sample.png' });
   const { handover, prompts } = merged as { handover?: number; prompts?: string };
   const notes: string[] = [];
   if (handover !== undefined) {
@@ -66,7 +57,7 @@ export async function settingsOf({ config, replay, explain: _, ...flags }: Sampl
   if (prompts !== undefined) {
     if (merged.prompt !== undefined)
       throw new InvalidArgumentError('--prompts', 'is in the place of --prompt; give one');
-    merged.prompt = linesOf(prompts);
+    merged.prompt = readPrompts('--prompts', prompts);
   }
   if (merged.model === undefined) {
     throw new InvalidArgumentError('--model', 'expected a model folder, for example --model models/digits');
@@ -87,13 +78,25 @@ export async function settingsOf({ config, replay, explain: _, ...flags }: Sampl
   return settings;
 }
 
-function linesOf(file: string): string[] {
-  if (!existsSync(file)) throw new InvalidArgumentError('--prompts', `${file}: no such file`);
-  const lines = readText(file)
-    .split(/\r?\n/)
-    .filter((line) => line.trim() !== '');
-  if (lines.length === 0) throw new InvalidArgumentError('--prompts', `${file} has no line with a prompt`);
-  return lines;
+/** Settings that say the same in two ways. */
+const EITHER = [
+  ['prompt', 'prompts'],
+  ['seed', 'seeds'],
+] as const;
+
+/** Settings over others. One of two ways to say the same is over the other way, too. */
+function over(below: Readonly<Record<string, unknown>>, above: object): Record<string, unknown> {
+  const said = EITHER.filter((keys) => keys.some((key) => Object.hasOwn(above, key))).flat();
+  const kept = Object.entries(below).filter(([key]) => !said.some((other) => other === key));
+  return { ...Object.fromEntries(kept), ...above };
+}
+
+/** What a recipe says of the settings, without those that it leaves out. */
+function settingsOfRecipe(recipe: Recipe): object {
+  const { model, engine, upscale, tile, overlap, columns, scale } = recipe;
+  const app = Object.entries({ model, engine, upscale, tile, overlap, columns, scale });
+  const { options, request } = fromRecipe(recipe);
+  return { ...Object.fromEntries(app.filter(([, value]) => value !== undefined)), ...options, ...request };
 }
 
 /** Throws an InvalidArgumentError that names every file that is not there. */

@@ -1,11 +1,11 @@
-import { mkdirSync, statSync } from 'node:fs';
-import { extname, join, resolve } from 'node:path';
+import { existsSync, mkdirSync, statSync } from 'node:fs';
+import { basename, extname, join, resolve } from 'node:path';
 import { prepareOutput } from '@mezzotint/app/terminal';
-import { InvalidArgumentError } from '@mezzotint/core';
+import { InvalidArgumentError, listed } from '@mezzotint/core';
 import { stackPictures, writePng } from '@mezzotint/data';
 import { imageGrid } from '@mezzotint/figures';
-import { type GeneratedImage, RECIPE_KEY, type Recipe, recipeOfImage } from '@mezzotint/pipelines';
-import type { MadePictures } from './make-pictures.js';
+import { type GeneratedImage, type ImageJob, RECIPE_KEY, type Recipe, recipeOfImage } from '@mezzotint/pipelines';
+import type { MadePictures, PictureRequest } from './make-pictures.js';
 import type { SampleSettings } from './settings.js';
 
 /** Whether an output is a folder: it is one, ends with a slash, or has no extension. */
@@ -29,25 +29,36 @@ export function prepareOut({ app: { out, preview, overwrite = false }, shard }: 
   prepareOutput(out, overwrite);
 }
 
-/**
- * Writes single pictures into a folder, each with the recipe that makes it again, or one picture or a grid into a file.
- *
- * @returns the paths that were written
- */
-export async function writePictures(made: MadePictures, { app }: SampleSettings): Promise<string[]> {
-  const { out, overwrite = false } = app;
-  if (!isFolder(out)) {
-    await writePng(out, gridOf(made, app), { overwrite, text: textOf({ ...made.recipe }) });
-    return [resolve(out)];
-  }
-  mkdirSync(out, { recursive: true });
-  const files: string[] = [];
-  for (const image of made.images) {
-    const file = join(out, `${String(image.job.index).padStart(5, '0')}-seed-${image.job.seed}.png`);
-    await writePng(file, image, { overwrite, text: textOf(recipeOfImage(made.recipe, image.job)) });
-    files.push(resolve(file));
-  }
-  return files;
+/** A folder of single pictures. */
+type Folder = NonNullable<PictureRequest['folder']>;
+
+function fileOf({ path }: Folder, { index, seed }: ImageJob): string {
+  return join(path, `${String(index).padStart(5, '0')}-seed-${seed}.png`);
+}
+
+/** Throws an InvalidArgumentError that names every picture that is there already and may not be replaced. */
+export function checkNames(folder: Folder, jobs: readonly ImageJob[]): void {
+  if (folder.overwrite) return;
+  const there = jobs.map((job) => fileOf(folder, job)).filter((file) => existsSync(file));
+  if (there.length === 0) return;
+  const which = `${listed(there.map((file) => basename(file)))}: ${there.length === 1 ? 'exists' : 'exist'} already`;
+  throw new InvalidArgumentError(folder.path, `${which}: choose another folder, or pass --overwrite`);
+}
+
+/** Writes one picture into a folder, with the recipe that makes it again, and returns its path. */
+export async function writeSingle(folder: Folder, image: GeneratedImage, recipe: Recipe): Promise<string> {
+  const file = fileOf(folder, image.job);
+  mkdirSync(folder.path, { recursive: true });
+  await writePng(file, image, { overwrite: folder.overwrite, text: textOf(recipeOfImage(recipe, image.job)) });
+  return resolve(file);
+}
+
+/** Writes one picture or a grid of several, with the recipe that makes the file again, and returns its path. */
+export async function writePicture(made: MadePictures, { app }: SampleSettings): Promise<string> {
+  const { out, overwrite = false, columns, scale } = app;
+  const layout = { ...(columns !== undefined && { columns }), ...(scale !== undefined && { scale }) };
+  await writePng(out, gridOf(made, app), { overwrite, text: textOf({ ...made.recipe, ...layout }) });
+  return resolve(out);
 }
 
 function textOf(recipe: Recipe): Record<string, string> {

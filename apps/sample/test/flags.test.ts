@@ -29,6 +29,13 @@ test('files with something behind a colon: LoRA files and textual inversions', (
   expect(parsed('--textual-inversion', 'cat.pt:<cat>').textualInversion).toEqual([{ path: 'cat.pt', token: '<cat>' }]);
 });
 
+test('--prompt again makes a picture of each; a text beside it may be one for each too', () => {
+  expect(parsed('--prompt', 'a', '--prompt', 'b, c', '--negative', 'x').prompt).toEqual(['a', 'b, c']);
+  expect(parsed('--prompt', 'a', '--negative', 'x', '--negative', 'y')).toEqual({ prompt: 'a', negative: ['x', 'y'] });
+  expect(parsed('--upsampler', 'a', '--upsampler', 'b').upsampler).toEqual(['a', 'b']);
+  expect(parsed('--labels', '1', '--labels', '2').labels).toBe('2'); // has a list in one text
+});
+
 test('--seed and --seeds have 64 bits', () => {
   expect(parsed('--seed', '18446744073709551615').seed).toBe('18446744073709551615');
   expect(parsed('--seed', '7').seed).toBe(7);

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { useBackend } from '@mezzotint/backend';
 import { EngineWorker, type JobContext } from '@mezzotint/backend/worker';
@@ -67,6 +67,30 @@ test.each<Progress['phase']>(['loading', 'encoding', 'sampling', 'decoding'])(
     expect(tf.memory().numTensors).toBe(before);
   },
 );
+
+test('single pictures are written as their batch ends: what was made before a stop is there', async () => {
+  const engine = await useBackend({ engine: 'cpu' });
+  const controller = new AbortController();
+  const folder = { path: join(root, 'single'), overwrite: false };
+  const context: JobContext<Progress> = {
+    ...{ engine, signal: controller.signal },
+    // The refiner's third step is the first of the second batch.
+    report: ({ stage, phase, done }) =>
+      void (stage === 'refiner' && phase === 'sampling' && done > 2 && controller.abort('enough')),
+  };
+  await expect(makePictures({ ...order, folder }, context)).rejects.toBe('enough');
+  expect(readdirSync(folder.path).sort()).toEqual(['00000-seed-0.png', '00001-seed-1.png']);
+  const again = (overwrite: boolean) =>
+    makePictures(
+      { ...order, folder: { ...folder, overwrite } },
+      { engine, signal: new AbortController().signal, report: () => {} },
+    );
+  await expect(again(false)).rejects.toThrow(/00000-seed-0.png, 00001-seed-1.png: exist already/);
+  const { images, files } = await again(true);
+  expect([images.length, files.map((file) => basename(file))]).toEqual([0, readdirSync(folder.path).sort()]);
+  expect(files).toHaveLength(3);
+  rmSync(folder.path, { recursive: true });
+});
 
 test('what goes wrong in the thread keeps its class and its facts', async () => {
   const worker = await EngineWorker.start<SampleJobs>(new URL('../src/jobs.ts', import.meta.url), { engine: 'cpu' });

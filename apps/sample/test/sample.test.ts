@@ -20,16 +20,37 @@ afterAll(() => rmSync(root, { recursive: true, force: true }));
 
 test('writes the picture, says where, and ends with one line of JSON', async () => {
   const file = join(root, 'a.png');
-  const { code, out } = await sample('--model', model, '--out', file, '--count', '2', '--json');
+  const layout = ['--columns', '1', '--scale', '3']; // of a grid, which its replay has too
+  const { code, out } = await sample('--model', model, '--out', file, '--count', '2', ...layout, '--json');
   expect(code).toBe(0);
   const lines = out.trim().split('\n');
   expect(lines).toHaveLength(1);
   expect(JSON.parse(lines[0]!)).toMatchObject({ file, engine: 'cpu', labels: [0, 1], count: 2, seed: 0, guidance: 2 });
   const recipe = JSON.parse((await readPngText(file)).mezzotint!) as Record<string, unknown>;
-  expect(recipe).toMatchObject({ recipe: 2, steps: 4, seed: 0, labels: [0, 1] });
+  expect(recipe).toMatchObject({ recipe: 2, steps: 4, seed: 0, labels: [0, 1], columns: 1, scale: 3 });
   const again = join(root, 'a-again.png');
   expect((await sample('--replay', file, '--out', again)).code).toBe(0);
   expect(readFileSync(again).equals(readFileSync(file))).toBe(true);
+});
+
+test('pictures into a folder that has one of them are refused before any is made', async () => {
+  const folder = join(root, 'single');
+  const flags = ['--model', model, '--steps', '1', '--labels', '0', '--count', '3', '--out', `${folder}/`];
+  const first = await sample(...flags, '--json');
+  const names = ['00000-seed-0.png', '00001-seed-1.png', '00002-seed-2.png'];
+  expect(JSON.parse(first.out)).toMatchObject({ files: names.map((name) => join(folder, name)) });
+  rmSync(join(folder, names[0]!));
+  const refused = await sample(...flags);
+  expect(refused).toMatchObject({ code: 2, out: '' });
+  expect(refused.err).toMatch(
+    /00001-seed-1.png, 00002-seed-2.png: exist already: choose another folder, or pass --over/,
+  );
+  expect(refused.err).not.toMatch(/Sampling/);
+  expect(existsSync(join(folder, names[0]!))).toBe(false);
+  // One of them alone is the same file.
+  const again = join(root, 'single-again.png');
+  expect((await sample('--replay', join(folder, names[2]!), '--out', again)).code).toBe(0);
+  expect(readFileSync(again).equals(readFileSync(join(folder, names[2]!)))).toBe(true);
 });
 
 test('the same seed gives the same file, another seed another one', async () => {

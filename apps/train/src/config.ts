@@ -111,7 +111,13 @@ const init = z.strictObject({
 const lora = z.strictObject({
   rank: count.default(8).describe('Rank of every change.'),
   alpha: positive.optional().describe('The change counts alpha / rank; the rank when absent.'),
-  targets: z.array(z.string()).default(['*attn*']).describe('Paths of linear and convolution layers, * for any text.'),
+  targets: z
+    .array(z.string())
+    .min(1)
+    .optional()
+    .describe(
+      'Paths of linear and convolution layers, * for any text; those of the attention (of ZigMa the mixers) when absent, or all where there is none.',
+    ),
   dora: z.boolean().default(false).describe('Learns the lengths of the rows apart (DoRA).'),
 });
 
@@ -214,6 +220,10 @@ const averages = z
     snapshotEvery: count
       .optional()
       .describe('Updates between snapshots of the power function averages, for post-hoc EMA; none when absent.'),
+  })
+  .refine(({ sigmaRel, snapshotEvery }) => snapshotEvery === undefined || sigmaRel.length > 0, {
+    path: ['snapshotEvery'],
+    error: 'snapshots are of the averages of sigmaRel, and there are none: say sigmaRel, or leave it out',
   })
   .prefault({});
 

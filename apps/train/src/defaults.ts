@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { checkConfig } from '@mezzotint/app';
 import { architectureOfKind } from '@mezzotint/architectures';
 import { InvalidArgumentError, type ModelSize } from '@mezzotint/core';
 import { openDataset, readLatentsIndex } from '@mezzotint/data';
@@ -15,6 +16,7 @@ import type {
 } from './config.js';
 import { trainConfigSchema } from './config.js';
 import { findInit, type InitSource } from './init-weights.js';
+import { schedulerProcess } from './scheduler-process.js';
 import { isStableDiffusion, nativeSizeOf, UNET_BLOCKS } from './stable-diffusion/open.js';
 
 /** What `--preset` stands for: pixels at most, updates, batch. */
@@ -65,7 +67,7 @@ export async function configFromFlags(flags: TrainFlags): Promise<TrainConfig> {
   const steps = flags.steps ?? chosen.steps;
   const conditions = conditionsOf(flags, init, preset as ModelSize, captioned / count);
   const often = (fraction: number, least: number) => Math.min(500, Math.max(least, Math.ceil(steps * fraction)));
-  return trainConfigSchema.parse({
+  return fromFlags({
     task: 'diffusion',
     data: clean,
     ...learner(flags, init, preset, { ...clean, classes, reads: conditions !== undefined }),
@@ -89,7 +91,7 @@ async function fineTuning(flags: TrainFlags, model: string, path: string): Promi
   if (path === 'digits')
     throw new InvalidArgumentError('--data', 'expected pictures in colour: a folder or a .tar archive');
   const every = Math.max(1, Math.ceil(steps / 5));
-  return trainConfigSchema.parse({
+  return fromFlags({
     task: 'stable-diffusion',
     model,
     data: {
@@ -106,6 +108,11 @@ async function fineTuning(flags: TrainFlags, model: string, path: string): Promi
     every: { log: Math.min(20, Math.ceil(steps / 100)), sample: every, checkpoint: Math.min(500, every) },
     checkpointGradients: token === undefined ? [...UNET_BLOCKS] : [],
   });
+}
+
+/** @throws InvalidFileError that names every value which no configuration has */
+function fromFlags(config: object): TrainConfig {
+  return checkConfig('the configuration that these flags make', config, trainConfigSchema);
 }
 
 /** Data of a configuration, and what is in it. */
@@ -210,13 +217,29 @@ function learner(
   const old = from.network as Readonly<Record<string, unknown>>;
   const known = (values: object) => Object.fromEntries(Object.entries(values).filter(([key]) => key in old));
   const labels = classes === 0 ? { classes: null, nullLabel: false } : { classes, nullLabel: true };
-  const process = flags.recipe === undefined && init?.own?.process ? { process: init.own.process } : {};
   return {
     architecture: from.architecture,
     network: { ...old, ...known({ ...(size && { imageSize: size }), ...labels }) },
-    ...process,
-    ...(!('process' in process) && { recipe: flags.recipe ?? recipeOfModel(from.architecture, old) }),
+    ...(flags.recipe === undefined ? learningOf(init!, from.architecture, old) : { recipe: flags.recipe }),
   };
+}
+
+/** How a model to begin with was trained: by its process where it says one, by the recipe that is usual for it where not. */
+function learningOf(
+  { own, foreign }: InitSource,
+  architecture: string,
+  network: Readonly<Record<string, unknown>>,
+): object {
+  if (own?.process) return { process: own.process };
+  const usual = recipeOfModel(architecture, network);
+  const scheduler = foreign?.scheduler;
+  if (scheduler === undefined) return { recipe: usual };
+  const { time } = architectureOfKind('denoiser', architecture);
+  const process = schedulerProcess(scheduler, { time, learnedVariance: learnsVariance(network) });
+  // DDPM's recipe is that of eps; of v and x0 the process alone says the loss.
+  const recipe =
+    process.kind === 'discrete' && process.prediction === 'eps' && (process.learnedVariance ? usual : 'ddpm');
+  return { process, ...(recipe && { recipe }) };
 }
 
 /** The name of a configuration's recipe; that of its process when it names none. */
@@ -260,9 +283,12 @@ export function recipeOf({
 
 /** The recipe of a model to begin with: one that learns the variance where the model has channels for it. */
 function recipeOfModel(architecture: string, network: Readonly<Record<string, unknown>>): string {
-  const learned = typeof network.inChannels === 'number' && network.outChannels === 2 * network.inChannels;
-  if (learned) return architecture === 'DiT' ? 'dit' : 'improved-ddpm';
+  if (learnsVariance(network)) return architecture === 'DiT' ? 'dit' : 'improved-ddpm';
   return recipeFor(architecture);
+}
+
+function learnsVariance({ inChannels, outChannels }: Readonly<Record<string, unknown>>): boolean {
+  return typeof inChannels === 'number' && outChannels === 2 * inChannels;
 }
 
 /** The recipe of an architecture where none is said. */
@@ -302,6 +328,21 @@ export function wholeConfig(asked: TrainConfig, imageSize: number): WholeConfig 
     },
   };
   return whole as WholeDiffusionTask | WholeSuperResolutionTask;
+}
+
+/**
+ * A configuration of flags that do not say the batch size takes a smaller one where damaged pictures leave fewer than it counted.
+ *
+ * @throws InvalidArgumentError when a batch size that was asked for is larger than the data
+ */
+export function withFittingBatch(config: TrainConfig, flags: TrainFlags, count: number): TrainConfig {
+  const { batchSize, data } = config;
+  if (batchSize <= count || (data.kind === 'folder' && data.buckets !== undefined)) return config;
+  if (flags.config === undefined && flags.resume !== true && flags.batchSize === undefined) {
+    return { ...config, batchSize: count };
+  }
+  const what = flags.batchSize === undefined ? 'batchSize' : '--batch-size';
+  throw new InvalidArgumentError(what, `expected at most ${count}, the pictures that are trained on, got ${batchSize}`);
 }
 
 /** The decay of the averaged weights: the configuration's, or none in fine-tuning, or one whose memory is a tenth of the run. */

@@ -30,11 +30,13 @@ const keys: Readonly<Record<string, (config: Changed) => unknown>> = {
  * classes, and `diffusion_pytorch_model.safetensors`.
  *
  * @param origin the `config.json` that it began with
+ * @param options.half weights in half precision
  */
 export async function saveDiffusers(
   folder: string,
   origin: string,
   model: Module & { readonly config?: unknown },
+  { half = false }: { readonly half?: boolean } = {},
 ): Promise<string> {
   const json = readJson(origin) as Record<string, unknown>;
   for (const [key, of] of Object.entries(keys)) {
@@ -48,6 +50,8 @@ export async function saveDiffusers(
   await mkdir(folder, { recursive: true });
   const bytes = new TextEncoder().encode(`${JSON.stringify(json, null, 2)}\n`);
   await writeFileAtomically(join(folder, 'config.json'), bytes, { overwrite: true });
-  await writeSafetensors(join(folder, 'diffusion_pytorch_model.safetensors'), tensors, { overwrite: true });
+  await writeSafetensors(join(folder, 'diffusion_pytorch_model.safetensors'), tensors, {
+    ...{ dtype: half ? 'F16' : 'F32', overwrite: true },
+  });
   return folder;
 }

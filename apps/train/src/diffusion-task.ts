@@ -19,7 +19,7 @@ import { CODEC, copyCodec, openCodecModel } from './codec-files.js';
 import type { WholeDiffusionTask } from './config.js';
 import { recipeOf } from './defaults.js';
 import { saveLora } from './lora-files.js';
-import { checkNetworkFits, dataShape, networkConfig } from './network-config.js';
+import { checkNetworkFits, dataShape, loraDefaults, networkConfig } from './network-config.js';
 import type { Task } from './task.js';
 import { openTextConditions, type TextConditions } from './text-conditions.js';
 import type { TrainingBatch, TrainingData } from './training-data.js';
@@ -81,7 +81,7 @@ export async function diffusionTask(config: WholeDiffusionTask, data: TrainingDa
       ? (noise: tf.Tensor1D) => uncertain.logVariance!(noise)
       : undefined;
   const adapter =
-    config.lora && new LoraAdapter(model, { ...config.lora, alpha: config.lora.alpha ?? config.lora.rank });
+    config.lora && new LoraAdapter(model, { ...config.lora, ...loraDefaults(config.lora, architecture, model) });
   const told = takesAugmentation(network);
   if (config.augment > 0 && !told) {
     throw new InvalidArgumentError(
@@ -97,7 +97,7 @@ export async function diffusionTask(config: WholeDiffusionTask, data: TrainingDa
       const cond: Conditions = {
         ...texts?.read(signature, batch.captions ?? [], rng, training),
         ...(!unconditional && {
-          labels: tf.tensor1d(dropLabels(batch.labels, classes.length, labelDropout, rng), 'int32'),
+          labels: tf.tensor1d(dropLabels(batch.labels, classes.length, training ? labelDropout : 0, rng), 'int32'),
         }),
         ...(augmented && { augment: tf.tensor2d(augmented.labels, [batch.shape[0], AUGMENT_LABELS]) }),
       };

@@ -4,6 +4,7 @@ import { dirname, join, resolve } from 'node:path';
 import { type CommandContext, startProgress, wholeNumber } from '@mezzotint/app';
 import { useBackend } from '@mezzotint/backend';
 import { InvalidArgumentError } from '@mezzotint/core';
+import { replaceFolder } from '@mezzotint/core/node';
 import {
   type Dataset,
   type EncodedBatch,
@@ -12,6 +13,7 @@ import {
   type ImageBatch,
   type LatentsIndex,
   openDataset,
+  withoutDamaged,
 } from '@mezzotint/data';
 import { diskFiles, type OpenedCodec, openCodec } from '@mezzotint/pipelines/node';
 import { readJson } from '@mezzotint/weights/node';
@@ -26,7 +28,7 @@ export interface EncodeFlags {
   readonly codec: string;
   readonly out: string;
   readonly size?: number;
-  readonly heldOut: number;
+  readonly heldOut?: number;
   readonly heldOutSeed: number;
   readonly heldOutPath?: string;
   readonly classes: boolean;
@@ -53,7 +55,11 @@ export function encodeCommand(): Command {
       "pixels a side (default: what train's autoencoder was trained on)",
       wholeNumber('--size', 1),
     )
-    .option('--held-out <fraction>', 'part that is not trained on but scored (at most 512 pictures)', Number, 0.05)
+    .option(
+      '--held-out <fraction>',
+      'part that is not trained on but scored, at most 512 pictures (default: 0.05, of fewer than 50 pictures 0)',
+      Number,
+    )
     .option(
       '--held-out-seed <n>',
       'which pictures those are: another number, another choice',
@@ -76,36 +82,38 @@ export function encodeCommand(): Command {
 /** Encodes the pictures to train on, and those that are held out, and puts the autoencoder beside them. */
 export async function runEncode(flags: EncodeFlags, { say, result, signal }: CommandContext): Promise<void> {
   const { data, out, heldOut, heldOutSeed, heldOutPath, classes, overwrite = false } = flags;
-  if (existsSync(out) && !(overwrite && existsSync(join(out, 'index.json')))) {
+  if (existsSync(out) && !(overwrite && holdsLatents(out))) {
     const hint = overwrite
       ? 'and holds no latent images: choose another --out'
       : 'choose another --out, or --overwrite';
     throw new InvalidArgumentError('--out', `${out} is there already: ${hint}`);
   }
-  if (!(heldOut >= 0 && heldOut <= 0.5))
+  if (heldOut !== undefined && !(heldOut >= 0 && heldOut <= 0.5))
     throw new InvalidArgumentError('--held-out', `expected 0 to 0.5, got ${heldOut}`);
   const codecFolder = findCodec(flags.codec);
   await useBackend({ engine: flags.engine });
   const codec = await openCodec(diskFiles(codecFolder), '');
   try {
     const labels = classes ? 'auto' : 'none';
-    const all = await openDataset(data, { folderClasses: classes ? 'auto' : 'never' });
-    const few = heldOutPath === undefined && all.examples.length < 50 ? 0 : heldOut; // too few to spare any
-    const held = { heldOut: few, heldOutSeed, ...(heldOutPath !== undefined && { heldOutPath }) };
+    const all = await undamaged(await openDataset(data, { folderClasses: classes ? 'auto' : 'never' }));
+    const usual = all.examples.length < 50 ? 0 : 0.05; // of few there are none to spare
+    const held = { heldOut: heldOut ?? usual, heldOutSeed, ...(heldOutPath !== undefined && { heldOutPath }) };
     const split = await splitOf(all, { labels, ...held });
     for (const line of all.skipped) say(`Passed over: ${line}`);
+    if (heldOutPath !== undefined) {
+      for (const line of split.heldOut!.skipped) say(`Passed over in ${heldOutPath}: ${line}`);
+    }
     const size = flags.size ?? sizeOf(codecFolder);
     check(codec, size);
     await codec.model.load(codec.weights);
     const encode = { ...flags, size, codec, signal };
-    const partial = `${out}.partial-run`;
+    const partial = `${resolve(out)}.partial-run`;
     await rm(partial, { recursive: true, force: true });
     await mkdir(dirname(resolve(out)), { recursive: true });
     const index = await encodeSet(split.train, partial, encode);
     if (split.heldOut) await encodeSet(split.heldOut, join(partial, HELD_OUT), { ...encode, flip: false });
     await copyCodec(codecFolder, join(partial, CODEC));
-    if (overwrite) await rm(out, { recursive: true, force: true });
-    await rename(partial, out);
+    await (overwrite ? replaceFolder(partial, out) : rename(partial, resolve(out)));
     const numbers = (list: readonly number[]) => list.map((value) => value.toFixed(3)).join(', ');
     say(
       `${out}: ${index.count} latent images of ${index.height} x ${index.width} x ${index.channels}${index.mirrored ? ', each mirrored, too' : ''}` +
@@ -116,6 +124,16 @@ export async function runEncode(flags: EncodeFlags, { say, result, signal }: Com
   } finally {
     codec.model.dispose();
     codec.close();
+  }
+}
+
+/** The pictures that can be decoded: encoding takes much longer than to look at each before. */
+async function undamaged(set: Dataset): Promise<Dataset> {
+  const progress = startProgress('Looking for damaged pictures', set.examples.length);
+  try {
+    return await withoutDamaged(set, { onProgress: (done, total) => progress.update(done, total) });
+  } finally {
+    progress.stop();
   }
 }
 
@@ -172,6 +190,12 @@ async function encodeBatch({ model }: OpenedCodec, { images, shape }: ImageBatch
   } finally {
     tf.dispose([mean, deviation]);
   }
+}
+
+/** Whether a folder is one of latent images, also a damaged one; any other index.json is somebody else's. */
+function holdsLatents(folder: string): boolean {
+  const path = join(folder, 'index.json');
+  return existsSync(path) && (readJson(path) as { format?: unknown } | null)?.format === 'mezzotint/latents@1';
 }
 
 /** Pixels that an autoencoder of ours was trained on. */

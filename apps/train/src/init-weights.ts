@@ -26,7 +26,13 @@ export interface InitSource {
   /** Of a model of ours: its configuration. */
   readonly own?: z.infer<typeof ownSchema>;
   /** Of a diffusers folder: our architecture and its configuration. */
-  readonly foreign?: { readonly architecture: string; readonly network: unknown; readonly config: string };
+  readonly foreign?: {
+    readonly architecture: string;
+    readonly network: unknown;
+    readonly config: string;
+    /** Its scheduler_config.json, where there is one. */
+    readonly scheduler?: string;
+  };
 }
 
 /** Folders of a diffusers pipeline that hold the network. */
@@ -53,9 +59,16 @@ export function findInit(path: string): InitSource {
       if (architecture === undefined || reference === undefined) {
         throw new InvalidArgumentError('init', `${folder}: ${json._class_name} is no architecture that is known here`);
       }
+      // Beside the network's folder, in it, or in the folder of a pipeline that is one model.
+      const scheduler = [join(folder, '..', 'scheduler'), join(folder, 'scheduler'), folder]
+        .map((place) => join(place, 'scheduler_config.json'))
+        .find((place) => existsSync(place));
       return {
         file: findWeights(folder),
-        foreign: { architecture: architecture.name, network: reference.config(json), config: file },
+        foreign: {
+          ...{ architecture: architecture.name, network: reference.config(json), config: file },
+          ...(scheduler !== undefined && { scheduler }),
+        },
       };
     }
   }
@@ -91,6 +104,24 @@ export async function initWeights(
   } finally {
     source.close();
   }
+}
+
+/**
+ * Throws unless an adapter would have all weights of the model that it changes: what is new is neither trained nor saved with it.
+ *
+ * @throws InvalidArgumentError that names the parameters which are new, in whole or in part
+ */
+export function checkWhole(model: Module, { adapted, fresh }: InitReport): void {
+  const params = model.params();
+  const missing = [
+    ...fresh.filter(({ name }) => params.get(name)!.trainable).map(({ name, why }) => `${name} ${why}`),
+    ...adapted.filter(({ whole }) => !whole).map(({ name, how }) => `${name}: ${how}`),
+  ];
+  if (missing.length === 0) return;
+  throw new InvalidArgumentError(
+    'lora',
+    `an adapter alone is trained, and what is new in the model would stay random (${listed(missing, 5)}): name the classes of the data as the model's, or train the model itself, without lora`,
+  );
 }
 
 /** What became of the weights, for people. */

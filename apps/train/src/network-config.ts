@@ -2,12 +2,15 @@ import {
   type Architecture,
   type ConfigOf,
   type DataShape,
+  type DenoiserArchitecture,
   InvalidArgumentError,
   type ModelSize,
   type Module,
   type Preset,
   readNetworkConfig,
 } from '@mezzotint/core';
+import { adaptableLayers, matchesPattern } from '@mezzotint/training';
+import type { LoraConfig } from './config.js';
 import type { TrainingData } from './training-data.js';
 
 const sizes: readonly string[] = ['small', 'medium', 'large'] satisfies ModelSize[];
@@ -34,6 +37,18 @@ export function networkConfig<M extends Module>(
     'network',
     `expected a preset of ${architecture.name} (${known}) or a configuration, got '${network}'`,
   );
+}
+
+/** What a LoRA is where its configuration does not say: of strength 1, and of the attention, or of every layer where there is none. */
+export function loraDefaults(
+  { rank, alpha = rank, targets }: LoraConfig,
+  { attention = ['*attn*'] }: Pick<DenoiserArchitecture, 'attention'>,
+  model: Module,
+): { alpha: number; targets: readonly string[] } {
+  if (targets !== undefined) return { alpha, targets };
+  const layers = adaptableLayers(model);
+  const found = attention.filter((pattern) => layers.some((path) => matchesPattern(path, pattern)));
+  return { alpha, targets: found.length > 0 ? found : ['*'] };
 }
 
 /** The shape of a set of images, as networks are built for. */

@@ -47,7 +47,8 @@ export function referencePage(): string {
     '<!-- Made from apps/train/src/config.ts: pnpm train:reference. Do not edit. -->',
     '',
     'A JSON object, given with `--config`. Keys without a default must be there. `pnpm train --data ... --preset ...` makes one by',
-    'itself and writes it, whole, into `config.json` of the run folder: copy it from there to change it.',
+    'itself and writes it, whole, into `config.json` of the run folder: copy it from there to change it. Where an object has a default of its',
+    'own, that is what is taken when the key is absent; an object that is given takes the defaults of its keys.',
     '',
     ...sections,
     '## Recipes',
@@ -74,7 +75,7 @@ function section(title: string, { properties = {}, required = [] }: Schema, keys
 /** The row of a key and those of the keys inside it. */
 function rowsOf(path: string, schema: Schema, required: boolean): string[] {
   const standard = schema.default === undefined ? (required ? '' : 'none') : `\`${JSON.stringify(schema.default)}\``;
-  const hasParts = isObject(schema) && schema.default !== undefined;
+  const hasParts = isObject(schema) && JSON.stringify(schema.default) === '{}';
   const own = `| \`${path}\` | ${kindOf(schema)} | ${hasParts ? 'see below' : standard} | ${(schema.description ?? '').replaceAll('|', '\\|')} |`;
   const variants = (schema.oneOf ?? schema.anyOf ?? []).filter(isObject);
   const inner = isObject(schema)

@@ -5,7 +5,7 @@ import { InvalidArgumentError } from '@mezzotint/core';
 import { writeFileAtomically, writePng } from '@mezzotint/data';
 import { plotLines } from '@mezzotint/figures';
 import type { Average } from '@mezzotint/training';
-import { type FolderLock, lockFolder, writeSnapshot } from '@mezzotint/training/node';
+import { CheckpointFolder, type FolderLock, lockFolder, writeSnapshot } from '@mezzotint/training/node';
 import { type ConfigFlags, type TrainConfig, trainConfigSchema } from './config.js';
 
 /** One line of `log.jsonl`. */
@@ -77,7 +77,7 @@ export class RunFolder {
    * The configuration of a run that was begun before, with what was given again: `steps` may be another number and is then
    * kept, everything else that was given must be the same. What was not given, such as what a recipe filled in, stays as the run has it.
    */
-  static resumed(path: string, given: TrainConfig | undefined, flags: ConfigFlags): TrainConfig {
+  static async resumed(path: string, given: TrainConfig | undefined, flags: ConfigFlags): Promise<TrainConfig> {
     const file = join(path, 'config.json');
     if (!existsSync(file))
       throw new InvalidArgumentError(path, 'holds no run to resume: expected a config.json of train');
@@ -92,6 +92,11 @@ export class RunFolder {
       throw new InvalidArgumentError(path, `was begun with another configuration (${named.join('; ')}): ${hint}`);
     }
     const { steps } = asked;
+    const reached = steps < config.steps ? await new CheckpointFolder(join(path, 'checkpoints')).latest() : undefined;
+    if (reached !== undefined && steps < reached.step) {
+      const what = flags.steps === undefined ? 'steps' : '--steps';
+      throw new InvalidArgumentError(what, `the run stands at update ${reached.step} already, got ${steps}`);
+    }
     const distributed = { ...config.distributed, ...given?.distributed, ...flags.distributed };
     return checkConfig(file, { ...config, steps, distributed }, trainConfigSchema);
   }

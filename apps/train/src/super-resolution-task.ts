@@ -41,7 +41,7 @@ export async function superResolutionTask(config: WholeSuperResolutionTask, data
   checkConfig(config, whole.imageSize, side, signature.conditions, data);
   const unconditional = signature.classes === null;
   const classes = unconditional ? [] : data.classes;
-  checkNetworkFits(signature, unconditional ? { ...shape, classes: null } : shape);
+  checkNetworkFits(signature, { ...shape, learnedVariance, ...(unconditional && { classes: null }) });
   const labelDropout = labelDropoutOf(config, signature);
   const model = architecture.build(network).init(config.seed);
   const modelConfig: DiffusionConfig = {
@@ -72,7 +72,7 @@ export async function superResolutionTask(config: WholeSuperResolutionTask, data
         lowRes,
         ...(told && { lowResTime }),
         ...(!unconditional && {
-          labels: tf.tensor1d(dropLabels(batch.labels, classes.length, labelDropout, rng), 'int32'),
+          labels: tf.tensor1d(dropLabels(batch.labels, classes.length, training ? labelDropout : 0, rng), 'int32'),
         }),
       };
       const net = (x: tf.Tensor4D, time: tf.Tensor1D, given: typeof cond) =>

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type CommandContext, startProgress } from '@mezzotint/app';
 import { type ChosenEngine, useBackend } from '@mezzotint/backend';
@@ -20,12 +21,12 @@ import { classifierTask } from './classifier-task.js';
 import { clipTask } from './clip-task.js';
 import type { TrainFlags } from './command.js';
 import type { TrainConfig, WholeConfig } from './config.js';
-import { wholeConfig } from './defaults.js';
+import { wholeConfig, withFittingBatch } from './defaults.js';
 import { saveDiffusers } from './diffusers-folder.js';
 import { diffusionTask } from './diffusion-task.js';
 import { lookAfter, lookBefore } from './doctor.js';
 import { givenConfig, overridesOf } from './given-config.js';
-import { describeInit, findInit, initWeights } from './init-weights.js';
+import { checkWhole, describeInit, findInit, initWeights } from './init-weights.js';
 import {
   beginTogether,
   checkFlags,
@@ -58,9 +59,10 @@ export function trainRun(flags: TrainFlags, context: CommandContext): Promise<vo
 async function trainInJob(flags: TrainFlags, job: Job, { signal, say, result }: CommandContext): Promise<void> {
   await checkFlags(job, flags);
   const given = await givenConfig(flags);
-  const { open, config: asked } = await openRun(flags, given, job);
-  const data = await openTrainingData(asked.data);
+  const { open, config: wanted, begun } = await openRun(flags, given, job);
+  const data = await openTrainingData(wanted.data);
   for (const line of data.report) say(line);
+  const asked = withFittingBatch(wanted, flags, data.count);
   const config = withMicroBatches(wholeConfig(asked, data.height), job);
   if (asked.microBatches !== undefined && config.microBatches !== asked.microBatches) {
     const why = `${job.group.size} ranks cannot share ${asked.microBatches} micro-batches`;
@@ -71,9 +73,12 @@ async function trainInJob(flags: TrainFlags, job: Job, { signal, say, result }: 
   const task = await taskOf(config, data);
   for (const line of task.notes ?? []) say(`Note: ${line}`);
   const init = initOf(config);
-  if (init !== undefined) {
+  if (init !== undefined && begun && task.adapter === undefined) {
+    say(`The weights are those of the checkpoint; ${init.from} is not read again.`);
+  } else if (init !== undefined) {
     const report = await initWeights(task.network ?? task.model, init, data.classes);
     for (const line of describeInit(init.from, report)) say(line);
+    if (task.adapter !== undefined) checkWhole(task.network ?? task.model, report);
   } else if (task.adapter !== undefined && config.task === 'diffusion') {
     throw new InvalidArgumentError('lora', 'an adapter changes a model that was trained: say which by init.from');
   }
@@ -121,7 +126,8 @@ async function trainInto(run: RunFolder, start: Start): Promise<void> {
   const { from } = state;
   const until = Math.min(flags.until ?? config.steps, config.steps);
   if (until < from) {
-    throw new InvalidArgumentError('--until', `the run stands at update ${from} already, got ${flags.until}`);
+    const what = config.steps < from ? 'steps' : '--until';
+    throw new InvalidArgumentError(what, `the run stands at update ${from} already, got ${until}`);
   }
   for (const line of describeTask(config, task)) say(line);
   say(`Training ${run.path} on ${engine.name} ${engine.version}, from update ${from} to ${config.steps}`);
@@ -221,11 +227,14 @@ async function trainInto(run: RunFolder, start: Start): Promise<void> {
   if (!leads) return;
   await withBestWeights(task, averaged, () => task.save?.(run.model, config));
   const init = initOf(config);
-  const foreign = init && findInit(init.from).foreign;
+  const foreign = init && existsSync(init.from) ? findInit(init.from).foreign : undefined;
+  if (init && !existsSync(init.from)) {
+    say(`Note: ${init.from} is not there any more; if it was a folder of diffusers, diffusers/ is not written anew.`);
+  }
   if (foreign !== undefined) {
     const folder = join(run.path, 'diffusers');
     say(
-      `For diffusers: ${await withBestWeights(task, averaged, () => saveDiffusers(folder, foreign.config, task.network ?? task.model))}`,
+      `For diffusers: ${await withBestWeights(task, averaged, () => saveDiffusers(folder, foreign.config, task.network ?? task.model, config))}`,
     );
   }
   for (const line of (await averaged.withAveragedWeights(() => task.saveAdapter?.(run.path))) ?? []) say(line);
@@ -296,20 +305,26 @@ function trainableCount(model: Task['model'], freeze: readonly string[]): number
   return [...trainableParams(model, { freeze }).values()].reduce((sum, { size }) => sum + size, 0);
 }
 
-/** The configuration of a new run or of one that goes on, and what opens its folder; rank 0 alone looks at it. */
+/**
+ * The configuration of a new run or of one that goes on, what opens its folder, and whether a checkpoint is there already; rank 0 alone
+ * looks at it.
+ */
 async function openRun(
   flags: TrainFlags,
   given: TrainConfig | undefined,
   job: Job,
-): Promise<{ config: TrainConfig; open: (whole: WholeConfig) => Promise<RunFolder> }> {
+): Promise<{ config: TrainConfig; open: (whole: WholeConfig) => Promise<RunFolder>; begun: boolean }> {
   const silent = async () => silentRun(flags.run);
   if (flags.resume) {
-    const config = await fromLeader(job, () => RunFolder.resumed(flags.run, given, overridesOf(flags)));
-    return { open: job.leads ? (whole) => RunFolder.resume(flags.run, whole) : silent, config };
+    const { config, begun } = await fromLeader(job, async () => ({
+      config: await RunFolder.resumed(flags.run, given, overridesOf(flags)),
+      begun: (await new CheckpointFolder(join(flags.run, 'checkpoints')).steps()).length > 0,
+    }));
+    return { open: job.leads ? (whole) => RunFolder.resume(flags.run, whole) : silent, config, begun };
   }
-  if (!job.leads) return { open: silent, config: given! };
+  if (!job.leads) return { open: silent, config: given!, begun: false };
   RunFolder.checkEmpty(flags.run);
-  return { open: (whole) => RunFolder.create(flags.run, whole), config: given! };
+  return { open: (whole) => RunFolder.create(flags.run, whole), config: given!, begun: false };
 }
 
 /** What a run keeps in its checkpoints beside the state of the training. */

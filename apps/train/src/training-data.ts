@@ -193,6 +193,9 @@ async function folder(config: Extract<DataConfig, { kind: 'folder' }>): Promise<
     report: [
       `Data: ${set.examples.length} pictures${classes.length > 0 ? ` in ${counts}` : ''}${captioned > 0 ? `, ${captioned} with captions` : ''}${held}`,
       ...(set.skipped.length > 0 ? [`Passed over: ${set.skipped.join('; ')}`] : []),
+      ...(heldOut && config.heldOutPath !== undefined && heldOut.skipped.length > 0
+        ? [`Passed over in ${config.heldOutPath}: ${heldOut.skipped.join('; ')}`]
+        : []),
     ],
     ...(heldOut && {
       heldOut: heldOutOf(await readExamples(heldOut, { size, channels }), captionsOf(heldOut)),
@@ -207,7 +210,7 @@ async function folder(config: Extract<DataConfig, { kind: 'folder' }>): Promise<
   };
 }
 
-/** A data set and what is held out of it, or what another folder holds out. */
+/** A data set and what is held out of it, or what another folder holds out, without its damaged pictures. */
 export async function splitOf(
   all: Dataset,
   {
@@ -226,10 +229,8 @@ export async function splitOf(
         `${heldOutPath}: expected the classes of ${all.path} (${named(all)}), got ${named(other)}`,
       );
     }
-    return {
-      train: all,
-      heldOut: other.examples.length > MOST_HELD_OUT ? splitDataset(other, MOST_HELD_OUT, heldOutSeed).heldOut : other,
-    };
+    const few = other.examples.length > MOST_HELD_OUT ? splitDataset(other, MOST_HELD_OUT, heldOutSeed).heldOut : other;
+    return { train: all, heldOut: await withoutDamaged(few) };
   }
   const wanted = Math.min(Math.ceil(heldOut * all.examples.length), MOST_HELD_OUT);
   if (wanted === 0 || all.examples.length < 2) return { train: all };

@@ -15,25 +15,28 @@ test.each(files)('%s is a configuration', (file) => {
   expect(read(file)).toBeDefined();
 });
 
-/** What a class set has, by the beginning of a file's name: `pnpm train emoji-data --classes` and `pnpm shapes`. */
-const classSets: Readonly<Record<string, { path: string; classes: number }>> = {
+/** What a class set has, by the beginning of a file's name: `pnpm train emoji-data --classes`, `pnpm shapes`, the digits. */
+const classSets: Readonly<Record<string, { path?: string; classes: number; digits?: DataShape }>> = {
   emoji: { path: 'data/emoji-classes', classes: Object.keys(emojiClasses).length },
   shapes: { path: 'data/shapes', classes: 7 },
   // The base of docs/cascades.md, whose classes are the groups of Unicode.
   cascade: { path: 'data/emoji/train', classes: 9 },
+  digits: { classes: 10, digits: { imageSize: 28, channels: 1, classes: 10 } },
 };
 
-describe.each(files.filter((file) => read(file).data.kind === 'folder' && read(file).task === 'diffusion'))(
+describe.each(files.filter((file) => read(file).task === 'diffusion' && read(file).data.kind !== 'latents'))(
   '%s',
   (file) => {
     const asked = read(file);
-    const set = classSets[file.split('-')[0]!]!;
+    const set = classSets[file.split('-')[0]!.replace('.json', '')]!;
 
     test('its network is built for the set, small enough for two cores, and its recipe tells it its time', () => {
-      if (asked.task !== 'diffusion' || asked.data.kind !== 'folder') throw new Error(`${file}: another task`);
-      expect(asked.data.path).toBe(set.path);
-      const { size, channels } = asked.data;
-      const shape: DataShape = { imageSize: size, channels, classes: set.classes };
+      if (asked.task !== 'diffusion') throw new Error(`${file}: another task`);
+      const { data } = asked;
+      if (data.kind === 'folder') expect(data.path).toBe(set.path);
+      const shape =
+        data.kind === 'folder' ? { imageSize: data.size, channels: data.channels, classes: set.classes } : set.digits!;
+      const size = shape.imageSize;
       const architecture = architectureOfKind('denoiser', asked.architecture);
       const config = networkConfig(architecture, asked.network, shape);
       const signature = architecture.signature(config);

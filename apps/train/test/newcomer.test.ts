@@ -5,6 +5,7 @@ import { openDiffusionModel } from '@mezzotint/app';
 import { runApp } from '@mezzotint/app/testing';
 import { architectureOfKind } from '@mezzotint/architectures';
 import { switchTo } from '@mezzotint/backend/testing';
+import { TorchGenerator } from '@mezzotint/core';
 import { encodePng } from '@mezzotint/data';
 import { LoraAdapter } from '@mezzotint/training';
 import { listSnapshots } from '@mezzotint/training/node';
@@ -12,11 +13,14 @@ import { readSafetensors } from '@mezzotint/weights/node';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { trainCommand } from '../src/command.js';
-import type { TrainConfig } from '../src/config.js';
+import { type TrainConfig, trainConfigSchema, type WholeSuperResolutionTask } from '../src/config.js';
+import { configFromFlags, wholeConfig, withFittingBatch } from '../src/defaults.js';
 import { saveDiffusers } from '../src/diffusers-folder.js';
+import { diffusionTask } from '../src/diffusion-task.js';
 import { lookAfter, lookBefore } from '../src/doctor.js';
 import { initWeights } from '../src/init-weights.js';
 import { referencePage } from '../src/reference.js';
+import { superResolutionTask } from '../src/super-resolution-task.js';
 import { trainRun } from '../src/train-run.js';
 import { openTrainingData } from '../src/training-data.js';
 
@@ -282,6 +286,132 @@ test('a LoRA is trained on a model, resumed exactly, and saved for peft, diffuse
   got.forEach((value, i) => {
     expect(Math.abs(value - expected[i]!)).toBeLessThan(1e-5);
   });
+});
+
+test('a LoRA on classes that the model does not have is refused, as their rows would stay random', async () => {
+  const base = await baseRun();
+  const other = join(root, 'other-classes');
+  cpSync(join(pictures, 'left'), join(other, 'left'), { recursive: true });
+  cpSync(join(pictures, 'right'), join(other, 'up'), { recursive: true });
+  const data = { kind: 'folder', path: other, size: 8 };
+  const file = configFile('other-classes', { recipe: 'v-cosine', init: { from: base }, data, lora: { rank: 2 } });
+  const run = join(root, 'lora-other-classes');
+  const { code, err } = await train('--config', file, '--run', run);
+  expect(code).toBe(2);
+  expect(err).toMatch(/lora: .*would stay random \(y_embedder.embedding_table.weight: 2 of 3 rows/);
+  expect(existsSync(run)).toBe(false);
+});
+
+test('a fine-tuning goes on when the model that it began with is gone', async () => {
+  const origin = join(root, 'gone');
+  cpSync(await baseRun(), origin, { recursive: true });
+  const run = join(root, 'goes-on');
+  const file = configFile('goes-on', { recipe: 'v-cosine', init: { from: origin }, steps: 1 });
+  expect(await train('--config', file, '--run', run)).toMatchObject({ code: 0 });
+  rmSync(origin, { recursive: true });
+  const resumed = await train('--resume', '--run', run, '--steps', '2');
+  expect(resumed).toMatchObject({ code: 0 });
+  expect(resumed.out).toMatch(/The weights are those of the checkpoint; .*gone is not read again/);
+  expect(logOf(run).at(-1)!.step).toBe(2);
+});
+
+test('a model of diffusers is trained by the process of its scheduler', async () => {
+  const folder = join(root, 'pipeline');
+  const json = {
+    ...{ _class_name: 'DiTTransformer2DModel', num_attention_heads: 2, attention_head_dim: 8, in_channels: 3 },
+    ...{ num_layers: 2, sample_size: 8, patch_size: 4, num_embeds_ada_norm: 5 },
+  };
+  for (const name of ['transformer', 'scheduler']) mkdirSync(join(folder, name), { recursive: true });
+  writeFileSync(join(folder, 'transformer', 'config.json'), JSON.stringify(json));
+  writeFileSync(join(folder, 'transformer', 'diffusion_pytorch_model.safetensors'), '');
+  const asked = (scheduler: object, flags: object = {}) => {
+    writeFileSync(join(folder, 'scheduler', 'scheduler_config.json'), JSON.stringify(scheduler));
+    return configFromFlags({ run: '', data: pictures, init: folder, ...flags });
+  };
+  const ddpm = { _class_name: 'DDPMScheduler' };
+  const linear = { kind: 'discrete', betas: 'linear', steps: 1000, prediction: 'eps', learnedVariance: false };
+  expect(await asked(ddpm)).toMatchObject({ process: linear, recipe: 'ddpm' });
+  const v = {
+    ...{ _class_name: 'DDIMScheduler', prediction_type: 'v_prediction', num_train_timesteps: 500 },
+    ...{ beta_schedule: 'scaled_linear', beta_start: 0.00085, beta_end: 0.012 },
+  };
+  const scaled = await asked(v);
+  expect(scaled).toMatchObject({ process: { betas: 'scaled-linear', steps: 500, prediction: 'v' } });
+  expect(scaled).not.toHaveProperty('recipe');
+  const cosine = await asked({ ...ddpm, beta_schedule: 'squaredcos_cap_v2' });
+  expect(cosine).toMatchObject({ process: { ...linear, betas: 'cosine' } });
+  const own = await asked({ ...ddpm, beta_end: 0.01 }, { recipe: 'flow' });
+  expect(own).toMatchObject({ recipe: 'flow' });
+  expect(own).not.toHaveProperty('process');
+  await expect(asked({ ...ddpm, beta_end: 0.01 })).rejects.toThrow(/scheduler_config.json: .*--recipe/);
+});
+
+test('snapshots without averages to store are refused', async () => {
+  const file = configFile('no-averages', { ema: { snapshotEvery: 2 } });
+  const { code, err } = await train('--config', file, '--run', join(root, 'no-averages'));
+  expect(code).toBe(2);
+  expect(err).toMatch(/ema.snapshotEvery: snapshots are of the averages of sigmaRel/);
+});
+
+test('flags that make no configuration are named, all at once', async () => {
+  const run = join(root, 'typing-errors');
+  const flags = ['--recipe', 'foo', '--size', '5000', '--channels', '2'];
+  const { code, err } = await train('--data', pictures, ...flags, '--run', run);
+  expect(code).toBe(2);
+  for (const key of ['recipe', 'data.size', 'data.channels']) expect(err).toContain(`${key}: `);
+  expect(err).not.toContain('fault');
+});
+
+test('damaged pictures do not make a default batch size too large; one that was asked for is named', async () => {
+  const few = join(root, 'few');
+  mkdirSync(few);
+  for (let i = 0; i < 6; i++) {
+    const bytes = encodePng({ data: new Uint8Array(8 * 8 * 3).fill(40 * i), height: 8, width: 8, channels: 3 });
+    writeFileSync(join(few, `${i}.png`), i === 3 ? bytes.subarray(0, bytes.length - 20) : bytes);
+  }
+  const flags = { run: '', data: few };
+  const config = await configFromFlags(flags);
+  const { count } = await openTrainingData(config.data);
+  expect([config.batchSize, count]).toEqual([6, 5]);
+  expect(withFittingBatch(config, flags, count).batchSize).toBe(5);
+  const scored = await openTrainingData({ ...config.data, heldOutPath: few } as TrainConfig['data']);
+  expect(scored.heldOut!.count).toBe(5);
+  expect(scored.report.at(-1)).toMatch(/Passed over in .*few: 1 picture that is damaged behind the header: 3.png/);
+  const asked = await train('--data', few, '--batch-size', '6', '--run', join(root, 'few-run'));
+  expect(asked.err).toMatch(/--batch-size: expected at most 5, the pictures that are trained on, got 6/);
+  expect(() => withFittingBatch(config, { ...flags, config: 'file' }, count)).toThrow(/batchSize: expected at most 5/);
+});
+
+test.each(['diffusion', 'super-resolution'])('%s: the loss of held-out pictures drops no labels', async (task) => {
+  await switchTo('wasm');
+  const adm = {
+    ...{ imageSize: 8, inChannels: 3, outChannels: 3, modelChannels: 8, channelMult: [1], resBlocks: 1, groups: 4 },
+    ...{ attentionResolutions: [], heads: { count: 1 }, headsUp: { count: 1 }, attentionOrder: 'new', dropout: 0 },
+    ...{ timeConditioning: 'scale-shift', resampling: 'residual', classes: 2, nullLabel: true, lowResTime: true },
+  };
+  const own =
+    task === 'diffusion' ? { architecture: 'DiT', network: tinyDit } : { network: adm, superResolution: { factor: 2 } };
+  const data = { kind: 'folder', path: pictures, size: 8, threads: 0, heldOut: 0.1 };
+  const held = await openTrainingData(trainConfigSchema.parse({ task, data, ...own, steps: 1, batchSize: 4 }).data);
+  const losses = async (labelDropout: number) => {
+    const asked = { task, data, ...own, steps: 1, batchSize: 4, recipe: 'v-cosine', labelDropout };
+    const config = wholeConfig(trainConfigSchema.parse(asked), 8);
+    const made =
+      config.task === 'diffusion'
+        ? await diffusionTask(config, held)
+        : await superResolutionTask(config as WholeSuperResolutionTask, held);
+    // Networks begin with zeros where labels come in.
+    for (const [i, param] of [...made.model.params().values()].entries()) {
+      if (param.trainable) param.variable.assign(tf.randomNormal([...param.shape], 0, 0.3, 'float32', i + 1));
+    }
+    const batch = held.heldOut!.batch(0, 4);
+    const input = { batch, rng: new TorchGenerator(1), step: 1, observe: () => undefined };
+    const numbers = (loss: unknown) => Array.from((loss as tf.Tensor).dataSync());
+    return [numbers(made.validate!(batch, new TorchGenerator(1))), numbers(made.loss(input as never))] as const;
+  };
+  const [[validated, trained], [dropped, droppedInTraining]] = [await losses(0), await losses(1)];
+  expect(dropped).toEqual(validated);
+  expect(droppedInTraining).not.toEqual(trained);
 });
 
 test('a model of diffusers is fine-tuned, and comes out as a folder that diffusers opens too', async () => {

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { writeSnapshot } from '@mezzotint/training/node';
@@ -34,6 +34,23 @@ test('averages of a run folder: a stored width comes back, another lies between'
   expect(read(0.1)).toBeCloseTo(5, 5);
   expect(results[0]).toMatchObject({ snapshots: 4 });
   await expect(runPosthocEma({ run, sigmaRel: [0.05] }, quiet)).rejects.toThrow(/exists already/);
+});
+
+test('averages of a LoRA make no model, and are written as adapters when asked for', async () => {
+  const key = 'base_model.model.blocks.0.lora_A.weight';
+  const tensors = { [key]: { shape: [1], data: Float32Array.of(2) } };
+  await writeSnapshot(join(run, 'snapshots'), { sigmaRel: 0.1, time: 1024 }, { updates: 1, tensors });
+  mkdirSync(join(run, 'model'));
+  writeFileSync(join(run, 'model', 'config.json'), '{}');
+  await expect(runPosthocEma({ run, sigmaRel: [0.1] }, quiet)).rejects.toThrow(
+    /trained a LoRA, .* --snapshots .*snapshots/,
+  );
+  expect(existsSync(join(run, 'posthoc-ema'))).toBe(false);
+  const out = join(run, 'adapters');
+  await runPosthocEma({ snapshots: join(run, 'snapshots'), sigmaRel: [0.1], out }, quiet);
+  const file = readSafetensors(join(out, 'ema-0.1.safetensors'));
+  expect(file.read(key).data[0]).toBeCloseTo(2, 5);
+  file.close();
 });
 
 test('what cannot be done is said in one message', async () => {

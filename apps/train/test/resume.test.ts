@@ -90,6 +90,10 @@ test('more --steps are kept for the next resume; another seed or batch size is r
   expect(keptSteps(run)).toBe(4);
   expect((await train('--resume', '--run', run, '--seed', '0', '--steps', '6')).code).toBe(0);
   expect(keptSteps(run)).toBe(6);
+  const fewer = await train('--resume', '--run', run, '--steps', '3');
+  expect(fewer.code).toBe(2);
+  expect(fewer.err).toMatch(/--steps: the run stands at update 6 already, got 3/);
+  expect(keptSteps(run)).toBe(6);
   // As a stop in the middle leaves it: the checkpoint of update 4 is the newest.
   rmSync(join(run, 'checkpoints', 'checkpoint-6'), { recursive: true });
   expect((await train('--resume', '--run', run)).out).toContain('from update 4 to 6');

@@ -1,4 +1,13 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -7,10 +16,14 @@ import { switchTo } from '@mezzotint/backend/testing';
 import { drawShapes, encodePng, stackPictures } from '@mezzotint/data';
 import { imageGrid } from '@mezzotint/figures';
 import { type OpenPipelineOptions, openPipeline } from '@mezzotint/pipelines/node';
+import { encodeSdPrompts } from '@mezzotint/text-encoders';
 import { readSafetensors } from '@mezzotint/weights/node';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { trainCommand } from '../src/command.js';
 import type { TrainConfig } from '../src/config.js';
+import { openStableDiffusion, PLAIN } from '../src/stable-diffusion/open.js';
+import { stackStates, textStates } from '../src/stable-diffusion/prompts.js';
+import { savePipeline } from '../src/stable-diffusion/save.js';
 import { trainRun } from '../src/train-run.js';
 
 // What diffusers makes of these files is compared by tooling/golden/scripts/fine_tuned.py: the same pictures.
@@ -93,6 +106,36 @@ test('a LoRA of UNet and text encoder: resumes exactly, and its files make the p
   expect(existsSync(join(run, 'model'))).toBe(false); // the model is where it was
 });
 
+test('the states of a batch stay whole while other batches are read for the same update', async () => {
+  const opened = await openStableDiffusion(model);
+  const statesOf = textStates(opened, await opened.tokenizer([]), [''], 2);
+  const first = await statesOf(['a photo of the cat', 'the red dog']);
+  const second = await statesOf(['the cat', 'a dog']);
+  expect([...first.keys()]).toEqual(['', 'a photo of the cat', 'the red dog']);
+  expect([...second.keys()]).toEqual(['', 'the cat', 'a dog']);
+  const prompts = ['the red dog', '', 'the red dog'];
+  const stacked = stackStates(prompts, first);
+  const tokenizer = await opened.tokenizer([]);
+  const expected = encodeSdPrompts({ encoder: opened.textEncoder, tokenizer }, prompts, PLAIN);
+  expect(stacked.shape).toEqual(expected.shape);
+  const numbers = expected.dataSync();
+  // Sums of at most 77 terms of order 1, one prompt at a time and together.
+  stacked.dataSync().forEach((value, i) => {
+    expect(Math.abs(value - numbers[i]!)).toBeLessThan(1e-4);
+  });
+});
+
+test('the UNet comes out in half precision when that is asked for', async () => {
+  const { unet } = await openStableDiffusion(model);
+  const bytes = async (half: boolean) => {
+    const folder = join(root, `saved-${half}`);
+    await savePipeline(folder, model, unet, { half });
+    return statSync(join(folder, 'unet', 'diffusion_pytorch_model.safetensors')).size;
+  };
+  // 4 bytes a number and 2, beside the names.
+  expect((await bytes(true)) / (await bytes(false))).toBeLessThan(0.75);
+});
+
 test('one command does it, with the blocks of the UNet recomputed', async () => {
   const run = join(root, 'one');
   const { code, out } = await train(
@@ -172,8 +215,15 @@ test('what cannot be trained is said before there is a folder', async () => {
   );
   expect(await refused('--init', model, '--token', '<kat>', '--initializer', 'cat dog')).toMatch(/is 2 tokens/);
   expect(await refused('--init', model, '--token', 'cat', '--initializer', 'dog')).toMatch(/'cat' is a token already/);
+  expect(await refused('--init', model, '--token', 'my cat', '--initializer', 'cat')).toMatch(
+    /token.text: expected no spaces/,
+  );
   expect(await refused('--init', model, '--lora', '2', '--size', '15')).toMatch(/data.size: expected a multiple of 2/);
   expect(await refused('--prompt', 'a cat')).toMatch(/--prompt: is for --init with a folder of Stable Diffusion/);
+  const config = { lora: { rank: 2 }, half: true, data: { kind: 'folder', path: pictures, size: 16, heldOut: 0.3 } };
+  const idle = await train('--config', configFile('idle', config), '--run', run);
+  expect(idle.err).toMatch(/half: no model comes out beside a token or an adapter/);
+  expect(idle.err).toMatch(/data.heldOut, data.heldOutPath: pictures are not scored here/);
   const bare = join(root, 'bare');
   mkdirSync(bare);
   writeFileSync(join(bare, 'a.png'), readFileSync(join(pictures, '0.png')));

@@ -66,6 +66,15 @@ test("Imagen's Efficient U-Net in a size of its own; the recipe is Imagen's", as
   pipeline.dispose();
 });
 
+test("the upsampler's own recipe, which learns the variance, trains a network that has the channels for it", async () => {
+  const run = join(root, 'learned');
+  const file = config('learned', { recipe: 'improved-ddpm', network: { ...adm, outChannels: 6 }, steps: 1 });
+  expect(await train('--config', file, '--run', run)).toMatchObject({ code: 0 });
+  const without = config('without', { recipe: 'improved-ddpm' });
+  const refused = await train('--config', without, '--run', join(root, 'without'));
+  expect(refused.err).toMatch(/outChannels is 3, the recipe needs 6/);
+});
+
 test('what does not fit is said before anything is written', async () => {
   const superResolution = { factor: 3 };
   const wrong = config('wrong', { superResolution, network: { ...adm, lowResTime: false } });

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -332,6 +332,16 @@ test('latent images are encoded once, with captions and a held-out part, and a t
   expect(index.captions.map((own) => own.length)).toEqual(Array(12).fill(2));
   expect(readLatentsIndex(join(latents, 'held-out')).count).toBe(12);
 
+  // A slash at the end of the name changes nothing; what is replaced are latent images only.
+  expect((await encode(`${latents}/`, '--overwrite')).code).toBe(0);
+  expect(readLatentsIndex(latents)).toEqual(index);
+  expect(readdirSync(root).filter((name) => name.includes('partial'))).toEqual([]);
+  const site = join(root, 'site');
+  mkdirSync(site);
+  writeFileSync(join(site, 'index.json'), '{}');
+  expect((await encode(site, '--overwrite')).err).toMatch(/site is there already: and holds no latent images/);
+  expect(readdirSync(site)).toEqual(['index.json']);
+
   const change = { data: { kind: 'latents', path: latents }, network: mmdit(4, 2) };
   expect(await train('--config', configFile('latent', change), '--run', run('latent'))).toMatchObject({ code: 0 });
   const last = JSON.parse(
@@ -347,6 +357,20 @@ test('latent images are encoded once, with captions and a held-out part, and a t
   const pipeline = await openPipeline(run('latent'));
   const { images } = await pipeline.generate({ prompt: 'a red square', seed: 1, steps: 2 });
   expect(images[0]).toMatchObject({ height: 8, width: 8, channels: 3 });
+
+  // A damaged picture is passed over, and the part that was asked for is held out of few pictures, too.
+  const damaged = join(root, 'damaged');
+  cpSync(pictures, damaged, { recursive: true });
+  const png = encodePng({ data: new Uint8Array(8 * 8 * 3).fill(9), height: 8, width: 8, channels: 3 });
+  writeFileSync(join(damaged, 'cut.png'), png.subarray(0, png.length - 20));
+  const few = join(root, 'latents-few');
+  const asked = ['--codec', vae, '--out', few, '--held-out', '0.25', '--engine', 'wasm'];
+  const passed = await runApp(encodeCommand(), runEncode, ['--data', damaged, ...asked]);
+  expect(passed).toMatchObject({
+    code: 0,
+    out: expect.stringMatching(/Passed over: 1 picture that is damaged.*cut.png/),
+  });
+  expect([readLatentsIndex(few).count, readLatentsIndex(join(few, 'held-out')).count]).toEqual([9, 3]);
 
   // Mirrored latent images are taken where they were encoded, and asked for in vain elsewhere.
   const both = join(root, 'latents-flip');

@@ -154,6 +154,24 @@ describe('sizes for data of one’s own', () => {
     expect(new Set(parameters).size).toBe(3);
   });
 
+  test.each(['DiT', 'UViT', 'RIN', 'ZigMa', 'MMDiT', 'SimpleDiffusionUViT'])(
+    '%s: a side that only patches as large as the picture divide is refused, with sides that do better',
+    (name) => {
+      const { sized } = denoisers.find((one) => one.name === name)!;
+      const shape = { channels: 3, classes: null, ...(name === 'MMDiT' && { contextWidth: 32, pooledWidth: 24 }) };
+      const side = name === 'SimpleDiffusionUViT' ? 62 : 31;
+      let message = '';
+      try {
+        sized!('small', { imageSize: side, ...shape });
+      } catch (error) {
+        ({ message } = error as Error);
+      }
+      const sides = `take an image size such as ${side - side / 31} or ${side + side / 31}`;
+      expect(message).toContain(`${name}: of ${side} pixels a side, patches of ${side} leave 1 x 1: ${sides}`);
+      for (const imageSize of [side - side / 31, side + side / 31]) sized!('small', { imageSize, ...shape });
+    },
+  );
+
   /** A text that no class comes with, as a small CLIP reads it. */
   const text: DataShape = {
     ...{ imageSize: 16, channels: 4, classes: null, contextWidth: 32, contextTokens: 12, pooledWidth: 24 },

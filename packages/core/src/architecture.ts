@@ -53,6 +53,11 @@ export interface ArchitectureRecord<M extends Module = Module> {
 export interface DenoiserArchitecture<M extends DenoisingNetwork = DenoisingNetwork> extends ArchitectureRecord<M> {
   readonly kind: 'denoiser';
   readonly time: TimeInput;
+  /**
+   * Paths of its attention layers, or of what mixes positions in the place of attention, `*` for any text: what a LoRA changes where
+   * nothing else is said. `*attn*` when absent.
+   */
+  readonly attention?: readonly string[];
   /** What `forward` takes and gives with a configuration. */
   signature(config: ConfigOf<M>): NetworkSignature;
   /**
@@ -149,6 +154,8 @@ export interface NetworkSignature {
   readonly imageSize: number | null;
   /** Heights and widths must be multiples of it; null: only `imageSize` itself is taken. */
   readonly sizeMultiple: number | null;
+  /** The largest height and width; no limit when absent. */
+  readonly maxImageSize?: number;
   /** Channels of `x`. */
   readonly inChannels: number;
   /** Twice the image's when the variance is learned (its interpolation stands behind the prediction). */
@@ -226,11 +233,33 @@ export interface ReferenceClass<M extends Module = Module> {
 /** Most patches a side of a sized network; attention's cost grows with their fourth power. */
 const mostPatches = 16;
 
-/** The smallest patch, in pixels a side, that cuts an image into at most 16 x 16: for `sized` of transformers over patches. */
-export function sizedPatch(imageSize: number): number {
-  let patch = 1;
-  while (patch < imageSize && (imageSize % patch !== 0 || imageSize / patch > mostPatches)) patch++;
-  return patch;
+/**
+ * The smallest patch, a side, that cuts a grid into at most `most` x `most`: for `sized` of transformers over patches.
+ *
+ * @param who the architecture
+ * @param side of the grid
+ * @param options most, 16 when absent; pixels: of the image along one place of the grid, 1 when absent
+ * @throws InvalidArgumentError where only patches that leave less than a quarter as many divide it (a prime side leaves one), with
+ *   sides near it that do better
+ */
+export function sizedPatch(who: string, side: number, { most = mostPatches, pixels = 1 } = {}): number {
+  const patchOf = (n: number) => {
+    let patch = 1;
+    while (patch < n && (n % patch !== 0 || n / patch > most)) patch++;
+    return patch;
+  };
+  const patch = patchOf(side);
+  const count = side / patch;
+  if (4 * count >= Math.min(side, most)) return patch;
+  const good = (n: number) => 2 * (n / patchOf(n)) >= most;
+  let [below, above] = [side - 1, side + 1];
+  while (!good(below)) below--;
+  while (!good(above)) above++;
+  throw new InvalidArgumentError(
+    who,
+    `of ${side * pixels} pixels a side, patches of ${patch * pixels} leave ${count} x ${count}: ` +
+      `take an image size such as ${below * pixels} or ${above * pixels}, or a configuration with a patchSize of your own`,
+  );
 }
 
 /** Rows of a label table: one a class, and one for the null label where there is one; null for a model without labels. */
@@ -299,7 +328,7 @@ const textTokens = 77;
  * What `sized` says of the data for such a network: patches that leave few enough tokens, and text where there is some, as text says
  * more than labels.
  *
- * @throws InvalidArgumentError in the name of `who` where a learned variance is asked for
+ * @throws InvalidArgumentError in the name of `who` where a learned variance is asked for, or no patches fit
  */
 export function labelOrTextData(
   who: string,
@@ -308,7 +337,7 @@ export function labelOrTextData(
   if (learnedVariance) throw new InvalidArgumentError(who, 'has no channels for a learned variance');
   const classes = contextWidth === undefined ? labels : null;
   return {
-    ...{ imageSize, patchSize: sizedPatch(imageSize), inChannels: channels, classes, nullLabel: classes !== null },
+    ...{ imageSize, patchSize: sizedPatch(who, imageSize), inChannels: channels, classes, nullLabel: classes !== null },
     context: contextWidth === undefined ? null : { tokens: contextTokens, width: contextWidth },
   };
 }

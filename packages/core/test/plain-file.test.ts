@@ -30,6 +30,11 @@ test('reads a file, through a link too, and not one byte beyond the limit', () =
   expect(readPlainFile(at('empty'), 0)).toHaveLength(0);
 });
 
+test('a byte order mark is no part of the text', () => {
+  writeFileSync(at('marked.txt'), '\uFEFFa cat\n\uFEFFa dog');
+  expect(readPlainText(at('marked.txt'), 100)).toBe('a cat\n\uFEFFa dog'); // only the first
+});
+
 test.skipIf(process.platform === 'win32')('special files are refused by their kind, without waiting', () => {
   execFileSync('mkfifo', [at('fifo')]);
   symlinkSync('/dev/zero', at('endless'));

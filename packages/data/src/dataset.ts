@@ -43,7 +43,10 @@ export interface Dataset {
 export interface DatasetOptions {
   /** Told while headers are read. */
   readonly onProgress?: (done: number, total: number) => void;
-  /** Whether folders are classes: `auto` (default) when every picture is in a folder inside `path`, `never` for one class of all. */
+  /**
+   * Whether folders are classes: `auto` (default) when pictures are in folders inside `path` and nothing else says a class (captioned
+   * pictures beside the folders say that they are none), `never` for one class of all.
+   */
   readonly folderClasses?: 'auto' | 'never';
 }
 
@@ -64,20 +67,24 @@ export interface Found {
 /**
  * Finds the pictures of a folder, of a tar archive, or of a folder of archives; pixels are not decoded. Understood are
  *
- * - folders inside the folder as classes (those inside them too);
- * - a caption in a `.txt` file beside its picture, a line each;
+ * - folders inside the folder as classes (those inside them too); a few pictures beside them are passed over;
+ * - a caption in a `.txt` or `.caption` file beside its picture, a line each;
  * - `captions.jsonl` and `metadata.jsonl` (Hugging Face's ImageFolder) in any folder: lines of `{"file_name": ..., "text" or
  *   "caption": ..., "label": ...}`;
  * - tar shards of WebDataset: members of one name up to the first dot are one example, with `.cls`, `.txt` and `.json`.
  *
- * Pictures whose headers cannot be read, and files of other kinds, are passed over and counted in `skipped`.
+ * Pictures whose headers cannot be read, files of other kinds, and folders beside the classes that hold no picture are passed over and
+ * counted in `skipped`.
  *
- * @throws InvalidArgumentError when there is no picture at all
+ * @throws InvalidArgumentError when there is no picture at all, or some have a class and others none (most of them, where folders are
+ *   the classes)
  * @throws InvalidFileError when a folder cannot be read, a link leads back to a folder above it, or a line of captions is not JSON
  */
 export async function openDataset(path: string, options: DatasetOptions = {}): Promise<Dataset> {
-  const { found, skipped } = await findPictures(path);
-  const examples = await withSizes(found, skipped, options.onProgress);
+  const { found, skipped, folders } = await findPictures(path);
+  const measured = await withSizes(found, skipped, options.onProgress);
+  const { folderClasses = 'auto' } = options;
+  const examples = folderClasses === 'auto' ? insideClasses(measured, folders, skipped) : measured;
   if (examples.length === 0) {
     const what = skipped.lines().map((line) => `\n  ${line}`);
     throw new InvalidArgumentError(
@@ -85,7 +92,7 @@ export async function openDataset(path: string, options: DatasetOptions = {}): P
       `${path}: no picture (${IMAGE_ENDINGS.join(', ')}) was found${what.join('')}`,
     );
   }
-  const { classes, index } = classesOf(path, examples, options.folderClasses ?? 'auto');
+  const { classes, index } = classesOf(path, examples, folderClasses);
   const finished = examples.map(
     ({ className, ...example }): Example => ({
       ...example,
@@ -182,14 +189,16 @@ export async function findPictures(
   for (const name of files.filter((file) => IMAGE_ENDINGS.includes(endingOf(file)))) {
     images.set(name, { name, source: { path: join(path, name) }, captions: [] });
   }
-  const stems = new Map([...images.values()].map((image) => [stemOf(image.name), image]));
   const found = [...images.values()];
+  const stems = new Map<string, Found[]>();
+  for (const image of found) stems.set(stemOf(image.name), [...(stems.get(stemOf(image.name)) ?? []), image]);
   for (const name of files) {
     const ending = endingOf(name);
     if (images.has(name)) continue;
     if (ending === '.tar') for (const one of await fromShard(join(path, name), `${name}/`, skipped)) found.push(one);
-    else if (ending === '.txt' && stems.has(stemOf(name))) {
-      addLines(stems.get(stemOf(name))!, readPlainText(join(path, name), readingBudget.configBytes));
+    else if (['.txt', '.caption'].includes(ending) && stems.has(stemOf(name))) {
+      const text = readPlainText(join(path, name), readingBudget.configBytes);
+      for (const image of stems.get(stemOf(name))!) addLines(image, text);
     } else if (['captions.jsonl', 'metadata.jsonl'].includes(basename(name))) {
       readRows(join(path, name), dirname(name), images, skipped);
     } else skipped.addFile(name);
@@ -200,6 +209,8 @@ export async function findPictures(
 /** What the lines of a `captions.jsonl` or `metadata.jsonl` say, into the pictures that they name. */
 function readRows(file: string, folder: string, images: ReadonlyMap<string, Found>, skipped: Skipped): void {
   const text = readPlainText(file, readingBudget.listBytes);
+  /** What is said of lines that say nothing of their picture, with the columns of the first. */
+  let silent: string | undefined;
   for (const [i, line] of text.split('\n').entries()) {
     if (line.trim() === '') continue;
     const row = objectIn(line);
@@ -211,27 +222,32 @@ function readRows(file: string, folder: string, images: ReadonlyMap<string, Foun
     const name = folder === '.' ? named : `${folder}/${named}`;
     const image = images.get(name.replace(/^\.\//, ''));
     if (image === undefined) skipped.add(`lines of ${basename(file)} whose picture is not there`, named);
-    else takeFacts(image, row);
+    else if (!takeFacts(image, row)) {
+      const columns = listed(Object.keys(row), 2 * NAMED);
+      silent ??= `lines of ${basename(file)} with neither "text" nor "caption" nor "label" (but ${columns})`;
+      skipped.add(silent, named);
+    }
   }
 }
 
-/** The object that a JSON text is; undefined where it is none. */
+/** The object that a JSON text is, also behind a byte order mark; undefined where it is none. */
 function objectIn(text: string): Record<string, unknown> | undefined {
   try {
-    const value = parseJson(text);
+    const value = parseJson(text.trim()); // a byte order mark is white space
     return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
   } catch {
     return undefined;
   }
 }
 
-/** The class and the captions of a row or of a shard's `.json`. */
-function takeFacts(image: Found, row: Readonly<Record<string, unknown>>): void {
+/** The class and the captions of a row or of a shard's `.json`; whether it has a column for either. */
+function takeFacts(image: Found, row: Readonly<Record<string, unknown>>): boolean {
   const { label, class: className, text, caption, captions } = row;
   for (const value of [className, label]) {
     if (typeof value === 'string' || typeof value === 'number') image.className = String(value);
   }
   for (const value of [text, caption, captions].flat()) if (typeof value === 'string') addLines(image, value);
+  return [label, className, text, caption, captions].some((value) => value !== undefined);
 }
 
 /** The examples of one shard. */
@@ -356,15 +372,41 @@ export function classesOf(
   return { classes, index };
 }
 
-/** Folders as classes, where nothing else says a class and every picture is in one. */
+/** Folders as classes, where nothing else says a class. */
 function nameClasses(examples: Found[], folders: 'auto' | 'never'): void {
   if (folders === 'never') {
     for (const example of examples) delete example.className;
-    return;
+  } else if (byFolder(examples)) {
+    for (const example of examples.filter(inFolder)) example.className = folderOf(example);
   }
-  if (examples.some(({ className }) => className !== undefined)) return;
-  const inFolder = examples.every(({ name, source }) => source.member === undefined && name.includes('/'));
-  if (inFolder) for (const example of examples) example.className = example.name.slice(0, example.name.indexOf('/'));
+}
+
+/**
+ * Whether folders are the classes: nothing else says one, and pictures are in folders. Captioned pictures beside them belong to the set, so
+ * that the folders are no classes then.
+ */
+function byFolder(examples: readonly Found[]): boolean {
+  if (examples.some(({ className, source }) => className !== undefined || source.member !== undefined)) return false;
+  return examples.some(inFolder) && examples.every((one) => inFolder(one) || one.captions.length === 0);
+}
+
+const inFolder = ({ name }: Found): boolean => name.includes('/');
+const folderOf = ({ name }: Found): string => name.slice(0, name.indexOf('/'));
+
+/**
+ * The pictures in the folders of the classes: those beside them and folders without any are named in `skipped`. Where most are beside the
+ * folders they stay, and have no class.
+ */
+function insideClasses<T extends Found>(examples: readonly T[], folders: readonly string[], skipped: Skipped): T[] {
+  if (!byFolder(examples)) return [...examples];
+  const full = new Set(examples.filter(inFolder).map(folderOf));
+  for (const name of folders.filter((folder) => !folder.includes('/') && !full.has(folder))) {
+    skipped.add('folders without a picture, which are no classes', name);
+  }
+  const beside = examples.filter((one) => !inFolder(one));
+  if (2 * beside.length > examples.length) return [...examples];
+  for (const { name } of beside) skipped.add('pictures beside the folders of the classes', name);
+  return examples.filter(inFolder);
 }
 
 /** Each line of a text that is not empty is a caption. */

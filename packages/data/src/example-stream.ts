@@ -261,17 +261,22 @@ function epochDraws(count: number, seed: Seed, epoch: number) {
 /** The sizes of batches, and which pictures come in each. */
 function bucketsOf({ examples }: Dataset, { size, buckets }: ExampleStreamOptions): Bucket[] {
   if (buckets === undefined) return [{ height: size, width: size, members: examples.map((_, i) => i) }];
-  const { step, ratio = 2 } = buckets;
-  const sizes: Bucket[] = [];
-  for (let width = step; width <= size * ratio; width += step) {
-    const height = Math.floor((size * size) / width / step) * step;
-    if (height >= step && Math.max(height / width, width / height) <= ratio) sizes.push({ height, width, members: [] });
-  }
+  const sizes = bucketSizes(size, buckets).map((one): Bucket => ({ ...one, members: [] }));
   examples.forEach(({ height, width }, i) => {
     const distance = (bucket: ImageSize) => Math.abs(Math.log((bucket.width / bucket.height) * (height / width)));
     sizes.reduce((best, bucket) => (distance(bucket) < distance(best) ? bucket : best)).members.push(i);
   });
   return sizes.filter(({ members }) => members.length > 0);
+}
+
+/** Sides that are multiples of `step`, of about the area of `size`^2, none more than `ratio` times the other. */
+function bucketSizes(size: number, { step, ratio = 2 }: NonNullable<ExampleStreamOptions['buckets']>): ImageSize[] {
+  const sizes: ImageSize[] = [];
+  for (let width = step; width <= Math.min(size * ratio, (size * size) / step); width += step) {
+    const height = Math.floor((size * size) / width / step) * step;
+    if (height >= step && Math.max(height / width, width / height) <= ratio) sizes.push({ height, width });
+  }
+  return sizes;
 }
 
 /** The batches of an epoch in their order. */
@@ -331,6 +336,12 @@ function check({ examples }: Dataset, options: ExampleStreamOptions): void {
     whole('buckets.step', buckets.step, 1);
     if (buckets.step > size) problems.push(`expected buckets.step to be at most size ${size}, got ${buckets.step}`);
     if (!((buckets.ratio ?? 2) >= 1)) problems.push(`expected buckets.ratio of at least 1, got ${buckets.ratio}`);
+    if (problems.length === 0 && bucketSizes(size, buckets).length === 0) {
+      problems.push(
+        `buckets: no sides that are multiples of ${buckets.step} and at most ${buckets.ratio ?? 2} times each other have about the area of ` +
+          `${size} x ${size}; take a smaller step, a larger ratio, or a size that is a multiple of step`,
+      );
+    }
   }
   if (problems.length > 0) throw new InvalidArgumentError('exampleStream', problems);
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { closeSync } from 'node:fs';
-import { mkdir, rename, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, rm } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import {
   deriveSeed,
   InvalidArgumentError,
@@ -14,7 +14,7 @@ import {
   seedPlus,
   TorchGenerator,
 } from '@mezzotint/core';
-import { openPlainFile, readPlainFile, readPlainText, writeFileAtomically } from '@mezzotint/core/node';
+import { openPlainFile, readPlainFile, readPlainText, replaceFolder, writeFileAtomically } from '@mezzotint/core/node';
 import { mirror } from './augment.js';
 import { type BatchPlace, type BatchShare, checkShare, nextPlace, partAt, WHOLE } from './batch-share.js';
 import { epochOrder, type ImageBatch } from './batches.js';
@@ -53,7 +53,7 @@ export interface EncodeOptions {
   readonly captions?: readonly (readonly string[])[];
   /** Encodes each image mirrored left-right, too (an autoencoder does not mirror its latent image): twice the time and the bytes. */
   readonly mirrored?: boolean;
-  /** Images in a shard; 1024 when absent. */
+  /** Images in a shard; when absent 1024, or as many as are within 256 MiB: training keeps a few shards in memory. */
   readonly perShard?: number;
   readonly onProgress?: (done: number, total: number) => void;
 }
@@ -76,14 +76,15 @@ const shardName = (i: number) => `latents-${String(i).padStart(5, '0')}.bin`;
  *
  * @param stream gives every image once (`crop: 'center'`, no flip); its first epoch is read
  * @returns the index
+ * @throws InvalidArgumentError when latent images differ in shape, there is none, or `perShard` of them would be larger than training reads
  */
 export async function encodeLatents(
   folder: string,
   stream: Pick<ExampleStream, 'next' | 'batchesPerEpoch'>,
   encode: (batch: ImageBatch) => Promise<EncodedBatch>,
-  { classes, encoder, captions: all, mirrored = false, perShard = 1024, onProgress }: EncodeOptions,
+  { classes, encoder, captions: all, mirrored = false, perShard: asked, onProgress }: EncodeOptions,
 ): Promise<LatentsIndex> {
-  const partial = `${folder}.partial`;
+  const partial = `${resolve(folder)}.partial`;
   await rm(partial, { recursive: true, force: true });
   await mkdir(partial, { recursive: true });
   const hash = createHash('sha256');
@@ -93,7 +94,7 @@ export async function encodeLatents(
   let rows: { readonly label: number; readonly gaussians: readonly Gaussian[] }[] = [];
   let shape: readonly [number, number, number] | undefined;
   let sums: { sum: Float64Array; square: Float64Array } | undefined;
-  let [count, shards] = [0, 0];
+  let [count, shards, perShard] = [0, 0, 0];
   const flush = async () => {
     if (rows.length === 0) return;
     const bytes = Buffer.concat(
@@ -121,6 +122,7 @@ export async function encodeLatents(
         `latent images of [${shape}] and of [${[height, width, channels]}]`,
       );
     }
+    perShard ||= imagesPerShard({ height, width, channels, mirrored }, asked);
     sums ??= { sum: new Float64Array(channels), square: new Float64Array(channels) };
     const area = height * width * channels;
     for (let i = 0; i < n; i++) {
@@ -154,9 +156,23 @@ export async function encodeLatents(
     captions: captions.some((own) => own.length > 0) ? captions : [],
   };
   await writeFileAtomically(join(partial, INDEX), Buffer.from(JSON.stringify(index)));
-  await rm(folder, { recursive: true, force: true });
-  await rename(partial, folder);
+  await replaceFolder(partial, folder);
   return index;
+}
+
+/** Images in a shard when nobody says how many, and the bytes that they are within. */
+const PER_SHARD = 1024;
+const SHARD_BYTES = 2 ** 28;
+
+/** How many images of a shape a shard has. @throws InvalidArgumentError when that is no number of them, or more than a training reads */
+export function imagesPerShard(
+  shape: Parameters<typeof rowBytes>[0],
+  asked = Math.max(Math.min(PER_SHARD, Math.floor(SHARD_BYTES / rowBytes(shape))), 1),
+): number {
+  const most = Math.floor(readingBudget.latentShardBytes / rowBytes(shape));
+  if (Number.isSafeInteger(asked) && asked >= 1 && asked <= most) return asked;
+  const of = `latent images of ${shape.height} x ${shape.width} x ${shape.channels}`;
+  throw new InvalidArgumentError('encodeLatents', `expected perShard to be from 1 to ${most} ${of}, got ${asked}`);
 }
 
 /** The Gaussian of a latent image. */
@@ -232,7 +248,12 @@ export function readLatentsIndex(folder: string): LatentsIndex {
 }
 
 /** Bytes of an image in a shard: its label, and mean and deviation of each number, once or twice. */
-function rowBytes({ height, width, channels, mirrored = false }: LatentsIndex): number {
+function rowBytes({
+  height,
+  width,
+  channels,
+  mirrored = false,
+}: Pick<LatentsIndex, 'height' | 'width' | 'channels' | 'mirrored'>): number {
   return 4 + 8 * height * width * channels * (mirrored ? 2 : 1);
 }
 

@@ -77,6 +77,30 @@ describe('openDataset', () => {
     expect(plain.fingerprint).not.toBe(set.fingerprint);
   });
 
+  test('passes over pictures beside the folders of classes, and folders without any, by name', async () => {
+    const inside = Object.fromEntries(
+      ['cats', 'dogs'].flatMap((name) => [0, 1].map((i) => [`${name}/${i}.png`, picture(4, 4, i)] as const)),
+    );
+    const path = write('stray', { ...inside, 'overview.png': picture(4, 4, 9) });
+    mkdirSync(join(path, 'birds'));
+    const set = await openDataset(path);
+    expect([set.classes, set.examples.map(({ label }) => label)]).toEqual([
+      ['cats', 'dogs'],
+      [0, 0, 1, 1],
+    ]);
+    expect(set.skipped).toEqual([
+      '1 folders without a picture, which are no classes: birds',
+      '1 pictures beside the folders of the classes: overview.png',
+    ]);
+    const plain = await openDataset(path, { folderClasses: 'never' });
+    expect([plain.classes, plain.examples.length, plain.skipped]).toEqual([[], 5, []]);
+    // Most of the set is not passed over, nor is a picture that has a caption.
+    const most = write('stray', Object.fromEntries([1, 2, 3, 4].map((i) => [`${i}.png`, picture(4, 4, i)])));
+    await expect(openDataset(most)).rejects.toThrow(/4 pictures have a class and 5 have none, for example 1.png/);
+    const captioned = write('captioned-stray', { ...inside, 'a.png': picture(4, 4, 9), 'a.txt': 'a grey square' });
+    expect(await openDataset(captioned)).toMatchObject({ classes: [], examples: { length: 5 }, skipped: [] });
+  });
+
   test('takes captions from .txt files, captions.jsonl and metadata.jsonl', async () => {
     const path = write('captions', {
       'a.png': picture(4, 4, 10),
@@ -93,6 +117,37 @@ describe('openDataset', () => {
     expect(set.skipped).toEqual(['1 lines of captions.jsonl whose picture is not there: gone.png']);
     write('captions', { 'captions.jsonl': '{"file": "b.png"' });
     await expect(openDataset(path)).rejects.toThrow(/captions.jsonl: line 1 is not (?:a JSON object|JSON)/);
+  });
+
+  test('takes captions behind a byte order mark, those of .caption, and one for all pictures of its stem', async () => {
+    const path = write('marks', {
+      'a.png': picture(4, 4, 10),
+      'b.png': picture(4, 4, 20),
+      'b.webp.png': picture(4, 4, 20),
+      'c.jpeg': picture(4, 4, 30),
+      'c.png': picture(4, 4, 40),
+      'c.txt': '\ufeffa grey square\n',
+      'b.caption': 'a dark square',
+      'metadata.jsonl': '\ufeff{"file_name": "a.png", "text": "a"}\n',
+    });
+    const set = await openDataset(path);
+    expect(set.examples.map(({ name, captions }) => [name, captions])).toEqual([
+      ['a.png', ['a']],
+      ['b.png', ['a dark square']],
+      ['b.webp.png', []],
+      ['c.jpeg', ['a grey square']],
+      ['c.png', ['a grey square']],
+    ]);
+    expect(set.skipped).toEqual([]);
+  });
+
+  test('says which columns the lines of metadata.jsonl have instead of captions', async () => {
+    const rows = [1, 2].map((i) => `{"file_name": "${i}.png", "prompt": "a square"}`);
+    const pictures = { '1.png': picture(4, 4, 10), '2.png': picture(4, 4, 20) };
+    const set = await openDataset(write('prompts', { ...pictures, 'metadata.jsonl': rows.join('\n') }));
+    expect(set.skipped).toEqual([
+      '2 lines of metadata.jsonl with neither "text" nor "caption" nor "label" (but file_name, prompt): 1.png, 2.png',
+    ]);
   });
 
   test('takes labels of metadata.jsonl, which must then be for all pictures', async () => {
@@ -292,6 +347,13 @@ describe('exampleStream', () => {
       }
     }
     expect(seen.size).toBe(9);
+  });
+
+  test('refuses buckets that no size fits', async () => {
+    const set = await tenWide();
+    expect(() => open(set, { size: 12, buckets: { step: 8, ratio: 1.2 } })).toThrow(
+      /buckets: no sides that are multiples of 8 and at most 1.2 times each other have about the area of 12 x 12/,
+    );
   });
 
   test('a picture that is damaged behind its header ends the stream with its name, also in a thread', async () => {

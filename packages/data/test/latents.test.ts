@@ -1,7 +1,9 @@
 import { readFileSync, writeFileSync } from 'node:fs';
+import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { encodeLatents, latentStream, readLatentsIndex } from '../src/index.js';
+import { imagesPerShard } from '../src/latents.js';
 import { temporaryFolder } from './temporary-folder.js';
 
 /** 10 images of 2 x 2 x 1, the image i full of i / 10, of class i mod 2; encoded as two channels: the value, and 3 times it. */
@@ -44,6 +46,29 @@ test('means and deviations of the set are those of its samples', async () => {
   expect(index.deviation[0]).toBeCloseTo(Math.sqrt(0.0825 + 0.01), 6);
   expect(index.mean[1]).toBeCloseTo(1.35, 6);
   expect(index.deviation[1]).toBeCloseTo(Math.sqrt(9 * 0.0825 + 0.01), 6);
+});
+
+test('shards are of a size that training reads and can keep in memory', () => {
+  expect(imagesPerShard({ height: 32, width: 32, channels: 4 })).toBe(1024);
+  // 8 bytes a number: 2 MiB an image, and a label of 4 bytes.
+  const large = { height: 128, width: 128, channels: 16 };
+  expect(imagesPerShard(large)).toBe(127);
+  expect(imagesPerShard({ ...large, mirrored: true })).toBe(63);
+  expect(imagesPerShard(large, 1000)).toBe(1000);
+  for (const asked of [1024, 0, 1.5]) {
+    expect(() => imagesPerShard(large, asked)).toThrow(
+      `perShard to be from 1 to 1023 latent images of 128 x 128 x 16, got ${asked}`,
+    );
+  }
+});
+
+test('a folder may be named with a slash at its end, and is replaced whole', async () => {
+  const root = await temporaryFolder();
+  const index = await encoded(`${join(root, 'latents')}/`);
+  await writeFile(join(root, 'latents', 'latents-00000.bin'), 'damaged');
+  await encoded(`${join(root, 'latents')}/`);
+  expect(readLatentsIndex(join(root, 'latents'))).toEqual(index);
+  expect(await readdir(root)).toEqual(['latents']);
 });
 
 test('batches are normalised samples, each image once an epoch, and go on from a state', async () => {

@@ -44,7 +44,7 @@ export const dit: DenoiserArchitecture<DiT> = {
     conditions: labelCondition({ classes, nullLabel }),
   }),
   sized(size, { imageSize, channels, classes, learnedVariance = false }): DiTConfig {
-    const patchSize = sizedPatch(imageSize);
+    const patchSize = sizedPatch('DiT', imageSize);
     return {
       ...ditFromOriginal({}),
       ...sizes[size],

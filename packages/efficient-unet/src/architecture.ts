@@ -22,6 +22,7 @@ export const efficientUNet: DenoiserArchitecture<EfficientUNet> = {
   time: 'log-snr',
   presets,
   build: (config) => new EfficientUNet(config),
+  attention: ['*.to_q', '*.to_kv', '*.to_context.*', '*.to_out.*'],
   signature(config) {
     const { imageSize, inChannels, outChannels, text, lowRes } = config;
     const conditions: Record<string, ConditionSpec> = {

@@ -12,11 +12,12 @@ export function drawSvg(svg: string): Bitmap & { readonly channels: 3 } {
   return rasterizeSvg(svg, { font: { file, family: FONT } });
 }
 
-/** Text made safe for an SVG. */
+/** Text made safe for an SVG, without what XML 1.0 (section 2.2, Char) does not allow: control characters, lone surrogates, U+FFFE, U+FFFF. */
 export function escapeXml(text: string): string {
   const entities: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: XML forbids these characters
-  return text.replace(/[\x00-\x08\x0b\x0c\x0e-\x1f]/g, '').replace(/[&<>"]/g, (c) => entities[c]!);
+  return text
+    .replace(/[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\u{10000}-\u{10FFFF}]/gu, '')
+    .replace(/[&<>"]/g, (c) => entities[c]!);
 }
 
 /** Width of a text in pixels at a font size, a little generous: DejaVu Sans's widest common characters are 0.7 em. */

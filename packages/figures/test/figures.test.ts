@@ -75,6 +75,14 @@ describe('imageGrid', () => {
     expect(inkIn(60 + line, 60 + 2 * line)).toBeGreaterThan(20);
   });
 
+  test('leaves out what XML does not allow in texts, and draws the rest', () => {
+    const black = { images: new Uint8Array(28 * 56), count: 1, height: 28, width: 56, channels: 1 as const };
+    const captioned = (caption: string) => imageGrid(black, { captions: [caption] }).data;
+    const odd = ['\0', '\x1b', '\ufffe', '\uffff', '\ud83d', '\udd34'];
+    for (const character of odd) expect(captioned(`1${character}`)).toEqual(captioned('1'));
+    expect(captioned('1\ufffd')).not.toEqual(captioned('1')); // allowed
+  });
+
   test('breaks captions that are wider than their image between words', () => {
     const black = { images: new Uint8Array(2 * 64 * 64), count: 2, height: 64, width: 64, channels: 1 as const };
     const [plain, short, long] = [

@@ -22,6 +22,8 @@ export interface Collected {
   readonly rows?: Features | undefined;
   /** Texts of the same pictures as `rows`. */
   readonly textRows?: Features | undefined;
+  /** A number for the text of each of them, equal where the texts are; absent where only their rows are known. */
+  readonly textIds?: ArrayLike<number> | undefined;
   readonly inceptionScore?: Spread | undefined;
   readonly diversity?: number | undefined;
   readonly similarity?: ClipScore | undefined;
@@ -54,6 +56,11 @@ export interface CollectedBatch {
   readonly logits?: Features;
   /** Embedding of each picture's text. */
   readonly texts?: Features;
+  /**
+   * A number for each picture's text, up to 2^24, equal where the texts are, over all batches and shards. Without them texts are
+   * taken as equal where their embeddings are, which rounding makes different in batches of different sizes.
+   */
+  readonly textIds?: ArrayLike<number>;
   /** Class that each picture was asked to be. */
   readonly labels?: ArrayLike<number>;
 }
@@ -75,6 +82,8 @@ export class Collector implements Collected {
   readonly #gaussian: FeatureStatistics | undefined;
   readonly #rows: RowSample | undefined;
   readonly #textRows: RowSample | undefined;
+  /** The numbers of the same texts, where every batch had them. */
+  readonly #textIds: RowSample | undefined;
   readonly #score: InceptionScoreStatistics | undefined;
   readonly #diversity: DiversityStatistics | undefined;
   readonly #similarity: SimilarityStatistics | undefined;
@@ -87,8 +96,10 @@ export class Collector implements Collected {
     if (classes === null && (wants('inceptionScore') || wants('labels'))) {
       throw new InvalidArgumentError('Collector', 'expected a network with logits, such as inception or classifier');
     }
-    const sample = (name: string) =>
-      state ? RowSample.fromState(rowState(state, name), dim) : new RowSample(dim, { limit: rows });
+    const sample = (name: string, width = dim) =>
+      state && name in state.arrays
+        ? RowSample.fromState(rowState(state, name), width)
+        : new RowSample(width, { limit: state ? (state.json.rowLimit as number) : rows });
     const { json = {}, arrays = {} } = state ?? {};
     const float64 = (name: string) => arrays[name] as Float64Array;
     if (state) [this.#count, this.#right] = [json.count as number, json.right as number];
@@ -98,7 +109,7 @@ export class Collector implements Collected {
         : new FeatureStatistics(dim);
     }
     if (wants('rows')) this.#rows = sample('rows');
-    if (wants('textRows')) this.#textRows = sample('textRows');
+    if (wants('textRows')) [this.#textRows, this.#textIds] = [sample('textRows'), sample('textIds', 1)];
     if (wants('inceptionScore')) {
       this.#score = state
         ? InceptionScoreStatistics.fromState({
@@ -134,6 +145,9 @@ export class Collector implements Collected {
   get textRows(): Features | undefined {
     return this.#textRows?.features;
   }
+  get textIds(): ArrayLike<number> | undefined {
+    return this.#textIds?.seen === this.#count ? this.#textIds.features.data : undefined;
+  }
   get inceptionScore(): Spread | undefined {
     return this.#score?.score();
   }
@@ -152,7 +166,7 @@ export class Collector implements Collected {
    *
    * @throws InvalidArgumentError when it lacks what the plan needs, sizes differ, or a number is not finite
    */
-  add({ first, step = 1, features, logits, texts, labels }: CollectedBatch): this {
+  add({ first, step = 1, features, logits, texts, textIds, labels }: CollectedBatch): this {
     const problems = problemsOf('features', features, 0);
     const missing = (need: Need[], value: unknown, what: string) => {
       if (value === undefined && this.plan.needs.some((n) => need.includes(n)))
@@ -163,6 +177,9 @@ export class Collector implements Collected {
     missing(['labels'], labels, 'labels');
     if (logits) problems.push(...problemsOf('logits', logits, 0));
     if (texts) problems.push(...problemsOf('texts', texts, 0));
+    const ids = textIds && { data: Float64Array.from(textIds), count: features.count, dim: 1 };
+    if (ids) problems.push(...problemsOf('textIds', ids, 0));
+    if (ids?.data.some((id) => id !== Math.fround(id))) problems.push('textIds: expected whole numbers up to 2^24');
     if (problems.length > 0) throw new InvalidArgumentError('Collector.add', problems);
     this.#gaussian?.add(features);
     this.#rows?.add(features, first, step);
@@ -170,6 +187,7 @@ export class Collector implements Collected {
     this.#diversity?.add(features);
     this.#similarity?.add(features, texts!);
     this.#textRows?.add(texts!, first, step);
+    if (ids) this.#textIds?.add(ids, first, step);
     if (labels !== undefined && logits !== undefined) {
       for (let i = 0; i < logits.count; i++) if (largest(logits, i) === labels[i]) this.#right += 1;
     }
@@ -188,6 +206,7 @@ export class Collector implements Collected {
     if (other.#gaussian) this.#gaussian!.merge(other.#gaussian);
     if (other.#rows) this.#rows!.merge(other.#rows);
     if (other.#textRows) this.#textRows!.merge(other.#textRows);
+    if (other.#textIds) this.#textIds!.merge(other.#textIds);
     if (other.#score) this.#score!.merge(other.#score);
     if (other.#diversity) this.#diversity!.merge(other.#diversity);
     if (other.#similarity) this.#similarity!.merge(other.#similarity);
@@ -222,6 +241,7 @@ export class Collector implements Collected {
         ...(diversity && { diversityMean: diversity.mean }),
         ...rows('rows', this.#rows),
         ...rows('textRows', this.#textRows),
+        ...(this.textIds && rows('textIds', this.#textIds)),
       },
     };
   }

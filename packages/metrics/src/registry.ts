@@ -1,7 +1,6 @@
 import { InvalidArgumentError } from '@mezzotint/core';
 import { cmmd } from './cmmd.js';
 import type { Collected, Need } from './collector.js';
-import type { Features } from './features.js';
 import { frechetDistance } from './frechet-distance.js';
 import { frechetDistanceAtInfinity } from './frechet-infinity.js';
 import { kernelDistance } from './kernel-distance.js';
@@ -34,7 +33,10 @@ export interface MetricValue {
 }
 
 /** A side with everything that a metric needs of it, which {@link computeMetrics} has checked. */
-type Complete = { readonly [K in keyof Collected]-?: Exclude<Collected[K], undefined> };
+type Complete = { readonly [K in Exclude<keyof Collected, 'textIds'>]-?: Exclude<Collected[K], undefined> } & Pick<
+  Collected,
+  'textIds'
+>;
 
 /** A metric: one entry of the registry. */
 export interface Metric {
@@ -82,9 +84,12 @@ const fid: Metric = {
   }),
 };
 
-/** Whether the prompts of two pictures are the same: their features are. */
-function sameRow({ data, dim }: Features): (a: number, b: number) => boolean {
-  return (a, b) => a === b || data.subarray(a * dim, (a + 1) * dim).every((value, k) => value === data[b * dim + k]);
+/** Whether two pictures have one prompt: their texts are the same, or such that the network gives the same features. */
+function samePrompt({ textRows: { data, dim }, textIds }: Pick<Complete, 'textRows' | 'textIds'>) {
+  return (a: number, b: number): boolean =>
+    a === b ||
+    (textIds !== undefined && textIds[a] === textIds[b]) ||
+    data.subarray(a * dim, (a + 1) * dim).every((value, k) => value === data[b * dim + k]);
 }
 
 /** Every metric of this package. */
@@ -181,12 +186,17 @@ export const metrics: readonly Metric[] = [
     better: 'higher',
     network: 'clip-vit-l-14',
     needs: { generated: ['rows', 'textRows'] },
-    compute: ({ rows, textRows }) => {
-      const { recall, medianRank } = retrieval(rows, textRows, { right: sameRow(textRows) });
+    compute: ({ rows, textRows, textIds }) => {
+      const { recall, medianRank } = retrieval(rows, textRows, { right: samePrompt({ textRows, textIds }) });
       const at = Object.fromEntries(recall.map(({ rank, value }) => [`recallAt${rank}`, value]));
+      const certain = Object.keys(at).filter((_, i) => recall[i]!.rank >= textRows.count);
       return {
         value: at.recallAt10!,
         parts: { ...at, medianRank, prompts: textRows.count },
+        notes:
+          certain.length > 0
+            ? [`with ${textRows.count} prompts ${certain.join(', ')} would be 1 for any pictures`]
+            : [],
       };
     },
   },

@@ -125,6 +125,45 @@ describe('a collector', () => {
     expect(at(axes((i) => i - (i % 2))).parts).toMatchObject({ recallAt1: 0.5, recallAt10: 0.5 });
   });
 
+  test('retrieval: texts that are numbered are the same by number, also where their embeddings were rounded otherwise', () => {
+    const close = single(12, 4, 5);
+    // Text 11 is text 0, embedded in another batch. Picture i is text i, but for 0 and 11, which are the other's.
+    const data = Float32Array.from(close.data);
+    for (let k = 0; k < 4; k++) data[11 * 4 + k] = data[k]! + (k === 0 ? 1e-4 : 0);
+    const swapped = Float32Array.from([...data.subarray(44), ...data.subarray(4, 44), ...data.subarray(0, 4)]);
+    const pairs = { ...plan, classes: null, total: 12, needs: ['rows', 'textRows'] as const };
+    const ids = Array.from({ length: 12 }, (_, i) => i % 11);
+    const batch = (from: number, to: number, numbered: boolean) => ({
+      ...{ first: from, features: part({ ...close, data: swapped }, from, to) },
+      texts: part({ ...close, data }, from, to),
+      ...(numbered && { textIds: ids.slice(from, to) }),
+    });
+    const recallOf = (collector: Collector) =>
+      computeMetrics([metricNamed('retrieval')], collector, undefined)[0]!.parts!.recallAt1;
+    const shards = [
+      new Collector(pairs).add(batch(0, 11, true)),
+      new Collector(pairs).add(batch(11, 12, true)),
+    ] as const;
+    expect(recallOf(Collector.fromState(shards[0].state()).merge(shards[1]))).toBe(1);
+    // A batch without numbers: what is left are the embeddings.
+    const unknown = new Collector(pairs).add(batch(0, 11, true)).add(batch(11, 12, false));
+    expect([unknown.textIds, recallOf(unknown)]).toEqual([undefined, 10 / 12]);
+    expect(() => new Collector(pairs).add({ ...batch(0, 2, true), textIds: [1] })).toThrow(/textIds: expected 2 x 1/);
+    expect(() => new Collector(pairs).add({ ...batch(0, 1, true), textIds: [2 ** 24 + 1] })).toThrow(/up to 2\^24/);
+  });
+
+  test('retrieval of few prompts says which ranks say nothing', () => {
+    const notesOf = (count: number) => {
+      const pairs = { ...plan, classes: null, total: count, needs: ['rows', 'textRows'] as const };
+      const rows = single(count, 4, 6);
+      const collector = new Collector(pairs).add({ first: 0, features: rows, texts: rows });
+      return computeMetrics([metricNamed('retrieval')], collector, undefined)[0]!.notes;
+    };
+    expect(notesOf(11)).toEqual([]);
+    expect(notesOf(10)).toEqual(['with 10 prompts recallAt10 would be 1 for any pictures']);
+    expect(notesOf(5)).toEqual(['with 5 prompts recallAt5, recallAt10 would be 1 for any pictures']);
+  });
+
   test('lists all that is missing', () => {
     const statistics = referenceStatistics(
       { shape: [4], data: new Float64Array(4) },

@@ -160,9 +160,9 @@ test('an evaluation: every generated set against every real one, said in words',
   ]);
   expect(realAgainstReal!.fid).toBeGreaterThan(0);
   const text = said.join('\n');
-  expect(text).toMatch(/Features: test\nReal pictures against 50 other real ones: fid \[classifier\] \d/);
+  expect(text).toMatch(/Features: test\n50 real pictures against 50 other real ones: fid \[classifier\] \d/);
   expect(text).toMatch(
-    /pictures, 50 pictures against held out \(never seen\):\n {2}fid \[classifier\] +\d.* times real against real/,
+    /pictures, 50 pictures against held out, 50 pictures \(never seen\):\n {2}fid \[classifier\] +\d.* times real against real/,
   );
   expect(text).toMatch(/prdc \[classifier\] +precision \d\.\d+, recall/);
   expect(text).toMatch(/note: of a random 30 of 50 generated pictures/);

@@ -1,4 +1,4 @@
-import { type ConditionSpec, type DenoiserArchitecture, type Preset, throwIf } from '@mezzotint/core';
+import { type ConditionSpec, type DenoiserArchitecture, type Preset, sizedPatch, throwIf } from '@mezzotint/core';
 import { Flux } from './flux.js';
 import { fluxFromDiffusers, fluxFromShapes } from './flux-config.js';
 import { MMDiT } from './mmdit.js';
@@ -25,8 +25,9 @@ export const mmdit: DenoiserArchitecture<MMDiT> = {
   time: 'timestep',
   presets: [mmdit15, mmdit18, mmdit21, sd3Medium, sd35Medium, mmdit30, mmdit38, sd35Large],
   build: (config) => new MMDiT(config),
-  signature: ({ patchSize, inChannels, outChannels, contextWidth, pooledWidth }) => ({
-    ...{ inChannels, outChannels, imageSize: null, sizeMultiple: patchSize, classes: null, nullLabel: false },
+  signature: ({ patchSize, inChannels, outChannels, contextWidth, pooledWidth, positionGrid }) => ({
+    ...{ inChannels, outChannels, imageSize: null, sizeMultiple: patchSize, maxImageSize: patchSize * positionGrid },
+    ...{ classes: null, nullLabel: false },
     conditions: text(tokens.mmdit, contextWidth, pooledWidth),
   }),
   sized(size, { imageSize, channels, contextWidth, pooledWidth = contextWidth, learnedVariance }): MMDiTConfig {
@@ -35,8 +36,7 @@ export const mmdit: DenoiserArchitecture<MMDiT> = {
       ...(learnedVariance ? ['has no channels for a learned variance'] : []),
     ]);
     const { patches, ...sizes } = mmditSizes[size];
-    let patchSize = Math.ceil(imageSize / patches);
-    while (imageSize % patchSize !== 0) patchSize++;
+    const patchSize = sizedPatch('MMDiT', imageSize, { most: patches });
     const side = imageSize / patchSize;
     return {
       ...{ patchSize, inChannels: channels, outChannels: channels, ...sizes, mlpRatio: 4 },

@@ -44,6 +44,27 @@ export const processSchema = z.discriminatedUnion('kind', [
           end: z.number().default(3).describe('Where it ends.'),
           tau: z.number().positive().default(0.9).describe('Temperature.'),
         }),
+        z.strictObject({
+          kind: z
+            .literal('interpolated-cosine')
+            .describe(
+              'From the cosine shifted to low pixels at the clean end to that shifted to high (simple diffusion).',
+            ),
+          size: z.number().positive().describe('Pixels of the pictures, a side.'),
+          low: z.number().positive().default(32).describe('Size whose noise the clean end has.'),
+          high: z.number().positive().optional().describe('Size whose noise the noisy end has; size when absent.'),
+          min: z.number().default(-15).describe('Least log SNR, before the shift.'),
+          max: z.number().default(15).describe('Largest log SNR, before the shift.'),
+        }),
+        z.strictObject({
+          kind: z.literal('gamma-linear').describe('gamma = alpha^2 = 1 - u (RIN on ImageNet 64x64).'),
+        }),
+        z.strictObject({
+          kind: z.literal('gamma-cosine').describe('A piece of cos(pi t / 2)^(2 tau) as gamma = alpha^2.'),
+          start: z.number().min(0).max(1).default(0).describe('Where the piece begins.'),
+          end: z.number().min(0).max(1).default(1).describe('Where it ends.'),
+          tau: z.number().positive().default(1).describe('Exponent.'),
+        }),
       ])
       .describe('Log SNR over u in [0, 1].'),
     prediction: z.enum(['eps', 'x0', 'v']).describe('What the network predicts.'),

@@ -71,10 +71,10 @@ export const openSchema = z
       'for a model in one file: settings of the network that the file does not say, such as heads=4',
     ),
     betas: setting(
-      z.enum(['linear', 'cosine']),
+      z.enum(['linear', 'scaled-linear', 'cosine']),
       'model',
       'name',
-      "for guided-diffusion's files: noise schedule (default: linear, as published; Improved DDPM: cosine)",
+      "noise schedule; for guided-diffusion's files linear (default) or cosine, for U-ViT's of latent images linear or scaled-linear (default: as published)",
     ),
     taesd: setting(
       z.string(),

@@ -26,9 +26,10 @@ export async function finishedPictures(
   const shown = stage.codec === null ? tf.clone(x) : await decoded(stage.codec, x, told);
   try {
     await checkFinite(stage.codec?.parts.join(', ') ?? stage.parts.sample.join(', '), shown);
+    const [, height, width, channels] = shown.shape;
     const original =
       image !== null && mask !== null && batch.settings.pasteBack === true
-        ? startPicture(image, mask, batch.settings)
+        ? startPicture(image, mask, { height, width }, channels as 1 | 3)
         : null;
     const pasted = original === null ? shown : pastedBack(shown, original.image, original.mask!);
     const bitmaps = await bitmapsOf(pasted);

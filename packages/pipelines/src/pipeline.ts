@@ -4,7 +4,7 @@ import type { GeneratedImage } from './pictures.js';
 import { prepared, type ReadImage, sizeUnitOf } from './prepare.js';
 import type { Request, RequestKey, Settings } from './request.js';
 import { type PipelineStep, type RunHooks, runPipeline } from './run-pipeline.js';
-import type { PipelineDefinition } from './stage.js';
+import type { Batch, ImageJob, PipelineDefinition } from './stage.js';
 
 /** A model that makes pictures. */
 export interface Pipeline {
@@ -30,6 +30,8 @@ export interface Pipeline {
    * @throws InvalidArgumentError with everything that does not fit
    */
   check(request: Request): Promise<void>;
+  /** The pictures that a request makes, in order and without making them, or those of a shard. Throws as `check`. */
+  jobs(request: Request, hooks?: Pick<RunHooks, 'shard'>): Promise<readonly ImageJob[]>;
   /** Makes the pictures of a request. */
   generate(request: Request, hooks?: RunHooks): Promise<{ readonly images: readonly GeneratedImage[] }>;
   /** The same step by step. */
@@ -54,7 +56,7 @@ export function createPipeline(definition: PipelineDefinition, options: Pipeline
   const prepare = (request: Request) => prepared(definition, request, options.readImage);
   const steps: Pipeline['steps'] = async function* (request, hooks = {}) {
     const whole = await prepare(request);
-    const batches = hooks.shard === undefined ? whole.batches : shardOf(whole.batches, hooks.shard);
+    const batches = batchesOf(whole.batches, hooks);
     if (batches.length === 0) return;
     yield* runPipeline(definition, parts, { ...whole, batches }, hooks, options.freeText === true);
   };
@@ -68,6 +70,8 @@ export function createPipeline(definition: PipelineDefinition, options: Pipeline
     upscaling: upscalingOf(definition),
     settings: async (request) => (await prepare(request)).settings,
     check: async (request) => void (await prepare(request)),
+    jobs: async (request, hooks = {}) =>
+      batchesOf((await prepare(request)).batches, hooks).flatMap(({ images }) => images),
     async generate(request, hooks) {
       const images: GeneratedImage[] = [];
       for await (const step of steps(request, hooks)) images.push(...(step.images ?? []));
@@ -87,10 +91,12 @@ function upscalingOf(definition: PipelineDefinition): Pipeline['upscaling'] {
   return { factor, unit: sizeUnitOf(definition), size: defaults.height / factor };
 }
 
-/** Part i of n of a list. */
-function shardOf<T>(list: readonly T[], [i, n]: readonly [number, number]): readonly T[] {
+/** All batches, or part i of n of them. */
+function batchesOf(all: readonly Batch[], { shard }: Pick<RunHooks, 'shard'>): readonly Batch[] {
+  if (shard === undefined) return all;
+  const [i, n] = shard;
   if (!Number.isInteger(i) || !Number.isInteger(n) || i < 0 || i >= n) {
     throw new InvalidArgumentError('shard', `expected i from 0 to n - 1, got ${i} of ${n}`);
   }
-  return list.slice(Math.floor((i * list.length) / n), Math.floor(((i + 1) * list.length) / n));
+  return all.slice(Math.floor((i * all.length) / n), Math.floor(((i + 1) * all.length) / n));
 }

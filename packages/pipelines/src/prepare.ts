@@ -6,7 +6,7 @@ import { checkRequest, isBitmap, type Request, type Settings } from './request.j
 import { type Route, routeOf } from './run-stage.js';
 import type { Batch, PipelineDefinition } from './stage.js';
 import { settingsByStage, stageProblems } from './stage-settings.js';
-import { sizeInUnits } from './start.js';
+import { type PictureSize, sizeInUnits } from './start.js';
 
 /** Reads a picture file. In a mask transparency is ignored, as diffusers does. */
 export type ReadImage = (path: string, as: 'image' | 'mask') => Promise<Bitmap>;
@@ -35,7 +35,9 @@ export async function prepared(
   const mask = await pictureOf('mask', asked.mask, readImage);
   const unit = sizeUnitOf(definition);
   const enlarges = definition.enlarges ?? 1;
-  const own = image === null ? defaults : sizeInUnits(image, unit);
+  // A model of one size takes a start picture at that size.
+  const fixed = imageIs === 'start' && !takes.includes('height');
+  const own = image === null || fixed ? defaults : sizeInUnits(image, unit);
   const strength = asked.strength ?? (mask === null ? 0.8 : 1);
   const settings: Settings = {
     ...defaults,
@@ -52,7 +54,7 @@ export async function prepared(
     batch: asked.batch ?? defaults.batch ?? 1,
     count: asked.count ?? defaults.count ?? 1,
   };
-  const problems = [...settingProblems(definition, settings), ...(definition.check?.(settings) ?? [])];
+  const problems = [...settingProblems(definition, asked, settings, image), ...(definition.check?.(settings) ?? [])];
   if (problems.length > 0) throw new InvalidArgumentError('request', problems);
   const stageSettings = settingsByStage(stages, asked, settings);
   const routes = stages.map((stage, i) => {
@@ -95,19 +97,47 @@ const MOST_PIXELS = 2 ** 26;
 /** What is wrong with the sides that are known. */
 function sideProblems(definition: PipelineDefinition, { height, width }: Pick<Request, 'height' | 'width'>): string[] {
   const unit = sizeUnitOf(definition);
+  const { maxSize = Number.POSITIVE_INFINITY } = definition;
+  const most = maxSize < Number.POSITIVE_INFINITY ? `, at most ${maxSize}` : '';
   return Object.entries({ height, width }).flatMap(([name, side]) =>
-    side !== undefined && (side < unit || side % unit !== 0)
-      ? [`${name}: expected a multiple of ${unit}, got ${side}`]
+    side !== undefined && (side < unit || side % unit !== 0 || side > maxSize)
+      ? [`${name}: expected a multiple of ${unit}${most}, got ${side}`]
       : [],
   );
 }
 
-function settingProblems(definition: PipelineDefinition, settings: Settings): string[] {
-  const problems = sideProblems(definition, settings);
+function settingProblems(
+  definition: PipelineDefinition,
+  asked: Request,
+  settings: Settings,
+  image: Bitmap | null,
+): string[] {
+  const problems =
+    image === null ? sideProblems(definition, settings) : pictureProblems(definition, asked, settings, image);
   const { height, width } = settings;
   if (height * width > MOST_PIXELS)
     problems.push(`size: expected at most ${MOST_PIXELS} pixels, got ${height} x ${width}`);
   return problems;
+}
+
+/** What is wrong with the sides that are not asked for and so follow from a picture, and what to ask for. */
+function pictureProblems(
+  definition: PipelineDefinition,
+  asked: Request,
+  settings: Settings,
+  image: PictureSize,
+): string[] {
+  const free = (['height', 'width'] as const).filter((side) => asked[side] === undefined);
+  if (sideProblems(definition, Object.fromEntries(free.map((side) => [side, settings[side]]))).length === 0) return [];
+  const unit = sizeUnitOf(definition);
+  const { maxSize = Number.POSITIVE_INFINITY, imageIs } = definition;
+  const limits = [`at least ${unit}`, ...(maxSize < Number.POSITIVE_INFINITY ? [`at most ${maxSize}`] : [])];
+  const of = `image: expected ${limits.join(' and ')} pixels a side, got height ${image.height}, width ${image.width}`;
+  if (imageIs === 'condition') return [`${of}; give another picture`];
+  // A size of about this shape.
+  const scale = Math.min(1, maxSize / Math.max(image.height, image.width));
+  const fit = (side: number) => Math.max(unit, Math.floor((side * scale) / unit) * unit);
+  return [`${of}; give height and width, such as height ${fit(image.height)} and width ${fit(image.width)}`];
 }
 
 async function pictureOf(

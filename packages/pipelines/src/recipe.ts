@@ -22,6 +22,9 @@ export const recipeSchema = z.strictObject({
   upscale: z.string().optional(),
   tile: z.int().min(1).optional(),
   overlap: z.int().min(0).optional(),
+  /** How pictures are laid out in a grid, where it was said: pictures in a row, and pixels a side that each pixel became. */
+  columns: z.int().min(1).optional(),
+  scale: z.int().min(1).optional(),
   ...openSchema.shape,
   ...requestSchema.shape,
 });
@@ -152,8 +155,8 @@ export function parseRecipe(name: string, text: string | undefined): Recipe {
   } catch (cause) {
     throw new InvalidFileError(name, 'has a recipe that is not JSON', { cause });
   }
-  const { columns: _, scale: __, ...rest } = (json ?? {}) as Record<string, unknown>;
-  const parsed = rest.recipe === undefined ? firstSchema.safeParse(rest) : recipeSchema.safeParse(rest);
+  const { recipe } = (json ?? {}) as Record<string, unknown>;
+  const parsed = recipe === undefined ? firstSchema.safeParse(json) : recipeSchema.safeParse(json);
   if (!parsed.success) throw new InvalidFileError(name, `has no recipe: ${z.prettifyError(parsed.error)}`);
   return 'recipe' in parsed.data
     ? withFormerDefaults(parsed.data as Recipe)

@@ -41,8 +41,8 @@ const picture = z.union([z.string(), z.custom<Bitmap>((value) => isBitmap(value)
  */
 export const requestSchema = z
   .strictObject({
-    prompt: setting(several, 'what', 'text', 'what to see; a list makes one picture of each'),
-    negative: setting(several, 'what', 'text', 'what not to see'),
+    prompt: setting(several, 'what', 'text', 'what to see; a list (the flag again) makes one picture of each'),
+    negative: setting(several, 'what', 'text', 'what not to see; one for all, or one for each prompt'),
     secondPrompt: setting(
       several,
       'what',

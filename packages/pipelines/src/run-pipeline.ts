@@ -24,7 +24,7 @@ import {
   tensorsOf,
 } from './run-stage.js';
 import type { Batch, Conditions, EncodeContext, EncodedBatch, ImageJob, PipelineDefinition, Stage } from './stage.js';
-import { type StartPicture, startPicture } from './start.js';
+import { pictureChannels, type StartPicture, startPicture } from './start.js';
 
 /** What a pipeline is doing. */
 export interface Progress {
@@ -122,7 +122,8 @@ export async function* runPipeline(
 ): AsyncGenerator<PipelineStep, void, undefined> {
   const { settings, batches, image, mask } = prepared;
   const { from } = hooks;
-  const picture = image === null ? null : startPicture(image, mask ?? undefined, settings);
+  const channels = pictureChannels(definition.stages[0]!, settings);
+  const picture = image === null ? null : startPicture(image, mask ?? undefined, settings, channels);
   const shared: Shared = {
     ...{ definition, parts, prepared, hooks, frees, picture },
     starts: batches.map(() => null),
@@ -221,7 +222,7 @@ async function encodedBatch(
   const after = noise.save();
   noise.restore(before);
   const images = batch.images.map((image) => ({ ...image, negative: null, secondNegative: null, thirdNegative: null }));
-  const without = await stage.encode({ ...batch, images }, { ...given, note });
+  const without = await stage.encode({ ...batch, images }, { ...given, note: () => {} });
   noise.restore(after);
   tf.dispose(Object.values(without.positive));
   return { ...encoded, empty: without.negative };

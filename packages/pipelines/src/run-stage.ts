@@ -28,7 +28,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { RunGuidance } from './guidance.js';
 import type { Settings } from './request.js';
 import type { Batch, Conditions, EncodedBatch, Inpainting, Stage } from './stage.js';
-import { inpaintingOf, outsideMask, repeated, type StartPicture } from './start.js';
+import { inpaintingOf, outsideMask, pixelCodec, repeated, type StartPicture } from './start.js';
 
 /** How a stage is run: its sampler with the solver that was asked for, the schedule, and which steps are made. */
 export interface Route {
@@ -103,7 +103,7 @@ function skippedSteps({ strengthRounds = 'floor' }: Stage, steps: number, streng
 
 /** The start picture as a run uses it; kept for all stages of a batch. */
 export interface Start {
-  /** The picture's latent images; null where none is read. */
+  /** The picture's latent images, or its pixels for a model of pixels; null where none is read. */
   readonly latents: tf.Tensor4D | null;
   /** The noise that the run began with. */
   readonly z: tf.Tensor4D;
@@ -135,7 +135,7 @@ export function begin(
   if (picture === null) {
     return { x: initialNoise(schedule, shape, noise, { initNoiseSigma: sigma }), pure: null, start: null };
   }
-  const codec = stage.codec!;
+  const codec = stage.codec ?? pixelCodec;
   const { mask } = picture;
   const sees = mask !== null && stage.seesMask === true;
   // Without a mask diffusers noises the picture even at full strength: the first level of a schedule need not be pure noise.

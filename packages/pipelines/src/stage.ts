@@ -93,9 +93,11 @@ export interface Codec {
   readonly downscale: number;
   /** Latent channels. */
   readonly channels: number;
-  /** Latent images of pictures `[N, H, W, 3]` in [-1, 1], scaled as the network takes them, `[N, h, w, C]`. Noise: one draw. */
+  /** Channels C of the pictures; 3 when absent. */
+  readonly pictureChannels?: 1 | 3;
+  /** Latent images of pictures `[N, H, W, C]` in [-1, 1], scaled as the network takes them, `[N, h, w, C]`. Noise: one draw. */
   encode(pictures: tf.Tensor4D, noise: NoiseSource): tf.Tensor4D;
-  /** Pictures `[N, H, W, 3]` about [-1, 1] of latent images `[N, h, w, C]`. */
+  /** Pictures `[N, H, W, C]` about [-1, 1] of latent images `[N, h, w, C]`. */
   decode(latents: tf.Tensor4D): tf.Tensor4D;
   /** True where latent images are scaled as diffusion models of diffusers take them, and so as TAESD reads them. */
   readonly tinyReads?: boolean;
@@ -179,6 +181,8 @@ export interface PipelineDefinition {
   readonly enlarges?: number;
   /** What height and width are multiples of, in pixels; the codec's downscale when absent. */
   readonly sizeUnit?: number;
+  /** The largest height and width that the network takes, in pixels; no limit when absent. */
+  readonly maxSize?: number;
   /** Names of the classes, where `labels` are taken. */
   readonly classes?: readonly string[];
   /** What is wrong with settings that the schema cannot know; each a line. */

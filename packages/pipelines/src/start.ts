@@ -2,11 +2,12 @@ import { InvalidArgumentError } from '@mezzotint/core';
 import { type Bitmap, type ResizeFilter, resize, toFloat } from '@mezzotint/data/pixels';
 import { mixed, type NoiseSource } from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
-import type { Codec, Inpainting } from './stage.js';
+import type { Settings } from './request.js';
+import type { Codec, Inpainting, Stage } from './stage.js';
 
 /** A start picture and its mask at the size of the run. */
 export interface StartPicture {
-  /** `[1, H, W, 3]` in [-1, 1]. */
+  /** `[1, H, W, C]` in [-1, 1]. */
   readonly image: tf.Tensor4D;
   /** 1 where the picture is made anew, 0 where it stays, `[1, H, W, 1]`; null without a mask. */
   readonly mask: tf.Tensor4D | null;
@@ -18,10 +19,26 @@ export interface PictureSize {
   readonly width: number;
 }
 
+/** How a start picture becomes what the network of a model of pixels takes: as it is. */
+export const pixelCodec: Pick<Codec, 'downscale' | 'encode'> = {
+  downscale: 1,
+  encode: (pictures) => tf.clone(pictures),
+};
+
+/** Channels of the pictures that a stage makes. */
+export function pictureChannels({ codec, shape }: Stage, settings: Settings): 1 | 3 {
+  return codec === null ? (shape(settings)[2] as 1 | 3) : (codec.pictureChannels ?? 3);
+}
+
 /** Picture and mask as tensors of a size; the caller disposes them. White of the mask is made anew. */
-export function startPicture(image: Bitmap, mask: Bitmap | undefined, size: PictureSize): StartPicture {
+export function startPicture(
+  image: Bitmap,
+  mask: Bitmap | undefined,
+  size: PictureSize,
+  channels: 1 | 3,
+): StartPicture {
   return {
-    image: pixels(fitted(image, size), 3),
+    image: pixels(fitted(image, size), channels),
     mask:
       mask === undefined ? null : tf.tidy(() => tf.mul(tf.add(pixels(fitted(mask, size), 1), 1), 0.5) as tf.Tensor4D),
   };
@@ -71,7 +88,7 @@ export function repeated(x: tf.Tensor4D, count: number): tf.Tensor4D {
  * does.
  */
 export function inpaintingOf(
-  codec: Codec,
+  codec: Pick<Codec, 'downscale' | 'encode'>,
   { image, mask }: StartPicture,
   count: number,
   noise: NoiseSource,

@@ -4,9 +4,11 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { AutoencoderKL, digitsVae } from '@mezzotint/autoencoders';
 import { useBackend } from '@mezzotint/backend';
-import type { HostTensor } from '@mezzotint/core';
+import type { DenoisingNetwork, HostTensor, Module } from '@mezzotint/core';
 import { TorchGenerator } from '@mezzotint/core';
+import type { Bitmap } from '@mezzotint/data';
 import { dit } from '@mezzotint/dit';
+import { type MMDiTConfig, mmdit } from '@mezzotint/mmdit';
 import { rin, warmStarted } from '@mezzotint/rin';
 import {
   ddim,
@@ -18,9 +20,11 @@ import {
   samplerFromProcess,
 } from '@mezzotint/schedulers';
 import { relativeError } from '@mezzotint/testing';
+import { ClipTextModel, clipTokenizer, trainClipVocabulary } from '@mezzotint/text-encoders';
+import { uvit } from '@mezzotint/uvit';
 import { writeSafetensors } from '@mezzotint/weights/node';
 import * as tf from '@tensorflow/tfjs-core';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openPipeline, pipelineOfNetwork, type SavedPipelineRun } from '../src/node/index.js';
 
 const root = mkdtempSync(join(tmpdir(), 'mezzotint-own-'));
@@ -159,9 +163,13 @@ test.each([
   { kind: 'edm', sigmaData: 0.5, sigmaMin: 0.002, sigmaMax: 80 },
   { kind: 'flow', shift: 1, timeScale: 1000 },
   { kind: 'log-snr', curve: { kind: 'cosine', min: -15, max: 15, shift: 0 }, prediction: 'v', time: 'fraction' },
-])('a model of the process $kind samples too', async (process) => {
+  { kind: 'log-snr', curve: { kind: 'interpolated-cosine', size: 512, low: 32 }, prediction: 'v', time: 'fraction' },
+  { kind: 'log-snr', curve: { kind: 'gamma-linear' }, prediction: 'eps', time: 'fraction' },
+  { kind: 'log-snr', curve: { kind: 'gamma-cosine', start: 0.2 }, prediction: 'v', time: 'fraction' },
+])('a model of the process $kind $curve.kind samples too', async (process) => {
   const sampling = { solver: 'euler', steps: 2, guidance: 1.5 };
-  const pipeline = await openPipeline(await writeRun(process.kind, { process, sampling }));
+  const name = 'curve' in process ? process.curve!.kind : process.kind;
+  const pipeline = await openPipeline(await writeRun(name, { process, sampling }));
   const { images } = await pipeline.generate({ labels: 'cat' });
   expect(new Set(images[0]!.data).size).toBeGreaterThan(4);
   pipeline.dispose();
@@ -282,6 +290,161 @@ test('the codec may be an autoencoder of diffusers; one that is missing or does 
   );
   const latents = { mean: [0, 0], deviation: [1, 1] };
   expect(await problem('two', { latents }, () => {})).toMatch(/latents: 2 means of channels, the network takes 4/);
+});
+
+/** Seeded weights in the place of a network's own, none of them zero. */
+function filled<M extends Module>(module: M): M {
+  for (const [key, param] of module.params()) {
+    const data = new TorchGenerator(key.length).randn(param.size).map((n) => 0.2 * n);
+    param.fromHost({ shape: param.fileShape, data });
+  }
+  return module;
+}
+
+/** A pipeline of a network whose text encoder, 8 wide, reads 4 tokens of a text, for pictures of 8 x 8 pixels. */
+function pipelineOfTexts(
+  architecture: string,
+  network: DenoisingNetwork & { config: object },
+  channels: 1 | 3,
+  vae?: AutoencoderKL,
+) {
+  const vocabulary = trainClipVocabulary(['a red cat', 'a red dog', 'a blue cat', 'a blue dog'], { size: 600 });
+  const vocabSize = Object.keys(vocabulary.vocab).length;
+  const tower = { width: 8, mlpWidth: 16, layers: 1, heads: 2, activation: 'quick', epsilon: 1e-5 } as const;
+  const text = { ...tower, vocabSize, positions: 8, pooledToken: vocabSize - 1, projection: null };
+  const about = {
+    ...{
+      format: 'mezzotint/diffusion@1',
+      architecture,
+      network: network.config,
+      image: { size: 8, channels },
+      classes: [],
+    },
+    ...(vae && { latents: { mean: [0, 0, 0, 0], deviation: [1, 1, 1, 1] } }),
+    text: { encoders: [{ folder: 'text_encoder', length: 6, skip: 0 }] },
+    process: { kind: 'flow', shift: 1, timeScale: 1000 },
+    sampling: { solver: 'euler', steps: 4, guidance: 2 },
+  };
+  return pipelineOfNetwork(about as never, filled(network), vae, [
+    { encoder: filled(new ClipTextModel(text)), tokenizer: clipTokenizer(vocabulary, { maxLength: 8 }) },
+  ]);
+}
+
+/** The same of an MM-DiT that has positions for 8 x 8 patches. */
+function textPipeline(channels: 1 | 3, vae?: AutoencoderKL) {
+  const inChannels = vae ? 4 : channels;
+  const network: MMDiTConfig = {
+    ...{ patchSize: vae ? 1 : 2, inChannels, outChannels: inChannels, depth: 1, width: 8, heads: 2, mlpRatio: 2 },
+    ...{ contextWidth: 8, pooledWidth: 8, qkNorm: 'none', dualAttentionLayers: [], positionGrid: 8, positionBase: 4 },
+  };
+  return pipelineOfTexts('MMDiT', mmdit.build(network), channels, vae);
+}
+
+const picture = (height: number, width: number): Bitmap => ({
+  ...{ height, width, channels: 3 },
+  data: Uint8Array.from({ length: height * width * 3 }, (_, i) => (i * 37) % 256),
+});
+
+describe('image to image with a model of texts', () => {
+  /** Pillow's `L`. */
+  const grey = ({ data }: Bitmap) =>
+    Array.from({ length: data.length / 3 }, (_, i) => {
+      const [r, g, b] = data.subarray(3 * i, 3 * i + 3);
+      return (r! * 19595 + g! * 38470 + b! * 7471 + 0x8000) >> 16;
+    });
+  const image = picture(8, 8);
+  const mask = (of: (x: number) => number): Bitmap => ({
+    ...{ height: 8, width: 8, channels: 1 },
+    data: Uint8Array.from({ length: 64 }, (_, i) => of(i % 8)),
+  });
+  const prompt = 'a red cat';
+
+  test.each([3, 1] as const)('of pixels with %i channels: strength, mask and paste-back', async (channels) => {
+    const pipeline = textPipeline(channels);
+    const before = tf.memory().numTensors;
+    const own = channels === 3 ? [...image.data] : grey(image);
+    const make = async (request: object) => {
+      const [made] = (await pipeline.generate({ prompt, image, seed: 1, ...request })).images;
+      expect(made).toMatchObject({ height: 8, width: 8, channels });
+      return [...made!.data];
+    };
+    const distance = (made: readonly number[]) => made.reduce((sum, byte, i) => sum + Math.abs(byte - own[i]!), 0);
+    expect(distance(await make({ strength: 0.25 }))).toBeLessThan(0.7 * distance(await make({ strength: 1 })));
+    // Nothing is made anew behind a black mask.
+    expect(await make({ mask: mask(() => 0), strength: 0.5 })).toEqual(own);
+    for (const request of [{}, { strength: 0.5 }, { pasteBack: true }]) {
+      const made = await make({ mask: mask((x) => (x < 4 ? 255 : 0)), ...request });
+      const right = (list: readonly number[]) => list.filter((_, i) => Math.floor(i / channels) % 8 >= 4);
+      expect(right(made)).toEqual(right(own));
+      expect(made).not.toEqual(own);
+    }
+    expect(tf.memory().numTensors).toBe(before);
+    pipeline.dispose();
+  });
+
+  test('of latent images of grey pictures: colours become grey', async () => {
+    const vae = filled(new AutoencoderKL({ ...digitsVae.config, blockChannels: [8, 8, 8], groups: 4 }));
+    const pipeline = textPipeline(1, vae);
+    const { images } = await pipeline.generate({ prompt, image, mask: mask(() => 0), pasteBack: true });
+    expect(images[0]).toMatchObject({ height: 8, width: 8, channels: 1 });
+    expect([...images[0]!.data]).toEqual(grey(image));
+    pipeline.dispose();
+  });
+
+  test('sides that the network has no positions for are refused before it runs, in pixels, with what to give', async () => {
+    const pipeline = textPipeline(3);
+    const wrong = (request: object) =>
+      pipeline.check({ prompt, ...request }).then(
+        () => 'taken',
+        (e: Error) => e.message,
+      );
+    expect(await wrong({ height: 18, width: 7 })).toMatch(
+      /height: expected a multiple of 2, at most 16, got 18[\s\S]*width: expected a multiple of 2, at most 16, got 7/,
+    );
+    const large = await wrong({ image: picture(40, 21) });
+    expect(large).toMatch(/image: expected at least 2 and at most 16 pixels a side, got height 40, width 21/);
+    expect(large).toMatch(/give height and width, such as height 16 and width 8$/);
+    expect(await wrong({ image: picture(1, 1) })).toMatch(
+      /got height 1, width 1; give height and width, such as height 2 /,
+    );
+    for (const taken of [
+      { height: 16, width: 8 },
+      { height: 16, width: 8, image: picture(40, 21) },
+      { image: picture(17, 9) },
+    ])
+      expect(await wrong(taken)).toBe('taken');
+    pipeline.dispose();
+  });
+});
+
+test('a model of texts that makes one size takes a start picture of any size at its own', async () => {
+  const context = { tokens: 6, width: 8 };
+  const size = { imageSize: 8, patchSize: 2, inChannels: 3, width: 8, depth: 2, heads: 2, context };
+  const pipeline = pipelineOfTexts(
+    'UViT',
+    uvit.build({ ...uvit.presets[0]!.config, ...size, classes: null, nullLabel: false }),
+    3,
+  );
+  const { images } = await pipeline.generate({ prompt: 'a red cat', image: picture(5, 40), steps: 2 });
+  expect(images[0]).toMatchObject({ height: 8, width: 8 });
+  pipeline.dispose();
+});
+
+test('words that the text encoder does not read are told, once for each prompt', async () => {
+  const pipeline = textPipeline(3);
+  const notesOf = async (request: object) => {
+    const notes: string[] = [];
+    await pipeline.generate({ steps: 1, ...request }, { onNote: (line) => notes.push(line) });
+    return notes;
+  };
+  const cut = "the prompt is longer than 4 tokens; cut off: 'cat'";
+  expect(await notesOf({ prompt: 'a red dog blue cat', count: 2, batch: 1 })).toEqual([cut]);
+  expect(await notesOf({ prompt: 'a dog', negative: 'a red dog blue cat' })).toEqual([cut]);
+  expect(await notesOf({ prompt: 'a red dog blue cat', guide: [{ name: 'perp-neg' }], negative: 'a dog' })).toEqual([
+    cut,
+  ]);
+  expect(await notesOf({ prompt: 'a red dog blue' })).toEqual([]);
+  pipeline.dispose();
 });
 
 test('a configuration that does not fit: every problem, by name', async () => {

@@ -34,6 +34,17 @@ test('seeds go to 2^64 - 1, exactly, and back out of a recipe', async () => {
   pipeline.dispose();
 });
 
+test('the pictures of a request, or of a shard of it, are known before any is made', async () => {
+  const pipeline = await openPipeline(model);
+  const request = { seed: 5, count: 5, batch: 2, steps: 1 };
+  const known = async (shard?: readonly [number, number]) =>
+    (await pipeline.jobs(request, { shard })).map(({ index, seed }) => [index, seed]);
+  expect(await known()).toEqual([0, 1, 2, 3, 4].map((i) => [i, 5 + i]));
+  expect(await known([1, 2])).toEqual([2, 3, 4].map((i) => [i, 5 + i])); // whole batches
+  await expect(pipeline.jobs({ ...request, seeds: [1] })).rejects.toThrow(/seeds: expected one for each of the 5/);
+  pipeline.dispose();
+});
+
 test.each([-1, 1.5, 2 ** 53, '18446744073709551616', '-1', 'seven', null])('the seed %s is refused', async (seed) => {
   const pipeline = await openPipeline(model);
   await expect(pipeline.generate({ seed } as Request)).rejects.toThrow(

@@ -6,12 +6,24 @@ import { useBackend } from '@mezzotint/backend';
 import { type Module, TorchGenerator } from '@mezzotint/core';
 import { relativeError } from '@mezzotint/testing';
 import { ClipTextModel, clipTextFromTransformers, clipTokenizer, encodeSdPrompts } from '@mezzotint/text-encoders';
-import { UViT, uvitFromOriginal, uvitTextToImageFromOriginal } from '@mezzotint/uvit';
+import {
+  UViT,
+  type UViTConfig,
+  uvitFromOriginal,
+  uvitH2,
+  uvitH4At512,
+  uvitL2,
+  uvitL4At512,
+  uvitTextToImageFromOriginal,
+} from '@mezzotint/uvit';
 import { openComponent } from '@mezzotint/weights';
 import { readJson, readText, readWeights, writeSafetensors } from '@mezzotint/weights/node';
 import { ZigMa, zigmaFromOriginal } from '@mezzotint/zigma';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { uvitFamily } from '../src/families/uvit.js';
+import type { OpenContext } from '../src/family.js';
+import { diskFiles } from '../src/node/files.js';
 import { openPipeline, type Pipeline, type Request } from '../src/node/index.js';
 import { sampleFixture } from './support/goldens.js';
 
@@ -131,8 +143,58 @@ describe('U-ViT', () => {
     expect(relativeError(await run({ labels: '7', guidance: 1.4 }), guided)).toBeLessThan(bar);
     const { images } = await pipeline.generate({ labels: '7', seed: 1, steps: 2 });
     expect(images[0]).toMatchObject({ height: 16, width: 16 });
+    // Without labels a few of ImageNet's classes, as of every other model of 1000.
+    expect(pipeline.defaults).toMatchObject({ labels: '207,360,387,974,88,979,417,279', guidance: 1.4 });
     pipeline.dispose();
   });
+
+  test('latent images of the continuous process: told 999 t, estimates not clipped', async () => {
+    const pipeline = await openPipeline(path('imagenet.safetensors'), { parts: path('vae'), betas: 'linear' });
+    const { x0 } = await oneStep(pipeline, { labels: '7', guidance: 1 });
+    const [alpha, sigma] = [Math.sqrt(4.0358297e-5), Math.sqrt(1 - 4.0358297e-5)];
+    const x = tf.mul(noise(4), sigma) as tf.Tensor4D;
+    const t = (Math.sqrt(0.01 + 2 * 19.9 * -Math.log(4.0358297e-5)) - 0.1) / 19.9;
+    const eps = latents.forward(x, tf.tensor1d([999 * t]), { labels: tf.tensor1d([7], 'int32') });
+    expect(relativeError(x0, tf.div(tf.sub(x, tf.mul(eps, sigma)), alpha).dataSync())).toBeLessThan(bar);
+    pipeline.dispose();
+    await expect(openPipeline(path('imagenet.safetensors'), { parts: path('vae'), betas: 'cosine' })).rejects.toThrow(
+      /betas: expected linear or scaled-linear/,
+    );
+    await expect(openPipeline(path('cifar.safetensors'), { betas: 'linear' })).rejects.toThrow(/has no use for it/);
+  });
+
+  /** The last of 1000 betas, and what it is called: t of the continuous process there, or the step. */
+  const linear = {
+    alpha: Math.sqrt(4.0358297e-5),
+    time: (999 * (Math.sqrt(0.01 + 2 * 19.9 * -Math.log(4.0358297e-5)) - 0.1)) / 19.9,
+  };
+  const scaledLinear = { alpha: Math.sqrt(0.00466009508818388), time: 1000 };
+
+  // configs/imagenet*_uvit_large.py are of train_ldm.py (sde.VPSDE), the others of train_ldm_discrete.py; sample.scale is 0.4 and 0.7.
+  test.each([
+    ['L/2 at 256', uvitL2.config, { ...linear, guidance: 1.4 }],
+    ['L/4 at 512', uvitL4At512.config, { ...linear, guidance: 1.7 }],
+    ['H/2 at 256', uvitH2.config, { ...scaledLinear, guidance: 1.4 }],
+    ['H/4 at 512', uvitH4At512.config, { ...scaledLinear, guidance: 1.7 }],
+  ])('the published %s: its process, what it is told at pure noise, its guidance', async (_, config, expected) => {
+    const definition = await openedByShapes(config);
+    const { alpha, time } = definition.stages[0]!.sampler.schedule({ steps: 1 });
+    expect(alpha[0]).toBeCloseTo(expected.alpha, 6);
+    expect(time![0]).toBeCloseTo(expected.time, 3);
+    expect(definition.defaults.guidance).toBe(expected.guidance);
+    definition.close();
+  });
+
+  /** A model opened by names and shapes alone, which is all that opening reads. */
+  function openedByShapes(config: UViTConfig) {
+    const params = [...new UViT(config).params()];
+    const tensors = new Map(params.map(([name, { fileShape }]) => [name, { shape: fileShape, dtype: 'F32' }]));
+    const read = () => Promise.reject(new Error('opening reads no weights'));
+    const source = { name: 'uvit.pth', metadata: new Map(), tensors, read, close: () => {} };
+    const files = diskFiles(path('imagenet.safetensors'));
+    const context = { options: { parts: path('vae') }, files: diskFiles, note: () => {} } as unknown as OpenContext;
+    return uvitFamily.open({ files, source, index: null, config: null, single: null, singleError: null }, context);
+  }
 
   test('what is missing or does not fit is said', async () => {
     await expect(openPipeline(path('imagenet.safetensors'))).rejects.toThrow(
@@ -192,6 +254,8 @@ describe('models of text, with CLIP and the autoencoder of a Stable Diffusion 1'
     const pipeline = await openPipeline(path(file), { parts });
     expect(pipeline.family).toBe(family);
     expect(pipeline.description).toMatch(/8 x 8 x 4, text$/);
+    // COCO's U-ViT has scale 1, from zero; ZigMa's training drops no captions.
+    expect(pipeline.defaults.guidance).toBe(family === 'U-ViT' ? 2 : 1);
     const run = async (request: Request) => (await oneStep(pipeline, { prompt: 'a red cat', ...request })).x0;
     const of = (prompt: string) => tf.tidy(() => estimate(noise(4), context[prompt]!).dataSync());
     const [cat, blue, none] = ['a red cat', 'blue', ''].map(of) as [Float32Array, Float32Array, Float32Array];

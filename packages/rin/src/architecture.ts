@@ -30,6 +30,7 @@ export const rin: DenoiserArchitecture<RIN> = {
   time: 'gamma',
   presets,
   build: (config) => new RIN(config),
+  attention: ['*mha*'],
   signature({ imageHeight, inChannels, classes }) {
     const labels = { classes, nullLabel: classes !== null };
     return {
@@ -44,7 +45,7 @@ export const rin: DenoiserArchitecture<RIN> = {
       ...(contextWidth === undefined ? [] : ['takes no text']),
     ];
     throwIf('RIN', problems);
-    const patchSize = sizedPatch(imageSize);
+    const patchSize = sizedPatch('RIN', imageSize);
     return {
       ...rinCifar10.config,
       ...sizes[size],

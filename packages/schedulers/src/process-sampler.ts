@@ -1,10 +1,17 @@
+import { InvalidArgumentError } from '@mezzotint/core';
 import type { Clipping } from './clipping.js';
 import { edm, epsilon, flow, type Parameterisation, vPrediction, x0 } from './parameterisation.js';
 import { createSolver, type SolverName } from './registry.js';
 import { type Sampler, sampler } from './sampler.js';
 import { cosineBetas, linearBetas, scaledLinearBetas } from './schedules/betas.js';
 import { shiftFlow, uniformFlowSigmas } from './schedules/flow.js';
-import { cosineLogSnr, type LogSnr, logSnrSchedule, logSnrTime } from './schedules/log-snr.js';
+import {
+  cosineLogSnr,
+  interpolatedCosineLogSnr,
+  type LogSnr,
+  logSnrSchedule,
+  logSnrTime,
+} from './schedules/log-snr.js';
 import { type DiscreteProcess, discreteProcess, noiseRatioAt, processLevel } from './schedules/process.js';
 import {
   flowSchedule,
@@ -62,18 +69,53 @@ export type LogSnrCurve =
   /** The cosine schedule cut to [min, max], then shifted: simple diffusion (Hoogeboom et al. 2023), section 2. */
   | { readonly kind: 'cosine'; readonly min: number; readonly max: number; readonly shift: number }
   /** A piece of a sigmoid as gamma = alpha^2: Chen 2023, "On the importance of noise scheduling", section 2. */
-  | { readonly kind: 'sigmoid'; readonly start: number; readonly end: number; readonly tau: number };
+  | { readonly kind: 'sigmoid'; readonly start: number; readonly end: number; readonly tau: number }
+  /** From the cosine shifted to `low` pixels at u = 0 to that shifted to `high`, `size` when absent: simple diffusion, eq. 6. */
+  | {
+      readonly kind: 'interpolated-cosine';
+      readonly size: number;
+      readonly low: number;
+      readonly high?: number | undefined;
+      readonly min: number;
+      readonly max: number;
+    }
+  /** gamma = 1 - u: Chen 2023, section 2; what RIN's published models were trained on. */
+  | { readonly kind: 'gamma-linear' }
+  /** A piece of cos(pi t / 2)^(2 tau) as gamma, stretched to [0, 1]: Chen 2023, section 2. */
+  | { readonly kind: 'gamma-cosine'; readonly start: number; readonly end: number; readonly tau: number };
 
-/** log SNR at u in [0, 1]. */
+/**
+ * log SNR at u in [0, 1].
+ *
+ * @throws InvalidArgumentError for a curve that does not fall
+ */
 export function logSnrOf(curve: LogSnrCurve): LogSnr {
-  if (curve.kind === 'cosine') {
-    const cosine = cosineLogSnr(curve);
-    return (u) => cosine(u) + curve.shift;
+  switch (curve.kind) {
+    case 'cosine': {
+      const cosine = cosineLogSnr(curve);
+      return (u) => cosine(u) + curve.shift;
+    }
+    case 'interpolated-cosine': {
+      const { size, low, high = size, min, max } = curve;
+      return interpolatedCosineLogSnr({ size, low, high, min, max });
+    }
+    case 'gamma-linear':
+      return stretched((t) => 1 - t, { start: 0, end: 1 });
+    case 'gamma-cosine':
+      return stretched((t) => Math.cos((Math.PI / 2) * t) ** (2 * curve.tau), curve);
+    case 'sigmoid':
+      return stretched((t) => 1 / (1 + Math.exp(t / curve.tau)), curve);
   }
-  const sigmoid = (t: number) => 1 / (1 + Math.exp(t / curve.tau));
-  const [first, last] = [sigmoid(curve.start), sigmoid(curve.end)];
+}
+
+/** The piece of a curve of gamma from `start` to `end`, stretched to [0, 1], as log SNR. */
+function stretched(curve: (t: number) => number, { start, end }: { start: number; end: number }): LogSnr {
+  const [first, last] = [curve(start), curve(end)];
+  if (first === last) {
+    throw new InvalidArgumentError('curve', `start and end must be two levels, got ${start} and ${end}`);
+  }
   return (u) => {
-    const gamma = (sigmoid(curve.start + u * (curve.end - curve.start)) - last) / (first - last);
+    const gamma = (curve(start + u * (end - start)) - last) / (first - last);
     const inside = Math.min(1 - GAMMA_MIN, Math.max(GAMMA_MIN, gamma));
     return Math.log(inside / (1 - inside));
   };

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { type ProcessConfig, samplerFromProcess } from '../src/index.js';
+import { type LogSnrCurve, logSnrOf, type ProcessConfig, samplerFromProcess } from '../src/index.js';
 
 const cosine: ProcessConfig = {
   kind: 'log-snr',
@@ -35,6 +35,46 @@ test("RIN's sigmoid runs from almost noise to the image", () => {
     expect(Math.abs(table.alpha[i]! ** 2 - gamma)).toBeLessThan(3e-7);
   });
   expect(table.sigma[4]).toBe(0);
+});
+
+// gamma at u = 0.75, 0.5, 0.25: of pix2seq (float32), and of simple diffusion's eq. 6 in float64 at 512 pixels.
+test.each<[string, LogSnrCurve, readonly number[]]>([
+  ['simple_linear', { kind: 'gamma-linear' }, [0.25, 0.5, 0.75]],
+  [
+    'cosine@0,1,1',
+    { kind: 'gamma-cosine', start: 0, end: 1, tau: 1 },
+    [0.14644663035869598, 0.49999991059303284, 0.8535533547401428],
+  ],
+  [
+    'cosine@0.2,1,1',
+    { kind: 'gamma-cosine', start: 0.2, end: 1, tau: 1 },
+    [0.10557278990745544, 0.38196590542793274, 0.7236067056655884],
+  ],
+  [
+    'interpolated from 32 to 256',
+    { kind: 'interpolated-cosine', size: 512, low: 32, high: 256, min: -15, max: 15 },
+    [-4.18719838, -3.4657359, -2.74427343].map((logSnr) => 1 / (1 + Math.exp(-logSnr))),
+  ],
+])('the curve %s: its levels, from almost noise to the image, and where on it they are', (_, curve, expected) => {
+  const process: ProcessConfig = { ...cosine, curve };
+  const made = samplerFromProcess(process, options);
+  const table = made.schedule({ steps: 4 });
+  expect(table.alpha[0]! ** 2).toBeLessThan(1e-6);
+  expected.forEach((gamma, i) => {
+    expect(Math.abs(table.alpha[i + 1]! ** 2 - gamma)).toBeLessThan(3e-7);
+    const level = { alpha: Math.sqrt(gamma), sigma: Math.sqrt(1 - gamma) };
+    expect(made.timeOf(level)).toBeCloseTo(750 - 250 * i, 3);
+  });
+  expect(table.sigma[4]).toBe(0);
+});
+
+test('a curve that does not fall is refused; the far shift of an interpolated one is the size where none is said', () => {
+  const shifts = { kind: 'interpolated-cosine', size: 1024, low: 32, min: -15, max: 15 } as const;
+  expect(() => logSnrOf(shifts)).toThrow(/high must be less than 23\.1 times low, .* got low 32 and high 1024/);
+  expect(logSnrOf({ ...shifts, size: 512 })(1)).toBeCloseTo(-15, 9);
+  expect(() => logSnrOf({ kind: 'gamma-cosine', start: 1, end: 1, tau: 1 })).toThrow(
+    /start and end must be two levels/,
+  );
 });
 
 test('a network that preconditions itself is given sigma, and answers x0', () => {

@@ -25,6 +25,8 @@ export {
 } from './conditioning-augmentation.js';
 export { type InitOptions, type InitReport, initFrom } from './fine-tuning/init-from.js';
 export {
+  type AdaptableLayer,
+  adaptableLayers,
   LoraAdapter,
   type LoraFileOptions,
   LoraLayer,

@@ -261,7 +261,7 @@ const rin: Recipe = {
     curve: { kind: 'sigmoid', start: -3, end: 3, tau: 0.9 },
   }),
   objective: (_, process) => logSnrObjective(process, {}),
-  optimizer: { kind: 'lamb', betas: [0.9, 0.999], epsilon: 1e-8, weightDecay: 0.01, maxGradientNorm: 1 },
+  optimizer: { kind: 'lamb', betas: [0.9, 0.999], epsilon: 1e-8, weightDecay: 0.01, maxGradientNorm: null },
   learningRate: { kind: 'cosine', peak: 3e-3 },
   sampling: { solver: 'ddim', steps: 100, guidance: 1 },
 };

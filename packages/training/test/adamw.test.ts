@@ -201,6 +201,17 @@ describe.each(await testEngines())('on %s', (engine) => {
     }
   });
 
+  test('biases, norms, decays of state-space models and positions do not decay, whatever their axes', () => {
+    for (const name of ['bias', 'beta', 'gamma', 'A_log', 'A_b_log', 'D', 'D_b', 'pos_embed']) {
+      expect(noDecayOnBiasAndNorm(`blocks.0.${name}`, [4, 16])).toBe(false);
+      expect(noDecayOnBiasAndNorm(name, [4, 16])).toBe(false);
+    }
+    expect(noDecayOnBiasAndNorm('norm.weight', [16])).toBe(false);
+    for (const name of ['weight', 'kernel', 'tape_pos_emb', 'relative_attention_bias.weight', 'bias.kernel']) {
+      expect(noDecayOnBiasAndNorm(`blocks.0.${name}`, [4, 16])).toBe(true);
+    }
+  });
+
   test('options out of range are refused together', () => {
     expect(() => adamW(new Pair(), { betas: [1, -1], weightDecay: -1 })).toThrow(InvalidArgumentError);
     expect(() => adamW(new Pair(), { betas: [1, -1], weightDecay: -1 })).toThrow(

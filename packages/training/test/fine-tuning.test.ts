@@ -7,6 +7,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, test } from 'vitest';
 import {
   adamW,
+  adaptableLayers,
   checkpointGradients,
   constantRate,
   LoraAdapter,
@@ -40,6 +41,40 @@ class Net extends Module {
 
   forward(x: tf.Tensor4D): tf.Tensor4D {
     return tf.tidy(() => this.linear.forward(tf.tanh(this.conv.forward(x)) as tf.Tensor4D));
+  }
+}
+
+/** A dense layer with Keras's axes, of heads. */
+class KerasDense extends Module {
+  readonly kernel = new Param([4, 2, 3], { init: normal(1) });
+  readonly bias = new Param([2, 3], { init: normal(1) });
+
+  forward(x: tf.Tensor2D): tf.Tensor2D {
+    return tf.tidy(() =>
+      tf.add(tf.matMul(x, tf.reshape(this.kernel.value, [4, 6]) as tf.Tensor2D), tf.reshape(this.bias.value, [-1])),
+    );
+  }
+}
+
+/** A convolution of kernel 1 whose weight is a matrix in memory. */
+class Pointwise extends Module {
+  readonly weight = new Param([6, 4], { init: normal(1), layout: 'conv1x1' });
+  readonly bias = new Param([6], { init: normal(1) });
+
+  forward(x: tf.Tensor2D): tf.Tensor2D {
+    return tf.tidy(() => tf.add(tf.matMul(x, this.weight.value as tf.Tensor2D, false, true), this.bias.value));
+  }
+}
+
+class KerasNet extends Module {
+  readonly query = new KerasDense();
+  readonly point = new Pointwise();
+  readonly linear = new Linear(4, 5);
+}
+
+class Holder extends Module {
+  constructor(readonly linear: Linear) {
+    super();
   }
 }
 
@@ -109,6 +144,49 @@ describe.each(await testEngines())('on %s', (engine) => {
     const merged = await lora.withMergedWeights(() => net.forward(nhwc(golden.x) as tf.Tensor4D).dataSync());
     expectClose(merged, y.data, 5e-6);
     expect((await net.save())['conv.weight']).toEqual(host(golden.base['conv.weight']!));
+  });
+
+  test("layers with Keras's axes and pointwise convolutions are changed as linear layers with the same numbers are", async () => {
+    const keras = new KerasNet().init(1);
+    expect(adaptableLayers(keras)).toEqual(['query', 'point', 'linear']);
+    const x = tf.tensor2d(new TorchGenerator(3).randn(8), [2, 4]);
+    for (const dora of [false, true]) {
+      const lora = new LoraAdapter(keras, { rank: 2, dora }).init(2);
+      const state = Object.fromEntries(
+        Object.entries(await lora.save()).map(([key, { shape, data }]) => [
+          key,
+          { shape, data: Float32Array.from(data, (value, i) => value + 0.1 * ((i % 3) - 1)) },
+        ]),
+      );
+      await lora.load(state);
+      const part = (name: string, layer: string) => state[`base_model.model.${layer}.${name}`]!;
+      for (const layer of ['query', 'point']) {
+        const bare = new Linear(4, 6).init(1);
+        const own = await keras.save();
+        const weight =
+          layer === 'point'
+            ? { shape: [6, 4], data: own['point.weight']!.data }
+            : {
+                shape: [6, 4],
+                data: own['query.kernel']!.data.map((_, i, all) => all[(i % 4) * 6 + Math.floor(i / 4)]!),
+              };
+        await bare.load({ weight, bias: { shape: [6], data: own[`${layer}.bias`]!.data } });
+        const model = new Holder(bare);
+        const plain = new LoraAdapter(model, { rank: 2, dora }).init(2);
+        const flat = ({ data }: HostTensor, shape: number[]) => ({ shape, data });
+        await plain.load({
+          'base_model.model.linear.lora_A.weight': flat(part('lora_A.weight', layer), [2, 4]),
+          'base_model.model.linear.lora_B.weight': flat(part('lora_B.weight', layer), [6, 2]),
+          ...(dora && {
+            'base_model.model.linear.lora_magnitude_vector': flat(part('lora_magnitude_vector', layer), [6]),
+          }),
+        });
+        const expected = plain.apply(() => bare.forward(x).dataSync());
+        const got = lora.apply(() => (layer === 'query' ? keras.query : keras.point).forward(x).dataSync());
+        expectClose(got, expected, 1e-5); // sums of 4 terms of order 1
+        expect(expected).not.toEqual(bare.forward(x).dataSync());
+      }
+    }
   });
 
   test('an adapter begins as nothing, learns, and leaves the model as it was', async () => {

@@ -39,8 +39,8 @@ test('what fits is taken, positions are resampled, rows of shared classes kept, 
   expect(report).toEqual({
     loaded: [],
     adapted: [
-      { name: 'pos_embed', how: 'positions resampled from 4 x 4 to 8 x 8' },
-      { name: 'y_embedder.weight', how: '3 of 4 rows of classes that both have' },
+      { name: 'pos_embed', how: 'positions resampled from 4 x 4 to 8 x 8', whole: true },
+      { name: 'y_embedder.weight', how: '3 of 4 rows of classes that both have', whole: false },
     ],
     fresh: [
       { name: 'fixed_pos_embed', why: "is computed for the model's own size ([1, 16, 2], the model has [1, 64, 2])" },
@@ -59,6 +59,37 @@ test('what fits is taken, positions are resampled, rows of shared classes kept, 
   expect(row(after['y_embedder.weight']!, 0)).toEqual(row(source['y_embedder.weight']!, 2));
   expect(row(after['y_embedder.weight']!, 1)).toEqual(row(before['y_embedder.weight']!, 1));
   expect(after.head).toEqual(before.head);
+});
+
+/** A label table of rows, a linear layer of one-hot labels without a null label, and what has nothing to do with labels. */
+class Labels extends Module {
+  readonly label_emb = { weight: new Param([3, 5], { init: normal(1) }) };
+  readonly map_label = { weight: new Param([5, 2], { init: normal(1) }) };
+  readonly head = new Param([3, 5], { init: normal(1) });
+}
+
+test('a table of the same shape takes the rows of the same classes, not those of the same place', async () => {
+  const old = new Labels().init(1); // bird, cat
+  const net = new Labels().init(2); // cat, dog
+  const [source, before] = [await old.save(), await net.save()];
+  const report = await initFrom(net, asWeightSource(source), { rows: [1, null, 2] });
+  expect(report.loaded).toEqual(['head']);
+  expect(report.adapted).toEqual([
+    { name: 'label_emb.weight', how: '2 of 3 rows of classes that both have', whole: false },
+    { name: 'map_label.weight', how: '1 of 2 columns of classes that both have', whole: false },
+  ]);
+  const after = await net.save();
+  const at = ({ shape, data }: HostTensor, row: number, column: number) => data[row * shape[1]! + column];
+  for (let d = 0; d < 5; d++) {
+    const [table, map] = [after['label_emb.weight']!, after['map_label.weight']!];
+    expect(at(table, 0, d)).toBe(at(source['label_emb.weight']!, 1, d));
+    expect(at(table, 1, d)).toBe(at(before['label_emb.weight']!, 1, d));
+    expect(at(table, 2, d)).toBe(at(source['label_emb.weight']!, 2, d));
+    expect(at(map, d, 0)).toBe(at(source['map_label.weight']!, d, 1));
+    expect(at(map, d, 1)).toBe(at(before['map_label.weight']!, d, 1));
+  }
+  const same = await initFrom(new Labels().init(3), asWeightSource(source), { rows: [0, 1, 2] });
+  expect(same.loaded).toHaveLength(3);
 });
 
 test('the same model is loaded whole, and weights of which nothing fits are refused', async () => {

@@ -1,6 +1,6 @@
 import '@tensorflow/tfjs';
 import type { RandomStream, TimeInput } from '@mezzotint/core';
-import { type SolverName, samplerFromProcess } from '@mezzotint/schedulers';
+import { type LogSnrCurve, type ProcessConfig, type SolverName, samplerFromProcess } from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, expect, test } from 'vitest';
 import { defaultRecipe, recipeNamed, recipes } from '../src/index.js';
@@ -68,6 +68,51 @@ test.each(recipes.map((recipe) => recipe.name))(
     }
   },
 );
+
+// gamma of RIN's simple_linear and cosine@s,e,tau and of simple diffusion's eq. 6, written out apart.
+const ln = Math.log;
+test.each<[LogSnrCurve, (u: number) => number]>([
+  [{ kind: 'gamma-linear' }, (u) => 1 - u],
+  [
+    { kind: 'gamma-cosine', start: 0.2, end: 1, tau: 2 },
+    (u) => (Math.cos((Math.PI / 2) * (0.2 + 0.8 * u)) / Math.cos(Math.PI / 10)) ** 4,
+  ],
+  [
+    { kind: 'interpolated-cosine', size: 512, low: 32, high: 256, min: -15, max: 15 },
+    (u) => {
+      const [first, last] = [Math.atan(Math.exp(-7.5)), Math.atan(Math.exp(7.5))];
+      const shift = u * 2 * ln(256 / 512) + (1 - u) * 2 * ln(32 / 512);
+      return 1 / (1 + Math.tan(first + u * (last - first)) ** 2 / Math.exp(shift));
+    },
+  ],
+])('the curve $kind is trained on: images as noisy as it says', (curve, gamma) => {
+  const process: ProcessConfig = { kind: 'log-snr', curve, prediction: 'eps', time: 'fraction', timeScale: 1 };
+  for (const name of ['rin', 'simple-diffusion', 'vdm++']) {
+    let seen = 0;
+    const loss = tf.tidy(() =>
+      recipeNamed(name)
+        .objective({ imageSize: 8, time: 'unit' }, process)(
+          (x, t) => {
+            const alpha = tf.slice(x, [0, 0, 0, 0], [-1, 1, 1, 1]).dataSync();
+            t.dataSync().forEach((u, n) => {
+              expect(Math.abs(alpha[n]! ** 2 - gamma(u))).toBeLessThan(1e-5);
+              seen++;
+            });
+            return tf.zerosLike(x);
+          },
+          { x0: tf.ones([8, 8, 8, 1]), cond: undefined },
+          noiseless,
+        )
+        .dataSync(),
+    );
+    expect(seen).toBe(8);
+    expect(loss.every(Number.isFinite)).toBe(true);
+  }
+});
+
+test('RIN is trained without gradient clipping, as pix2seq, which does not hand it to LAMB', () => {
+  expect(recipeNamed('rin').optimizer).toMatchObject({ kind: 'lamb', maxGradientNorm: null });
+});
 
 test('a process of another kind, and a name that is none, are refused', () => {
   const data = { imageSize: 8, time: 'timestep' } as const;

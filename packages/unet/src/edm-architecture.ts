@@ -31,6 +31,7 @@ export const edmArchitecture: DenoiserArchitecture<EDM> = {
     edm.edmImagenet64,
   ],
   build: (config) => new EDM(config),
+  attention: ['*.qkv', '*.proj'],
   signature: ({ unet }) => signature(unet),
   sized: (size, data) =>
     edmFromOriginal({ model_type: 'SongUNet', ...sized('EDM', size, data), augment_dim: 0, dropout: 0.1 }),

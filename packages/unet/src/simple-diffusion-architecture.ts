@@ -1,4 +1,4 @@
-import { type DenoiserArchitecture, InvalidArgumentError, labelCondition, throwIf } from '@mezzotint/core';
+import { type DenoiserArchitecture, InvalidArgumentError, labelCondition, sizedPatch, throwIf } from '@mezzotint/core';
 import { simpleDiffusionUViT128, simpleDiffusionUViT256, simpleDiffusionUViT512 } from './presets/simple-diffusion.js';
 import { SimpleDiffusionUViT } from './simple-diffusion.js';
 import type { SimpleDiffusionUViTConfig } from './simple-diffusion-config.js';
@@ -22,6 +22,7 @@ export const simpleDiffusionUViT: DenoiserArchitecture<SimpleDiffusionUViT> = {
   time: 'log-snr',
   presets: [simpleDiffusionUViT128, simpleDiffusionUViT256, simpleDiffusionUViT512],
   build: (config) => new SimpleDiffusionUViT(config),
+  attention: ['*.qkv', '*.proj'],
   // Configurations from before there were wavelets.
   upgrade: (config) => ({ downsampling: 'patches', ...config }),
   signature({ imageSize, inChannels, classes, nullLabel }) {
@@ -40,14 +41,12 @@ export const simpleDiffusionUViT: DenoiserArchitecture<SimpleDiffusionUViT> = {
     const levels = widths.filter((_, i) => imageSize % 2 ** (i + 1) === 0);
     if (levels.length === 0)
       throw new InvalidArgumentError('SimpleDiffusionUViT', `expected an even imageSize, got ${imageSize}`);
-    const below = imageSize / 2 ** levels.length;
-    const patchSize = Array.from({ length: below }, (_, i) => i + 1).find(
-      (p) => below % p === 0 && below / p <= mostTokens,
-    );
+    const pixels = 2 ** levels.length;
+    const patchSize = sizedPatch('SimpleDiffusionUViT', imageSize / pixels, { most: mostTokens, pixels });
     return {
       ...simpleDiffusionUViT256.config,
       ...transformer,
-      ...{ imageSize, inChannels: channels, patchSize: patchSize!, classes, nullLabel: classes !== null },
+      ...{ imageSize, inChannels: channels, patchSize, classes, nullLabel: classes !== null },
       levels: levels.map((channels) => ({ channels, blocks: 2, dropout: 0 })),
     };
   },

@@ -83,8 +83,8 @@ export class UViT extends Module {
   /**
    * The predicted noise (or what the model was trained to predict).
    * @param x noisy images `[N, H, W, inChannels]` of the configuration's size
-   * @param time one number an image, `[N]`, on the scale that the model was trained with (published: 0..999 in pixels,
-   *   0..1000 in latents)
+   * @param time one number an image, `[N]`, on the scale that the model was trained with (published: 999 t in
+   *   pixels and U-ViT-L's latents, 1000 t in the other latents, t in (0, 1])
    * @returns `[N, H, W, inChannels]`, a new tensor
    * @throws InvalidArgumentError when a shape does not fit
    */

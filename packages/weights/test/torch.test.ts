@@ -81,6 +81,20 @@ describe('checkpoints', () => {
     await expect(readTorch(fixture('training.pt'), { part: 'none' })).rejects.toThrow('it has: model, ema, opt');
   });
 
+  test('names of modules around the model, of training on several devices or torch.compile, are left out', async () => {
+    const ema = await readTorch(fixture('wrapped.pt'));
+    expect(ema.part).toBe('ema');
+    expect([...ema.tensors.keys()]).toEqual(['layer.weight', 'layer.bias']);
+    expect((await ema.read('layer.bias')).data).toEqual(floats(0, 1).map((x) => 2 * x));
+    const chosen = await readTorch(fixture('wrapped.pt'), { part: 'ema' });
+    expect([...chosen.tensors.keys()]).toEqual(['layer.weight', 'layer.bias']);
+    // Where not all are inside, and where all was asked for, names are the file's.
+    const all = await readTorch(fixture('wrapped.pt'), { part: '' });
+    expect([...all.tensors.keys()]).toContain('ema.module._orig_mod.layer.bias');
+    const legacy = await readTorch(fixture('module-legacy.pt'), { part: '' });
+    expect([...legacy.tensors.keys()]).toEqual(['model.weight', 'x']);
+  });
+
   test('a hostile pickle is read, listed, and not executed', async () => {
     const file = await readTorch(fixture('hostile.ckpt'));
     expect(file.part).toBe('state_dict');

@@ -19,6 +19,7 @@ export const zigma: DenoiserArchitecture<ZigMa> = {
   time: 'unit',
   presets,
   build: (config) => new ZigMa(config),
+  attention: ['*.mixer.*'],
   signature: labelOrTextSignature,
   sized: (size, data): ZigMaConfig => ({ ...zigmaS1.config, ...sizes[size], ...labelOrTextData('ZigMa', data) }),
   fromShapes: zigmaFromShapes,

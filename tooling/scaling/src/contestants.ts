@@ -29,7 +29,7 @@ const entrants: ReadonlyArray<readonly [name: string, architecture: string, chan
   ['RIN 128 / 64 /4', 'RIN', { patchSize: 4, latents: 32, latentWidth: 128, tokenWidth: 64, tokenMlpRatio: 2 }],
   ['ZigMa 128 x 4 /4', 'ZigMa', { width: 128, depth: 4, patchSize: 4 }],
   [
-    'simple diffusion 32, 64; 128 x 4',
+    'simple diffusion 16, 32; 128 x 4',
     'SimpleDiffusionUViT',
     {
       ...{ patchSize: 1, width: 128, depth: 4, headWidth: 32, embeddingWidth: 128, groups: 8 },

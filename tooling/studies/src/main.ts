@@ -5,6 +5,7 @@ import { type AblationName, ablation } from '@mezzotint/unet';
 import { Command } from 'commander';
 import { type CascadeFlags, runCascade } from './cascade.js';
 import { type Figure6Flags, runFigure6 } from './figure-6.js';
+import { type NoiseLevelsFlags, runNoiseLevels } from './noise-levels.js';
 import { runTable1, type Table1Flags } from './table-1.js';
 import { runTextToImage, type TextToImageFlags } from './text-to-image.js';
 import { runToy, type ToyFlags } from './toy.js';
@@ -98,6 +99,16 @@ const textToImage = engine(
     .option('--versions <list>', "states of the model, a row each, such as '10 %=runs/a,100 %=runs/b'", versions, []),
 );
 
+const noiseLevels = engine(
+  new Command('study noise-levels')
+    .description("The loss of flows at single noise levels, given a picture's own caption, another's, and none.")
+    .option('--models <list>', 'runs or models of train', (text) => text.split(','), ['models/emoji'])
+    .option('--latents <folder>', 'what train encode wrote', 'runs/emoji-latents')
+    .option('--out <folder>', 'where results go', 'studies/noise-levels')
+    .option('--count <n>', 'pictures, to the next 64', wholeNumber('--count', 1), 192)
+    .option('--levels <list>', 'noise levels, 0 to 1', numbers('--levels'), [0.12, 0.27, 0.5, 0.73, 0.88, 0.98]),
+);
+
 function versions(text: string): { name: string; path: string }[] {
   return text.split(',').map((part) => {
     const at = part.indexOf('=');
@@ -122,6 +133,7 @@ const studies = new Map([
   ['figure-6', study<Figure6Flags>(figure6, runFigure6)],
   ['table-1', study<Table1Flags>(table1, runTable1)],
   ['cascade', study<CascadeFlags>(cascade, runCascade)],
+  ['noise-levels', study<NoiseLevelsFlags>(noiseLevels, runNoiseLevels)],
   ['text-to-image', study<TextToImageFlags>(textToImage, runTextToImage)],
 ]);
 

@@ -4,6 +4,7 @@ import type { ExampleBatch } from '@mezzotint/data';
 import * as tf from '@tensorflow/tfjs-core';
 import type { TrainingBatch, TrainingBatches } from '../training-data.js';
 import type { StableDiffusion } from './open.js';
+import type { PromptStates } from './prompts.js';
 
 /** A batch as the loss takes it: the Gaussians of its latent images. */
 export interface LatentPictures extends TrainingBatch {
@@ -13,6 +14,8 @@ export interface LatentPictures extends TrainingBatch {
     readonly deviation: Float32Array;
     readonly shape: readonly [number, number, number, number];
   };
+  /** Of every prompt that the batch may be given, where the text encoder is not trained. */
+  readonly states?: PromptStates;
 }
 
 /** The Gaussian of one latent image. */
@@ -34,11 +37,11 @@ export function latentBatches(
   options: {
     readonly repeats: boolean;
     readonly prior?: TrainingBatches | undefined;
-    /** Told of the captions of a batch before it is given. */
-    readonly onCaptions?: ((captions: readonly string[]) => Promise<void>) | undefined;
+    /** The states that go with a batch of such captions. */
+    readonly statesOf?: ((captions: readonly string[]) => Promise<PromptStates>) | undefined;
   },
 ): TrainingBatches {
-  const { repeats, prior, onCaptions } = options;
+  const { repeats, prior, statesOf } = options;
   const encode = encoder(vae);
   const caches = [new Map<number, Encoded>(), new Map<number, Encoded>()];
   let bytes = 0;
@@ -63,7 +66,7 @@ export function latentBatches(
     batchesPerEpoch: stream.batchesPerEpoch,
     async next(): Promise<LatentPictures> {
       const batch = await stream.next();
-      await onCaptions?.(batch.captions ?? []);
+      const states = await statesOf?.(batch.captions ?? []);
       const encoded = await encodeAll(batch, caches[0]!);
       if (prior !== undefined) encoded.push(...(await encodeAll(await prior.next(), caches[1]!)));
       const [, height, width] = batch.shape;
@@ -73,7 +76,8 @@ export function latentBatches(
         encoded.forEach((one, i) => void all.set(one[part], i * one.mean.length));
         return all;
       };
-      return { ...batch, latents: { mean: joined('mean'), deviation: joined('deviation'), shape } };
+      const latents = { mean: joined('mean'), deviation: joined('deviation'), shape };
+      return { ...batch, latents, ...(states && { states }) };
     },
     state: () => ({ ...stream.state(), ...(prior && { prior: prior.state() }) }),
     resume(state) {

@@ -60,41 +60,50 @@ export function promptsOf(config: StableDiffusionTask, captions: readonly (reado
   };
 }
 
-/** States of prompts by a text encoder that is not trained. */
-export interface TextStates {
-  /** Encodes those that are not known yet. */
-  know(prompts: readonly string[]): Promise<void>;
-  /** Of known prompts, `[N, T, D]`. */
-  of(prompts: readonly string[]): tf.Tensor3D;
-}
+/** States of prompts by a text encoder that is not trained, `[T, D]` each. */
+export type PromptStates = ReadonlyMap<
+  string,
+  { readonly shape: readonly [number, number]; readonly data: Float32Array }
+>;
 
 /** Prompts whose states are kept: about half a gigabyte of Stable Diffusion 1. */
 const MOST_PROMPTS = 2048;
 
-/** @param always prompts that any batch may have */
+/**
+ * What gives the states of prompts, and with them of those that any batch may have (`always`). The states that it gave stay whole,
+ * however many others are asked for: several batches wait for one update.
+ *
+ * @param most prompts that are kept
+ */
 export function textStates(
   { textEncoder: encoder }: StableDiffusion,
   tokenizer: Tokenizer,
   always: readonly string[],
-): TextStates {
-  const known = new Map<string, Float32Array>();
-  let [length, width] = [0, 0];
-  const encode = async (prompt: string) => {
-    if (known.has(prompt)) return;
+  most = MOST_PROMPTS,
+): (prompts: readonly string[]) => Promise<PromptStates> {
+  const kept = new Map<string, NonNullable<ReturnType<PromptStates['get']>>>();
+  const statesOf = async (prompt: string) => {
+    const known = kept.get(prompt);
+    if (known !== undefined) return known;
     const states = tf.tidy(() => encodeSdPrompts({ encoder, tokenizer }, [prompt], PLAIN));
-    [, length, width] = states.shape;
-    known.set(prompt, Float32Array.from(await states.data()));
+    const [, length, width] = states.shape;
+    const made = { shape: [length, width], data: Float32Array.from(await states.data()) } as const;
     states.dispose();
+    kept.set(prompt, made);
+    return made;
   };
-  return {
-    async know(prompts) {
-      if (known.size + prompts.length > MOST_PROMPTS) known.clear();
-      for (const prompt of [...always, ...prompts]) await encode(prompt);
-    },
-    of(prompts) {
-      const all = new Float32Array(prompts.length * length * width);
-      prompts.forEach((prompt, i) => void all.set(known.get(prompt)!, i * length * width));
-      return tf.tensor3d(all, [prompts.length, length, width]);
-    },
+  return async (prompts) => {
+    if (kept.size + prompts.length > most) kept.clear();
+    const asked = new Map<string, Awaited<ReturnType<typeof statesOf>>>();
+    for (const prompt of [...always, ...prompts]) asked.set(prompt, await statesOf(prompt));
+    return asked;
   };
+}
+
+/** The states of some prompts as a tensor `[N, T, D]`. */
+export function stackStates(prompts: readonly string[], states: PromptStates): tf.Tensor3D {
+  const [length, width] = states.get(prompts[0]!)!.shape;
+  const all = new Float32Array(prompts.length * length * width);
+  prompts.forEach((prompt, i) => void all.set(states.get(prompt)!.data, i * length * width));
+  return tf.tensor3d(all, [prompts.length, length, width]);
 }

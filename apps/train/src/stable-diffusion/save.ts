@@ -51,12 +51,17 @@ export async function saveAdapter(
   return files;
 }
 
-/** Writes a whole model as a folder of diffusers: that which it began with, but for the weights of its UNet. */
-export async function savePipeline(folder: string, origin: string, unet: Module): Promise<void> {
+/** Writes a whole model as a folder of diffusers: that which it began with, but for the weights of its UNet, which may be in `half` precision. */
+export async function savePipeline(
+  folder: string,
+  origin: string,
+  unet: Module,
+  { half }: { readonly half: boolean },
+): Promise<void> {
   copyFolder(origin, folder, (path) => /^unet[/\\].*\.(?:safetensors|bin|index\.json)$/.test(path));
   mkdirSync(join(folder, 'unet'), { recursive: true });
   const file = join(folder, 'unet', 'diffusion_pytorch_model.safetensors');
-  await writeSafetensors(file, await unet.save(), { overwrite: true });
+  await writeSafetensors(file, await unet.save(), { dtype: half ? 'F16' : 'F32', overwrite: true });
 }
 
 function copyFolder(from: string, to: string, leaveOut: (path: string) => boolean, at = ''): void {

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { architectureOfKind } from '@mezzotint/architectures';
 import { InvalidArgumentError } from '@mezzotint/core';
 import { stackPictures, writePng } from '@mezzotint/data';
 import { imageGrid } from '@mezzotint/figures';
@@ -15,13 +16,14 @@ import {
 } from '@mezzotint/training';
 import * as tf from '@tensorflow/tfjs-core';
 import type { WholeStableDiffusionTask } from '../config.js';
+import { loraDefaults } from '../network-config.js';
 import type { Task } from '../task.js';
 import type { TrainingBatch, TrainingData } from '../training-data.js';
 import { StableDiffusionAdapter } from './adapter.js';
 import { drawLatents, type LatentPictures, latentBatches } from './batches.js';
 import { openStableDiffusion, PLAIN, type StableDiffusion } from './open.js';
 import { makePriorPictures, priorBatches } from './prior.js';
-import { promptsOf, textStates } from './prompts.js';
+import { promptsOf, stackStates, textStates } from './prompts.js';
 import { saveAdapter, savePipeline } from './save.js';
 
 /**
@@ -48,11 +50,14 @@ export async function stableDiffusionTask(config: WholeStableDiffusionTask, data
   };
   const loss = ({ batch, rng }: Pick<LossInput<TrainingBatch>, 'batch' | 'rng'>) =>
     tf.tidy(() => {
-      const { latents, captions = [] } = batch as LatentPictures;
+      const { latents, captions = [], states: known } = batch as LatentPictures;
       const said = prompts.of(captions, rng);
       if (prior !== undefined) said.push(...captions.map(() => prior.prompt));
       const x0 = drawLatents(model, latents, rng.randn(latents.mean.length));
-      const context = states?.of(said) ?? encodeSdPrompts({ encoder: textEncoder, tokenizer }, said, PLAIN); //  [N, 77, D]
+      const context = // [N, 77, D]
+        known === undefined
+          ? encodeSdPrompts({ encoder: textEncoder, tokenizer }, said, PLAIN)
+          : stackStates(said, known);
       const losses = denoisingLoss(
         prediction,
         (x, time, context: tf.Tensor3D) => unet.forward(x, time, { context, rng }),
@@ -73,14 +78,13 @@ export async function stableDiffusionTask(config: WholeStableDiffusionTask, data
       if (prior !== undefined && prior.pictures === undefined) {
         await makePriorPictures(folder!, { ...config, prior }, pipeline, signal);
       }
-      await states?.know([]);
       return latentBatches(model, stream, {
         repeats: config.data.kind === 'folder' && config.data.crop === 'center' && !config.data.flip,
         ...(folder !== undefined && { prior: await priorBatches(folder, config, share) }),
-        ...(states && { onCaptions: (captions) => states.know(captions.filter((caption) => caption !== '')) }),
+        ...(states && { statesOf: (captions) => states(captions.filter((caption) => caption !== '')) }),
       });
     },
-    ...(adapter === undefined && { save: (folder: string) => savePipeline(folder, config.model, unet) }),
+    ...(adapter === undefined && { save: (folder, options) => savePipeline(folder, config.model, unet, options) }),
     ...(adapter && {
       saveAdapter: async (run: string) => [
         ...(await saveAdapter(run, adapter, token?.text)).map((file) => `Saved: ${file}`),
@@ -125,11 +129,11 @@ async function adapterOf(
     };
   }
   if (lora === undefined) return { tokenizer: plain };
-  const { textEncoder: both, targets, ...options } = lora;
-  const settings = { ...options, alpha: options.alpha ?? options.rank };
+  const { textEncoder: both, ...options } = lora;
+  const settings = { ...options, ...loraDefaults(lora, architectureOfKind('denoiser', 'UNet2DCondition'), unet) };
   return {
     adapter: new StableDiffusionAdapter({
-      unet: new LoraAdapter(unet, { ...settings, targets }),
+      unet: new LoraAdapter(unet, settings),
       ...(both && { textEncoder: new LoraAdapter(textEncoder, { ...settings, targets: ['*self_attn*'] }) }),
     }),
     tokenizer: plain,
@@ -137,7 +141,7 @@ async function adapterOf(
 }
 
 function check(
-  { token, lora, prior, data: source }: WholeStableDiffusionTask,
+  { token, lora, prior, half, data: source }: WholeStableDiffusionTask,
   data: TrainingData,
   { vae }: StableDiffusion,
 ): void {
@@ -145,6 +149,12 @@ function check(
   if (token !== undefined && lora !== undefined) problems.push('token and lora: choose one of them');
   if (data.height % vae.downscale !== 0 || data.width % vae.downscale !== 0) {
     problems.push(`data.size: expected a multiple of ${vae.downscale}, got ${data.height}`);
+  }
+  if (half && (token ?? lora) !== undefined) {
+    problems.push('half: no model comes out beside a token or an adapter, which is kept whole; leave it out');
+  }
+  if (data.heldOut !== undefined) {
+    problems.push('data.heldOut, data.heldOutPath: pictures are not scored here, and would be missing; leave them out');
   }
   if (data.channels !== 3) problems.push('data.channels: expected 3, as the model makes colours');
   if (source.kind === 'folder' && source.buckets !== undefined && prior !== undefined) {

@@ -54,10 +54,13 @@ export function readPlainFile(path: string, limit: number): Uint8Array<ArrayBuff
   }
 }
 
-/** The text of a plain file of at most `limit` bytes, as UTF-8. Throws as {@link readPlainFile}. */
+/** The text of a plain file of at most `limit` bytes, as UTF-8 without a byte order mark. Throws as {@link readPlainFile}. */
 export function readPlainText(path: string, limit: number): string {
   const bytes = readPlainFile(path, limit);
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
+  // Editors of Windows put the mark before the first line.
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    .toString('utf8')
+    .replace(/^\uFEFF/, '');
 }
 
 interface Stat {

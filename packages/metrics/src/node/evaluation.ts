@@ -58,13 +58,13 @@ export function computeEvaluation(
   say(`Features: ${recipe}`);
   let realAgainstReal: Record<string, number> | null = null;
   if (plan.floor !== undefined) {
-    const other = collected.get(plan.floor.key)!;
+    const [other, first] = [collected.get(plan.floor.key)!, collected.get(plan.real[0]!.key)!];
     const distances = compared.filter(({ needs }) => needs.generated.includes('gaussian'));
-    const results = computeMetrics(distances, other, collected.get(plan.real[0]!.key), plan.options);
+    const results = computeMetrics(distances, other, first, plan.options);
     realAgainstReal = Object.fromEntries(results.map(({ name, value }) => [name, value]));
     for (const { name, value } of results) {
       say(
-        `Real pictures against ${other.count} other real ones: ${metricTitle(name, plan.features)} ${value.toFixed(4)}`,
+        `${first.count} real pictures against ${other.count} other real ones: ${metricTitle(name, plan.features)} ${value.toFixed(4)}`,
       );
     }
   }
@@ -76,9 +76,9 @@ export function computeEvaluation(
       const metrics = i === 0 ? wanted : compared;
       if (metrics.length === 0) continue;
       const results = computeMetrics(metrics, generated, real && collected.get(real.key), plan.options);
-      const against =
-        real === undefined ? '' : ` against ${real.name}${real.note === undefined ? '' : ` (${real.note})`}`;
-      say(`${side.name}, ${generated.count} pictures${against}:`);
+      say(
+        `${side.name}, ${generated.count} pictures${real === undefined ? '' : againstOf(real, collected.get(real.key))}:`,
+      );
       for (const result of results) for (const line of linesOf(result, plan, realAgainstReal)) say(line);
       rows.push({
         ...{
@@ -92,6 +92,12 @@ export function computeEvaluation(
     }
   }
   return { features: plan.features, recipe, rows, realAgainstReal };
+}
+
+/** What pictures are compared with, how many those are, and what has to be known of them. */
+function againstOf({ name, note }: Side, of: Collected | undefined): string {
+  const pictures = of?.count == null ? '' : `, ${of.count} pictures`;
+  return ` against ${name}${pictures}${note === undefined ? '' : ` (${note})`}`;
 }
 
 /** A metric's name; where other features than its own were taken, it says so: `fid [classifier]`. */

@@ -81,7 +81,7 @@ async function readCollector(path: string, file: Awaited<ReturnType<typeof readN
   for (const name of file.tensors.keys()) {
     if (['mu', 'sigma', 'mezzotint'].includes(name)) continue;
     const { data } = await file.readFloat64(name);
-    arrays[name] = name === 'rows' || name === 'textRows' ? Float32Array.from(data) : data;
+    arrays[name] = ['rows', 'textRows', 'textIds'].includes(name) ? Float32Array.from(data) : data;
   }
   return { collector: Collector.fromState({ json, arrays }), notes: json.notes ?? {} };
 }

@@ -10,7 +10,7 @@ import type { RequestKey } from '../request.js';
 import type { Batch, Conditions, EncodedBatch, Part, PipelineDefinition, Stage } from '../stage.js';
 import { openClipTokenizer } from '../tokenizers.js';
 import { ofVariant } from '../variant.js';
-import { numbered } from './classes/stage.js';
+import { numbered, shownLabels } from './classes/stage.js';
 
 /** A published denoiser in one file of weights, with what its makers say of it. */
 export interface SingleNetwork {
@@ -77,7 +77,7 @@ export async function openSingleNetwork(
       stages: [stage],
       parts,
       takes,
-      defaults: { height: size, width: size, steps, guidance: guided ? guidance : 1 },
+      defaults: { height: size, width: size, steps, guidance: guided ? guidance : 1, ...shownLabels(classes) },
       sizeUnit: size,
       ...(classes !== null && { classes: numbered(classes) }),
       check: ({ height, width }) =>
@@ -93,14 +93,9 @@ export async function openSingleNetwork(
 /** Labels of the positive and the null conditions; nothing for an unconditional model. */
 function encodeLabels({ classes, nullLabel }: NetworkSignature, { images }: Batch): EncodedBatch {
   if (classes === null) return { positive: {}, negative: null };
-  const rows = (of: (label: number | null) => number) => ({
-    labels: tf.tensor1d(
-      images.map(({ label }) => of(label)),
-      'int32',
-    ),
-  });
-  const positive = rows((label) => label ?? (nullLabel ? classes : 0));
-  return { positive, negative: nullLabel ? rows(() => classes) : null };
+  const rows = (labels: readonly number[]) => ({ labels: tf.tensor1d([...labels], 'int32') });
+  const positive = rows(images.map(({ label }) => label!)); // a model with classes is asked for some, or for those by default
+  return { positive, negative: nullLabel ? rows(images.map(() => classes)) : null };
 }
 
 /** CLIP's states of the prompts and of the negative ones, "" where there are none. */

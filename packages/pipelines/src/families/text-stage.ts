@@ -2,8 +2,9 @@ import type { DenoisingNetwork, NetworkSignature } from '@mezzotint/core';
 import type { Sampler } from '@mezzotint/schedulers';
 import { type CaptionEncoder, type EncodedCaptions, type EncodedTexts, encodeCaptions } from '@mezzotint/text-encoders';
 import * as tf from '@tensorflow/tfjs-core';
+import { noteCuts } from '../long-prompts.js';
 import type { RequestKey } from '../request.js';
-import type { Batch, Codec, Conditions, EncodedBatch, Stage } from '../stage.js';
+import type { Batch, Codec, Conditions, EncodeContext, EncodedBatch, Stage } from '../stage.js';
 
 /** A network that reads texts through one or several encoders, and how it is sampled. */
 export interface TextStageOptions {
@@ -24,19 +25,24 @@ export function textStage({ network, signature, sampler, codec, encoders, parts 
       const f = codec?.downscale ?? 1;
       return [height / f, width / f, signature.inChannels];
     },
-    encode: (batch) => encode(batch, encoders, signature),
+    encode: (batch, context) => encode(batch, context, encoders, signature),
     encodesTextOnly: true,
     network: () => (x, time, conditions) => network.forward(x, time, conditions),
   };
 }
 
-/** What the network takes of the prompts, and of the negative prompts: no caption where there is none. */
+/** What the network takes of the prompts, and of the negative prompts: no caption where there is none. Tells what is cut. */
 function encode(
   { images }: Batch,
+  { note }: Pick<EncodeContext, 'note'>,
   encoders: readonly CaptionEncoder[],
   signature: NetworkSignature,
 ): EncodedBatch<Conditions> {
   const texts = [...images.map(({ prompt }) => prompt), ...images.map(({ negative }) => negative)];
+  for (const [i, { tokenizer, length = tokenizer.maxLength }] of encoders.entries()) {
+    const reader = encoders.length > 1 ? `, which text encoder ${i + 1} of ${encoders.length} reads` : '';
+    noteCuts(tokenizer, texts, length, note, { reader });
+  }
   return tf.tidy(() => {
     const read = conditionsOf(
       signature,

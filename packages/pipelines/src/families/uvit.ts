@@ -1,6 +1,6 @@
-import type { NoiseLevel } from '@mezzotint/core';
-import { discreteTime, processOf, type Sampler, samplerFromProcess } from '@mezzotint/schedulers';
-import { UViT, uvit, uvitFromShapes } from '@mezzotint/uvit';
+import { InvalidArgumentError, type NoiseLevel } from '@mezzotint/core';
+import { type Clipping, discreteTime, processOf, type Sampler, samplerFromProcess } from '@mezzotint/schedulers';
+import { UViT, type UViTConfig, uvit, uvitFromShapes } from '@mezzotint/uvit';
 import type { Family } from '../family.js';
 import { openSingleNetwork } from './single-network.js';
 
@@ -16,24 +16,36 @@ export const uvitFamily: Family = {
     ),
   open(candidate, context) {
     const module = new UViT(uvitFromShapes(candidate.source!.tensors));
-    const { inChannels, context: text } = module.config;
+    const { imageSize, inChannels, context: text } = module.config;
     const latent = inChannels === 4;
+    const betas = latent ? (context.options.betas ?? betasOf(module.config)) : 'linear';
+    if (betas === 'cosine') {
+      throw new InvalidArgumentError('betas', 'expected linear or scaled-linear for a U-ViT, got cosine');
+    }
     return openSingleNetwork(candidate, context, {
       family: 'U-ViT',
       module,
       signature: uvit.signature(module.config),
-      sampler: latent ? latentSampler() : pixelSampler(),
+      sampler: betas === 'linear' ? continuousSampler(latent ? null : { kind: 'clip', range: 1 }) : chainSampler(),
       // The COCO models were trained on latent images of another scale.
       latentScale: latent ? (text ? 0.2301 : 0.18215) : null,
       steps: 50,
-      // The paper's scales 0.4 and 1 count from zero.
-      guidance: text ? 2 : 1.4,
+      // The original's scales 0.4 (256 pixels), 0.7 (512) and 1 (text) count from zero.
+      guidance: text ? 2 : imageSize === 64 ? 1.7 : 1.4,
     });
   },
 };
 
+/**
+ * What a published file of latent images was trained on, which the file does not say: ImageNet's U-ViT-L at 256 and 512 pixels on
+ * the continuous process of the pixels (`train_ldm.py`), the others on Stable Diffusion's chain (`train_ldm_discrete.py`).
+ */
+function betasOf({ classes, width, depth }: UViTConfig): 'linear' | 'scaled-linear' {
+  return classes !== null && width === 1024 && depth === 20 ? 'linear' : 'scaled-linear';
+}
+
 /** Stable Diffusion's chain of 1000 steps, which these networks count from 1. */
-function latentSampler(): Sampler {
+function chainSampler(): Sampler {
   const process = {
     kind: 'discrete',
     betas: 'scaled-linear',
@@ -46,7 +58,7 @@ function latentSampler(): Sampler {
 }
 
 /** The continuous variance-preserving process with beta from 0.1 to 20, whose networks are told 999 t. Song et al. 2021. */
-function pixelSampler(): Sampler {
+function continuousSampler(limit: Clipping | null): Sampler {
   const process = {
     kind: 'discrete',
     betas: 'linear',
@@ -54,11 +66,7 @@ function pixelSampler(): Sampler {
     prediction: 'eps',
     learnedVariance: false,
   } as const;
-  return samplerFromProcess(process, {
-    solver: 'dpmpp-2m',
-    limit: { kind: 'clip', range: 1 },
-    timeOf: (at) => 999 * vpTime(at),
-  });
+  return samplerFromProcess(process, { solver: 'dpmpp-2m', limit, timeOf: (at) => 999 * vpTime(at) });
 }
 
 /** t of 0.1 t + (20 - 0.1) t^2 / 2 = ln(1 + sigma^2 / alpha^2). */

@@ -41,6 +41,7 @@ export function shiftedCosineLogSnr({
  *
  * @param options size, pixels of the pictures; low, 32; high, `size`; reversed: the two exchanged, as
  *   lucidrains' denoising-diffusion-pytorch has them
+ * @throws InvalidArgumentError where the noisy end is so much cleaner than the clean one that the curve would rise in its middle
  */
 export function interpolatedCosineLogSnr({
   size,
@@ -56,6 +57,16 @@ export function interpolatedCosineLogSnr({
 }): LogSnr {
   const clean = shiftedCosineLogSnr({ size, reference: reversed ? high : low, ...range });
   const noisy = shiftedCosineLogSnr({ size, reference: reversed ? low : high, ...range });
+  // The cosine falls slowest in its middle, by 4 a; the shift rises by 2 ln(high / low) from end to end.
+  const { min = -15, max = 15 } = range;
+  const most = Math.exp(2 * (Math.atan(Math.exp(-min / 2)) - Math.atan(Math.exp(-max / 2))));
+  const ratio = reversed ? low / high : high / low;
+  if (!(ratio < most)) {
+    throw new InvalidArgumentError(
+      'interpolatedCosineLogSnr',
+      `high must be less than ${most.toFixed(1)} times low, or the log SNR would not fall; got low ${low} and high ${high}`,
+    );
+  }
   return (u) => u * noisy(u) + (1 - u) * clean(u);
 }
 

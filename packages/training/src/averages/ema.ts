@@ -29,7 +29,7 @@ export function powerWarmUp({ decay = 0.9999, inverseGamma = 1, power = 2 / 3 } 
 
 /**
  * min(1/2^(1/halfLife), 1/2^(1/(rampUp s))): a half-life in updates that first grows with the run. EDM (Karras et al.
- * 2022), appendix F.2: half-life 0.5 million images, ramp-up 5 %. Divide both by the batch size.
+ * 2022), appendix F.2: half-life 0.5 million images, which is divided by the batch size, and ramp-up 0.05, a ratio, which is not.
  */
 export function halfLifeDecay({ halfLife, rampUp }: { halfLife: number; rampUp?: number }): EmaDecay {
   if (!(halfLife > 0)) throw new InvalidArgumentError('halfLifeDecay', `halfLife must be above 0, got ${halfLife}`);

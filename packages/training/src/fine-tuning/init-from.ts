@@ -4,8 +4,8 @@ import { type HostTensor, type Module, type Param, type WeightSource, WeightsMis
 export interface InitReport {
   /** Taken as they are. */
   readonly loaded: readonly string[];
-  /** Taken in another form, and how. */
-  readonly adapted: readonly { readonly name: string; readonly how: string }[];
+  /** Taken in another form, and how; not `whole` where a part is left as it was drawn. */
+  readonly adapted: readonly { readonly name: string; readonly how: string; readonly whole: boolean }[];
   /** Left as they were drawn, and why. */
   readonly fresh: readonly { readonly name: string; readonly why: string }[];
   /** Tensors that the model has no place for. */
@@ -15,8 +15,9 @@ export interface InitReport {
 /** What is known of the two models beside their weights. */
 export interface InitOptions {
   /**
-   * Rows of label tables: the row of the weights that the model's row i begins with, null for a class that they do not have. Tables of
-   * another number of rows are drawn anew when absent.
+   * Rows of label tables: the row of the weights that the model's row i begins with, null for a class that they do not have. The last may
+   * be the null label's, which some tables do not have. When absent, tables of the same number of rows are taken as they are, and others
+   * drawn anew.
    */
   readonly rows?: readonly (number | null)[];
 }
@@ -30,7 +31,7 @@ export interface InitOptions {
  */
 export async function initFrom(model: Module, weights: WeightSource, { rows }: InitOptions = {}): Promise<InitReport> {
   const loaded: string[] = [];
-  const adapted: { name: string; how: string }[] = [];
+  const adapted: { name: string; how: string; whole: boolean }[] = [];
   const fresh: { name: string; why: string }[] = [];
   const values = new Map<Param, HostTensor>();
   const params = model.params();
@@ -40,19 +41,20 @@ export async function initFrom(model: Module, weights: WeightSource, { rows }: I
       fresh.push({ name, why: 'is not in the weights' });
       continue;
     }
-    if (String(stored.shape) === String(param.fileShape)) {
+    const others = otherRows(name, param, stored.shape, rows);
+    if (others === undefined && String(stored.shape) === String(param.fileShape)) {
       values.set(param, await weights.read(name));
       loaded.push(name);
       continue;
     }
-    const way = wayOf(name, param, stored.shape, rows);
+    const way = others ?? wayOf(name, param, stored.shape);
     if (typeof way === 'string') {
       fresh.push({ name, why: way });
       continue;
     }
     const own = way.needsOwn ? await param.toHost() : undefined;
     values.set(param, way.convert(await weights.read(name), own));
-    adapted.push({ name, how: way.how });
+    adapted.push({ name, how: way.how, whole: way.whole });
   }
   const unused = [...weights.tensors.keys()].filter((name) => !params.has(name));
   if (values.size === 0) {
@@ -66,12 +68,14 @@ export async function initFrom(model: Module, weights: WeightSource, { rows }: I
 /** How a tensor of another shape becomes a parameter. */
 interface Way {
   readonly how: string;
+  /** Nothing of it is left as it was drawn. */
+  readonly whole: boolean;
   readonly needsOwn?: boolean;
   convert(stored: HostTensor, own: HostTensor | undefined): HostTensor;
 }
 
 /** The way from a shape to a parameter's, or why there is none. */
-function wayOf(name: string, param: Param, from: readonly number[], rows: InitOptions['rows']): Way | string {
+function wayOf(name: string, param: Param, from: readonly number[]): Way | string {
   const to = param.fileShape;
   const shapes = `[${from.join(', ')}], the model has [${to.join(', ')}]`;
   if (!param.trainable && isPositions(name, from, to)) return `is computed for the model's own size (${shapes})`;
@@ -81,26 +85,45 @@ function wayOf(name: string, param: Param, from: readonly number[], rows: InitOp
     const { extra, old, now } = grid;
     return {
       how: `positions resampled from ${old} x ${old} to ${now} x ${now}`,
+      whole: true,
       convert: ({ data }) => ({ shape: to, data: resampled(data, from.at(-1)!, extra, old, now) }),
     };
   }
-  const isTable = to.length === 2 && from.length === 2 && from[1] === to[1] && /label|class|y_embedder/.test(name);
-  if (isTable && rows !== undefined && rows.length === to[0] && rows.every((row) => row === null || row < from[0]!)) {
-    const kept = rows.filter((row) => row !== null).length;
-    return {
-      how: `${kept} of ${rows.length} rows of classes that both have`,
-      needsOwn: true,
-      convert: ({ data }, own) => {
-        const width = to[1]!;
-        const out = Float32Array.from(own!.data);
-        rows.forEach((row, i) => {
-          if (row !== null) out.set(Float32Array.from(data.slice(row * width, (row + 1) * width)), i * width);
-        });
-        return { shape: to, data: out };
-      },
-    };
-  }
   return `has another shape: ${shapes}`;
+}
+
+/**
+ * The way to a label table whose rows are other ones than those of the weights; undefined for what is no such table, or has the same rows. A
+ * linear layer of one-hot labels has them as columns (EDM) and none for the null label.
+ */
+function otherRows(
+  name: string,
+  param: Param,
+  from: readonly number[],
+  rows: InitOptions['rows'] = [],
+): Way | undefined {
+  const to = param.fileShape;
+  if (to.length !== 2 || from.length !== 2 || !/label|class|y_embedder|cond_proj/.test(name)) return undefined;
+  const axis = [0, 1].find((at) => from[1 - at] === to[1 - at] && [rows.length, rows.length - 1].includes(to[at]!));
+  if (axis === undefined) return undefined;
+  const origins = rows.slice(0, to[axis]).map((row) => (row === null || row >= from[axis]! ? null : row));
+  if (from[axis] === to[axis] && origins.every((row, i) => row === i)) return undefined;
+  const kept = origins.filter((row) => row !== null).length;
+  return {
+    how: `${kept} of ${origins.length} ${axis === 0 ? 'rows' : 'columns'} of classes that both have`,
+    whole: kept === origins.length,
+    needsOwn: true,
+    convert: ({ data }, own) => {
+      const out = Float32Array.from(own!.data);
+      const place = ([, columns]: readonly number[], row: number, d: number) =>
+        axis === 0 ? row * columns! + d : d * columns! + row;
+      origins.forEach((row, i) => {
+        if (row === null) return;
+        for (let d = 0; d < to[1 - axis]!; d++) out[place(to, i, d)] = data[place(from, row, d)]!;
+      });
+      return { shape: to, data: out };
+    },
+  };
 }
 
 /** A table of positions `[T, D]` or `[1, T, D]` by its name, the same but for T. */

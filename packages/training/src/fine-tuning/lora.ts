@@ -6,6 +6,7 @@ import {
   Param,
   type Seed,
   type StateDict,
+  sizeOf,
   uniform,
   withoutGradient,
   zeros,
@@ -49,19 +50,17 @@ export class LoraAdapter extends Module {
     if (!(alpha > 0)) problems.push(`alpha must be above 0, got ${alpha}`);
     const layers = adaptable(model);
     for (const target of targets) {
-      if (layers.some(([path]) => matchesPattern(path, target))) continue;
-      const some = layers.slice(0, 5).map(([path]) => path);
+      if (layers.some(({ path }) => matchesPattern(path, target))) continue;
+      const some = layers.slice(0, 5).map(({ path }) => path);
       problems.push(
         `the target '${target}' fits no linear or convolution layer; there are ${layers.length}: ${some.join(', ')}, …`,
       );
     }
     if (problems.length > 0) throw new InvalidArgumentError('LoraAdapter', problems);
     this.options = { rank, alpha, dora };
-    const chosen = layers.filter(([path]) => targets.some((target) => matchesPattern(path, target)));
+    const chosen = layers.filter(({ path }) => targets.some((target) => matchesPattern(path, target)));
     this.base_model = {
-      model: Object.fromEntries(
-        chosen.map(([path, weight]) => [path, new LoraLayer(weight, rank, alpha / rank, dora)]),
-      ),
+      model: Object.fromEntries(chosen.map((layer) => [layer.path, new LoraLayer(layer, rank, alpha / rank, dora)])),
     };
   }
 
@@ -99,23 +98,27 @@ export class LoraLayer extends Module {
   readonly lora_B: { readonly weight: Param };
   readonly lora_magnitude_vector?: Param;
   readonly #of: Param;
+  readonly #inputAxes: readonly number[];
   readonly #scale: number;
 
-  constructor(of: Param, rank: number, scale: number, dora: boolean) {
+  constructor({ weight: of, inputAxes }: AdaptableLayer, rank: number, scale: number, dora: boolean) {
     super();
     this.#of = of;
+    this.#inputAxes = inputAxes;
     this.#scale = scale;
     const conv = of.layout === 'conv2d';
-    const [outputs, inputs, ...kernel] = of.fileShape as [number, number, ...number[]];
-    const fanIn = inputs * kernel.reduce((a, b) => a * b, 1);
+    const fanIn = sizeOf(inputAxes.map((axis) => of.shape[axis]!));
+    const outputs = of.size / fanIn;
     const down = { init: uniform(1 / Math.sqrt(fanIn)), layout: of.layout };
-    this.lora_A = { weight: new Param(conv ? [...kernel, inputs, rank] : [rank, inputs], down) };
+    this.lora_A = { weight: new Param(conv ? [...of.shape.slice(0, 3), rank] : [rank, fanIn], down) };
     this.lora_B = {
       weight: new Param(conv ? [1, 1, rank, outputs] : [outputs, rank], { init: zeros, layout: of.layout }),
     };
     if (dora) {
-      // peft writes [out] for linear layers and [1, out, 1, 1] for convolutions.
-      this.lora_magnitude_vector = new Param(conv ? [1, outputs, 1, 1] : [outputs], { init: constant(1) });
+      // peft writes [out] for linear layers, and [1, out, 1, 1] or [1, out, 1] for convolutions.
+      const kernel = this.lora_B.weight.fileShape.slice(2);
+      const shape = kernel.length > 0 ? [1, outputs, ...kernel] : [outputs];
+      this.lora_magnitude_vector = new Param(shape, { init: constant(1) });
     }
   }
 
@@ -133,7 +136,7 @@ export class LoraLayer extends Module {
   takeLengths(): void {
     if (this.lora_magnitude_vector === undefined) return;
     const lengths = tf.tidy(() =>
-      tf.reshape(rowLengths(this.#of.variable, this.#of), this.lora_magnitude_vector!.shape as number[]),
+      tf.reshape(rowLengths(this.#of.variable, this.#inputAxes), this.lora_magnitude_vector!.shape as number[]),
     );
     this.lora_magnitude_vector.variable.assign(lengths);
     lengths.dispose();
@@ -147,11 +150,13 @@ export class LoraLayer extends Module {
       const [rank, outputs] = [a.shape[conv ? 3 : 0]!, b.shape[conv ? 3 : 0]!];
       const product = conv
         ? tf.matMul(tf.reshape(a, [-1, rank]), tf.reshape(b, [rank, outputs])) // [k k in, out]
-        : tf.matMul(b as tf.Tensor2D, a as tf.Tensor2D); //                       [out, in]
+        : this.#inputAxes[0] === 0
+          ? tf.transpose(tf.matMul(b as tf.Tensor2D, a as tf.Tensor2D)) //        [in, out]
+          : tf.matMul(b as tf.Tensor2D, a as tf.Tensor2D); //                     [out, in]
       const change = tf.mul(tf.reshape(product, [...this.#of.shape]), this.#scale);
       const sum = tf.add(this.#of.value, change);
       if (this.lora_magnitude_vector === undefined) return sum;
-      const lengths = withoutGradient(() => rowLengths(sum, this.#of));
+      const lengths = withoutGradient(() => rowLengths(sum, this.#inputAxes));
       const wanted = tf.reshape(this.lora_magnitude_vector.value, lengths.shape);
       return tf.mul(sum, tf.div(wanted, lengths));
     });
@@ -159,18 +164,40 @@ export class LoraLayer extends Module {
 }
 
 /** ||W|| of each output, `[out, 1]`, or `[1, 1, 1, out]` for convolutions. */
-function rowLengths(weight: tf.Tensor, { layout }: Param): tf.Tensor {
-  return tf.sqrt(tf.sum(tf.square(weight), layout === 'conv2d' ? [0, 1, 2] : 1, true));
+function rowLengths(weight: tf.Tensor, inputAxes: readonly number[]): tf.Tensor {
+  return tf.sqrt(tf.sum(tf.square(weight), [...inputAxes], true));
 }
 
-/** Linear and convolution layers of a model: modules that hold a `weight` of two axes, or of four in a convolution's layout. */
-function adaptable(model: Module): (readonly [string, Param])[] {
-  return [...model.modules()].flatMap(([path, module]) => {
-    const weight = (module as { weight?: unknown }).weight;
-    if (!Param.isInstance(weight) || path === '') return [];
-    const linear = weight.shape.length === 2 && weight.layout === 'same' && !isTable(module);
-    return linear || weight.layout === 'conv2d' ? [[path, weight] as const] : [];
+/** A linear or convolution layer that an adapter can change. */
+export interface AdaptableLayer {
+  /** Where it is in the model. */
+  readonly path: string;
+  readonly weight: Param;
+  /** The axes of the weight in memory that are inputs (and kernel); the others are outputs. */
+  readonly inputAxes: readonly number[];
+}
+
+/**
+ * The linear and convolution layers of a model: modules that hold a `weight` of two axes in memory or of four in a convolution's layout,
+ * or a `kernel` with Keras's axes, inputs first, beside its `bias`.
+ */
+function adaptable(model: Module): AdaptableLayer[] {
+  return [...model.modules()].flatMap(([path, module]): AdaptableLayer[] => {
+    const { weight, kernel, bias } = module as { weight?: unknown; kernel?: unknown; bias?: unknown };
+    if (path === '') return [];
+    if (Param.isInstance(weight)) {
+      if (weight.layout === 'conv2d') return [{ path, weight, inputAxes: [0, 1, 2] }];
+      return weight.shape.length === 2 && !isTable(module) ? [{ path, weight, inputAxes: [1] }] : [];
+    }
+    if (!Param.isInstance(kernel) || !Param.isInstance(bias)) return [];
+    const inputs = kernel.shape.slice(0, kernel.shape.length - bias.shape.length);
+    return [{ path, weight: kernel, inputAxes: inputs.map((_, axis) => axis) }];
   });
+}
+
+/** The paths of the layers that a `LoraAdapter` of the model could change. */
+export function adaptableLayers(model: Module): string[] {
+  return adaptable(model).map(({ path }) => path);
 }
 
 /** Embedding tables look like linear layers by their shape; they have no `bias` field. */

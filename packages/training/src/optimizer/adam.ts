@@ -24,15 +24,21 @@ export interface AdamOptions {
   readonly epsilon?: number;
   /** 0.01 for AdamW and LAMB when absent, 0 for Adam. */
   readonly weightDecay?: number;
-  /** Which parameters decay, by key and memory shape; all when absent. `noDecayOnBiasAndNorm` leaves vectors out. */
+  /** Which parameters decay, by key and memory shape; all when absent. `noDecayOnBiasAndNorm` leaves biases and norms out. */
   readonly decays?: (path: string, shape: readonly number[]) => boolean;
   /** Where the moments are; where the engine in use is fast when absent. The state of one form loads into the other. */
   readonly place?: 'host' | 'device';
 }
 
-/** Decays what has two axes or more: weights, not biases and norms. */
-export function noDecayOnBiasAndNorm(_path: string, shape: readonly number[]): boolean {
-  return shape.length >= 2;
+/**
+ * Last names of parameters that do not decay whatever their shape: biases and norms (RIN's biases have an axis of heads), a
+ * state-space model's decays and skips (Gu and Dao 2023), U-ViT's positions.
+ */
+const UNDECAYED = new Set(['bias', 'beta', 'gamma', 'A_log', 'A_b_log', 'D', 'D_b', 'pos_embed']);
+
+/** Decays weights: what has two axes or more and no name of a bias, a norm, `A_log`, `D` or `pos_embed`. */
+export function noDecayOnBiasAndNorm(path: string, shape: readonly number[]): boolean {
+  return shape.length >= 2 && !UNDECAYED.has(path.slice(path.lastIndexOf('.') + 1));
 }
 
 /** What an optimizer may be made for: a model (its trainable parameters), or parameters by key. */

@@ -37,6 +37,7 @@ export const adm: DenoiserArchitecture<ADMUNet> = {
   time: 'timestep',
   presets: [digits, benchUnet, iddpmCifar10, iddpm64, adm64, adm128, adm256, adm256Uncond, adm512],
   build: (config) => new ADMUNet(config),
+  attention: ['*.qkv', '*.proj_out'],
   upgrade,
   signature,
   sized: sizedUNet,
@@ -60,6 +61,7 @@ export const admUpsampler: DenoiserArchitecture<SuperResolutionUNet> = {
   time: 'timestep',
   presets: [adm64To256Upsampler, adm128To512Upsampler, smallUpsampler64],
   build: (config) => new SuperResolutionUNet(config),
+  attention: ['*.qkv', '*.proj_out'],
   signature(config) {
     const { imageSize, inChannels } = config;
     const { conditions, ...unet } = signature(config);

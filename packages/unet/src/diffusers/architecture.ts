@@ -18,6 +18,7 @@ export const unet2d: DenoiserArchitecture<UNet2D> = {
   time: 'timestep',
   presets: [ddpmCifar10],
   build: (config) => new UNet2D(config),
+  attention: ['*attentions*'],
   signature(config) {
     const { inChannels, outChannels, blockChannels, nullLabel } = config;
     const labels = { classes: classTable(config), nullLabel };
@@ -59,6 +60,7 @@ export const unet2dCondition: DenoiserArchitecture<UNet2DCondition> = {
   time: 'timestep',
   presets: [sd15, sd21, sdxlBase, sdxlRefiner, ifIXl, ifIL, ifIM, ifIIL],
   build: (config) => new UNet2DCondition(config),
+  attention: ['*attentions*.to_*', '*attentions*.add_*'],
   signature(config) {
     const { inChannels, outChannels } = config;
     return {

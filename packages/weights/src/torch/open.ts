@@ -39,7 +39,8 @@ export interface OpenTorchOptions {
  * is listed in `refused`. Tensors are read one at a time, views and strides resolved.
  *
  * Of a checkpoint with several parts the averaged weights are taken (`ema`), else the trained ones (`state_dict`,
- * `model`); `part` chooses. Throws an InvalidFileError when the file is damaged or holds no tensors.
+ * `model`); `part` chooses. What training on several devices or `torch.compile` puts before every name (`module.`,
+ * `_orig_mod.`) is left out. Throws an InvalidFileError when the file is damaged or holds no tensors.
  */
 export async function openTorch(
   source: ByteSource & { close?(): void },

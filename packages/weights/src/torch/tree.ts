@@ -26,6 +26,12 @@ const WEIGHT_PARTS = [
   'module',
 ];
 
+/** What torch's parallel and compiled modules put before every name of the module inside them. */
+const WRAPPERS = ['module.', '_orig_mod.'];
+
+/** Most of them around each other that are looked for: a compiled module in a parallel one has two. */
+const MOST_WRAPPERS = 4;
+
 export interface Budget {
   left: number;
 }
@@ -65,7 +71,8 @@ export interface CheckpointParts {
 
 /**
  * Takes the weights out of a checkpoint: the part asked for, else the averaged weights, else the trained ones, else all
- * of it. Throws an InvalidFileError when `part` is not there.
+ * of it; without the names of modules around it (`module.`, `_orig_mod.`), unless all of it was asked for with full paths.
+ * Throws an InvalidFileError when `part` is not there.
  */
 export function chooseWeights(
   file: string,
@@ -90,10 +97,22 @@ export function chooseWeights(
         `has no part ${JSON.stringify(wanted)} with tensors; it has: ${parts.join(', ') || 'none'}`,
       );
     }
-    return { parts, part: wanted, tensors };
+    return { parts, part: wanted, tensors: unwrapped(tensors) };
   }
-  const part = wanted ?? WEIGHT_PARTS.find((name) => groups.has(name)) ?? '';
-  return { parts, part, tensors: groups.get(part) ?? collectTensors(file, root, budget) };
+  if (wanted === '') return { parts, part: wanted, tensors: collectTensors(file, root, budget) };
+  const part = WEIGHT_PARTS.find((name) => groups.has(name)) ?? '';
+  return { parts, part, tensors: unwrapped(groups.get(part) ?? collectTensors(file, root, budget)) };
+}
+
+/** The names of the module inside `DistributedDataParallel`, `DataParallel` or `torch.compile`, where all have theirs before them. */
+function unwrapped(tensors: ReadonlyMap<string, AnyTensor>): ReadonlyMap<string, AnyTensor> {
+  const names = [...tensors.keys()];
+  let start = 0;
+  for (let depth = 0; depth < MOST_WRAPPERS; depth++) {
+    const wrapper = WRAPPERS.find((prefix) => names.every((name) => name.startsWith(prefix, start)));
+    start += wrapper?.length ?? 0;
+  }
+  return start === 0 ? tensors : new Map([...tensors].map(([name, tensor]) => [name.slice(start), tensor]));
 }
 
 /** The entries of a dict, or of an object that is some kind of dict (EDM's `EasyDict`). */

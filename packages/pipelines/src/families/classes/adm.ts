@@ -27,6 +27,12 @@ export const admFamily: Family = {
     const module = new ADMUNet(config);
     const learnedVariance = config.outChannels === 2 * config.inChannels;
     const betas = options.betas ?? 'linear';
+    if (betas === 'scaled-linear') {
+      throw new InvalidArgumentError(
+        'betas',
+        "expected linear or cosine for guided-diffusion's files, got scaled-linear",
+      );
+    }
     const sampler = guidedDiffusionSampler({ betas, learnedVariance, limit: { kind: 'clip', range: 1 } });
     const guide = await openGuide(context, config.inChannels);
     const enlarged = await openUpsampler(context, config).catch((error: unknown) => {

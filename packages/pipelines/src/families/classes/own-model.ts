@@ -138,7 +138,7 @@ function ownDefinition(
   const named = (name: string) => parts.filter((part) => part.name === name).map((part) => part.name);
   const codec = codecOf(config, autoencoder, named('codec'));
   const downscale = codec?.downscale ?? 1;
-  const { sizeMultiple } = signature;
+  const { sizeMultiple, maxImageSize } = signature;
   const enlarging = lowResolutionOf(config, architecture.time, signature);
   const plain =
     encoders.length > 0
@@ -193,6 +193,7 @@ function ownDefinition(
       ...(codec === null ? (['threshold'] as const) : []),
     ],
     sizeUnit: sizeMultiple === null ? image.size : sizeMultiple * downscale,
+    ...(maxImageSize !== undefined && { maxSize: maxImageSize * downscale }),
     defaults: {
       ...{ height: image.size, width: image.size, steps: sampling.steps, guidance: sampling.guidance },
       ...(sampling.threshold !== undefined && { threshold: sampling.threshold }),
@@ -323,5 +324,5 @@ function codecOf(
     );
   if (problems.length > 0) throw new InvalidArgumentError('latents', problems);
   const codec = standardizedCodec(autoencoder, latents, parts);
-  return { ...codec, preview: codec.decode }; // Autoencoders of one's own are small.
+  return { ...codec, pictureChannels: image.channels, preview: codec.decode }; // Autoencoders of one's own are small.
 }

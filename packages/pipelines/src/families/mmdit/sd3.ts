@@ -102,7 +102,7 @@ async function openSd3(candidate: Candidate, context: OpenContext): Promise<Pipe
     model.opened.get(name);
   const transformer = part('transformer')!.module as MMDiT;
   const vae = part('vae')!.module as AutoencoderKL;
-  const { patchSize, inChannels, contextWidth, pooledWidth, depth } = transformer.config;
+  const { patchSize, inChannels, contextWidth, pooledWidth, depth, positionGrid } = transformer.config;
   const clip = (opened: OpenedPart | undefined) => opened && encoderOf<ClipTextModelWithProjection>(opened);
   const [clipL, bigG] = [clip(part('text_encoder')), clip(part('text_encoder_2'))];
   const t5 = part('text_encoder_3') && encoderOf<T5EncoderModel>(part('text_encoder_3')!);
@@ -121,6 +121,8 @@ async function openSd3(candidate: Candidate, context: OpenContext): Promise<Pipe
   const sampler = flowMatchSampler(model.scheduler ?? SCHEDULER, { levels: 'grid', timeScale: 1000, maxShift: 1.16 });
   const codec = klCodec(vae, RGB);
   const unit = codec.downscale * patchSize;
+  const maxSize = positionGrid * unit;
+  const side = Math.min(1024, maxSize);
   const stage: Stage<Sd3Conditions> = {
     name: 'transformer',
     sampler,
@@ -146,7 +148,8 @@ async function openSd3(candidate: Candidate, context: OpenContext): Promise<Pipe
     parts: model.parts,
     takes: TAKES,
     sizeUnit: unit,
-    defaults: { height: 1024, width: 1024, steps: 28, guidance: 7, textLength: TEXT_LENGTH },
+    maxSize,
+    defaults: { height: side, width: side, steps: 28, guidance: 7, textLength: TEXT_LENGTH },
     check: ({ skipLayers = [], skipLayerScale, skipLayerInterval, guidance }) => [
       ...skipLayers
         .filter((layer) => layer >= depth)

@@ -9,6 +9,7 @@ import {
   type Tokenizer,
 } from '@mezzotint/text-encoders';
 import * as tf from '@tensorflow/tfjs-core';
+import { noteCuts } from '../../long-prompts.js';
 import { ofRequest } from '../../low-resolution.js';
 import type { Settings } from '../../request.js';
 import type { Batch, EncodeContext, EncodedBatch } from '../../stage.js';
@@ -53,7 +54,7 @@ type Note = (line: string) => void;
 const WEIGHTED = /\([^()]+:\s*\d*\.?\d+\s*\)/;
 
 /** Tells of weights that do not count, and quotes what a text encoder does not read of prompts that are cut. */
-function noteCuts(
+function noteUnread(
   tokenizer: Tokenizer,
   prompts: readonly (string | null)[],
   { longPrompts, promptSyntax }: Settings,
@@ -63,27 +64,14 @@ function noteCuts(
     note('brackets with weights are read as text, as in diffusers; promptSyntax: weighted makes (word:1.2) count more');
   }
   if (longPrompts === 'chunks') return;
-  const room = tokenizer.maxLength - 2;
-  for (const prompt of new Set(prompts)) {
-    if (prompt === null || tokenizer.encode(prompt).length <= room) continue;
-    const words = prompt.split(/(?<=\s)/u);
-    let [low, high] = [0, words.length];
-    while (low < high) {
-      const middle = Math.ceil((low + high) / 2);
-      if (tokenizer.encode(words.slice(0, middle).join('')).length <= room) low = middle;
-      else high = middle - 1;
-    }
-    const left = words.slice(low).join('');
-    const quoted = left.length > 200 ? `${left.slice(0, 200)}…` : left;
-    note(`the prompt is longer than ${room} tokens; cut off: '${quoted}' (longPrompts: chunks reads it all)`);
-  }
+  noteCuts(tokenizer, prompts, tokenizer.maxLength, note, { advice: ' (longPrompts: chunks reads it all)' });
 }
 
 /** Stable Diffusion 1 and 2: positive and negative prompts in one pass of the text encoder. */
 export function encodeSd(texts: TextEncoders, { images, settings }: Batch, note: Note): EncodedBatch<SdConditions> {
   const prompts = [...images.map(({ prompt }) => prompt), ...images.map(({ negative }) => negative ?? '')];
   const skip = settings.clipSkip ?? 0;
-  noteCuts(texts.first!.tokenizer, prompts, settings, note);
+  noteUnread(texts.first!.tokenizer, prompts, settings, note);
   return tf.tidy(() => {
     const halves = (skip: number) => {
       const states = encodeSdPrompts(texts.first as TextEncoder<ClipTextModel>, prompts, {
@@ -111,7 +99,7 @@ export function encodeSdxl(texts: TextEncoders, { images, settings }: Batch, not
     ...images.map(({ prompt, secondPrompt }) => secondPrompt ?? prompt),
     ...images.map(({ negative, secondNegative }) => secondNegative ?? negative ?? absent),
   ];
-  noteCuts((first ?? second!).tokenizer, prompts, settings, note);
+  noteUnread((first ?? second!).tokenizer, prompts, settings, note);
   const scores = [settings.aestheticScore ?? SCORES[0], settings.negativeAestheticScore ?? SCORES[1]];
   return tf.tidy(() => {
     const encoders = { ...(first && { clipL: first }), bigG: second! };
