@@ -74,7 +74,7 @@ export async function runTextToImage(
     model,
     unseen.map(({ prompt }) => prompt),
   );
-  const real = await Promise.all(unseen.map(({ path }) => readImage(path)));
+  const real = await Promise.all(unseen.map(({ path }) => readImage(path, { channels: 3 })));
   const halves = [0, 8].flatMap((from) => [made.slice(from, from + 8), real.slice(from, from + 8)]).flat();
   const words = [0, 8].flatMap((from) => [
     unseen.slice(from, from + 8).map(({ prompt }) => prompt),
@@ -99,7 +99,9 @@ export async function runTextToImage(
   try {
     for (let first = 0; first < train.length; first += AT_ONCE) {
       signal.throwIfAborted();
-      const pictures = await Promise.all(train.slice(first, first + AT_ONCE).map(({ path }) => readImage(path)));
+      const pictures = await Promise.all(
+        train.slice(first, first + AT_ONCE).map(({ path }) => readImage(path, { channels: 3 })),
+      );
       rows.push(...(await directions(network, pictures)));
       progress.update(first + pictures.length);
     }
@@ -117,7 +119,7 @@ export async function runTextToImage(
     return { index, cosine: cosines[index]! };
   });
   network.dispose();
-  const neighbours = await Promise.all(nearest.map(({ index }) => readImage(train[index]!.path)));
+  const neighbours = await Promise.all(nearest.map(({ index }) => readImage(train[index]!.path, { channels: 3 })));
   const captions = [
     ...asked.map(({ prompt }) => prompt),
     ...nearest.map(({ index, cosine }) => `${train[index]!.prompt} (${cosine.toFixed(2)})`),
