@@ -2,6 +2,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, expect, test } from 'vitest';
+import type { LogSnrCurve } from '../src/index.js';
 import * as schedulers from '../src/index.js';
 
 const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
@@ -36,6 +37,8 @@ test('what the README names exists', () => {
   const names = [...pieces.matchAll(/`([a-zA-Z0-9]+)(\(\))?`/g)].map((match) => match[1]!);
   const types = ['NoiseSchedule', 'Parameterisation', 'TimeOf', 'Denoiser', 'NoiseSource', 'Solver', 'Sampler'];
   const words = ['vp', 've', 'flow', 'kind', 'AbortSignal', 'save', 'Float64Array', 'x', 'endShift', 'clock'];
+  // Kinds of LogSnrCurve, which the type checks.
+  words.push(...(['cosine', 'sigmoid'] satisfies LogSnrCurve['kind'][]));
   for (const name of names.filter((n) => !types.includes(n) && !words.includes(n))) {
     expect(schedulers, name).toHaveProperty(name);
   }
