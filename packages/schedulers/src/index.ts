@@ -85,6 +85,7 @@ export {
   stretchFlow,
   uniformFlowSigmas,
 } from './schedules/flow.js';
+export { cosineGamma, sigmoidGamma } from './schedules/gamma.js';
 export {
   cosineLogSnr,
   interpolatedCosineLogSnr,

@@ -1,10 +1,10 @@
-import { InvalidArgumentError } from '@mezzotint/core';
 import type { Clipping } from './clipping.js';
 import { edm, epsilon, flow, type Parameterisation, vPrediction, x0 } from './parameterisation.js';
 import { createSolver, type SolverName } from './registry.js';
 import { type Sampler, sampler } from './sampler.js';
 import { cosineBetas, linearBetas, scaledLinearBetas } from './schedules/betas.js';
 import { shiftFlow, uniformFlowSigmas } from './schedules/flow.js';
+import { cosineGamma, GAMMA_MIN, sigmoidGamma } from './schedules/gamma.js';
 import {
   cosineLogSnr,
   interpolatedCosineLogSnr,
@@ -100,29 +100,20 @@ export function logSnrOf(curve: LogSnrCurve): LogSnr {
       return interpolatedCosineLogSnr({ size, low, high, min, max });
     }
     case 'gamma-linear':
-      return stretched((t) => 1 - t, { start: 0, end: 1 });
+      return logSnrOfGamma((u) => 1 - u);
     case 'gamma-cosine':
-      return stretched((t) => Math.cos((Math.PI / 2) * t) ** (2 * curve.tau), curve);
+      return logSnrOfGamma(cosineGamma(curve));
     case 'sigmoid':
-      return stretched((t) => 1 / (1 + Math.exp(t / curve.tau)), curve);
+      return logSnrOfGamma(sigmoidGamma(curve));
   }
 }
 
-/** The piece of a curve of gamma from `start` to `end`, stretched to [0, 1], as log SNR. */
-function stretched(curve: (t: number) => number, { start, end }: { start: number; end: number }): LogSnr {
-  const [first, last] = [curve(start), curve(end)];
-  if (first === last) {
-    throw new InvalidArgumentError('curve', `start and end must be two levels, got ${start} and ${end}`);
-  }
+function logSnrOfGamma(gamma: (u: number) => number): LogSnr {
   return (u) => {
-    const gamma = (curve(start + u * (end - start)) - last) / (first - last);
-    const inside = Math.min(1 - GAMMA_MIN, Math.max(GAMMA_MIN, gamma));
+    const inside = Math.min(1 - GAMMA_MIN, Math.max(GAMMA_MIN, gamma(u)));
     return Math.log(inside / (1 - inside));
   };
 }
-
-/** Least gamma and 1 - gamma, so that log SNR stays finite. */
-const GAMMA_MIN = 1e-9;
 
 /** What a process does not say. */
 export interface ProcessSamplerOptions {

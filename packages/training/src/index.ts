@@ -1,4 +1,6 @@
 export { withoutGradient } from '@mezzotint/core';
+// RIN's curves of gamma, which `gammaLevels` takes.
+export { cosineGamma, sigmoidGamma } from '@mezzotint/schedulers';
 export type { Average, AverageState } from './averages/average.js';
 export {
   constantDecay,
@@ -65,7 +67,6 @@ export { withPriorPreservation } from './losses/prior-preservation.js';
 export { byLogSnr, type LogSnrWeighting, logSnrWeightings, minSnr } from './losses/weightings.js';
 export {
   type CosineOptions,
-  cosineGamma,
   cosineLevels,
   cosineMapFlow,
   type FlowDensity,
@@ -82,7 +83,6 @@ export {
   modeFlow,
   type NoiseDistribution,
   noiseLevels,
-  sigmoidGamma,
   stratified,
   type TimedNoiseLevel,
   type Uniforms,

@@ -5,6 +5,7 @@ import { InvalidArgumentError, TorchGenerator } from '@mezzotint/core';
 import { type LatentBatch, latentStream } from '@mezzotint/data';
 import { conditionsOf, diskFiles, openTextEncoder } from '@mezzotint/pipelines/node';
 import type { CaptionEncoder } from '@mezzotint/text-encoders';
+import { flowLoss } from '@mezzotint/training';
 import * as tf from '@tensorflow/tfjs-core';
 import { writeJson } from './files.js';
 
@@ -79,7 +80,7 @@ async function textEncodersOf({ path, config }: DiffusionModel): Promise<Caption
   );
 }
 
-/** Mean over a batch of (v - (noise - x0))^2 at x = (1 - s) x0 + s noise. Rectified flow (Liu et al. 2022). */
+/** Mean loss of a batch at one level. */
 function meanLoss(
   { model, signature }: DiffusionModel,
   encoders: readonly CaptionEncoder[],
@@ -90,17 +91,16 @@ function meanLoss(
   rng: TorchGenerator,
 ): number {
   return tf.tidy(() => {
-    const x0 = tf.tensor4d(images, [...shape]);
-    const noise = tf.tensor4d(rng.randn(x0.size), x0.shape);
-    const noisy = tf.add<tf.Tensor4D>(tf.mul(x0, 1 - level), tf.mul(noise, level));
     const own = whose === 'own' ? 0 : 1;
     const texts = captions.map((_, i) => (whose === 'none' ? null : captions[(i + own) % captions.length]!));
-    const conditions = conditionsOf(
+    const cond = conditionsOf(
       signature,
       encoders,
       encoders.map(() => texts),
     );
-    const velocity = model.forward(noisy, tf.fill([shape[0]], level * timeScale), conditions);
-    return tf.mean(tf.square(tf.sub(velocity, tf.sub(noise, x0)))).dataSync()[0]!;
+    const levels = captions.map(() => ({ alpha: 1 - level, sigma: level, time: timeScale * level }));
+    const net = (x: tf.Tensor4D, time: tf.Tensor1D) => model.forward(x, time, cond);
+    const losses = flowLoss(net, { x0: tf.tensor4d(images, [...shape]), cond }, rng, { levels: () => levels });
+    return tf.mean(losses).dataSync()[0]!;
   });
 }

@@ -203,7 +203,7 @@ export function cosineLevels({
 }
 
 /**
- * x_t = sqrt(gamma) x0 + sqrt(1 - gamma) eps at gamma(u), falling from 1: RIN's processes (`cosineGamma`, `sigmoidGamma`).
+ * x_t = sqrt(gamma) x0 + sqrt(1 - gamma) eps at gamma(u), falling from 1: RIN's processes (`cosineGamma` and `sigmoidGamma` of schedulers).
  * time = timeScale gamma, as RIN's network is told.
  */
 export function gammaLevels(gamma: (u: number) => number, { timeScale = 1 } = {}): (u: number) => TimedNoiseLevel {
@@ -211,27 +211,6 @@ export function gammaLevels(gamma: (u: number) => number, { timeScale = 1 } = {}
     const g = gamma(u);
     return { alpha: Math.sqrt(g), sigma: Math.sqrt(1 - g), time: timeScale * g };
   };
-}
-
-/** Least and largest gamma: sqrt(1 - gamma) and the log SNR stay finite. */
-const GAMMA_MIN = 1e-9;
-
-/**
- * A piece of cos(pi t / 2)^(2 tau) from `start` to `end`, stretched to [0, 1]: Chen 2023, "On the importance of noise
- * scheduling for diffusion models", section 2.
- */
-export function cosineGamma({ start = 0, end = 1, tau = 1 } = {}): (u: number) => number {
-  return stretched((t) => Math.cos((Math.PI / 2) * t) ** (2 * tau), start, end);
-}
-
-/** A piece of sigmoid(-t / tau) from `start` to `end`, stretched to [0, 1]; Chen 2023, section 2. RIN: -3, 3, 0.9. */
-export function sigmoidGamma({ start = -3, end = 3, tau = 0.9 } = {}): (u: number) => number {
-  return stretched((t) => 1 / (1 + Math.exp(t / tau)), start, end);
-}
-
-function stretched(f: (t: number) => number, start: number, end: number): (u: number) => number {
-  const [first, last] = [f(start), f(end)];
-  return (u) => Math.min(1, Math.max(GAMMA_MIN, (f(start + u * (end - start)) - last) / (first - last)));
 }
 
 /** A normal at quantile u; u comes in steps of 2^-24 from 0, so half a step keeps it inside (0, 1). */
