@@ -44,6 +44,8 @@ export interface MakingPlan {
 export function evaluationJobs() {
   let network: FeatureNetwork | undefined;
   let pipeline: Pipeline | undefined;
+  /** What the model told, each line once. */
+  let notes = new Set<string>();
 
   const judge = (pictures: readonly PictureBytes[]): Promise<FeatureRows> => readPictures(network!, pictures);
 
@@ -89,7 +91,13 @@ export function evaluationJobs() {
       pipeline = undefined;
       const { openPipeline } = await import('@mezzotint/pipelines/node'); // large, and folders of pictures need none of it
       pipeline = await openPipeline(path);
+      notes = new Set(pipeline.notes);
       return { classes: pipeline.classes, takesPrompts: pipeline.takes.includes('prompt') };
+    },
+
+    /** What a user should know of the opened model and of the pictures that it made, such as ends of prompts that were cut. */
+    async notes(): Promise<readonly string[]> {
+      return [...notes];
     },
 
     /** Makes pictures and judges them; reports steps done and in all. */
@@ -104,7 +112,7 @@ export function evaluationJobs() {
         prompts.length > 0 ? { prompt: [...prompts] } : labels.length > 0 ? { labels: [...labels] } : { count };
       const { images } = await pipeline!.generate(
         { ...asked, ...settings, seeds, batch: count },
-        { signal, onProgress },
+        { signal, onProgress, onNote: (line) => notes.add(line) },
       );
       return judge(images);
     },

@@ -137,6 +137,7 @@ async function evaluateIn(engine: Engine, settings: Settings, context: CommandCo
         ? folderSource(engine, settings.images!, 0, settings.count ?? Number.MAX_SAFE_INTEGER, texts)
         : makerOf(engine, settings, side, opened!.facts, count!, texts);
     await go(side, source, needs);
+    if (side.model !== undefined) sayNotes(side.name, await worker.run('notes', undefined), say);
   }
   if (settings.shard !== undefined) {
     const [i, n] = settings.shard;
@@ -152,6 +153,15 @@ async function evaluateIn(engine: Engine, settings: Settings, context: CommandCo
     say(`Wrote ${settings.plot}`);
   }
   result({ engine: name, seed: settings.seed ?? 0, data: settings.data ?? settings.reference ?? null, ...out });
+}
+
+/** Notes of a model that are shown whole: each of a thousand prompts may have one. */
+const NOTES_SHOWN = 3;
+
+/** Says what a model told while it made its pictures. */
+function sayNotes(name: string, notes: readonly string[], say: CommandContext['say']): void {
+  for (const note of notes.slice(0, NOTES_SHOWN)) say(`Note: ${name}: ${note}`);
+  if (notes.length > NOTES_SHOWN) say(`Note: ${name}: ${notes.length - NOTES_SHOWN} more like these`);
 }
 
 /** The metrics that this network and this model can give. One that was asked for by name and does not fit is an error. */

@@ -180,11 +180,12 @@ test('a model of prompts is compared with as many real pictures as it makes, and
   const asked = (...texts: string[]) => writeFileSync(prompts, `${texts.join('\n')}\n`);
   const argv = ['--model', reader, '--prompts', prompts, '--data', images, '--steps', '1', '--batch', '2'];
   const fid = [...argv, '--metrics', 'fid'];
-  asked('one', 'two', 'three');
+  asked('one', 'two', 'three '.repeat(80));
   const { code, err, out } = await run(...fid, '--run', folder, '--count', '5');
   expect(code, err).toBe(0);
   expect(err).toMatch(/--count 5: there are 3 prompts, so 3 pictures are made/);
   expect(err).toMatch(/\b3 real pictures against 3 other real ones: fid/);
+  expect(err).toMatch(/Note: .*tiny-sd.*: the prompt is longer than 75 tokens; cut off: 'three three/);
   expect(err).toMatch(/tiny-sd, 3 pictures against .*images, 3 pictures \(what/);
   expect((JSON.parse(out) as Result).rows[0]!.metrics.fid).toMatchObject({ count: 3, against: 3 });
   // Nothing of another number goes on with it, and shards of other numbers do not join.

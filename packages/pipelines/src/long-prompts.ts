@@ -1,5 +1,8 @@
 import type { Tokenizer } from '@mezzotint/text-encoders';
 
+/** A line for the user. */
+export type Note = (line: string) => void;
+
 /**
  * Tells what a text encoder does not read of prompts that are cut: the words from the first that does not fit whole.
  *
@@ -10,7 +13,7 @@ export function noteCuts(
   tokenizer: Tokenizer,
   prompts: readonly (string | null)[],
   length: number,
-  note: (line: string) => void,
+  note: Note,
   { reader = '', advice = '' }: { readonly reader?: string; readonly advice?: string } = {},
 ): void {
   const room = length - 1 - (tokenizer.start === null ? 0 : 1);

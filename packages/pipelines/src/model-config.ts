@@ -1,6 +1,41 @@
 import { readingBudget } from '@mezzotint/core';
 import { z } from 'zod';
 
+/** A falling curve of log SNR. */
+const logSnrCurve = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('cosine').describe('The cosine schedule cut to [min, max], then shifted.'),
+    min: z.number().default(-15).describe('Least log SNR.'),
+    max: z.number().default(15).describe('Largest log SNR.'),
+    shift: z.number().default(0).describe('Added to it: 2 ln(noise size / image size).'),
+  }),
+  z.strictObject({
+    kind: z.literal('sigmoid').describe('A piece of a sigmoid as gamma = alpha^2 (RIN).'),
+    start: z.number().default(-3).describe('Where the piece begins.'),
+    end: z.number().default(3).describe('Where it ends.'),
+    tau: z.number().positive().default(0.9).describe('Temperature.'),
+  }),
+  z.strictObject({
+    kind: z
+      .literal('interpolated-cosine')
+      .describe('From the cosine shifted to low pixels at the clean end to that shifted to high (simple diffusion).'),
+    size: z.number().positive().describe('Pixels of the pictures, a side.'),
+    low: z.number().positive().default(32).describe('Size whose noise the clean end has.'),
+    high: z.number().positive().optional().describe('Size whose noise the noisy end has; size when absent.'),
+    min: z.number().default(-15).describe('Least log SNR, before the shift.'),
+    max: z.number().default(15).describe('Largest log SNR, before the shift.'),
+  }),
+  z.strictObject({
+    kind: z.literal('gamma-linear').describe('gamma = alpha^2 = 1 - u (RIN on ImageNet 64x64).'),
+  }),
+  z.strictObject({
+    kind: z.literal('gamma-cosine').describe('A piece of cos(pi t / 2)^(2 tau) as gamma = alpha^2.'),
+    start: z.number().min(0).max(1).default(0).describe('Where the piece begins.'),
+    end: z.number().min(0).max(1).default(1).describe('Where it ends.'),
+    tau: z.number().positive().default(1).describe('Exponent.'),
+  }),
+]);
+
 /** The forward process of a model and what its network predicts; `ProcessConfig` of @mezzotint/schedulers. */
 export const processSchema = z.discriminatedUnion('kind', [
   z.strictObject({
@@ -30,43 +65,10 @@ export const processSchema = z.discriminatedUnion('kind', [
   }),
   z.strictObject({
     kind: z.literal('log-snr').describe('Variance-preserving in continuous time.'),
-    curve: z
-      .discriminatedUnion('kind', [
-        z.strictObject({
-          kind: z.literal('cosine').describe('The cosine schedule cut to [min, max], then shifted.'),
-          min: z.number().default(-15).describe('Least log SNR.'),
-          max: z.number().default(15).describe('Largest log SNR.'),
-          shift: z.number().default(0).describe('Added to it: 2 ln(noise size / image size).'),
-        }),
-        z.strictObject({
-          kind: z.literal('sigmoid').describe('A piece of a sigmoid as gamma = alpha^2 (RIN).'),
-          start: z.number().default(-3).describe('Where the piece begins.'),
-          end: z.number().default(3).describe('Where it ends.'),
-          tau: z.number().positive().default(0.9).describe('Temperature.'),
-        }),
-        z.strictObject({
-          kind: z
-            .literal('interpolated-cosine')
-            .describe(
-              'From the cosine shifted to low pixels at the clean end to that shifted to high (simple diffusion).',
-            ),
-          size: z.number().positive().describe('Pixels of the pictures, a side.'),
-          low: z.number().positive().default(32).describe('Size whose noise the clean end has.'),
-          high: z.number().positive().optional().describe('Size whose noise the noisy end has; size when absent.'),
-          min: z.number().default(-15).describe('Least log SNR, before the shift.'),
-          max: z.number().default(15).describe('Largest log SNR, before the shift.'),
-        }),
-        z.strictObject({
-          kind: z.literal('gamma-linear').describe('gamma = alpha^2 = 1 - u (RIN on ImageNet 64x64).'),
-        }),
-        z.strictObject({
-          kind: z.literal('gamma-cosine').describe('A piece of cos(pi t / 2)^(2 tau) as gamma = alpha^2.'),
-          start: z.number().min(0).max(1).default(0).describe('Where the piece begins.'),
-          end: z.number().min(0).max(1).default(1).describe('Where it ends.'),
-          tau: z.number().positive().default(1).describe('Exponent.'),
-        }),
-      ])
-      .describe('Log SNR over u in [0, 1].'),
+    curve: logSnrCurve.describe('Log SNR over u in [0, 1].'),
+    samplingCurve: logSnrCurve
+      .optional()
+      .describe('The curve that levels of sampling lie on; the same one when absent.'),
     prediction: z.enum(['eps', 'x0', 'v']).describe('What the network predicts.'),
     time: z
       .enum(['fraction', 'log-snr', 'gamma'])

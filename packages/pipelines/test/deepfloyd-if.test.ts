@@ -141,6 +141,14 @@ test('both stages, with one generator', async () => {
   );
 });
 
+test('what is cut off of a long prompt, which both stages read, is quoted once', async () => {
+  const pipeline = await opened('tiny-if-1', { upsampler: fixture('tiny-if-2') });
+  const notes: string[] = [];
+  const asked = { prompt: `${'a red cat '.repeat(40)}on the dog`, steps: 2, stageSteps: [2, 2], guidance: 1 };
+  await pipeline.generate(asked, { onNote: (line) => notes.push(line) });
+  expect(notes).toEqual([expect.stringMatching(/longer than 76 tokens; cut off: '(a red cat )+/)]);
+});
+
 test('a run that was saved in the second stage goes on to the same picture', async () => {
   const pipeline = await opened('tiny-if-1', { upsampler: fixture('tiny-if-2') });
   const request: Request = { prompt: 'a cat', stageSteps: [2, 3], seed: 3 };

@@ -6,11 +6,18 @@ import { MMDiT } from '@mezzotint/mmdit';
 import { T5EncoderModel } from '@mezzotint/text-encoders';
 import { writeSafetensors } from '@mezzotint/weights/node';
 import { beforeAll, describe, expect, test, vi } from 'vitest';
-import { openPipeline, type Pipeline } from '../src/node/index.js';
+import { openPipeline, type Pipeline, type Request } from '../src/node/index.js';
 import { fixture } from './support/goldens.js';
 import { bitmap, check, opened, schnellFolder, scratch } from './support/sd3-flux.js';
 
 beforeAll(async () => void (await useBackend()));
+
+/** What a run of one step tells. */
+async function notesOf(pipeline: Pipeline, request: Request): Promise<string[]> {
+  const notes: string[] = [];
+  await pipeline.generate({ height: 16, width: 16, steps: 1, ...request }, { onNote: (line) => notes.push(line) });
+  return notes;
+}
 
 describe('Stable Diffusion 3.5: pictures of diffusers’ pipelines from a folder', () => {
   let pipeline: Pipeline;
@@ -77,6 +84,19 @@ describe('Stable Diffusion 3.5: pictures of diffusers’ pipelines from a folder
     for (const spy of [freed, decoded]) spy.mockRestore();
   });
 
+  test('what CLIP and T5 do not read of long prompts is quoted, each by itself', async () => {
+    const prompt = `${'a red cat '.repeat(30)}on the dog`;
+    const asked = { prompt, thirdPrompt: 'a red cat and a blue dog on a red cat', guidance: 1, textLength: 8 };
+    const clip =
+      /^the prompt is longer than 75 tokens, which CLIP reads; cut off: '.*on the dog' \(longPrompts: chunks/;
+    const t5 = /^the prompt is longer than 7 tokens, which T5 reads; cut off: '.*cat' \(textLength: up to \d+\)$/;
+    const cut = await notesOf(pipeline, asked);
+    expect(cut).toEqual([expect.stringMatching(clip), expect.stringMatching(t5)]);
+    expect(await notesOf(pipeline, { ...asked, longPrompts: 'chunks' })).toEqual([cut[1]]);
+    expect(await notesOf(pipeline, { prompt: 'cat', negative: prompt, guidance: 2, textLength: 8 })).toHaveLength(2);
+    expect(await notesOf(pipeline, { prompt: 'cat', negative: prompt, guidance: 1, textLength: 8 })).toEqual([]);
+  });
+
   test('without T5', async () => {
     const folder = join(scratch, 'no-t5');
     cpSync(fixture('tiny-sd3'), folder, { recursive: true });
@@ -100,6 +120,14 @@ describe('FLUX.1: pictures of diffusers’ pipelines from a folder', () => {
   test('schnell', () => check('flux-schnell', schnell));
   test('two prompts in one batch', () => check('flux-batch', dev));
   test('true guidance beside the one that the network is told', () => check('flux-true-cfg', dev));
+  test('what CLIP and T5 do not read of long prompts is quoted', async () => {
+    const prompt = `${'a red cat '.repeat(30)}on the dog`;
+    expect(await notesOf(dev, { prompt, textLength: 16 })).toEqual([
+      expect.stringMatching(/75 tokens, which CLIP reads; cut off: '.*on the dog'$/),
+      expect.stringMatching(/15 tokens, which T5 reads; cut off: '.*' \(textLength: up to \d+\)$/),
+    ]);
+    expect(await notesOf(dev, { prompt: 'a red cat', textLength: 16 })).toEqual([]);
+  });
   test('image to image', () => check('flux-img2img', dev));
   test('inpainting', () => check('flux-inpaint', dev, { mask: bitmap('mask') }));
 

@@ -274,6 +274,12 @@ describe('models of text, with CLIP and the autoencoder of a Stable Diffusion 1'
     const alone = await pipeline.generate({ ...asked, prompt: 'the dog', seed: 5 });
     expect([...images[1]!.data]).toEqual([...alone.images[0]!.data]);
     expect([...images[0]!.data]).not.toEqual([...images[1]!.data]);
+    const notes: string[] = [];
+    await pipeline.generate(
+      { ...asked, steps: 1, prompt: `${'a red cat '.repeat(30)}blue` },
+      { onNote: (line) => notes.push(line) },
+    );
+    expect(notes).toEqual([expect.stringMatching(/longer than 75 tokens; cut off: '.*blue'$/)]);
     pipeline.dispose();
   });
 

@@ -58,6 +58,8 @@ export type ProcessConfig =
       /** Variance-preserving in continuous time, by its log SNR. */
       readonly kind: 'log-snr';
       readonly curve: LogSnrCurve;
+      /** The curve whose levels sampling steps over, `curve` when absent. RIN samples along a cosine whatever it was trained on. */
+      readonly samplingCurve?: LogSnrCurve | undefined;
       readonly prediction: 'eps' | 'x0' | 'v';
       /** What the network is told: timeScale u of the curve, the log SNR, or timeScale gamma with gamma = alpha^2. */
       readonly time: 'fraction' | 'log-snr' | 'gamma';
@@ -221,7 +223,7 @@ function partsOf(process: ProcessConfig, { timeOf }: ProcessSamplerOptions) {
       };
     }
     case 'log-snr': {
-      const curve = logSnrOf(process.curve);
+      const curve = logSnrOf(process.samplingCurve ?? process.curve);
       const own = timeOf ?? timeOfLogSnr(process);
       const ratio = (u: number) => Math.exp(-curve(u) / 2);
       return {

@@ -37,6 +37,26 @@ test("RIN's sigmoid runs from almost noise to the image", () => {
   expect(table.sigma[4]).toBe(0);
 });
 
+test('with a sampling curve levels lie on it, and the network is told where on its own curve they are', () => {
+  const [sigmoid, steps] = [{ kind: 'sigmoid', start: -3, end: 3, tau: 0.9 }, 4] as const;
+  const process: ProcessConfig = {
+    ...{ ...cosine, curve: sigmoid },
+    samplingCurve: { kind: 'gamma-cosine', start: 0, end: 1, tau: 1 },
+  };
+  const table = samplerFromProcess(process, options).schedule({ steps });
+  // gamma of cosine@0,1,1 at u = 1, 0.75, 0.5, 0.25 of pix2seq (float32).
+  [1e-9, 0.14644663035869598, 0.49999991059303284, 0.8535533547401428].forEach((gamma, i) => {
+    expect(Math.abs(table.alpha[i]! ** 2 - gamma)).toBeLessThan(3e-7);
+  });
+  // The curves cross in the middle; elsewhere the sigmoid has the same gamma at another u.
+  const gammaAt = (time: number) => 1 / (1 + Math.exp(-logSnrOf(sigmoid)(time / 1000)));
+  expect(table.time![2]).toBeCloseTo(500, 3);
+  for (const i of [1, 3]) {
+    expect(Math.abs(table.time![i]! - 250 * (4 - i))).toBeGreaterThan(5);
+    expect(gammaAt(table.time![i]!)).toBeCloseTo(table.alpha[i]! ** 2, 9);
+  }
+});
+
 // gamma at u = 0.75, 0.5, 0.25: of pix2seq (float32), and of simple diffusion's eq. 6 in float64 at 512 pixels.
 test.each<[string, LogSnrCurve, readonly number[]]>([
   ['simple_linear', { kind: 'gamma-linear' }, [0.25, 0.5, 0.75]],

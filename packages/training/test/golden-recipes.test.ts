@@ -171,6 +171,28 @@ describe.each(await testEngines())('on %s', (engine) => {
     model.dispose();
   });
 
+  test.each(['host', 'device'] as const)(
+    'LAMB on the %s scales a first update without decay by ||parameter||, but for those that `decays` leaves out',
+    async (place) => {
+      const model = new Layers().init(0);
+      const before = model.p.map((param) => Float32Array.from(param.value.dataSync()));
+      const optimizer = lamb(model, { weightDecay: 0, decays: (path) => path !== 'p.1', epsilon: 0, place });
+      const given = new Map<string, tf.Tensor>(model.p.map((param, i) => [`p.${i}`, tf.ones([...param.shape])]));
+      await optimizer.step(given, { learningRate: 0.01 });
+      // Adam's first step on gradients of 1 is 1 in each number, its norm the root of their count.
+      model.p.forEach((param, i) => {
+        const norm = Math.sqrt(before[i]!.reduce((sum, x) => sum + x * x, 0) / before[i]!.length);
+        const ratio = i === 1 || norm === 0 ? 1 : norm;
+        param.value.dataSync().forEach((x, k) => {
+          expect(Math.abs(x - (before[i]![k]! - 0.01 * ratio))).toBeLessThan(1e-6); // roundings of numbers up to 2
+        });
+      });
+      tf.dispose([...given.values()]);
+      optimizer.dispose();
+      model.dispose();
+    },
+  );
+
   test("the multi-scale loss is simple diffusion's", () => {
     const { shape, eps, eps_hat, scales, total } = simple.multiscale;
     const nchw = (values: number[]) => tf.transpose(tf.tensor4d(values, shape), [0, 2, 3, 1]) as tf.Tensor4D;

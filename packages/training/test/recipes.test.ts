@@ -114,6 +114,13 @@ test('RIN is trained without gradient clipping, as pix2seq, which does not hand 
   expect(recipeNamed('rin').optimizer).toMatchObject({ kind: 'lamb', maxGradientNorm: null });
 });
 
+test('RIN is trained along a sigmoid and sampled along a cosine, as in all evaluations of pix2seq', () => {
+  expect(recipeNamed('rin').process({ imageSize: 64, time: 'gamma' })).toMatchObject({
+    curve: { kind: 'sigmoid', start: -3, end: 3, tau: 0.9 },
+    samplingCurve: { kind: 'gamma-cosine', start: 0, end: 1, tau: 1 },
+  });
+});
+
 test('a process of another kind, and a name that is none, are refused', () => {
   const data = { imageSize: 8, time: 'timestep' } as const;
   const edm = recipeNamed('edm').process(data);

@@ -6,6 +6,7 @@ import { openComponent } from '@mezzotint/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { cleanCaption } from '../clean-caption.js';
 import { type Candidate, type Family, lookAt, type ModelFiles, type OpenContext } from '../family.js';
+import { noteCuts } from '../long-prompts.js';
 import { ofRequest } from '../low-resolution.js';
 import type { RequestKey } from '../request.js';
 import type { Batch, EncodeContext, EncodedBatch, Part, PipelineDefinition, Stage } from '../stage.js';
@@ -200,7 +201,7 @@ function ifStage(name: string, opened: OpenedIf, text: TextEncoder<T5EncoderMode
     noiseBeforeConditions: true,
     shape,
     encode(batch, context) {
-      const texts = encodePrompts(text, batch);
+      const texts = encodePrompts(text, batch, context);
       return noising === undefined ? texts : withSmall(texts, batch, context, noising, shape(batch.settings));
     },
     network:
@@ -213,12 +214,18 @@ function ifStage(name: string, opened: OpenedIf, text: TextEncoder<T5EncoderMode
   };
 }
 
-/** T5's states of the prompts, cleaned as diffusers cleans them, and of the negative ones where guidance needs them. */
-function encodePrompts(text: TextEncoder<T5EncoderModel>, { images, settings }: Batch): EncodedBatch<IfConditions> {
+/** T5's states of the prompts, cleaned as diffusers cleans them, and of the negative ones where guidance needs them. Tells what is cut. */
+function encodePrompts(
+  text: TextEncoder<T5EncoderModel>,
+  { images, settings }: Batch,
+  { previous, note }: Pick<EncodeContext, 'previous' | 'note'>,
+): EncodedBatch<IfConditions> {
   const clean =
     settings.promptCleaning === 'lowercase' ? (prompt: string) => prompt.toLowerCase().trim() : cleanCaption;
   const read = (prompts: readonly string[]): IfConditions => {
     const plain = prompts.map(clean);
+    // A later stage reads the same.
+    if (previous === null) noteCuts(text.tokenizer, plain, TEXT_LENGTH, note);
     const { context, contextMask } = encodeT5(text, plain, TEXT_LENGTH);
     contextMask.dispose();
     return { context };

@@ -6,6 +6,7 @@ import { openComponent, type WeightFile } from '@mezzotint/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import { klCodec } from '../codec.js';
 import type { Candidate, OpenContext } from '../family.js';
+import { type Note, noteCuts } from '../long-prompts.js';
 import type { RequestKey } from '../request.js';
 import type { Batch, Conditions, EncodedBatch, Part, PipelineDefinition, Stage } from '../stage.js';
 import { openClipTokenizer } from '../tokenizers.js';
@@ -48,8 +49,8 @@ export async function openSingleNetwork(
     const factor = others.vae?.downscale ?? 1;
     const size = imageSize! * factor;
     const parts: Part[] = [{ name: 'network', module, weights: source! }, ...others.parts];
-    const encode = (batch: Batch): EncodedBatch =>
-      conditions.context ? encodeTexts(others.text!, batch) : encodeLabels(signature, batch);
+    const encode: Stage['encode'] = (batch, { note }) =>
+      conditions.context ? encodeTexts(others.text!, batch, note) : encodeLabels(signature, batch);
     const forward: Network<Conditions> = (x, time, cond) => module.forward(x, time, cond);
     const stage: Stage = {
       name: 'network',
@@ -98,9 +99,10 @@ function encodeLabels({ classes, nullLabel }: NetworkSignature, { images }: Batc
   return { positive, negative: nullLabel ? rows(images.map(() => classes)) : null };
 }
 
-/** CLIP's states of the prompts and of the negative ones, "" where there are none. */
-function encodeTexts(text: TextEncoder<ClipTextModel>, { images }: Batch): EncodedBatch {
+/** CLIP's states of the prompts and of the negative ones, "" where there are none. Tells what is cut. */
+function encodeTexts(text: TextEncoder<ClipTextModel>, { images }: Batch, note: Note): EncodedBatch {
   const prompts = [...images.map(({ prompt }) => prompt), ...images.map(({ negative }) => negative ?? '')];
+  noteCuts(text.tokenizer, prompts, text.tokenizer.maxLength, note);
   const states = encodeSdPrompts(text, prompts, { syntax: 'plain', maxChunks: 1, skip: 0 });
   const [positive, negative] = tf.split(states, 2, 0) as [tf.Tensor3D, tf.Tensor3D];
   states.dispose();

@@ -66,7 +66,7 @@ export function adam(of: Trainable, options: AdamOptions = {}): Optimizer {
 
 /**
  * LAMB (You et al. 2020, algorithm 2) with TensorFlow Addons' numbers: u = Adam's step + decay * parameter, scaled by
- * ||parameter|| / ||u||. Parameters that do not decay are not scaled either. Otherwise as `adamW`.
+ * ||parameter|| / ||u||. Parameters that `decays` leaves out are not scaled either; a `weightDecay` of 0 scales. Otherwise as `adamW`.
  *
  * @throws InvalidArgumentError when an option is out of range
  */
@@ -89,6 +89,8 @@ interface Numbers {
   readonly learningRate: number;
   /** 0 for parameters that do not decay. */
   readonly decay: number;
+  /** Whether it is one of those that decay, be it by 0: what LAMB scales. */
+  readonly decays: boolean;
   /** Factor on the gradient: micro-batches and clipping. */
   readonly gradientScale: number;
   /** 1 / (1 - beta1^t) and 1 / sqrt(1 - beta2^t): the bias corrections of update t. */
@@ -167,7 +169,7 @@ const adamRule: UpdateRule = {
 const lambRule: UpdateRule = {
   name: 'LAMB',
   onHost(before, after, gradient, { mean, square }, n) {
-    const { beta1, beta2, epsilon, gradientScale, meanScale, rootScale, decay } = n;
+    const { beta1, beta2, epsilon, gradientScale, meanScale, rootScale, decay, decays } = n;
     let weights = 0;
     let moves = 0;
     for (let i = 0; i < before.length; i++) {
@@ -179,7 +181,7 @@ const lambRule: UpdateRule = {
       weights += before[i]! ** 2;
       moves += u * u;
     }
-    const ratio = decay > 0 && weights > 0 && moves > 0 ? Math.sqrt(weights / moves) : 1;
+    const ratio = decays && weights > 0 && moves > 0 ? Math.sqrt(weights / moves) : 1;
     for (let i = 0; i < before.length; i++) after[i] = before[i]! - n.learningRate * ratio * after[i]!;
   },
   onDevice(param, gradient, moments, n, scalar) {
@@ -193,7 +195,7 @@ const lambRule: UpdateRule = {
       const [weights, moves] = [norm(param), norm(u)];
       const known = tf.logicalAnd(tf.greater(weights, 0), tf.greater(moves, 0));
       const ratio = tf.where(known, tf.div(weights, tf.maximum(moves, 1e-30)), tf.onesLike(weights));
-      const move = n.decay > 0 ? tf.mul(u, ratio) : u;
+      const move = n.decays ? tf.mul(u, ratio) : u;
       return { param: tf.sub(param, tf.mul(move, scalar(n.learningRate))), mean, square };
     });
   },
@@ -241,10 +243,10 @@ abstract class TwoMoments {
       meanScale: 1 / (1 - beta1 ** this.updates),
       rootScale: 1 / Math.sqrt(1 - beta2 ** this.updates),
     };
-    return (path: string, param: Param): Numbers => ({
-      ...shared,
-      decay: decays(path, param.shape) ? weightDecay : 0,
-    });
+    return (path: string, param: Param): Numbers => {
+      const decaying = decays(path, param.shape);
+      return { ...shared, decay: decaying ? weightDecay : 0, decays: decaying };
+    };
   }
 }
 

@@ -11,12 +11,13 @@ import {
 import * as tf from '@tensorflow/tfjs-core';
 import { klCodec, type LatentRgb } from '../../codec.js';
 import type { Candidate, Family, OpenContext } from '../../family.js';
+import type { Note } from '../../long-prompts.js';
 import type { RequestKey } from '../../request.js';
 import type { Batch, EncodedBatch, PipelineDefinition, Stage } from '../../stage.js';
 import { partsOf } from '../stable-diffusion/folder.js';
 import { isRelative, refuseRelative } from './flux-relatives.js';
 import { type MmditPlan, openParts, T5_FILES } from './parts.js';
-import { encoderOf, textOptions } from './sd3.js';
+import { encoderOf, noteCutOfClip, noteCutOfT5, textOptions } from './sd3.js';
 
 /** What FLUX is given beside image and time. */
 type FluxConditions = {
@@ -121,7 +122,7 @@ async function openFlux(candidate: Candidate, context: OpenContext): Promise<Pip
     strengthRounds: 'ceil',
     shape: ({ height, width }) => [height / codec.downscale, width / codec.downscale, codec.channels],
     tokens: ({ height, width }) => (height / unit) * (width / unit),
-    encode: (batch) => encode(texts, batch, guidanceEmbed),
+    encode: (batch, { note }) => encode(texts, batch, guidanceEmbed, note),
     encodesTextOnly: true,
     network: () => (x, time, conditions) => transformer.forward(x, time, conditions),
     module: transformer,
@@ -152,13 +153,22 @@ async function openFlux(candidate: Candidate, context: OpenContext): Promise<Pip
   };
 }
 
-/** Prompts, and dev's guidance scale; negative prompts where true guidance asks for them. */
-function encode(texts: FluxTextEncoders, { images, settings }: Batch, told: boolean): EncodedBatch<FluxConditions> {
+/** Prompts, and dev's guidance scale; negative prompts where true guidance asks for them. Tells what is cut. */
+function encode(
+  texts: FluxTextEncoders,
+  { images, settings }: Batch,
+  told: boolean,
+  note: Note,
+): EncodedBatch<FluxConditions> {
   const options = textOptions(settings);
-  const read = (prompts: string[], secondPrompts: string[]): FluxConditions => ({
-    ...encodeFluxPrompts(texts, prompts, { ...options, secondPrompts }),
-    ...(told && { guidance: tf.fill([images.length], settings.guidance) as tf.Tensor1D }),
-  });
+  const read = (prompts: string[], secondPrompts: string[]): FluxConditions => {
+    noteCutOfClip(texts.clipL.tokenizer, prompts, note);
+    noteCutOfT5(texts.t5.tokenizer, secondPrompts, settings, note);
+    return {
+      ...encodeFluxPrompts(texts, prompts, { ...options, secondPrompts }),
+      ...(told && { guidance: tf.fill([images.length], settings.guidance) as tf.Tensor1D }),
+    };
+  };
   const positive = read(
     images.map(({ prompt }) => prompt),
     images.map(({ prompt, secondPrompt }) => secondPrompt ?? prompt),

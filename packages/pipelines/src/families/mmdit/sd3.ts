@@ -9,10 +9,12 @@ import {
   type Sd3TextEncoders,
   type T5EncoderModel,
   type TextEncoder,
+  type Tokenizer,
 } from '@mezzotint/text-encoders';
 import type * as tf from '@tensorflow/tfjs-core';
 import { klCodec, type LatentRgb } from '../../codec.js';
 import type { Candidate, Family, OpenContext } from '../../family.js';
+import { type Note, noteCuts } from '../../long-prompts.js';
 import type { RequestKey, Settings } from '../../request.js';
 import type { Batch, EncodedBatch, GuideContext, PipelineDefinition, Stage } from '../../stage.js';
 import { partsOf } from '../stable-diffusion/folder.js';
@@ -135,7 +137,7 @@ async function openSd3(candidate: Candidate, context: OpenContext): Promise<Pipe
     strengthRounds: 'ceil',
     shape: ({ height, width }) => [height / codec.downscale, width / codec.downscale, codec.channels],
     tokens: ({ height, width }) => (height / unit) * (width / unit),
-    encode: (batch) => encode(texts, batch),
+    encode: (batch, { note }) => encode(texts, batch, note),
     encodesTextOnly: true,
     network: () => (x, time, conditions) => transformer.forward(x, time, conditions),
     module: transformer,
@@ -198,31 +200,58 @@ function nameOf({ config: { depth, qkNorm, dualAttentionLayers } }: MMDiT): stri
   return `Stable Diffusion 3.5 ${size}${depth === 24 || depth === 38 ? '' : ` (depth ${depth})`}`;
 }
 
-/** Positive and negative prompts; the negative ones are not read where guidance has no use for them. */
-function encode(texts: Sd3TextEncoders, { images, settings }: Batch): EncodedBatch<Sd3Conditions> {
+/**
+ * Positive and negative prompts; the negative ones are not read where guidance has no use for them. Tells what is cut.
+ */
+function encode(texts: Sd3TextEncoders, { images, settings }: Batch, note: Note): EncodedBatch<Sd3Conditions> {
   const options = textOptions(settings);
-  const positive = encodeSd3Prompts(
-    texts,
-    images.map(({ prompt }) => prompt),
-    {
-      ...options,
-      secondPrompts: images.map(({ prompt, secondPrompt }) => secondPrompt ?? prompt),
-      thirdPrompts: images.map(({ prompt, thirdPrompt }) => thirdPrompt ?? prompt),
-      skip: settings.clipSkip ?? 0,
-    },
-  );
+  const first = images.map(({ prompt }) => prompt);
+  const second = images.map(({ prompt, secondPrompt }) => secondPrompt ?? prompt);
+  const third = images.map(({ prompt, thirdPrompt }) => thirdPrompt ?? prompt);
+  noteUnread(texts, { first, second, third }, settings, note);
+  const positive = encodeSd3Prompts(texts, first, {
+    ...{ ...options, secondPrompts: second, thirdPrompts: third },
+    skip: settings.clipSkip ?? 0,
+  });
   if (settings.guidance <= 1) return { positive, negative: null };
+  const none = images.map(({ negative }) => negative ?? '');
+  const secondNone = images.map(({ negative, secondNegative }) => secondNegative ?? negative ?? '');
+  const thirdNone = images.map(({ negative, thirdNegative }) => thirdNegative ?? negative ?? '');
+  noteUnread(texts, { first: none, second: secondNone, third: thirdNone }, settings, note);
   // diffusers takes the penultimate layer for the negative prompt, whatever clip_skip is.
-  const negative = encodeSd3Prompts(
-    texts,
-    images.map(({ negative }) => negative ?? ''),
-    {
-      ...options,
-      secondPrompts: images.map(({ negative, secondNegative }) => secondNegative ?? negative ?? ''),
-      thirdPrompts: images.map(({ negative, thirdNegative }) => thirdNegative ?? negative ?? ''),
-    },
-  );
+  const negative = encodeSd3Prompts(texts, none, { ...options, secondPrompts: secondNone, thirdPrompts: thirdNone });
   return { positive, negative };
+}
+
+/** Quotes what each text encoder does not read of its prompts. */
+function noteUnread(
+  { clipL, bigG, t5 }: Sd3TextEncoders,
+  { first, second, third }: Readonly<Record<'first' | 'second' | 'third', readonly string[]>>,
+  settings: Settings,
+  note: Note,
+): void {
+  const clip = clipL ?? bigG;
+  if (clip && settings.longPrompts !== 'chunks') {
+    const read = [...(clipL ? first : []), ...(bigG ? second : [])];
+    noteCutOfClip(clip.tokenizer, read, note, ' (longPrompts: chunks reads it all)');
+  }
+  if (t5) noteCutOfT5(t5.tokenizer, third, settings, note);
+}
+
+/** Quotes what CLIP does not read of prompts. */
+export function noteCutOfClip(tokenizer: Tokenizer, prompts: readonly string[], note: Note, advice = ''): void {
+  noteCuts(tokenizer, prompts, tokenizer.maxLength, note, { reader: ', which CLIP reads', advice });
+}
+
+/** Quotes what T5 does not read of prompts. */
+export function noteCutOfT5(
+  tokenizer: Tokenizer,
+  prompts: readonly string[],
+  { textLength = TEXT_LENGTH }: Settings,
+  note: Note,
+): void {
+  const advice = textLength < tokenizer.maxLength ? ` (textLength: up to ${tokenizer.maxLength})` : '';
+  noteCuts(tokenizer, prompts, textLength, note, { reader: ', which T5 reads', advice });
 }
 
 /** How prompts are read, as the settings say. */

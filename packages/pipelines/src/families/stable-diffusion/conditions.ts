@@ -9,7 +9,7 @@ import {
   type Tokenizer,
 } from '@mezzotint/text-encoders';
 import * as tf from '@tensorflow/tfjs-core';
-import { noteCuts } from '../../long-prompts.js';
+import { type Note, noteCuts } from '../../long-prompts.js';
 import { ofRequest } from '../../low-resolution.js';
 import type { Settings } from '../../request.js';
 import type { Batch, EncodeContext, EncodedBatch } from '../../stage.js';
@@ -46,9 +46,6 @@ function syntaxOf({ promptSyntax, longPrompts }: Settings): PromptSyntax {
     ...(longPrompts !== 'chunks' && { maxChunks: 1 }),
   };
 }
-
-/** A line for the user. */
-type Note = (line: string) => void;
 
 /** A word with a weight, as the web UI writes it. */
 const WEIGHTED = /\([^()]+:\s*\d*\.?\d+\s*\)/;
