@@ -10,10 +10,10 @@ import {
 } from '@mezzotint/core';
 import { AUGMENT_LABELS, edmAugment, stackPictures, writePng } from '@mezzotint/data';
 import { imageGrid } from '@mezzotint/figures';
-import { forceWeightNormalization } from '@mezzotint/layers';
+import { forceWeightNormalization, takesNormsOfWeights } from '@mezzotint/layers';
 import { type Pipeline, pipelineOfNetwork, type Request } from '@mezzotint/pipelines';
 import type { EncodedCaptions } from '@mezzotint/text-encoders';
-import { dropLabels, LoraAdapter, type LossInput, recipeNamed } from '@mezzotint/training';
+import { dropLabels, LoraAdapter, type LossInput, layPlain, recipeNamed, trainableParams } from '@mezzotint/training';
 import * as tf from '@tensorflow/tfjs-core';
 import { CODEC, copyCodec, openCodecModel } from './codec-files.js';
 import type { WholeDiffusionTask } from './config.js';
@@ -120,7 +120,10 @@ export async function diffusionTask(config: WholeDiffusionTask, data: TrainingDa
     }),
     loss: (input) => (adapter === undefined ? loss(input, true) : adapter.apply(() => loss(input, true))),
     validate: (batch, rng) => loss({ batch, rng }, false),
-    ...(recipe.forcedWeightNormalization && { hooks: [{ beforeForward: () => forceWeightNormalization(model) }] }),
+    hooks: [
+      ...(takesNormsOfWeights(model) ? [{ beforeForward: () => layPlain(trainableParams(model).values()) }] : []),
+      ...(recipe.forcedWeightNormalization ? [{ beforeForward: () => forceWeightNormalization(model) }] : []),
+    ],
     async save(folder, { half }) {
       await saveModel(folder, modelConfig, model, { half, overwrite: true });
       if (data.latents) await copyCodec(data.latents.codec, join(folder, CODEC));

@@ -214,9 +214,13 @@ async function trainInto(run: RunFolder, start: Start): Promise<void> {
     }
   } catch (error) {
     const notFinite = MezzotintError.isInstance(error) && error.code === 'MEZZOTINT_NOT_FINITE';
-    if (notFinite && moved === good.step && good.step > 0) {
-      await save();
-      say(`The state after update ${good.step}, the last good one, is in ${run.checkpoints}`);
+    // Of several processes only what is not finite meets all at once; the others would wait for one that failed alone.
+    if ((notFinite || job.group.size === 1) && moved === good.step && good.step > saved) {
+      // A full disk fails here once more; what came first is what has to be told.
+      await save().then(
+        () => say(`The state after update ${good.step}, the last good one, is in ${run.checkpoints}`),
+        () => undefined,
+      );
     }
     throw error;
   } finally {

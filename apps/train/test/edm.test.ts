@@ -78,6 +78,24 @@ test.each(['edm2', 'edm'] as const)(
   300_000,
 );
 
+test('edm2 on onnxruntime, which lays weights out as their updates make them: stopped and resumed, the same bytes', async () => {
+  const config = JSON.parse(readFileSync(configFile('edm2'), 'utf8')) as { network: { unet: object } };
+  const unet = { ...config.network.unet, modelChannels: 8, channelMult: [1, 2], dropout: 0 };
+  const file = join(root, 'edm2-onnxruntime.json');
+  writeFileSync(file, JSON.stringify({ ...config, network: { ...config.network, unet }, steps: 5, ema: {} }));
+  const [whole, stopped] = [join(root, 'onnx-whole'), join(root, 'onnx-stopped')];
+  for (const argv of [
+    ['--config', file, '--run', whole],
+    ['--config', file, '--run', stopped, '--until', '2'],
+    ['--resume', '--run', stopped],
+  ]) {
+    const { code, err } = await train(...argv, '--engine', 'onnxruntime');
+    expect(code, err).toBe(0);
+  }
+  const weights = (run: string) => readFileSync(join(run, 'checkpoints', 'checkpoint-5', 'model.safetensors'));
+  expect(weights(stopped).equals(weights(whole))).toBe(true);
+});
+
 test('averages of other lengths are models that open: train posthoc-ema of the run', async () => {
   const run = join(root, 'edm2-whole');
   const made = await runApp<PosthocEmaFlags>(posthocEmaCommand(), runPosthocEma, [

@@ -196,6 +196,25 @@ test('when the loss is not finite, the last good state is there to go on from, e
   );
 });
 
+test('a training that fails for another reason loses no update either, and goes on exactly', async () => {
+  const every = { log: 1, sample: 5, checkpoint: 1000 };
+  const [run, whole] = [join(root, 'failing'), join(root, 'whole')];
+  const file = configFile('failing', { steps: 7, every });
+  expect((await train('--config', file, '--run', run, '--until', '2')).code).toBe(0);
+  // No picture can be written where a folder has its name.
+  const taken = join(run, 'samples', 'step-0000005.png');
+  mkdirSync(join(taken, 'full'), { recursive: true });
+  const stopped = await train('--resume', '--run', run);
+  expect(stopped.code).not.toBe(0);
+  expect(stopped.err).toMatch(/step-0000005/);
+  expect(stopped.out).toContain('after update 5, the last good one');
+  rmSync(taken, { recursive: true });
+  expect((await train('--resume', '--run', run)).out).toMatch(/from update 5 to 7/);
+  expect((await train('--config', file, '--run', whole)).code).toBe(0);
+  const weights = (of: string) => readFileSync(join(of, 'checkpoints', 'checkpoint-7', 'model.safetensors'));
+  expect(weights(run).equals(weights(whole))).toBe(true);
+});
+
 test('a second process is refused while the first trains; its kill leaves the run free', async () => {
   const run = join(root, 'locked');
   const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));

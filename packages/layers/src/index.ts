@@ -7,7 +7,7 @@ export {
   GaussianFourierProjection,
 } from './modules/fourier-embedding.js';
 export { Linear, type LinearOptions } from './modules/linear.js';
-export { forceWeightNormalization, MPConv, MPFourier } from './modules/magnitude-preserving.js';
+export { forceWeightNormalization, MPConv, MPFourier, takesNormsOfWeights } from './modules/magnitude-preserving.js';
 export { GroupNorm, LayerNorm, type NormOptions, RmsNorm } from './modules/norms.js';
 export { PatchEmbed, type PatchEmbedOptions } from './modules/patch-embed.js';
 export {

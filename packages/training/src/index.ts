@@ -111,6 +111,7 @@ export {
   type OptimizerState,
   type UpdateOptions,
 } from './optimizer/optimizer.js';
+export { layPlain } from './plain-params.js';
 export {
   defaultRecipe,
   type Objective,

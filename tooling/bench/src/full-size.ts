@@ -112,9 +112,8 @@ await runCommand<Flags>(command, async (flags, { say, result, signal }) => {
 });
 
 function commandLine({ model, blocks, size, steps, textLength, stableDiffusionCpp }: Flags): string {
-  const tunables = process.env.GLIBC_TUNABLES === undefined ? '' : `GLIBC_TUNABLES=${process.env.GLIBC_TUNABLES} `;
   const peer = stableDiffusionCpp === undefined ? '' : ' --stable-diffusion-cpp python';
-  return `${tunables}pnpm bench:full-size --folder scratch --model ${model} --blocks ${blocks} --size ${size} --steps ${steps} --text-length ${textLength}${peer} --write docs/checkpoints.md`;
+  return `pnpm bench:full-size --folder scratch --model ${model} --blocks ${blocks} --size ${size} --steps ${steps} --text-length ${textLength}${peer} --write docs/checkpoints.md`;
 }
 
 /** The same picture by stable-diffusion.cpp, in a process of its own. */

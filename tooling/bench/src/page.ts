@@ -28,8 +28,14 @@ export function circumstances(command: string): Circumstances {
     date: new Date().toISOString().slice(0, 10),
     machine: machineText(),
     threads,
-    command,
+    command: withTunables(command),
   };
+}
+
+/** A command with the C library's settings that this process was started with, on which speed depends. */
+export function withTunables(command: string): string {
+  const { GLIBC_TUNABLES: tunables } = process.env;
+  return tunables === undefined ? command : `GLIBC_TUNABLES=${tunables} ${command}`;
 }
 
 /** Processor, cores and memory, operating system, Node. */

@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
+import { cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { openClassifier, realNumber, runCommand, startProgress, wholeNumber } from '@mezzotint/app';
 import { useBackend } from '@mezzotint/backend';
@@ -322,7 +322,7 @@ async function writeAll(
 
 <!-- Written by the command below as far as "by hand"; do not edit. -->
 
-Measured on ${new Date().toISOString().slice(0, 10)}: ${cpus()[0]?.model.trim()}, engine ${engine}, other work on the machine. Repeat it with
+Measured on ${new Date().toISOString().slice(0, 10)}: ${cpus()[0]?.model.trim()}, engine ${engine}${loadavg()[0]! > cpus().length ? ', other work on the machine' : ''}. Repeat it with
 
 \`\`\`
 pnpm scaling ${settings} --write ${file}

@@ -42,6 +42,11 @@ export function forceWeightNormalization(model: Module): void {
   }
 }
 
+/** Whether a model has layers that normalise their weights in every pass, as EDM2's. */
+export function takesNormsOfWeights(model: Module): boolean {
+  return [...model.modules().values()].some((module) => 'forceNormalization' in module);
+}
+
 /**
  * Fourier features of a number with random frequencies and phases that keep unit variance: sqrt(2) cos(f t + p) with
  * fixed f = 2 pi N(0, bandwidth^2) and p = 2 pi U(0, 1). EDM2, eq. 75. State: `freqs` `[width]`, `phases` `[width]`, not
