@@ -1,6 +1,5 @@
 import '@tensorflow/tfjs';
-import type { RandomStream, TimeInput } from '@mezzotint/core';
-import { TorchGenerator } from '@mezzotint/random';
+import { type RandomStream, type TimeInput, TorchGenerator } from '@mezzotint/core';
 import { type LogSnrCurve, type ProcessConfig, type SolverName, samplerFromProcess } from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, expect, test } from 'vitest';
