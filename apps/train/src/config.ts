@@ -200,6 +200,15 @@ const density = z
       scale: z.number().default(1.29).describe('s, above 0 for more levels in the middle.'),
     }),
     z.strictObject({ kind: z.literal('cosine').describe('The log SNR of the cosine schedule (eq. 21).') }),
+    z.strictObject({
+      kind: z
+        .literal('log-normal')
+        .describe(
+          "For EDM's process: ln sigma is a normal number (Karras et al. 2022, table 1; -1.2 and 1.2, EDM2 -0.4 and 1).",
+        ),
+      mean: z.number().describe('Its mean.'),
+      std: positive.describe('Its deviation.'),
+    }),
   ])
   .optional();
 
@@ -311,7 +320,9 @@ const diffusion = z.strictObject({
       'What is learned and how: fills in what is left out of process, optimizer, learningRate and sampling. From the process when absent.',
     ),
   process: processSchema.optional().describe("Forward process and prediction; the recipe's when absent."),
-  density: density.describe("How often a flow is trained at which noise level; the recipe's when absent."),
+  density: density.describe(
+    "How often which noise level is trained, of a flow or of EDM's process; the recipe's when absent.",
+  ),
   conditions: conditions
     .optional()
     .describe('What the network is conditioned on beside classes; the classes of the data alone when absent.'),

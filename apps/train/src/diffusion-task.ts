@@ -203,8 +203,12 @@ function checkConditions(
       'lora: an adapter is trained in the place of everything else: expected text encoders that are not trained',
     );
   }
-  if (density && process.kind !== 'flow') {
-    problems.push(`density: is of flows, got a process of kind ${process.kind}`);
+  if (density && process.kind !== 'flow' && process.kind !== 'edm') {
+    problems.push(`density: is of flows and of EDM's process, got a process of kind ${process.kind}`);
+  } else if (density && (density.kind === 'log-normal') !== (process.kind === 'edm')) {
+    problems.push(
+      `density: log-normal is of EDM's process, the others of flows; got ${density.kind} for a process of kind ${process.kind}`,
+    );
   }
   if (problems.length > 0) throw new InvalidArgumentError('configuration', problems);
 }

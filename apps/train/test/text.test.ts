@@ -423,6 +423,10 @@ test('what does not fit together is refused by name before there is a folder', a
   expect(await refused('none', { conditions: undefined })).toMatch(/MMDiT reads texts; say by which encoders/);
   const dit = architectureOfKind('denoiser', 'DiT').sized!('small', { imageSize: 8, channels: 3, classes: null });
   expect(await refused('labels', { architecture: 'DiT', network: dit })).toMatch(/this DiT reads no texts/);
-  expect(await refused('density', { recipe: 'v-cosine', density: { kind: 'mode' } })).toMatch(/density: is of flows/);
+  const logNormal = { kind: 'log-normal', mean: 0, std: 1 };
+  expect(await refused('log-normal', { density: logNormal })).toMatch(/density: log-normal is of EDM's process/);
+  expect(await refused('density', { recipe: 'v-cosine', density: { kind: 'mode' } })).toMatch(
+    /density: is of flows and of EDM's process/,
+  );
   expect(existsSync(run('density'))).toBe(false);
 });

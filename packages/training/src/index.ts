@@ -83,6 +83,7 @@ export {
   modeFlow,
   type NoiseDistribution,
   noiseLevels,
+  type SigmaDensity,
   stratified,
   type TimedNoiseLevel,
   type Uniforms,

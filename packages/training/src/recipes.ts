@@ -20,6 +20,7 @@ import {
   logNormalSigmas,
   logSnrLevels,
   noiseLevels,
+  type SigmaDensity,
   stratified,
   type TimedNoiseLevel,
   uniformTimesteps,
@@ -31,8 +32,8 @@ export interface RecipeData {
   readonly imageSize: number;
   /** What the architecture's time is (`DenoiserArchitecture.time`). */
   readonly time: TimeInput;
-  /** How often a flow is trained at which level; the recipe's when absent. */
-  readonly density?: FlowDensity;
+  /** How often which level is trained, of a flow or of EDM's process; the recipe's when absent. */
+  readonly density?: FlowDensity | SigmaDensity;
 }
 
 /** One number an example, `[N]`; draws its levels and its noise from `rng`. */
@@ -179,7 +180,7 @@ const flow: Recipe = {
   name: 'flow',
   about: 'rectified flow, levels by a logit-normal: Stable Diffusion 3 (Esser et al. 2024)',
   process: (data) => ({ kind: 'flow', shift: 1, timeScale: flowTimeScale(data) }),
-  objective: ({ density }, process) => flowObjective(process, density ?? { kind: 'logit-normal' }),
+  objective: ({ density }, process) => flowObjective(process, density, { kind: 'logit-normal' }),
   optimizer: { ...adamW, betas: [0.9, 0.95] },
   learningRate: { kind: 'cosine', peak: 1e-3 },
   sampling: { solver: 'euler', steps: 30, guidance: 1.5 },
@@ -189,7 +190,7 @@ const rectifiedFlow: Recipe = {
   ...flow,
   name: 'rectified-flow',
   about: 'rectified flow, uniform levels: Liu et al. 2022',
-  objective: ({ density }, process) => flowObjective(process, density ?? { kind: 'uniform' }),
+  objective: ({ density }, process) => flowObjective(process, density, { kind: 'uniform' }),
 };
 
 const edm: Recipe = {
@@ -200,7 +201,7 @@ const edm: Recipe = {
     // Others are told ln(sigma) / 4 and are preconditioned here.
     ...(timed({ sigma: true, timestep: false, unit: false }, time, "EDM's process") && { denoises: true }),
   }),
-  objective: (_, process) => edmObjective(process, { mean: -1.2, std: 1.2 }),
+  objective: ({ density }, process) => edmObjective(process, density, { mean: -1.2, std: 1.2 }),
   optimizer: { kind: 'adam', betas: [0.9, 0.999], epsilon: 1e-8, weightDecay: 0, maxGradientNorm: null },
   learningRate: { kind: 'constant', peak: 1e-3 },
   sampling: { solver: 'heun', steps: 18, guidance: 1.5 },
@@ -210,7 +211,7 @@ const edm2: Recipe = {
   ...edm,
   name: 'edm2',
   about: 'EDM with learned uncertainty and forced weight normalisation: EDM2 (Karras et al. 2024)',
-  objective: (_, process) => edmObjective(process, { mean: -0.4, std: 1 }),
+  objective: ({ density }, process) => edmObjective(process, density, { mean: -0.4, std: 1 }),
   optimizer: { kind: 'adam', betas: [0.9, 0.99], epsilon: 1e-8, weightDecay: 0, maxGradientNorm: null },
   learningRate: { kind: 'inverse-sqrt', peak: 1e-2 },
   forcedWeightNormalization: true,
@@ -291,9 +292,16 @@ function plain(prediction: Prediction, levelAt: (u: number) => TimedNoiseLevel, 
   return (net, batch, rng) => denoisingLoss(prediction, net, batch, rng, { levels, ...options });
 }
 
-function flowObjective(process: ProcessConfig, density: FlowDensity): Objective {
+function flowObjective(process: ProcessConfig, asked: RecipeData['density'], usual: FlowDensity): Objective {
   const { shift, timeScale } = ofKind(process, 'flow');
+  const density = asked ?? usual;
+  if (density.kind === 'log-normal') throw unfitDensity(density.kind, 'a flow');
   return plain('flow', flowLevels(density, { shift, timeScale }));
+}
+
+function unfitDensity(kind: string, process: string): InvalidArgumentError {
+  const fit = process === 'a flow' ? 'uniform, logit-normal, mode or cosine' : 'log-normal';
+  return new InvalidArgumentError('density', `expected ${fit} for ${process}, got ${kind}`);
 }
 
 function discreteObjective(process: ProcessConfig, weighting?: 'min-snr'): Objective {
@@ -319,9 +327,14 @@ function logSnrObjective(
   return (net, batch, rng) => denoisingLoss(prediction, net, batch, rng, { levels, ...options });
 }
 
-function edmObjective(process: ProcessConfig, logNormal: { mean: number; std: number }): Objective {
+function edmObjective(
+  process: ProcessConfig,
+  density: RecipeData['density'],
+  usual: Omit<SigmaDensity, 'kind'>,
+): Objective {
   const { sigmaData, denoises = false } = ofKind(process, 'edm');
-  const levels = noiseLevels(logNormalSigmas(logNormal), stratified);
+  if (density !== undefined && density.kind !== 'log-normal') throw unfitDensity(density.kind, "EDM's process");
+  const levels = noiseLevels(logNormalSigmas(density ?? usual), stratified);
   if (!denoises) {
     return (net, batch, rng, logVariance) =>
       edmLoss(net, batch, rng, { levels, sigmaData, ...(logVariance && { logVariance }) });

@@ -1,5 +1,5 @@
 import '@tensorflow/tfjs';
-import type { RandomStream, TimeInput } from '@mezzotint/core';
+import { type RandomStream, type TimeInput, TorchGenerator } from '@mezzotint/core';
 import { type LogSnrCurve, type ProcessConfig, type SolverName, samplerFromProcess } from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, expect, test } from 'vitest';
@@ -119,6 +119,33 @@ test('RIN is trained along a sigmoid and sampled along a cosine, as in all evalu
     curve: { kind: 'sigmoid', start: -3, end: 3, tau: 0.9 },
     samplingCurve: { kind: 'gamma-cosine', start: 0, end: 1, tau: 1 },
   });
+});
+
+test.each(['edm', 'edm2'])("%s: another density of EDM's levels is what is trained", (name) => {
+  const data = { imageSize: 8, time: 'unit' } as const;
+  const logs: number[] = [];
+  const net = (x: tf.Tensor4D, time: tf.Tensor1D) => {
+    logs.push(...[...time.dataSync()].map((cNoise) => 4 * cNoise)); // told ln(sigma) / 4
+    return tf.zerosLike(x);
+  };
+  const process = recipeNamed(name).process(data);
+  const objective = recipeNamed(name).objective(
+    { ...data, density: { kind: 'log-normal', mean: -0.6, std: 1.8 } },
+    process,
+  );
+  tf.tidy(() => void objective(net, { x0: tf.ones([256, 8, 8, 1]), cond: undefined }, new TorchGenerator(1)));
+  const mean = logs.reduce((sum, l) => sum + l, 0) / logs.length;
+  const std = Math.sqrt(logs.reduce((sum, l) => sum + (l - mean) ** 2, 0) / logs.length);
+  expect(logs).toHaveLength(256);
+  // 256 levels, one in each 256th part of the distribution.
+  expect([mean, std].map((value) => Math.round(20 * value) / 20)).toEqual([-0.6, 1.8]);
+  expect(() => recipeNamed(name).objective({ ...data, density: { kind: 'mode' } }, process)).toThrow(
+    /density: expected log-normal for EDM's process, got mode/,
+  );
+  const flow = recipeNamed('flow');
+  expect(() =>
+    flow.objective({ ...data, density: { kind: 'log-normal', mean: 0, std: 1 } }, flow.process(data)),
+  ).toThrow(/density: expected uniform, logit-normal, mode or cosine for a flow, got log-normal/);
 });
 
 test('a process of another kind, and a name that is none, are refused', () => {

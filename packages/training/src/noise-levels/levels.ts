@@ -116,6 +116,13 @@ export type FlowDensity =
   | { readonly kind: 'mode'; readonly scale?: number | undefined }
   | { readonly kind: 'cosine' };
 
+/** A density of EDM's levels: ln sigma is normal. Karras et al. 2022, table 1. JSON. */
+export interface SigmaDensity {
+  readonly kind: 'log-normal';
+  readonly mean: number;
+  readonly std: number;
+}
+
 /** The levels of a density: {@link uniformFlow}, {@link logitNormalFlow}, {@link modeFlow} or {@link cosineMapFlow}. */
 export function flowLevels(density: FlowDensity, options: FlowOptions = {}): (u: number) => TimedNoiseLevel {
   switch (density.kind) {
