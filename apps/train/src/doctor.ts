@@ -1,7 +1,6 @@
 import type { ImageSet } from '@mezzotint/data';
-import { recipeNamed } from '@mezzotint/training';
 import type { WholeConfig } from './config.js';
-import { emaDecay, recipeOf } from './defaults.js';
+import { emaDecay } from './defaults.js';
 import type { LogLine } from './run-folder.js';
 import type { TrainingData } from './training-data.js';
 
@@ -24,33 +23,7 @@ export function lookBefore(config: WholeConfig, data: TrainingData, shown: Image
       `ema.decay ${emaDecay(config)} averages over ${Math.round(memory)} updates, and the run has ${config.steps}: samples will lag behind; leave it out, or take ${(1 - 10 / config.steps).toFixed(4)}.`,
     );
   }
-  notes.push(...lookAtLevels(config));
   return notes;
-}
-
-/** sigma above which nearly nothing but noise is seen of pictures in [-1, 1]: there it is settled which colours they have. */
-const COLOURS_SETTLED = 10;
-
-/** How many pictures a training must see above that for colours that are the data's: measured on 32 x 32 pictures, where 100 were too few. */
-const SETTLING_PICTURES = 1000;
-
-/** Whether EDM's levels, as its papers draw them for hundreds of millions of pictures, leave the noisiest ones out of a short training. */
-function lookAtLevels(config: WholeConfig): string[] {
-  if (config.task !== 'diffusion' || config.process.kind !== 'edm' || config.density !== undefined) return [];
-  const { density } = recipeNamed(recipeOf(config));
-  if (density?.kind !== 'log-normal') return [];
-  const { mean, std } = density;
-  const pictures = config.steps * config.batchSize * config.accumulation;
-  const seen = Math.round(pictures * upperTail((Math.log(COLOURS_SETTLED) - mean) / std));
-  if (seen >= SETTLING_PICTURES || config.process.sigmaMax < COLOURS_SETTLED) return [];
-  return [
-    `Of these ${pictures} pictures only ${seen} are seen at noise levels above ${COLOURS_SETTLED}, where colours are settled, so they may come out wrong: train longer, or with "density": { "kind": "log-normal", "mean": -0.6, "std": 1.8 }.`,
-  ];
-}
-
-/** P(Z > z) of a normal number, to 8 % for z above 1.5 (the first two terms of its expansion). */
-function upperTail(z: number): number {
-  return (Math.exp(-(z ** 2) / 2) / (z * Math.sqrt(2 * Math.PI))) * (1 - 1 / z ** 2 + 3 / z ** 4);
 }
 
 /** What looks wrong with pictures. */
