@@ -469,7 +469,6 @@ test('the doctor names what is wrong', () => {
     steps: 100,
     batchSize: 8,
     accumulation: 1,
-    process: { kind: 'flow' },
     ema: { decay: 0.9999, sigmaRel: [] },
     optimizer: { maxGradientNorm: 1 },
   };
@@ -488,24 +487,6 @@ test('the doctor names what is wrong', () => {
   expect(before([0, 255, 128, 30])).toMatch(/averages over 10000 updates, and the run has 100: .* take 0.9000/);
   expect(before([100, 100, 101, 100])).toMatch(/hardly vary/);
   expect(before([100, 110, 150, 130])).toMatch(/use only .* of the range/);
-  const edm = {
-    recipe: 'edm',
-    weighting: 'uniform',
-    process: { kind: 'edm', sigmaMax: 80 },
-    steps: 4000,
-    batchSize: 16,
-  };
-  // P(ln sigma > ln 10) of N(-1.2, 1.2) is 0.00175.
-  expect(before([0, 255, 128, 30], edm)).toMatch(
-    /Of these 64000 pictures only 11[1-6] are seen at noise levels above 10/,
-  );
-  for (const enough of [
-    { steps: 400_000 },
-    { process: { kind: 'edm', sigmaMax: 8 } },
-    { density: { kind: 'log-normal' } },
-  ]) {
-    expect(before([0, 255, 128, 30], { ...edm, ...enough })).not.toMatch(/colours/);
-  }
   expect(lookBefore({ ...config, ema: { sigmaRel: [] } } as never, data as never, image([0, 255, 9, 200]))).toEqual([]);
   const line = (step: number, loss: number, more = {}) => ({
     step,
