@@ -16,6 +16,7 @@ export {
   flow,
   type Parameterisation,
   type Readout,
+  selfPreconditioned,
   vPrediction,
   x0,
 } from './parameterisation.js';

@@ -59,6 +59,9 @@ export function edm({ sigmaData = 0.5 }: { readonly sigmaData?: number } = {}): 
   };
 }
 
+/** F is EDM's D itself, with its preconditioning inside: D = F, F fed with x / alpha and told sigma / alpha. */
+export const selfPreconditioned: Parameterisation = ({ alpha }) => ({ input: 1 / alpha, skip: 0, output: 1 });
+
 /**
  * One network's prediction as another kind of network would have given it: G = a x + b F, with both scaled as their
  * parameterisations ask. From D = skip x + output F of both. For comparing networks, and for distillation.

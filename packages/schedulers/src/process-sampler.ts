@@ -1,5 +1,5 @@
 import type { Clipping } from './clipping.js';
-import { edm, epsilon, flow, type Parameterisation, vPrediction, x0 } from './parameterisation.js';
+import { edm, epsilon, flow, type Parameterisation, selfPreconditioned, vPrediction, x0 } from './parameterisation.js';
 import { createSolver, type SolverName } from './registry.js';
 import { type Sampler, sampler } from './sampler.js';
 import { cosineBetas, linearBetas, scaledLinearBetas } from './schedules/betas.js';
@@ -205,7 +205,7 @@ function partsOf(process: ProcessConfig, { timeOf }: ProcessSamplerOptions) {
       const [min, max] = [process.sigmaMin, process.sigmaMax];
       const own = timeOf ?? (process.denoises ? sigmaTime : edmTime);
       return {
-        parameterisation: process.denoises ? x0 : edm(process),
+        parameterisation: process.denoises ? selfPreconditioned : edm(process),
         timeOf: own,
         ratios: { min, max },
         levels: ({ steps }: { readonly steps: number }) => sigmaSchedule(karrasSigmas({ steps, min, max }), own),

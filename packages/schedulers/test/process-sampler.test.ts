@@ -1,5 +1,16 @@
+import '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { expect, test } from 'vitest';
-import { type LogSnrCurve, logSnrOf, type ProcessConfig, samplerFromProcess } from '../src/index.js';
+import {
+  initialNoise,
+  type LogSnrCurve,
+  logSnrOf,
+  type ProcessConfig,
+  perImageNoise,
+  type Sampler,
+  sample,
+  samplerFromProcess,
+} from '../src/index.js';
 
 const cosine: ProcessConfig = {
   kind: 'log-snr',
@@ -97,9 +108,30 @@ test('a curve that does not fall is refused; the far shift of an interpolated on
   );
 });
 
-test('a network that preconditions itself is given sigma, and answers x0', () => {
+test('a network that preconditions itself is given x and sigma as they are, and answers x0; the same pictures come out', async () => {
   const edm: ProcessConfig = { kind: 'edm', sigmaData: 0.5, sigmaMin: 0.002, sigmaMax: 80 };
   const level = { alpha: 1, sigma: 3 };
-  expect(samplerFromProcess(edm, { ...options, solver: 'heun' }).timeOf(level)).toBeCloseTo(Math.log(3) / 4, 12);
-  expect(samplerFromProcess({ ...edm, denoises: true }, { ...options, solver: 'heun' }).timeOf(level)).toBe(3);
+  const [inside, outside] = [true, false].map((denoises) =>
+    samplerFromProcess({ ...edm, denoises }, { ...options, solver: 'heun' }),
+  ) as [Sampler, Sampler];
+  expect(outside.timeOf(level)).toBeCloseTo(Math.log(3) / 4, 12);
+  expect(inside.timeOf(level)).toBe(3);
+  // F of some network, and D of the same with table 1's preconditioning inside.
+  const f = (x: tf.Tensor4D, cNoise: number) => tf.add(tf.mul(tf.tanh(x), 0.3), cNoise / 5) as tf.Tensor4D;
+  const d = (x: tf.Tensor4D, sigma: number) => {
+    const total = Math.hypot(sigma, 0.5);
+    const inner = f(tf.div(x, total), Math.log(sigma) / 4);
+    return tf.add(tf.mul(x, 0.25 / total ** 2), tf.mul(inner, (sigma * 0.5) / total)) as tf.Tensor4D;
+  };
+  const picture = async (made: Sampler, net: typeof f) => {
+    const schedule = made.schedule({ steps: 6 });
+    const z = initialNoise(schedule, [1, 4, 4, 1], perImageNoise([3]));
+    const model = made.denoiser((x, time) => net(x, time.dataSync()[0]!));
+    return (await sample(made.solver, model as never, z, schedule, {} as never)).dataSync<'float32'>();
+  };
+  const [byD, byF] = [await picture(inside, d), await picture(outside, f)];
+  byD.forEach((value, i) => {
+    expect(Math.abs(value - byF[i]!)).toBeLessThan(1e-4); // float32 from sigma 80
+  });
+  expect(Math.max(...byF) - Math.min(...byF)).toBeGreaterThan(0.01);
 });

@@ -68,6 +68,8 @@ export interface Recipe {
   process(data: RecipeData): ProcessConfig;
   /** The loss of a process, which may be another than the recipe's own. */
   objective(data: RecipeData, process: ProcessConfig): Objective;
+  /** How often which noise level is trained where nothing is asked: of flows and of EDM's process. */
+  readonly density?: FlowDensity | SigmaDensity;
   readonly optimizer: OptimizerSettings;
   /** Peak of the rate and how it falls, for runs of thousands of updates. */
   readonly learningRate: { readonly kind: 'constant' | 'cosine' | 'inverse-sqrt'; readonly peak: number };
@@ -180,7 +182,7 @@ const flow: Recipe = {
   name: 'flow',
   about: 'rectified flow, levels by a logit-normal: Stable Diffusion 3 (Esser et al. 2024)',
   process: (data) => ({ kind: 'flow', shift: 1, timeScale: flowTimeScale(data) }),
-  objective: ({ density }, process) => flowObjective(process, density, { kind: 'logit-normal' }),
+  ...flowLevelsBy({ kind: 'logit-normal' }),
   optimizer: { ...adamW, betas: [0.9, 0.95] },
   learningRate: { kind: 'cosine', peak: 1e-3 },
   sampling: { solver: 'euler', steps: 30, guidance: 1.5 },
@@ -190,7 +192,7 @@ const rectifiedFlow: Recipe = {
   ...flow,
   name: 'rectified-flow',
   about: 'rectified flow, uniform levels: Liu et al. 2022',
-  objective: ({ density }, process) => flowObjective(process, density, { kind: 'uniform' }),
+  ...flowLevelsBy({ kind: 'uniform' }),
 };
 
 const edm: Recipe = {
@@ -201,7 +203,7 @@ const edm: Recipe = {
     // Others are told ln(sigma) / 4 and are preconditioned here.
     ...(timed({ sigma: true, timestep: false, unit: false }, time, "EDM's process") && { denoises: true }),
   }),
-  objective: ({ density }, process) => edmObjective(process, density, { mean: -1.2, std: 1.2 }),
+  ...edmLevelsBy({ kind: 'log-normal', mean: -1.2, std: 1.2 }),
   optimizer: { kind: 'adam', betas: [0.9, 0.999], epsilon: 1e-8, weightDecay: 0, maxGradientNorm: null },
   learningRate: { kind: 'constant', peak: 1e-3 },
   sampling: { solver: 'heun', steps: 18, guidance: 1.5 },
@@ -211,7 +213,7 @@ const edm2: Recipe = {
   ...edm,
   name: 'edm2',
   about: 'EDM with learned uncertainty and forced weight normalisation: EDM2 (Karras et al. 2024)',
-  objective: ({ density }, process) => edmObjective(process, density, { mean: -0.4, std: 1 }),
+  ...edmLevelsBy({ kind: 'log-normal', mean: -0.4, std: 1 }),
   optimizer: { kind: 'adam', betas: [0.9, 0.99], epsilon: 1e-8, weightDecay: 0, maxGradientNorm: null },
   learningRate: { kind: 'inverse-sqrt', peak: 1e-2 },
   forcedWeightNormalization: true,
@@ -292,9 +294,18 @@ function plain(prediction: Prediction, levelAt: (u: number) => TimedNoiseLevel, 
   return (net, batch, rng) => denoisingLoss(prediction, net, batch, rng, { levels, ...options });
 }
 
-function flowObjective(process: ProcessConfig, asked: RecipeData['density'], usual: FlowDensity): Objective {
+/** The loss of a flow, with the density of its levels where none is asked. */
+function flowLevelsBy(usual: FlowDensity): Pick<Recipe, 'density' | 'objective'> {
+  return { density: usual, objective: ({ density = usual }, process) => flowObjective(process, density) };
+}
+
+/** The loss of EDM's process, with the density of its levels where none is asked. */
+function edmLevelsBy(usual: SigmaDensity): Pick<Recipe, 'density' | 'objective'> {
+  return { density: usual, objective: ({ density = usual }, process) => edmObjective(process, density) };
+}
+
+function flowObjective(process: ProcessConfig, density: FlowDensity | SigmaDensity): Objective {
   const { shift, timeScale } = ofKind(process, 'flow');
-  const density = asked ?? usual;
   if (density.kind === 'log-normal') throw unfitDensity(density.kind, 'a flow');
   return plain('flow', flowLevels(density, { shift, timeScale }));
 }
@@ -327,14 +338,10 @@ function logSnrObjective(
   return (net, batch, rng) => denoisingLoss(prediction, net, batch, rng, { levels, ...options });
 }
 
-function edmObjective(
-  process: ProcessConfig,
-  density: RecipeData['density'],
-  usual: Omit<SigmaDensity, 'kind'>,
-): Objective {
+function edmObjective(process: ProcessConfig, density: FlowDensity | SigmaDensity): Objective {
   const { sigmaData, denoises = false } = ofKind(process, 'edm');
-  if (density !== undefined && density.kind !== 'log-normal') throw unfitDensity(density.kind, "EDM's process");
-  const levels = noiseLevels(logNormalSigmas(density ?? usual), stratified);
+  if (density.kind !== 'log-normal') throw unfitDensity(density.kind, "EDM's process");
+  const levels = noiseLevels(logNormalSigmas(density), stratified);
   if (!denoises) {
     return (net, batch, rng, logVariance) =>
       edmLoss(net, batch, rng, { levels, sigmaData, ...(logVariance && { logVariance }) });
