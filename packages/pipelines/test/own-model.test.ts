@@ -2,6 +2,7 @@ import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { architectureOfKind } from '@mezzotint/architectures';
 import { AutoencoderKL, digitsVae } from '@mezzotint/autoencoders';
 import { useBackend } from '@mezzotint/backend';
 import type { DenoisingNetwork, HostTensor, Module } from '@mezzotint/core';
@@ -24,7 +25,7 @@ import { ClipTextModel, clipTokenizer, trainClipVocabulary } from '@mezzotint/te
 import { uvit } from '@mezzotint/uvit';
 import { writeSafetensors } from '@mezzotint/weights/node';
 import * as tf from '@tensorflow/tfjs-core';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { openPipeline, pipelineOfNetwork, type SavedPipelineRun } from '../src/node/index.js';
 
 const root = mkdtempSync(join(tmpdir(), 'mezzotint-own-'));
@@ -172,6 +173,41 @@ test.each([
   const pipeline = await openPipeline(await writeRun(name, { process, sampling }));
   const { images } = await pipeline.generate({ labels: 'cat' });
   expect(new Set(images[0]!.data).size).toBeGreaterThan(4);
+  pipeline.dispose();
+});
+
+test('a network that preconditions itself (EDM) is given x and sigma as they are', async () => {
+  const { unet, ...rest } = architectureOfKind('denoiser', 'EDM').sized!('small', {
+    ...{ imageSize: 8, channels: 1, classes: 2 },
+  }) as unknown as { unet: object };
+  const network = { ...rest, unet: { ...unet, modelChannels: 4, channelMult: [1], attentionSizes: [] } };
+  const run = await writeRun('edm-class', {
+    ...{ architecture: 'EDM', network },
+    process: { kind: 'edm', sigmaData: 0.5, sigmaMin: 0.002, sigmaMax: 80, denoises: true },
+    sampling: { solver: 'euler', steps: 2, guidance: 1 },
+  });
+  const model = architectureOfKind('denoiser', 'EDM').build(network).init(1);
+  await writeSafetensors(join(run, 'model', 'model.safetensors'), await model.save(), { overwrite: true });
+  const pipeline = await openPipeline(run);
+  const { forward } = Object.getPrototypeOf(model) as DenoisingNetwork;
+  let seen: { readonly x: tf.Tensor4D; readonly sigmas: number[] } | undefined;
+  const spy = vi.spyOn(Object.getPrototypeOf(model) as DenoisingNetwork, 'forward');
+  spy.mockImplementation(function (this: DenoisingNetwork, x, time, conditions) {
+    seen ??= { x: tf.keep(tf.clone(x)), sigmas: [...time.dataSync()] };
+    return forward.call(this, x, time, conditions);
+  });
+  const ran = pipeline.steps({ labels: 'cat', seed: 2 });
+  const first = (await ran.next()).value!;
+  const { x, sigmas } = seen!;
+  expect(sigmas).toEqual([80]);
+  expect(tf.moments(x).variance.sqrt().dataSync()[0]).toBeGreaterThan(60); // 64 numbers of deviation 80
+  // The estimate is what the network says of them, clipped.
+  const said = model.forward(x, tf.tensor1d(sigmas), { labels: tf.tensor1d([0], 'int32') });
+  expect(relativeError(first.x0.dataSync<'float32'>(), tf.clipByValue(said, -1, 1).dataSync<'float32'>())).toBeLessThan(
+    1e-6,
+  );
+  spy.mockRestore();
+  await ran.return(undefined as never);
   pipeline.dispose();
 });
 
