@@ -128,8 +128,9 @@ async function evaluateIn(engine: Engine, settings: Settings, context: CommandCo
   const needs = needed(({ needs }) => needs.generated);
   let opened: { path: string; facts: ModelFacts } | undefined;
   for (const side of plan.generated) {
-    if (side.model !== undefined && opened?.path !== side.model) {
-      opened = { path: side.model, facts: await worker.run('openModel', side.model) };
+    const isNew = side.model !== undefined && opened?.path !== side.model;
+    if (isNew) {
+      opened = { path: side.model!, facts: await worker.run('openModel', side.model!) };
     }
     const texts = needs.some((need) => need === 'similarity' || need === 'textRows') ? settings.prompts : [];
     const source =
@@ -137,7 +138,8 @@ async function evaluateIn(engine: Engine, settings: Settings, context: CommandCo
         ? folderSource(engine, settings.images!, 0, settings.count ?? Number.MAX_SAFE_INTEGER, texts)
         : makerOf(engine, settings, side, opened!.facts, count!, texts);
     await go(side, source, needs);
-    if (side.model !== undefined) sayNotes(side.name, await worker.run('notes', undefined), say);
+    // Of several guidance scales the first tells all.
+    if (isNew) sayNotes(side.model!, await worker.run('notes', undefined), say);
   }
   if (settings.shard !== undefined) {
     const [i, n] = settings.shard;

@@ -68,8 +68,6 @@ export interface Recipe {
   process(data: RecipeData): ProcessConfig;
   /** The loss of a process, which may be another than the recipe's own. */
   objective(data: RecipeData, process: ProcessConfig): Objective;
-  /** How often which noise level is trained where nothing is asked: of flows and of EDM's process. */
-  readonly density?: FlowDensity | SigmaDensity;
   readonly optimizer: OptimizerSettings;
   /** Peak of the rate and how it falls, for runs of thousands of updates. */
   readonly learningRate: { readonly kind: 'constant' | 'cosine' | 'inverse-sqrt'; readonly peak: number };
@@ -182,7 +180,7 @@ const flow: Recipe = {
   name: 'flow',
   about: 'rectified flow, levels by a logit-normal: Stable Diffusion 3 (Esser et al. 2024)',
   process: (data) => ({ kind: 'flow', shift: 1, timeScale: flowTimeScale(data) }),
-  ...flowLevelsBy({ kind: 'logit-normal' }),
+  objective: ({ density = { kind: 'logit-normal' } }, process) => flowObjective(process, density),
   optimizer: { ...adamW, betas: [0.9, 0.95] },
   learningRate: { kind: 'cosine', peak: 1e-3 },
   sampling: { solver: 'euler', steps: 30, guidance: 1.5 },
@@ -192,7 +190,7 @@ const rectifiedFlow: Recipe = {
   ...flow,
   name: 'rectified-flow',
   about: 'rectified flow, uniform levels: Liu et al. 2022',
-  ...flowLevelsBy({ kind: 'uniform' }),
+  objective: ({ density = { kind: 'uniform' } }, process) => flowObjective(process, density),
 };
 
 const edm: Recipe = {
@@ -203,7 +201,7 @@ const edm: Recipe = {
     // Others are told ln(sigma) / 4 and are preconditioned here.
     ...(timed({ sigma: true, timestep: false, unit: false }, time, "EDM's process") && { denoises: true }),
   }),
-  ...edmLevelsBy({ kind: 'log-normal', mean: -1.2, std: 1.2 }),
+  objective: ({ density = { kind: 'log-normal', mean: -1.2, std: 1.2 } }, process) => edmObjective(process, density),
   optimizer: { kind: 'adam', betas: [0.9, 0.999], epsilon: 1e-8, weightDecay: 0, maxGradientNorm: null },
   learningRate: { kind: 'constant', peak: 1e-3 },
   sampling: { solver: 'heun', steps: 18, guidance: 1.5 },
@@ -213,7 +211,7 @@ const edm2: Recipe = {
   ...edm,
   name: 'edm2',
   about: 'EDM with learned uncertainty and forced weight normalisation: EDM2 (Karras et al. 2024)',
-  ...edmLevelsBy({ kind: 'log-normal', mean: -0.4, std: 1 }),
+  objective: ({ density = { kind: 'log-normal', mean: -0.4, std: 1 } }, process) => edmObjective(process, density),
   optimizer: { kind: 'adam', betas: [0.9, 0.99], epsilon: 1e-8, weightDecay: 0, maxGradientNorm: null },
   learningRate: { kind: 'inverse-sqrt', peak: 1e-2 },
   forcedWeightNormalization: true,
@@ -294,25 +292,15 @@ function plain(prediction: Prediction, levelAt: (u: number) => TimedNoiseLevel, 
   return (net, batch, rng) => denoisingLoss(prediction, net, batch, rng, { levels, ...options });
 }
 
-/** The loss of a flow, with the density of its levels where none is asked. */
-function flowLevelsBy(usual: FlowDensity): Pick<Recipe, 'density' | 'objective'> {
-  return { density: usual, objective: ({ density = usual }, process) => flowObjective(process, density) };
-}
-
-/** The loss of EDM's process, with the density of its levels where none is asked. */
-function edmLevelsBy(usual: SigmaDensity): Pick<Recipe, 'density' | 'objective'> {
-  return { density: usual, objective: ({ density = usual }, process) => edmObjective(process, density) };
-}
-
 function flowObjective(process: ProcessConfig, density: FlowDensity | SigmaDensity): Objective {
   const { shift, timeScale } = ofKind(process, 'flow');
-  if (density.kind === 'log-normal') throw unfitDensity(density.kind, 'a flow');
+  if (density.kind === 'log-normal') {
+    throw new InvalidArgumentError(
+      'density',
+      'expected uniform, logit-normal, mode or cosine for a flow, got log-normal',
+    );
+  }
   return plain('flow', flowLevels(density, { shift, timeScale }));
-}
-
-function unfitDensity(kind: string, process: string): InvalidArgumentError {
-  const fit = process === 'a flow' ? 'uniform, logit-normal, mode or cosine' : 'log-normal';
-  return new InvalidArgumentError('density', `expected ${fit} for ${process}, got ${kind}`);
 }
 
 function discreteObjective(process: ProcessConfig, weighting?: 'min-snr'): Objective {
@@ -340,7 +328,9 @@ function logSnrObjective(
 
 function edmObjective(process: ProcessConfig, density: FlowDensity | SigmaDensity): Objective {
   const { sigmaData, denoises = false } = ofKind(process, 'edm');
-  if (density.kind !== 'log-normal') throw unfitDensity(density.kind, "EDM's process");
+  if (density.kind !== 'log-normal') {
+    throw new InvalidArgumentError('density', `expected log-normal for EDM's process, got ${density.kind}`);
+  }
   const levels = noiseLevels(logNormalSigmas(density), stratified);
   if (!denoises) {
     return (net, batch, rng, logVariance) =>

@@ -11,6 +11,7 @@ import type { Average } from './averages/average.js';
 import { tensorsAreInHostMemory } from './engine.js';
 import type { LearningRate } from './learning-rate.js';
 import type { Optimizer } from './optimizer/optimizer.js';
+import { plainCopy } from './plain-params.js';
 import { type LossValue, type Observe, valueAndGradients } from './value-and-gradients.js';
 
 /** What a loss is computed from. */
@@ -333,7 +334,7 @@ async function readBack(mine: Contribution): Promise<Contribution> {
   if (mine.losses.length === 1 || !onHost) return mine;
   const gradients = new Map<string, tf.Tensor>();
   for (const [path, gradient] of mine.gradients) {
-    gradients.set(path, tf.tensor((await gradient.data()).slice(), gradient.shape, 'float32'));
+    gradients.set(path, await plainCopy(gradient));
   }
   tf.dispose([...mine.gradients.values()]);
   return { ...mine, gradients };

@@ -33,7 +33,7 @@ export function circumstances(command: string): Circumstances {
 }
 
 /** A command with the C library's settings that this process was started with, on which speed depends. */
-export function withTunables(command: string): string {
+function withTunables(command: string): string {
   const { GLIBC_TUNABLES: tunables } = process.env;
   return tunables === undefined ? command : `GLIBC_TUNABLES=${tunables} ${command}`;
 }

@@ -5,7 +5,7 @@ import { openClassifier } from '@mezzotint/app';
 import { type Denoiser, InvalidArgumentError, type Module, type StateDict } from '@mezzotint/core';
 import { loadDigits } from '@mezzotint/data/digits';
 import { classifierFree } from '@mezzotint/guidance';
-import { forceWeightNormalization } from '@mezzotint/layers';
+import { forceWeightNormalization, takesNormsOfWeights } from '@mezzotint/layers';
 import { FeatureStatistics, frechetDistance } from '@mezzotint/metrics';
 import { TorchGenerator } from '@mezzotint/random';
 import { perImageNoise, run, samplerFromProcess } from '@mezzotint/schedulers';
@@ -15,6 +15,7 @@ import {
   edmLoss,
   ema,
   inverseSqrtRate,
+  layPlain,
   logNormalSigmas,
   noiseLevels,
   powerFunctionDecay,
@@ -157,7 +158,10 @@ export async function trainDigits(
     learningRate: warmUp(Math.max(1, Math.round(steps / 50)), inverseSqrtRate({ peak, after })),
     averages,
     ...(snapshotEvery !== undefined && { snapshotEvery }),
-    hooks: recipe.forcedWeightNormalization ? [{ beforeForward: () => forceWeightNormalization(model) }] : [],
+    hooks: [
+      ...(takesNormsOfWeights(model) ? [{ beforeForward: () => layPlain(optimizer.params.values()) }] : []),
+      ...(recipe.forcedWeightNormalization ? [{ beforeForward: () => forceWeightNormalization(model) }] : []),
+    ],
     from: saved?.step ?? 0,
     until: steps,
     signal,

@@ -6,6 +6,7 @@ import {
   edmLoss,
   ema,
   inverseSqrtRate,
+  layPlain,
   logNormalSigmas,
   noiseLevels,
   powerFunctionDecay,
@@ -81,7 +82,10 @@ export async function trainToy(
     optimizer,
     learningRate: inverseSqrtRate({ peak: 0.01, after: Math.max(steps / 8, 1) }),
     averages,
-    hooks: [{ beforeForward: () => forceWeightNormalization(model) }],
+    hooks: [
+      { beforeForward: () => layPlain(optimizer.params.values()) },
+      { beforeForward: () => forceWeightNormalization(model) },
+    ],
     from: saved?.step ?? 0,
     until: steps,
   });
