@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { architectureOfKind } from '@mezzotint/architectures';
 import { AutoencoderKL, digitsVae } from '@mezzotint/autoencoders';
 import { useBackend } from '@mezzotint/backend';
-import type { DenoisingNetwork, HostTensor, Module } from '@mezzotint/core';
+import type { ClassifierNetwork, DenoisingNetwork, HostTensor, Module } from '@mezzotint/core';
 import { TorchGenerator } from '@mezzotint/core';
 import type { Bitmap } from '@mezzotint/data';
 import { dit } from '@mezzotint/dit';
@@ -13,10 +13,12 @@ import { type MMDiTConfig, mmdit } from '@mezzotint/mmdit';
 import { rin, warmStarted } from '@mezzotint/rin';
 import {
   ddim,
+  discreteTime,
   initialNoise,
   type Network,
   type NoiseSchedule,
   perImageNoise,
+  processOf,
   sample,
   samplerFromProcess,
 } from '@mezzotint/schedulers';
@@ -219,6 +221,63 @@ test('the digits that come with the project, in few steps, with their classifier
   await pipeline.generate({ labels: '7', seed: 2, steps: 2 });
   expect(tf.memory().numTensors).toBe(before);
   pipeline.dispose();
+});
+
+test('a classifier is told the time of its own process, and shown x as that has it, whatever the model steps in', async () => {
+  const judge = async (name: string, classes: string[]) => {
+    const folder = join(root, name);
+    const record = architectureOfKind('classifier', 'NoisyClassifier');
+    const own = record.sized!('small', { imageSize: 8, channels: 1, classes: 2 }) as object;
+    const small = {
+      ...own,
+      modelChannels: 8,
+      channelMult: [1],
+      attentionResolutions: [],
+      heads: { count: 1 },
+      groups: 4,
+    };
+    mkdirSync(folder);
+    const about = {
+      format: 'mezzotint/classifier@1',
+      architecture: record.name,
+      image: { size: 8, channels: 1 },
+      classes,
+    };
+    const process = { kind: 'discrete', betas: 'linear', steps: 1000, prediction: 'eps' };
+    writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...about, network: small, process }));
+    const module = record.build(small as never).init(1);
+    await writeSafetensors(join(folder, 'model.safetensors'), await module.save());
+    return { folder, module };
+  };
+  const { folder, module } = await judge('judge', ['cat', 'dog']);
+  const { forward } = Object.getPrototypeOf(module) as ClassifierNetwork;
+  const spy = vi.spyOn(Object.getPrototypeOf(module) as ClassifierNetwork, 'forward');
+  // All three begin where sigma / alpha is 80.
+  const first = discreteTime(processOf({ betas: 'linear', steps: 1000 }))({ alpha: 1, sigma: 80 });
+  expect(first).toBeGreaterThan(900);
+  for (const [name, process, solver] of [
+    ['edm', { kind: 'edm' }, { solver: 'euler' }],
+    ['flow', { kind: 'flow' }, { solver: 'euler', solverOptions: { sigmas: 'karras' } }],
+    ['cosine', config.process, { solver: 'pc-ve' }],
+  ] as const) {
+    const pipeline = await openPipeline(await writeRun(`judged-${name}`, { process }), { classifier: folder });
+    const shown: { readonly deviation: number; readonly time: number }[] = [];
+    spy.mockImplementation(function (this: ClassifierNetwork, x, time, inputs) {
+      shown.push({ deviation: tf.moments(x).variance.sqrt().dataSync()[0]!, time: time.dataSync()[0]! });
+      return forward.call(this, x, time, inputs);
+    });
+    await pipeline.generate({ labels: 'cat', seed: 2, steps: 3, guidance: 1, ...solver });
+    // That is noise alone, nearly: 64 numbers of deviation 1.
+    expect(shown[0]!.deviation, name).toBeGreaterThan(0.7);
+    expect(shown[0]!.deviation, name).toBeLessThan(1.3);
+    expect(shown[0]!.time, name).toBeCloseTo(first, 3);
+    pipeline.dispose();
+  }
+  spy.mockRestore();
+  const other = await judge('other-judge', ['dog', 'cat']);
+  await expect(openPipeline(join(root, 'judged-edm'), { classifier: other.folder })).rejects.toThrow(
+    /expected the classes of the model \(cat, dog\), got dog, cat/,
+  );
 });
 
 test('another model of train guides: w D + (1 - w) D_weaker, in the place of classifier-free guidance', async () => {

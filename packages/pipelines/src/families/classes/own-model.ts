@@ -4,6 +4,7 @@ import {
   type DenoisingNetwork,
   InvalidArgumentError,
   InvalidFileError,
+  listed,
   readNetworkConfig,
 } from '@mezzotint/core';
 import { type ProcessConfig, type SolverName, samplerFromProcess, solvers } from '@mezzotint/schedulers';
@@ -54,6 +55,7 @@ export const ownModel: Family = {
       open.push(weights);
       const guide = await openGuide(context, signature.inChannels);
       if (guide) open.push(guide);
+      checkGuide(config, guide);
       if (config.latents && !files.has(`${place}codec/config.json`)) {
         throw new InvalidFileError(
           `${files.name}/${place}codec`,
@@ -92,6 +94,17 @@ export const ownModel: Family = {
     }
   },
 };
+
+/** Throws an InvalidArgumentError for a classifier of other pictures or of other classes than the model makes. */
+function checkGuide({ latents, classes }: DiffusionConfig, guide: OpenedClassifier | undefined): void {
+  if (guide === undefined) return;
+  const problems: string[] = [];
+  if (latents) problems.push('judges pictures, and the model makes latent images');
+  if (classes.length > 0 && String(classes) !== String(guide.classes)) {
+    problems.push(`expected the classes of the model (${listed(classes, 10)}), got ${listed(guide.classes, 10)}`);
+  }
+  if (problems.length > 0) throw new InvalidArgumentError('classifier', problems);
+}
 
 /** Another model of `train` for the same task, which guides. */
 async function openGuidingModel(files: ModelFiles, main: DiffusionConfig): Promise<GuidingModel> {

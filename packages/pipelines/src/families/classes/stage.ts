@@ -1,17 +1,11 @@
-import type {
-  ClassifierNetwork,
-  DenoisingNetwork,
-  HostTensor,
-  NetworkSignature,
-  NoiseLevel,
-  SamplingRun,
-} from '@mezzotint/core';
+import type { DenoisingNetwork, HostTensor, NetworkSignature, NoiseLevel, SamplingRun } from '@mezzotint/core';
 import { InvalidArgumentError, readingBudget } from '@mezzotint/core';
 import { classifierGuidance, classifierMeanGuidance } from '@mezzotint/guidance';
 import type { AfterLimit, Network, Sampler } from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Request, RequestKey } from '../../request.js';
 import type { Batch, Codec, Conditions, EncodeContext, EncodedBatch, GuideContext, Stage } from '../../stage.js';
+import type { GuidingClassifier } from './classifier.js';
 
 /** A network with classes or without, and how it is sampled. */
 export interface ClassStageOptions {
@@ -29,7 +23,7 @@ export interface ClassStageOptions {
   /** Channels that classifier-free guidance moves, the first ones; all when absent. DiT's code guides 3 of 4. */
   readonly guidedChannels?: number;
   /** A classifier that guides by its gradient, and its part. */
-  readonly classifier?: { readonly network: ClassifierNetwork; readonly part: string } | undefined;
+  readonly classifier?: GuidingClassifier | undefined;
   /** Only so many of the output's channels are the prediction; the rest is left out. All when absent. */
   readonly predictionChannels?: number;
   /** The network's label of a class of the request; itself when absent. */
@@ -105,8 +99,9 @@ function classifierOf(
   const options = {
     scale: classifierScale,
     logProbability: (x: tf.Tensor4D, at: NoiseLevel, { labels }: ClassConditions) => {
-      const time = tf.fill([x.shape[0]], at.time ?? sampler.timeOf(at)) as tf.Tensor1D;
-      const logits = classifier.network.forward(x, time); //                          [N, classes]
+      const told = classifier.timeOf?.(at) ?? at.time ?? sampler.timeOf(at);
+      const seen = tf.div<tf.Tensor4D>(x, Math.hypot(at.alpha, at.sigma));
+      const logits = classifier.network.forward(seen, tf.fill([x.shape[0]], told)); // [N, classes]
       return tf.sum(tf.mul(tf.logSoftmax(logits), tf.oneHot(labels!, logits.shape[1])), 1) as tf.Tensor1D;
     },
   };
