@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { architectureOfKind } from '@mezzotint/architectures';
-import { InvalidArgumentError } from '@mezzotint/core';
+import { InvalidArgumentError, listed } from '@mezzotint/core';
 import { writeFileAtomically } from '@mezzotint/data';
 import { type Features, retrieval } from '@mezzotint/metrics';
 import {
@@ -22,7 +22,7 @@ import type { ClipTask } from './config.js';
 import { dataShape, networkConfig } from './network-config.js';
 import type { Task } from './task.js';
 import { type HeldOut, picturesFor, type TrainingBatch, type TrainingData } from './training-data.js';
-import { vocabularyHash, vocabularyOf } from './vocabulary.js';
+import { cutNotes, vocabularyHash, vocabularyOf } from './vocabulary.js';
 
 /** Largest factor of the cosines: the learned temperature is held at 1 / 100. Radford et al. 2021, section 2.5. */
 const MOST_LOGIT_SCALE = Math.log(100);
@@ -36,6 +36,9 @@ const MOST_REMEMBERED = 2 ** 17;
 /** Held-out pictures that are embedded at one time. */
 const AT_ONCE = 64;
 
+/** Pictures without a caption that are named. */
+const NAMED = 5;
+
 /**
  * CLIP on captioned pictures: both towers and the temperature learn that a picture and its caption belong together among those of a
  * batch. Radford et al. 2021, figure 3. The folder that comes out is one of transformers' `CLIPModel` with its tokenizer.
@@ -45,12 +48,16 @@ export function clipTask(config: ClipTask, source: TrainingData): Task {
   checkData(config, data);
   const architecture = architectureOfKind('feature-network', config.architecture);
   const vocabulary = vocabularyOf(config.tokenizer, data.captions);
+  const hash = vocabularyHash(vocabulary);
   const vocabSize = Object.keys(vocabulary.vocab).length;
   const network = networkConfig(architecture, config.network, { ...dataShape(data), classes: null, vocabSize });
   checkNetwork(network as ClipConfig, vocabSize, data);
   const model = architecture.build(network).init(config.seed) as ClipModel;
   const { text, vision } = model.config;
   const tokenizer = remembering(clipTokenizer(vocabulary, { maxLength: text.positions }));
+
+  // A picture alone is always found: its loss is 0 and its recall 1.
+  const scored = data.heldOut !== undefined && data.heldOut.count > 1 ? data.heldOut : undefined;
 
   const loss = (batch: TrainingBatch) =>
     tf.tidy(() => {
@@ -59,18 +66,28 @@ export function clipTask(config: ClipTask, source: TrainingData): Task {
     });
   return {
     model,
-    ...(!('from' in config.tokenizer) && {
-      vocabulary: {
-        hash: vocabularyHash(vocabulary),
-        beginWith: (run: string) =>
-          `"tokenizer": {"from": "${run}"}, "init": {"from": "${join(run, 'model', 'model.safetensors')}"}`,
-      },
-    }),
+    ...('from' in config.tokenizer
+      ? { frozen: { [`tokenizer ${config.tokenizer.from}`]: hash } }
+      : {
+          vocabulary: {
+            hash,
+            beginWith: (run: string) =>
+              `"tokenizer": {"from": "${run}"}, "init": {"from": "${join(run, 'model', 'model.safetensors')}"}`,
+          },
+        }),
+    notes: [
+      ...cutNotes(data.captions, { tokenizer, length: text.positions }),
+      ...(data.heldOut !== undefined && scored === undefined
+        ? [
+            '1 picture is held out, which CLIP has nothing to compare with: it is not scored. Raise data.heldOut to score.',
+          ]
+        : []),
+    ],
     loss: ({ batch, observe }) => {
       observe('logitScale', tf.exp(model.logit_scale.value));
       return loss(batch);
     },
-    validate: loss,
+    ...(scored && { validate: loss }),
     hooks: [{ afterUpdate: () => holdTemperature(model) }],
     async save(folder, { half }) {
       await mkdir(folder, { recursive: true });
@@ -86,7 +103,7 @@ export function clipTask(config: ClipTask, source: TrainingData): Task {
       }
     },
     async report(_step, _folder, signal) {
-      return data.heldOut === undefined ? {} : recallOf(model, tokenizer, data.heldOut, signal);
+      return scored === undefined ? {} : recallOf(model, tokenizer, scored, signal);
     },
   };
 }
@@ -145,14 +162,38 @@ function remembering(tokenizer: Tokenizer): Tokenizer {
   return { ...tokenizer, encode };
 }
 
-function checkData({ data: kind }: ClipTask, { count, captions, channels }: TrainingData): void {
-  const without = captions.filter((own) => own.length === 0).length + (captions.length === 0 ? count : 0);
+function checkData(
+  { data: kind, batchSize, accumulation, microBatches = accumulation }: ClipTask,
+  { count, names, captions, channels, heldOut }: TrainingData,
+): void {
+  const atOnce = (batchSize * accumulation) / microBatches;
   const problems = [
-    ...(without > 0 ? [`data: ${without} of ${count} pictures have no caption; CLIP needs one of each`] : []),
+    ...withoutCaption('pictures', { count, names, captions }),
+    ...(heldOut === undefined ? [] : withoutCaption('held-out pictures', heldOut)),
+    ...(atOnce > 1
+      ? []
+      : ['batchSize: CLIP tells the captions of a batch apart, expected at least 2 at one time, got 1']),
     ...(channels === 3 ? [] : ['data.channels: CLIP sees colour pictures, expected 3, got 1']),
     ...('buckets' in kind && kind.buckets !== undefined ? ['data.buckets: CLIP sees pictures of one size'] : []),
   ];
   if (problems.length > 0) throw new InvalidArgumentError('clip', problems);
+}
+
+/** Says which pictures have no caption. */
+function withoutCaption(
+  what: string,
+  { count, names, captions }: Pick<TrainingData, 'count' | 'names' | 'captions'>,
+): string[] {
+  const without = Array.from({ length: count }, (_, i) => i).filter((i) => !captions[i]?.length);
+  if (without.length === 0) return [];
+  const which =
+    names === undefined
+      ? ''
+      : ` (${listed(
+          without.map((i) => names[i]!),
+          NAMED,
+        )})`;
+  return [`data: ${without.length} of ${count} ${what} have no caption${which}; CLIP needs one of each`];
 }
 
 function checkNetwork({ text, vision }: ClipConfig, vocabSize: number, { height }: TrainingData): void {

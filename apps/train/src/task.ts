@@ -3,6 +3,7 @@ import type { BatchShare } from '@mezzotint/data';
 import type { Loss, LossValue, TrainHooks } from '@mezzotint/training';
 import type { StatefulPart } from '@mezzotint/training/node';
 import type { LearningRateConfig, OptimizerConfig } from './config.js';
+import type { Frozen } from './frozen.js';
 import type { TrainingBatch, TrainingBatches } from './training-data.js';
 
 /** What is trained in the place of a frozen model. */
@@ -26,6 +27,10 @@ export interface Task {
    * with the vocabulary and the weights of the folder `run`.
    */
   readonly vocabulary?: { readonly hash: string; beginWith(run: string): string };
+  /** What is read anew at each start and not trained. */
+  readonly frozen?: Frozen;
+  /** A hash of the autoencoder of latent images, which belongs to the data. */
+  readonly codec?: string;
   /** Lines for people about the model. */
   readonly notes?: readonly string[];
   /**

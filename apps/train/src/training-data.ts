@@ -50,6 +50,8 @@ export interface TrainingData {
   readonly fingerprint: string;
   /** What was read, what was not, and why: lines for people. */
   readonly report: readonly string[];
+  /** Names of the pictures in the order of `captions`, where they are files. */
+  readonly names?: readonly string[] | undefined;
   /** All captions of each example; empty lists where there are none. */
   readonly captions: readonly (readonly string[])[];
   /** What is not trained on, in memory; undefined where nothing is held out. */
@@ -87,6 +89,8 @@ export function picturesFor(task: string, data: TrainingData): PictureData {
 /** Examples that are not trained on, in memory. */
 export interface HeldOut {
   readonly count: number;
+  /** As those of `TrainingData`. */
+  readonly names?: readonly string[] | undefined;
   /** All captions of each; empty lists where there are none. */
   readonly captions: readonly (readonly string[])[];
   /** Absent for latent images. */
@@ -187,9 +191,10 @@ async function folder(config: Extract<DataConfig, { kind: 'folder' }>): Promise<
   );
   const held = heldOut === undefined ? '' : `; ${heldOut.examples.length} more are held out`;
   const captionsOf = ({ examples }: Dataset) => examples.map(({ captions }) => captions);
+  const namesOf = ({ examples }: Dataset) => examples.map(({ name }) => name);
   return {
     ...{ count: set.examples.length, height: size, width: size, channels, classes, captioned },
-    ...{ fingerprint: set.fingerprint, captions: captionsOf(set) },
+    ...{ fingerprint: set.fingerprint, names: namesOf(set), captions: captionsOf(set) },
     report: [
       `Data: ${set.examples.length} pictures${classes.length > 0 ? ` in ${counts}` : ''}${captioned > 0 ? `, ${captioned} with captions` : ''}${held}`,
       ...(set.skipped.length > 0 ? [`Passed over: ${set.skipped.join('; ')}`] : []),
@@ -198,7 +203,10 @@ async function folder(config: Extract<DataConfig, { kind: 'folder' }>): Promise<
         : []),
     ],
     ...(heldOut && {
-      heldOut: heldOutOf(await readExamples(heldOut, { size, channels }), captionsOf(heldOut)),
+      heldOut: {
+        ...heldOutOf(await readExamples(heldOut, { size, channels }), captionsOf(heldOut)),
+        names: namesOf(heldOut),
+      },
     }),
     open: ({ batchSize, seed, share }) =>
       exampleStream(set, {

@@ -3,7 +3,12 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { InvalidArgumentError, parseJson, readingBudget } from '@mezzotint/core';
 import { readPlainText } from '@mezzotint/core/node';
-import { type ClipVocabulary, trainClipVocabulary, type VocabularyOptions } from '@mezzotint/text-encoders';
+import {
+  type ClipVocabulary,
+  type Tokenizer,
+  trainClipVocabulary,
+  type VocabularyOptions,
+} from '@mezzotint/text-encoders';
 
 /** A vocabulary that a configuration names, or one that is learned of captions. */
 export function vocabularyOf(
@@ -35,4 +40,21 @@ function readVocabulary(path: string): ClipVocabulary {
 /** SHA-256 of a vocabulary: with another one, tokens stand for other texts. */
 export function vocabularyHash(vocabulary: ClipVocabulary): string {
   return createHash('sha256').update(JSON.stringify(vocabulary)).digest('hex');
+}
+
+/** Captions whose tokens are counted before a training: seconds' work. */
+const MOST_COUNTED = 10_000;
+
+/** A line for people where captions are longer than what is read of them: `length` tokens, start and end included. */
+export function cutNotes(
+  captions: readonly (readonly string[])[],
+  { tokenizer, length }: { readonly tokenizer: Tokenizer; readonly length: number },
+): string[] {
+  const all = captions.flat();
+  const counted = all.slice(0, MOST_COUNTED);
+  const room = length - (tokenizer.start === null ? 1 : 2);
+  const cut = counted.filter((caption) => tokenizer.encode(caption).length > room).length;
+  if (cut === 0) return [];
+  const of = counted.length < all.length ? `the first ${counted.length}` : counted.length;
+  return [`${cut} of ${of} captions are longer than ${length} tokens and are cut.`];
 }

@@ -11,6 +11,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { trainCommand } from '../src/command.js';
 import { runTokenizer, tokenizerCommand } from '../src/tokenizer.js';
 import { trainRun } from '../src/train-run.js';
+import { validationLoss } from '../src/validation.js';
 
 const root = mkdtempSync(join(tmpdir(), 'mezzotint-clip-'));
 const pictures = join(root, 'pictures');
@@ -149,6 +150,45 @@ test('other captions give another vocabulary, with which a run does not go on; o
   expect(out).toMatch(/other[\\/]model[\\/]model\.safetensors: \d+ tensors as they are, 0 adapted, 0 new, 0 not used/);
 });
 
+test('one picture that is held out is not scored, and it is said; no held-out picture is scored alone', async () => {
+  const run = join(root, 'one-held-out');
+  const data = { kind: 'folder', path: pictures, size: 8, threads: 0, heldOut: 0.02 };
+  const { code, out } = await train('--config', configFile('one-held-out', { data, steps: 1 }), '--run', run);
+  expect(code).toBe(0);
+  expect(out).toMatch(/Note: 1 picture is held out, which CLIP has nothing to compare with: it is not scored/);
+  expect(Object.keys(logOf(run).at(-1)!)).not.toContain('validationLoss');
+
+  for (const [count, sizes] of [
+    [1, [1]],
+    [64, [64]],
+    [65, [65]],
+    [129, [64, 65]],
+    [200, [64, 64, 64, 8]],
+    [300, [64, 64, 64, 64]],
+  ] as const) {
+    const seen: number[] = [];
+    const heldOut = { count, captions: [], batch: (first: number, n: number) => ({ first, shape: [n] }) };
+    const validate = ({ shape: [n] }: { shape: readonly number[] }) => {
+      seen.push(n!);
+      return tf.ones([n!]) as tf.Tensor1D;
+    };
+    const { signal } = new AbortController();
+    const scores = await validationLoss(validate as never, heldOut as never, { seed: 0 }, signal);
+    expect(scores.validationLoss).toBeCloseTo(1, 6);
+    expect(seen).toEqual(sizes);
+  }
+});
+
+test('captions that are longer than the network reads are counted', async () => {
+  const { text, vision } = JSON.parse(readFileSync(configFile('cut', {}), 'utf8')).network;
+  const change = { network: { text: { ...text, positions: 6 }, vision }, steps: 1 };
+  const { code, out } = await train('--config', configFile('cut', change), '--run', join(root, 'cut'));
+  expect(code).toBe(0);
+  expect(out).toMatch(/Note: 78 of 96 captions are longer than 6 tokens and are cut\./);
+  const short = await train('--config', configFile('whole-captions', { steps: 1 }), '--run', join(root, 'not-cut'));
+  expect(short.out).not.toContain('are cut');
+});
+
 test('the temperature is held at 1 / 100', async () => {
   const run = join(root, 'hot');
   // Adam moves a scalar by about its rate an update, whatever the gradient.
@@ -168,7 +208,14 @@ test('pictures without captions, grey ones and a vocabulary of another size are 
     (await train('--config', configFile(name, change), '--run', join(root, name))).err;
   const data = { kind: 'folder', path: bare, size: 8, threads: 0, channels: 1 };
   expect(await refused('bare', { data, batchSize: 2 })).toMatch(
-    /2 of 2 pictures have no caption[\s\S]*expected 3, got 1/,
+    /2 of 2 pictures have no caption \(1\.png, 2\.png\)[\s\S]*expected 3, got 1/,
+  );
+  const held = { ...data, path: pictures, channels: 3, heldOutPath: bare };
+  expect(await refused('bare-held-out', { data: held })).toMatch(
+    /2 of 2 held-out pictures have no caption \(1\.png, 2/,
+  );
+  expect(await refused('batch-of-one', { batchSize: 1 })).toMatch(
+    /batchSize: .*expected at least 2 at one time, got 1/,
   );
   expect(await refused('other-size', { tokenizer: { size: 530 } })).toMatch(
     /text.vocabSize is 540, the vocabulary has 530/,
@@ -185,5 +232,11 @@ test('train tokenizer writes a vocabulary that a run of CLIP takes', async () =>
   const run = join(root, 'shared');
   const change = { tokenizer: { from: out }, steps: 1 };
   expect(await train('--config', configFile('shared', change), '--run', run)).toMatchObject({ code: 0 });
-  expect(readFileSync(join(run, 'model', 'merges.txt'), 'utf8')).toBe(readFileSync(join(out, 'merges.txt'), 'utf8'));
+  const merges = readFileSync(join(out, 'merges.txt'), 'utf8');
+  expect(readFileSync(join(run, 'model', 'merges.txt'), 'utf8')).toBe(merges);
+  // With another vocabulary at the same place, tokens would stand for other texts.
+  const lines = merges.trimEnd().split('\n');
+  writeFileSync(join(out, 'merges.txt'), `${[...lines.slice(0, -2), lines.at(-1), lines.at(-2)].join('\n')}\n`);
+  const resumed = await train('--resume', '--steps', '2', '--run', run);
+  expect(resumed.err).toMatch(/was trained with another tokenizer .*tokenizer than there is now/);
 });

@@ -241,6 +241,11 @@ describe.each(await testEngines())('on %s', (engine) => {
     for (const value of contrastiveLoss(same, same, 10).dataSync()) expect(value).toBeCloseTo(Math.log(4), 5);
     const eye = tf.eye(4) as tf.Tensor2D;
     for (const value of contrastiveLoss(eye, tf.mul(eye, 3), 20).dataSync()) expect(value).toBeLessThan(1e-6);
+    // A pair alone is always told, and moves nothing.
+    const alone = (x: tf.Tensor) => tf.sum(contrastiveLoss(x as tf.Tensor2D, tf.slice2d(eye, [1, 0], [1, 4]), 20));
+    const { value, grad } = tf.valueAndGrad(alone)(tf.slice2d(eye, [0, 0], [1, 4]));
+    expect(value.dataSync()[0]).toBeCloseTo(0, 6);
+    for (const slope of grad.dataSync()) expect(slope).toBeCloseTo(0, 6);
     expect(() => contrastiveLoss(eye, same, 1)).toThrow(/as many images as texts/);
   });
 });

@@ -9,14 +9,16 @@ import * as tf from '@tensorflow/tfjs-core';
  */
 export function crossEntropy(logits: tf.Tensor2D, labels: tf.Tensor1D): tf.Tensor1D {
   return tf.tidy(() => {
-    const truth = tf.oneHot(labels, logits.shape[1]);
+    const classes = tf.range(0, logits.shape[1], 1, 'int32');
+    const truth = tf.cast(tf.equal(tf.expandDims(labels, 1), classes), 'float32'); // tf.oneHot wants two classes
     return tf.neg(tf.sum<tf.Tensor1D>(tf.mul(truth, tf.logSoftmax(logits)), 1));
   });
 }
 
 /**
  * CLIP's symmetric loss (Radford et al. 2021, figure 3): with the cosine similarities s_ij of image i and text j, times
- * `scale`, the mean of the cross-entropies of rows and of columns against the diagonal. One number a pair, `[N]`.
+ * `scale`, the mean of the cross-entropies of rows and of columns against the diagonal. One number a pair, `[N]`; it grows with N, and is 0
+ * for a pair alone.
  *
  * @param images features `[N, D]`, of any length
  * @param texts features `[N, D]`
