@@ -330,19 +330,28 @@ export function wholeConfig(asked: TrainConfig, imageSize: number): WholeConfig 
   return whole as WholeDiffusionTask | WholeSuperResolutionTask;
 }
 
+/** Whether the batch size is one that a configuration has for other pictures: where `--data` has fewer, a smaller one is taken. */
+export function takesFittingBatch({ config, data, batchSize }: TrainFlags): boolean {
+  return config !== undefined && data !== undefined && batchSize === undefined;
+}
+
 /**
- * A configuration of flags that do not say the batch size takes a smaller one where damaged pictures leave fewer than it counted.
+ * A configuration of flags that do not say the batch size takes a smaller one where damaged pictures leave fewer than it counted, and
+ * one of other pictures than those of `--data` does where there are fewer.
  *
  * @throws InvalidArgumentError when a batch size that was asked for is larger than the data
  */
 export function withFittingBatch(config: TrainConfig, flags: TrainFlags, count: number): TrainConfig {
   const { batchSize, data } = config;
   if (batchSize <= count || (data.kind === 'folder' && data.buckets !== undefined)) return config;
-  if (flags.config === undefined && flags.resume !== true && flags.batchSize === undefined) {
-    return { ...config, batchSize: count };
-  }
+  const own = flags.config === undefined && flags.batchSize === undefined;
+  if (flags.resume !== true && (own || takesFittingBatch(flags))) return { ...config, batchSize: count };
   const what = flags.batchSize === undefined ? 'batchSize' : '--batch-size';
-  throw new InvalidArgumentError(what, `expected at most ${count}, the pictures that are trained on, got ${batchSize}`);
+  const hint = flags.resume === true || flags.batchSize !== undefined ? '' : ` (--batch-size ${count})`;
+  throw new InvalidArgumentError(
+    what,
+    `expected at most ${count}, the pictures that are trained on${hint}, got ${batchSize}`,
+  );
 }
 
 /** The decay of the averaged weights: the configuration's, or none in fine-tuning, or one whose memory is a tenth of the run. */

@@ -18,6 +18,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { CODEC, copyCodec, openCodecModel } from './codec-files.js';
 import type { WholeDiffusionTask } from './config.js';
 import { recipeOf } from './defaults.js';
+import { weightsHash } from './frozen.js';
 import { saveLora } from './lora-files.js';
 import { checkNetworkFits, dataShape, loraDefaults, networkConfig } from './network-config.js';
 import type { Task } from './task.js';
@@ -111,6 +112,8 @@ export async function diffusionTask(config: WholeDiffusionTask, data: TrainingDa
     model: together ?? model,
     ...(together && { network: model }),
     notes: notesOf(config, data, texts),
+    ...(texts && { frozen: texts.frozen }),
+    ...(autoencoder && { codec: await weightsHash(autoencoder) }),
     ...(texts?.vocabulary !== undefined && {
       vocabulary: { hash: texts.vocabulary, beginWith: (run: string) => beginWith(run, texts) },
     }),
@@ -155,7 +158,7 @@ function notesOf(
     classes.length > 0
       ? ` The ${classes.length} classes are not used (--no-captions: they are, and captions are not).`
       : '';
-  return [`The network is conditioned on the captions, read by ${by.join(' and ')}.${without}${instead}`];
+  return [`The network is conditioned on the captions, read by ${by.join(' and ')}.${without}${instead}`, ...texts.cut];
 }
 
 /** A network and the text encoders that are trained along with it, as one model: of one optimizer, one average, one checkpoint. */
@@ -238,7 +241,10 @@ interface GridRows {
 /** Rows of the prompts of a configuration, or of the first captions that are held out; of the first classes; or 64 pictures. */
 function gridRows(pipeline: Pipeline, { conditions }: WholeDiffusionTask, data: TrainingData): GridRows {
   if (conditions !== undefined) {
-    const captions = (data.heldOut?.captions ?? data.captions).flatMap(([first]) => first ?? []);
+    const [held, own] = [data.heldOut?.captions ?? [], data.captions].map((all) =>
+      all.flatMap(([first]) => first ?? []),
+    );
+    const captions = held!.length > 0 ? held! : own!;
     const names = conditions.prompts.length > 0 ? conditions.prompts : [...new Set(captions)].slice(0, mostRows);
     return { names, request: { prompt: [...names], count: perRow } };
   }

@@ -1,6 +1,5 @@
 import type { ImageSet } from '@mezzotint/data';
 import type { WholeConfig } from './config.js';
-import { emaDecay } from './defaults.js';
 import type { LogLine } from './run-folder.js';
 import type { TrainingData } from './training-data.js';
 
@@ -16,12 +15,6 @@ export function lookBefore(config: WholeConfig, data: TrainingData, shown: Image
     );
   } else if (epochs > 2000) {
     notes.push(`Each picture is seen ${Math.round(epochs)} times: compare the loss with that of held-out pictures.`);
-  }
-  const memory = 1 / (1 - emaDecay(config));
-  if (memory > config.steps / 2) {
-    notes.push(
-      `ema.decay ${emaDecay(config)} averages over ${Math.round(memory)} updates, and the run has ${config.steps}: samples will lag behind; leave it out, or take ${(1 - 10 / config.steps).toFixed(4)}.`,
-    );
   }
   return notes;
 }

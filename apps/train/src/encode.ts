@@ -47,7 +47,7 @@ export function encodeCommand(): Command {
     .requiredOption('--data <path>', 'pictures: a folder (class folders, captions) or a .tar archive')
     .requiredOption(
       '--codec <model>',
-      "autoencoder: a run or model folder of train, or a diffusers folder (a pipeline's, or its vae)",
+      "autoencoder: a run or model folder of train, also that of a model of latent images; or a diffusers folder (a pipeline's, or its vae)",
     )
     .requiredOption('--out <folder>', 'where the latent images go')
     .option(

@@ -51,7 +51,14 @@ function elsewhere(config: TrainConfig, { data: path, textEncoder: from }: Train
   return {
     ...config,
     ...(path !== undefined && { data: { ...data, path } }),
-    ...(from !== undefined && { conditions: { ...conditions, encoders: [{ ...encoders[0], from }] } }),
+    ...(conditions !== undefined && {
+      conditions: {
+        ...conditions,
+        ...(from !== undefined && { encoders: [{ ...encoders[0], from }] }),
+        // They are of the other pictures; grids show captions of these.
+        ...(path !== undefined && { prompts: [] }),
+      },
+    }),
   } as TrainConfig;
 }
 

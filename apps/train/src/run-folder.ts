@@ -76,13 +76,25 @@ export class RunFolder {
   /**
    * The configuration of a run that was begun before, with what was given again: `steps` may be another number and is then
    * kept, everything else that was given must be the same. What was not given, such as what a recipe filled in, stays as the run has it.
+   *
+   * @param fits whether the run may have a smaller batch size than was given, one that fits its pictures
    */
-  static async resumed(path: string, given: TrainConfig | undefined, flags: ConfigFlags): Promise<TrainConfig> {
+  static async resumed(
+    path: string,
+    given: TrainConfig | undefined,
+    flags: ConfigFlags,
+    fits = false,
+  ): Promise<TrainConfig> {
     const file = join(path, 'config.json');
     if (!existsSync(file))
       throw new InvalidArgumentError(path, 'holds no run to resume: expected a config.json of train');
     const config = readConfig(file, trainConfigSchema);
-    const asked = { ...config, ...given, ema: { ...config.ema, ...given?.ema }, ...flags };
+    const smaller = fits && given !== undefined && config.batchSize < given.batchSize;
+    const asked = {
+      ...{ ...config, ...given, ema: { ...config.ema, ...given?.ema } },
+      ...(smaller && { batchSize: config.batchSize }),
+      ...flags,
+    };
     const value = (of: object, key: string) => JSON.stringify((of as Record<string, unknown>)[key]);
     const free = ['steps', 'microBatches', 'distributed']; // of which only steps changes what is trained
     const changed = Object.keys(asked).filter((key) => !free.includes(key) && value(config, key) !== value(asked, key));

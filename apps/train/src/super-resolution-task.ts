@@ -82,6 +82,7 @@ export async function superResolutionTask(config: WholeSuperResolutionTask, data
   const shown = await data.first(8);
   return {
     model,
+    ...(texts && { notes: texts.cut, frozen: texts.frozen }),
     loss: (input) => loss(input, true),
     validate: (batch, rng) => loss({ batch, rng }, false),
     async save(folder, { half }) {

@@ -26,16 +26,15 @@ import { dropCaptions, shuffleTags } from '@mezzotint/training';
 import { readJson, writeSafetensors } from '@mezzotint/weights/node';
 import { CaptionCache } from './caption-cache.js';
 import type { ConditionsConfig } from './config.js';
-import { vocabularyHash, vocabularyOf } from './vocabulary.js';
+import { type Frozen, weightsHash } from './frozen.js';
+import { cutNotes, vocabularyHash, vocabularyOf } from './vocabulary.js';
 
 /** Longest captions where a configuration does not say, in tokens: CLIP's. */
 const USUAL_LENGTH = 77;
 
-/** Files of a tokenizer, as far as there are. */
-const TOKENIZER_FILES = [
-  ...['vocab.json', 'merges.txt', 'tokenizer.json', 'spiece.model', 'added_tokens.json'],
-  ...['tokenizer_config.json', 'special_tokens_map.json'],
-];
+/** Files of a tokenizer, as far as there are: those that say which token stands for what, and its settings. */
+const VOCABULARY_FILES = ['vocab.json', 'merges.txt', 'tokenizer.json', 'spiece.model', 'added_tokens.json'];
+const TOKENIZER_FILES = [...VOCABULARY_FILES, 'tokenizer_config.json', 'special_tokens_map.json'];
 
 /** Captions as the conditions of a network: the text encoders, with weights, and how they are read in training. */
 export interface TextConditions {
@@ -47,6 +46,10 @@ export interface TextConditions {
   readonly trained: Readonly<Record<string, Module>>;
   /** A hash of the vocabularies that were learned of the captions; undefined where none was. */
   readonly vocabulary: string | undefined;
+  /** Encoders that are not trained, and tokenizers. */
+  readonly frozen: Frozen;
+  /** Lines for people where captions are longer than an encoder reads. */
+  readonly cut: readonly string[];
   /**
    * What a network of this signature takes of captions, `[N]`, '' for none; in training with dropout. Encoders that are not trained
    * encode each caption once. New tensors.
@@ -68,6 +71,8 @@ interface Opened extends CaptionEncoder {
   readonly config: unknown;
   /** A hash of its vocabulary, where that was learned of the captions. */
   readonly vocabulary?: string;
+  /** What is read of its folder, and not trained. */
+  readonly frozen?: Frozen;
   /** Writes the files of its tokenizer. */
   saveTokenizer(folder: string): Promise<void>;
 }
@@ -97,6 +102,8 @@ export async function openTextConditions(
     shape: captionShape(opened),
     trained,
     vocabulary: learned === '' ? undefined : learned,
+    frozen: Object.assign({}, ...opened.map(({ frozen }) => frozen)) as Frozen,
+    cut: [...new Set(opened.flatMap(({ tokenizer, length }) => cutNotes(captions, { tokenizer, length: length! })))],
     read(signature, texts, rng, training) {
       const kept = training ? { all: dropout, each } : { all: 0, each: each.map(() => 0) };
       const varied = training && tags ? texts.map((text) => shuffleTags(text, tags, rng)) : texts;
@@ -129,8 +136,11 @@ async function openEncoder({ from, length, skip, trained }: Extract<EncoderConfi
     close();
   }
   const tokenizerFolder = hasTokenizer(place) ? place : place.replace(/text_encoder(?=(_\d+)?$)/, 'tokenizer');
+  const vocabulary = VOCABULARY_FILES.map((name) => join(tokenizerFolder, name)).filter((file) => existsSync(file));
   return {
     ...{ encoder, tokenizer, skip, trained },
+    // Weights that are trained along are those of the checkpoint.
+    frozen: { [`text encoder ${from}`]: await weightsHash(trained ? undefined : encoder, vocabulary) },
     length: length ?? Math.min(tokenizer.maxLength, USUAL_LENGTH),
     config: 'text_model' in encoder ? clipTextToTransformers(encoder.config) : readJson(join(place, 'config.json')),
     async saveTokenizer(to) {

@@ -19,12 +19,14 @@ import { type AuxiliaryState, CheckpointFolder } from '@mezzotint/training/node'
 import { autoencoderTask } from './autoencoder-task.js';
 import { classifierTask } from './classifier-task.js';
 import { clipTask } from './clip-task.js';
+import { isOtherCodec } from './codec-files.js';
 import type { TrainFlags } from './command.js';
 import type { TrainConfig, WholeConfig } from './config.js';
-import { wholeConfig, withFittingBatch } from './defaults.js';
+import { takesFittingBatch, wholeConfig, withFittingBatch } from './defaults.js';
 import { saveDiffusers } from './diffusers-folder.js';
 import { diffusionTask } from './diffusion-task.js';
 import { lookAfter, lookBefore } from './doctor.js';
+import { checkFrozen, type Frozen, weightsHash } from './frozen.js';
 import { givenConfig, overridesOf } from './given-config.js';
 import { checkWhole, describeInit, findInit, initWeights } from './init-weights.js';
 import {
@@ -63,6 +65,10 @@ async function trainInJob(flags: TrainFlags, job: Job, { signal, say, result }: 
   const data = await openTrainingData(wanted.data);
   for (const line of data.report) say(line);
   const asked = withFittingBatch(wanted, flags, data.count);
+  if (asked.batchSize !== wanted.batchSize && takesFittingBatch(flags)) {
+    const why = `${wanted.batchSize} in ${flags.config} are more than the ${data.count} pictures that are trained on`;
+    say(`Note: the batch size is ${asked.batchSize}, as the ${why}.`);
+  }
   const config = withMicroBatches(wholeConfig(asked, data.height), job);
   if (asked.microBatches !== undefined && config.microBatches !== asked.microBatches) {
     const why = `${job.group.size} ranks cannot share ${asked.microBatches} micro-batches`;
@@ -70,7 +76,7 @@ async function trainInJob(flags: TrainFlags, job: Job, { signal, say, result }: 
   }
   const engine = await useBackend({ engine: flags.engine });
   if (!engine.trains) throw new InvalidArgumentError('--engine', `${engine.name} cannot train; choose another engine`);
-  const task = await taskOf(config, data);
+  let task = await taskOf(config, data);
   for (const line of task.notes ?? []) say(`Note: ${line}`);
   const init = initOf(config);
   if (init !== undefined && begun && task.adapter === undefined) {
@@ -78,7 +84,17 @@ async function trainInJob(flags: TrainFlags, job: Job, { signal, say, result }: 
   } else if (init !== undefined) {
     const report = await initWeights(task.network ?? task.model, init, data.classes);
     for (const line of describeInit(init.from, report)) say(line);
-    if (task.adapter !== undefined) checkWhole(task.network ?? task.model, report);
+    if (data.latents && (await isOtherCodec(init.from, data.latents.codec))) {
+      say(
+        `Note: the latent images are those of another autoencoder than ${init.from} was trained with, so that little of what it learned helps. ` +
+          `Encode the pictures with its own: pnpm train encode --codec ${init.from}`,
+      );
+    }
+    if (task.adapter !== undefined) {
+      checkWhole(task.network ?? task.model, report);
+      // An adapter's checkpoints do not hold the model that it changes.
+      task = { ...task, frozen: { ...task.frozen, [`model ${init.from}`]: await weightsHash(task.model) } };
+    }
   } else if (task.adapter !== undefined && config.task === 'diffusion') {
     throw new InvalidArgumentError('lora', 'an adapter changes a model that was trained: say which by init.from');
   }
@@ -321,7 +337,7 @@ async function openRun(
   const silent = async () => silentRun(flags.run);
   if (flags.resume) {
     const { config, begun } = await fromLeader(job, async () => ({
-      config: await RunFolder.resumed(flags.run, given, overridesOf(flags)),
+      config: await RunFolder.resumed(flags.run, given, overridesOf(flags), takesFittingBatch(flags)),
       begun: (await new CheckpointFolder(join(flags.run, 'checkpoints')).steps()).length > 0,
     }));
     return { open: job.leads ? (whole) => RunFolder.resume(flags.run, whole) : silent, config, begun };
@@ -334,10 +350,12 @@ async function openRun(
 /** What a run keeps in its checkpoints beside the state of the training. */
 interface Extra {
   readonly engine: string;
-  /** The data: names of the classes, and a fingerprint of everything. */
-  readonly data?: { readonly classes: readonly string[]; readonly fingerprint: string };
+  /** The data: names of the classes, a fingerprint of everything, and of latent images a hash of the autoencoder. */
+  readonly data?: { readonly classes: readonly string[]; readonly fingerprint: string; readonly codec?: string };
   /** A hash of the vocabulary that was learned of the captions. */
   readonly vocabulary?: string;
+  /** What is read anew at each start; absent in checkpoints of older versions. */
+  readonly frozen?: Frozen;
   /** The updates since the last line of the log, of which the next one gives the means. */
   readonly recent?: readonly TrainStep[];
 }
@@ -350,7 +368,10 @@ async function startState(
   const checkpoints = new CheckpointFolder(run.checkpoints, { keep: config.keep });
   const saved = job.leads ? await checkpoints.latest() : undefined;
   const extra = (saved?.extra ?? {}) as Partial<Extra>;
-  const data = { classes: source.classes, fingerprint: source.fingerprint };
+  const data = {
+    ...{ classes: source.classes, fingerprint: source.fingerprint },
+    ...(task.codec !== undefined && { codec: task.codec }),
+  };
   const trained = task.adapter ?? task.model;
   const params = trainableParams(trained, { freeze: config.freeze });
   const { optimizer, sharded, owner } = optimizerOfJob(params, config, job);
@@ -377,6 +398,7 @@ async function startState(
           `data back, or begin a new run with what this one learned: ${task.vocabulary.beginWith(run.path)}`,
       );
     }
+    checkFrozen(run.path, extra.frozen, task.frozen);
     const take = (state: typeof moments) => {
       moments = state;
     };
@@ -404,6 +426,7 @@ async function startState(
         extra: {
           ...{ engine: engine.name, data, recent },
           ...(task.vocabulary && { vocabulary: task.vocabulary.hash }),
+          ...(task.frozen && { frozen: task.frozen }),
         } satisfies Extra,
       });
     },
@@ -412,7 +435,11 @@ async function startState(
 
 /** How data differs from what a run was trained on; undefined when it does not, or when the run does not say. */
 function otherData(before: Extra['data'], now: NonNullable<Extra['data']>): string | undefined {
-  if (before === undefined || before.fingerprint === now.fingerprint) return undefined;
+  if (before === undefined) return undefined;
+  if (before.codec !== undefined && before.codec !== now.codec) {
+    return 'was trained on latent images of another autoencoder than the one that lies beside them now';
+  }
+  if (before.fingerprint === now.fingerprint) return undefined;
   const [old, fresh] = [before.classes, now.classes].map((classes) => classes.map((name) => quoted(name)).join(', '));
   return old === fresh
     ? 'was trained on other images of the same classes'

@@ -12,9 +12,11 @@ import { openPipeline, type Request } from '@mezzotint/pipelines/node';
 import { listSnapshots } from '@mezzotint/training/node';
 import { readSafetensors } from '@mezzotint/weights/node';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { findCodec } from '../src/codec-files.js';
 import { trainCommand } from '../src/command.js';
 import { configFromFlags } from '../src/defaults.js';
 import { encodeCommand, runEncode } from '../src/encode.js';
+import { checkFrozen } from '../src/frozen.js';
 import { posthocEmaCommand, runPosthocEma } from '../src/posthoc-ema.js';
 import { trainRun } from '../src/train-run.js';
 
@@ -162,6 +164,41 @@ test.each([
   const [before, after] = [await weight(join(clip, 'model')), await weight(join(whole, 'model', 'text_encoder'))];
   if (name === 'frozen') expect(after).toEqual(before);
   else expect(after).not.toEqual(before);
+});
+
+test('a run goes on with the text encoder that it was trained with, and not with another at the same place', async () => {
+  const [own, folder] = [run('own clip'), run('own clip run')];
+  cpSync(join(clip, 'model'), own, { recursive: true });
+  const file = configFile('own-clip', { steps: 3 }, { from: own });
+  expect(await train('--config', file, '--run', folder, '--until', '1')).toMatchObject({ code: 0 });
+  const weights = join(own, 'model.safetensors');
+  const before = readFileSync(weights);
+  const other = Buffer.from(before);
+  other.writeFloatLE(other.readFloatLE(other.length - 4) + 1, other.length - 4);
+  writeFileSync(weights, other);
+  const { code, err } = await train('--resume', '--run', folder);
+  expect(code).toBe(2);
+  expect(err).toMatch(/was trained with another text encoder .*own clip than there is now/);
+  writeFileSync(weights, before);
+  expect(await train('--resume', '--run', folder, '--until', '2')).toMatchObject({ code: 0 });
+  const vocabulary = readFileSync(join(own, 'merges.txt'), 'utf8');
+  writeFileSync(join(own, 'merges.txt'), `${vocabulary.trimEnd().split('\n').slice(0, -1).join('\n')}\n`);
+  expect((await train('--resume', '--run', folder)).err).toMatch(/another text encoder .*own clip than there is now/);
+  // Checkpoints of older versions do not say.
+  expect(() => checkFrozen('run', undefined, { 'text encoder a': 'b' })).not.toThrow();
+  expect(() => checkFrozen('run', { 'text encoder a': 'b' }, { 'text encoder a': 'c' })).toThrow(
+    /another text encoder a /,
+  );
+});
+
+test('grids of a configuration with other pictures show their captions; captions that are cut are counted', async () => {
+  const data = { kind: 'folder', path: run('nowhere'), size: 8, threads: 0, heldOut: 0.1 };
+  const file = configFile('grids', { data, steps: 1 }, { length: 4 });
+  const { code, out } = await train('--config', file, '--data', pictures, '--run', run('grids'));
+  expect(code).toBe(0);
+  const made = JSON.parse(readFileSync(join(run('grids'), 'config.json'), 'utf8'));
+  expect(made.conditions).toMatchObject({ prompts: [], encoders: [{ from: clip, length: 4 }] });
+  expect(out).toMatch(/Note: 10 of 20 captions are longer than 4 tokens and are cut\./);
 });
 
 test.each([
@@ -357,6 +394,32 @@ test('latent images are encoded once, with captions and a held-out part, and a t
   const pipeline = await openPipeline(run('latent'));
   const { images } = await pipeline.generate({ prompt: 'a red square', seed: 1, steps: 2 });
   expect(images[0]).toMatchObject({ height: 8, width: 8, channels: 3 });
+
+  // The autoencoder of a model of latent images, or of its run, encodes; a model of other latent images is begun with, and it is said.
+  expect(findCodec(run('latent'))).toBe(join(run('latent'), 'model', 'codec'));
+  expect(findCodec(join(run('latent'), 'model'))).toBe(join(run('latent'), 'model', 'codec'));
+  expect(findCodec(vae)).toBe(vae);
+  const begun = (name: string) => {
+    const file = configFile(name, { ...change, steps: 1, init: { from: run('latent') } });
+    return train('--config', file, '--run', run(name));
+  };
+  const same = await begun('latent-again');
+  expect(same).toMatchObject({ code: 0, out: expect.not.stringContaining('another autoencoder') });
+  const codecFile = join(latents, 'codec', 'model.safetensors');
+  const kept = readFileSync(codecFile);
+  const moved = Buffer.from(kept);
+  moved.writeFloatLE(moved.readFloatLE(moved.length - 4) + 1, moved.length - 4);
+  writeFileSync(codecFile, moved);
+  const otherCodec = await begun('latent-other');
+  expect(otherCodec).toMatchObject({
+    code: 0,
+    out: expect.stringMatching(
+      /Note: the latent images are those of another autoencoder than .*latent was trained with/,
+    ),
+  });
+  const resumed = await train('--resume', '--steps', '6', '--run', run('latent'));
+  expect(resumed.err).toMatch(/latent images of another autoencoder .*--other-data/);
+  writeFileSync(codecFile, kept);
 
   // A damaged picture is passed over, and the part that was asked for is held out of few pictures, too.
   const damaged = join(root, 'damaged');
