@@ -422,7 +422,7 @@ test('damaged pictures do not make a default batch size too large; one that was 
   expect(scored.report.at(-1)).toMatch(/Passed over in .*few: 1 picture that is damaged behind the header: 3.png/);
   const asked = await train('--data', few, '--batch-size', '6', '--run', join(root, 'few-run'));
   expect(asked.err).toMatch(/--batch-size: expected at most 5, the pictures that are trained on, got 6/);
-  expect(() => withFittingBatch(config, { ...flags, config: 'file' }, count)).toThrow(/batchSize: expected at most 5/);
+  expect(() => withFittingBatch(config, { run: '', config: 'file' }, count)).toThrow(/batchSize: expected at most 5/);
 });
 
 test.each(['diffusion', 'super-resolution'])('%s: the loss of held-out pictures drops no labels', async (task) => {
