@@ -22,12 +22,12 @@ export function browserCommand(): Command {
     .description(
       'Serves a page that makes pictures in the browser, by WebAssembly, on this machine and for this machine alone.',
     )
-    .option('--model <folder>', `model that the page opens (default: ${USUAL_MODEL} where there is one)`)
+    .option('--model <folder>', `model or run that the page opens (default: ${USUAL_MODEL} where there is one)`)
     .option('--port <n>', 'port; 0 is any that is free', wholeNumber('--port', 0), 8017)
     .option('--out <folder>', 'write the page and the model into a new folder, for a web server of your own')
     .addHelpText(
       'after',
-      '\nExample:\n  pnpm browser\n  pnpm browser --model runs/mine/model\n  pnpm browser --model runs/mine/model --out site',
+      '\nExample:\n  pnpm browser\n  pnpm browser --model runs/mine\n  pnpm browser --model runs/mine --out site',
     );
 }
 
@@ -61,10 +61,10 @@ async function writeSite({ page, model }: Site, out: string): Promise<number> {
   await mkdir(out, { recursive: true });
   const pages = readdirSync(page);
   for (const name of pages) await cp(join(page, name), join(out, name));
-  for (const { path } of models) {
+  for (const { path, file } of models) {
     const to = join(out, 'model', path);
     await mkdir(dirname(to), { recursive: true });
-    await cp(join(model!, path), to);
+    await cp(file, to);
   }
   if (model === null) return pages.length;
   await writeFile(join(out, 'model', 'files.json'), modelListing(model));

@@ -7,7 +7,7 @@ import { InvalidArgumentError } from '@mezzotint/core';
 export interface Site {
   /** Folder of the bundled page. */
   readonly page: string;
-  /** Folder of a model; null where the reader chooses one. */
+  /** Folder of a model or of a run; null where the reader chooses one. */
   readonly model: string | null;
 }
 
@@ -36,22 +36,42 @@ const HEADERS: Readonly<Record<string, string>> = {
   'Cache-Control': 'no-cache',
 };
 
-/** The files of a model folder that a page needs, by their paths with slashes. */
-export function modelFiles(folder: string): { path: string; bytes: number }[] {
-  if (!existsSync(folder) || !statSync(folder).isDirectory())
-    throw new InvalidArgumentError('--model', `${folder}: no such folder; expected one with a model`);
+/** A file that a page needs. */
+export interface ModelFile {
+  /** From the model's folder, with slashes. */
+  readonly path: string;
+  /** Where it is. */
+  readonly file: string;
+  readonly bytes: number;
+}
+
+/** The files that a page needs of a folder with a model, or of the `model/` of a run. */
+export function modelFiles(given: string): ModelFile[] {
+  if (!existsSync(given) || !statSync(given).isDirectory())
+    throw new InvalidArgumentError('--model', `${given}: no such folder; expected one with a model`);
+  const folder = isRun(given) ? join(given, 'model') : given;
+  if (!existsSync(folder))
+    throw new InvalidArgumentError('--model', `${given}: a run that has no model yet; expected one with a model/`);
   const files = readdirSync(folder, { recursive: true, encoding: 'utf8' })
-    .filter((name) => OF_A_MODEL.test(name) && statSync(join(folder, name)).isFile())
-    .sort()
-    .map((name) => ({ path: name.split(sep).join('/'), bytes: statSync(join(folder, name)).size }));
+    .map((name) => ({ path: name.split(sep).join('/'), file: join(folder, name) }))
+    .filter(({ file }) => OF_A_MODEL.test(file) && statSync(file).isFile())
+    .map((found) => ({ ...found, bytes: statSync(found.file).size }))
+    .sort((a, b) => (a.path < b.path ? -1 : 1));
   if (files.length === 0)
-    throw new InvalidArgumentError('--model', `${folder}: holds no file of a model (such as config.json)`);
+    throw new InvalidArgumentError('--model', `${given}: holds no file of a model (such as config.json)`);
   return files;
+}
+
+/** A folder of `train`, which has the state of the training beside its `model/`: a hundred times as much. */
+function isRun(folder: string): boolean {
+  const has = (name: string) => existsSync(join(folder, name));
+  return (has('model/config.json') || has('checkpoints')) && !has('model.safetensors') && !has('model_index.json');
 }
 
 /** What `model/files.json` says to the page. */
 export function modelListing(folder: string): string {
-  return JSON.stringify({ name: basename(resolve(folder)), files: modelFiles(folder) });
+  const files = modelFiles(folder).map(({ path, bytes }) => ({ path, bytes }));
+  return JSON.stringify({ name: basename(resolve(folder)), files });
 }
 
 /**
@@ -65,8 +85,7 @@ export function siteServer({ page, model }: Site): Server {
   for (const name of readdirSync(page)) files.set(`/${name}`, join(page, name));
   files.set('/', join(page, 'index.html'));
   const listing = model === null ? null : modelListing(model);
-  if (model !== null)
-    for (const { path } of modelFiles(model)) files.set(`/model/${path}`, join(model, ...path.split('/')));
+  if (model !== null) for (const { path, file } of modelFiles(model)) files.set(`/model/${path}`, file);
   return createServer((request, response) => {
     const end = (status: number, text: string, type = '.txt') => {
       response.writeHead(status, { ...HEADERS, 'Content-Type': TYPES[type] }).end(text);

@@ -1,10 +1,10 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { runBrowser } from '../src/command.js';
-import { listen, siteServer } from '../src/serve.js';
+import { listen, modelFiles, modelListing, siteServer } from '../src/serve.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'mezzotint-serve-'));
 const [page, model] = [join(folder, 'page'), join(folder, 'my model')];
@@ -74,6 +74,36 @@ test('a taken port and a folder without a model are told in words', async () => 
   await expect(listen(siteServer({ page, model: null }), Number(address.port))).rejects.toThrow(/--port.*is taken/);
   expect(() => siteServer({ page, model: page })).toThrow(/--model.*holds no file of a model/);
   expect(() => siteServer({ page, model: join(folder, 'nowhere') })).toThrow(/--model.*no such folder/);
+});
+
+test('of a run its model is served, not what the training keeps; one without a model is told', async () => {
+  const run = join(folder, 'run');
+  const put = (path: string, text: string) => {
+    mkdirSync(dirname(join(run, path)), { recursive: true });
+    writeFileSync(join(run, path), text);
+  };
+  put('config.json', '{"task": "diffusion"}');
+  put('checkpoints/checkpoint-1/model.safetensors', 'state');
+  put('snapshots/a.safetensors', 'snapshot');
+  expect(() => modelFiles(run)).toThrow(/--model.*a run that has no model yet/);
+  put('model/config.json', '{}');
+  put('model/codec/model.safetensors', 'codec');
+  expect(JSON.parse(modelListing(run))).toEqual({
+    name: 'run',
+    files: [
+      { path: 'codec/model.safetensors', bytes: 5 },
+      { path: 'config.json', bytes: 2 },
+    ],
+  });
+  const out = join(folder, 'site of a run');
+  const context = { signal: new AbortController().signal, say: () => {}, result: () => {} };
+  await runBrowser({ model: run, port: 0, out }, page, context);
+  expect(readFileSync(join(out, 'model', 'config.json'), 'utf8')).toBe('{}');
+  expect(readdirSync(join(out, 'model')).sort()).toEqual(['codec', 'config.json', 'files.json']);
+  const other = siteServer({ page, model: run });
+  const at = await listen(other, 0);
+  expect(await (await fetch(`${at}model/codec/model.safetensors`)).text()).toBe('codec');
+  other.close();
 });
 
 test('--out writes a folder of static files with what the page asks for', async () => {

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
-import { basename, dirname, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve, sep } from 'node:path';
 import { averagedModels, type CommandContext, prepareOutput, startProgress } from '@mezzotint/app';
 import { EngineWorker } from '@mezzotint/backend/worker';
-import { InvalidArgumentError } from '@mezzotint/core';
+import { InvalidArgumentError, quoted } from '@mezzotint/core';
 import { writePng } from '@mezzotint/data';
 import { openGroup, processPlace, single } from '@mezzotint/distributed';
 import type { Collected, Metric, Need } from '@mezzotint/metrics';
@@ -259,9 +259,12 @@ export function trainedOn(model: string, data: string): string {
     const file = join(folder, 'config.json');
     const parsed = existsSync(file) ? trainingData.safeParse(readJson(file)) : undefined;
     if (!parsed?.success) continue;
-    const source = parsed.data.data;
-    const name = source.kind === 'folder' ? resolve(source.path ?? '') : `digits:${source.part ?? 'train'}`;
-    const same = source.kind === 'folder' ? resolve(data) === name : data === name;
+    const { kind, path = '', part = 'train' } = parsed.data.data;
+    if (kind === 'latents') {
+      return `${file} says that the model was trained on the latent images of ${quoted(path)}, not of which pictures; if these were among them, the scores flatter`;
+    }
+    if (kind !== 'folder' && kind !== 'digits') break;
+    const same = kind === 'folder' ? overlap(resolve(data), resolve(path)) : sameDigits(data, part);
     return same
       ? `THE MODEL WAS TRAINED ON THESE PICTURES, as ${file} says`
       : `not those that ${file} says it was trained on`;
@@ -269,6 +272,15 @@ export function trainedOn(model: string, data: string): string {
   if (data === 'digits:train') return 'THE DIGITS THAT train SHOWS TO ITS MODELS';
   if (data === 'digits:held-out') return 'digits that train never shows to a model';
   return 'what the model was trained on is not known; if these pictures were among it, the scores flatter';
+}
+
+/** Whether two folders or archives are one, or one lies in the other. */
+function overlap(a: string, b: string): boolean {
+  return a === b || a.startsWith(b + sep) || b.startsWith(a + sep);
+}
+
+function sameDigits(data: string, part: string): boolean {
+  return data === `digits:${part}` || (part === 'all' && data.startsWith('digits:'));
 }
 
 /** The pictures of a model: its classes in turn, or a picture for each prompt. */

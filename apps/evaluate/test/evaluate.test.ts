@@ -208,7 +208,16 @@ test('what a model was trained on is said beside its scores', async () => {
   writeFileSync(join(trained, 'config.json'), JSON.stringify({ data: { kind: 'folder', path: images, size: 8 } }));
   expect(trainedOn(trained, images)).toMatch(/THE MODEL WAS TRAINED ON THESE PICTURES/);
   expect(trainedOn(join(trained, 'model'), `${images}/`)).toMatch(/THE MODEL WAS TRAINED ON THESE PICTURES/);
+  expect(trainedOn(trained, root)).toMatch(/THE MODEL WAS TRAINED ON THESE PICTURES/); // they lie in it
   expect(trainedOn(trained, other)).toMatch(/not those that .*config\.json says/);
+  const says = (data: object) => writeFileSync(join(trained, 'config.json'), JSON.stringify({ data }));
+  says({ kind: 'latents', path: 'runs/latents' });
+  for (const data of [images, 'digits:train', 'digits:held-out']) {
+    expect(trainedOn(trained, data)).toMatch(/latent images of "runs\/latents", not of which pictures; if these were/);
+  }
+  says({ kind: 'digits', part: 'all' });
+  expect(trainedOn(trained, 'digits:held-out')).toMatch(/THE MODEL WAS TRAINED ON THESE PICTURES/);
+  expect(trainedOn(trained, images)).toMatch(/not those that .*config\.json says/);
   expect(trainedOn(model, other)).toMatch(/what the model was trained on is not known/);
 });
 

@@ -1,4 +1,3 @@
-import { resolve } from 'node:path';
 import { type CommandContext, startProgress, wholeNumber } from '@mezzotint/app';
 import { InvalidArgumentError } from '@mezzotint/core';
 import {
@@ -28,9 +27,9 @@ const names = (text: string) => text.split(',').map((name) => name.trim());
 export function emojiDataCommand(): Command {
   return new Command('train emoji-data')
     .description(
-      'Writes emoji of npm packages as captioned pictures: train/, held-out/ (things that training never sees) and\n' +
-        'combinations/ (words that training sees apart, never together), each with a metadata.jsonl. With --classes a folder\n' +
-        'of pictures for each class instead.',
+      'Writes emoji of npm packages as captioned pictures: train/, held-out/ (code points that are kept from train/, in all\n' +
+        'sets and skin tones) and combinations/ (a colour, a set or a skin tone with a thing that train/ has apart), each with a\n' +
+        'metadata.jsonl. With --classes a folder of pictures for each class instead.',
     )
     .requiredOption('--out <folder>', 'new folder')
     .option('--sets <list>', `of ${Object.keys(emojiSets).join(', ')}`, names, ['noto', 'twemoji'])
@@ -69,7 +68,7 @@ export async function runEmojiData(
   const options = {
     sets: sets as readonly EmojiSetName[],
     size,
-    ...(packages !== undefined && { from: resolve(packages) }),
+    ...(packages !== undefined && { from: packages }),
     signal,
     onProgress: (done: number, total: number) => progress.update(done, total),
   };

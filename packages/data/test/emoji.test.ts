@@ -1,6 +1,6 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { InvalidArgumentError, InvalidFileError } from '@mezzotint/core';
 import { afterAll, expect, test } from 'vitest';
 import { emojiCaptions, emojiPart, listEmoji, writeEmojiClasses, writeEmojiFolder } from '../src/emoji-entry.js';
@@ -237,11 +237,106 @@ test('a missing package says how to install it; another layout is refused', () =
   mkdirSync(join(empty, 'node_modules', 'emojilib'), { recursive: true });
   const missing = () => listEmoji({ from: join(root, 'nowhere') });
   expect(missing).toThrow(InvalidArgumentError);
-  expect(missing).toThrow(/npm install --no-save .*emoji-datasource-google@16.0.0 emoji-datasource-twitter@16.0.0/);
-  expect(() => listEmoji({ sets: ['apple' as never], from: empty })).toThrow(
-    /expected some of noto, twemoji, openmoji, got apple/,
+  // Into the folder that was given; where none was, into one that is to be named then.
+  const all = '.*emoji-datasource-google@16.0.0 emoji-datasource-twitter@16.0.0';
+  expect(missing).toThrow(new RegExp(`: npm install --prefix ${join(root, 'nowhere')} ${all}$`));
+  expect(() => listEmoji({ from: join(root, 'a b') })).toThrow(new RegExp(`--prefix "${join(root, 'a b')}" ${all}$`));
+  expect(() => listEmoji()).toThrow(
+    new RegExp(
+      `in the working directory: npm install --prefix data/packages ${all}, and name that folder .*--packages`,
+    ),
+  );
+  // A folder may be named from the working directory.
+  expect(listEmoji({ from: relative('', project('relative')) })).toHaveLength(10 + 9);
+  for (const unknown of ['apple', 'toString']) {
+    expect(() => listEmoji({ sets: [unknown as never], from: empty })).toThrow(
+      `expected some of noto, twemoji, openmoji, got ${unknown}`,
+    );
+  }
+  expect(() => listEmoji({ sets: ['noto', 'twemoji', 'noto', 'noto'], from: empty })).toThrow(
+    'emoji sets: expected each once, got noto more than once',
   );
   const other = project('other');
   writeFileSync(join(other, 'node_modules', 'emoji-datasource-google', 'emoji.json'), '{"a": 1}');
   expect(() => listEmoji({ sets: ['noto'], from: other })).toThrow(InvalidFileError);
+});
+
+test('a damaged package is refused by its file, with what is wrong in it', () => {
+  const from = project('damaged');
+  const refused = (set: 'noto' | 'openmoji', path: string, change: (text: string) => string) => {
+    const file = join(from, 'node_modules', path);
+    const whole = readFileSync(file, 'utf8');
+    writeFileSync(file, change(whole));
+    let error: unknown;
+    try {
+      listEmoji({ sets: [set], from });
+    } catch (thrown) {
+      error = thrown;
+    }
+    writeFileSync(file, whole);
+    expect(error).toBeInstanceOf(InvalidFileError);
+    expect(error).toMatchObject({ file });
+    return (error as InvalidFileError).problem;
+  };
+  const entries = (change: (rows: Record<string, unknown>[]) => unknown) => (text: string) =>
+    JSON.stringify(change(JSON.parse(text)));
+  const noto = 'emoji-datasource-google/emoji.json';
+  expect(refused('noto', noto, (text) => text.slice(0, 90))).toMatch(
+    /^is not JSON: .*; remove the package and install/,
+  );
+  // All problems, the first few in words: a missing field, a name that leaves the folder, a code point that is none.
+  const problem = refused(
+    'noto',
+    noto,
+    entries(([a, b, c, d, ...others]) => {
+      const { category: _, ...without } = a!;
+      const toned = { ...d, skin_variations: { '1F3FB': { image: 1, has_img_google: true } } };
+      return [without, { ...b, image: '../../a.png' }, { ...c, unified: '110000' }, toned, null, 1, ...others];
+    }),
+  );
+  expect(problem).toBe(
+    'expected the list of emoji-datasource 16, got entry 1: category undefined, entry 2: image "../../a.png", ' +
+      'entry 3: unified "110000", entry 4, 1F3FB: image 1, entry 5: null, … and 1 more; remove the package and install it again',
+  );
+  expect(refused('noto', noto, () => '[]')).toContain('got a list of 0;');
+  expect(refused('noto', noto, () => 'null')).toContain('got null;');
+  expect(
+    refused(
+      'noto',
+      noto,
+      entries(([a]) => [{ ...a, skin_variations: 3 }]),
+    ),
+  ).toContain('skin_variations 3;');
+  const lib = 'emojilib/dist/emoji-en-US.json';
+  expect(refused('noto', lib, () => 'null')).toContain(
+    'expected the keywords of emojilib 4, got no entry for the red heart',
+  );
+  const words = '{"❤️": ["red_heart"], "👋": "waving", "💚": [], "🐱": [1]}';
+  expect(refused('noto', lib, () => words)).toContain(
+    'got no list of words for "👋", no list of words for "💚", no list of words for "🐱";',
+  );
+  const openmoji = 'openmoji/data/openmoji.json';
+  expect(
+    refused(
+      'openmoji',
+      openmoji,
+      entries(([a]) => [{ ...a, hexcode: '../1F44B' }]),
+    ),
+  ).toContain('expected the list of openmoji 17, got entry 1: hexcode "../1F44B";');
+});
+
+test('a folder that is stopped at its end is not there, nor what was written of it; a slash at its end is none of its name', async () => {
+  const from = project('stopped');
+  const out = join(root, 'stopped-out', 'emoji');
+  for (const write of [writeEmojiFolder, writeEmojiClasses]) {
+    const controller = new AbortController();
+    const onProgress = (done: number, total: number) => {
+      if (done === total) controller.abort();
+    };
+    await expect(write(out, { from, signal: controller.signal, onProgress })).rejects.toThrow(/abort/);
+    expect(readdirSync(dirname(out))).toEqual([]);
+  }
+  await writeEmojiFolder(`${out}/`, { from });
+  expect(readdirSync(dirname(out))).toEqual(['emoji']);
+  expect(readdirSync(out)).toEqual(['LICENCES.txt', 'combinations', 'examples', 'held-out', 'train']);
 });

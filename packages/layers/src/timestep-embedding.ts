@@ -31,8 +31,17 @@ export function timestepEmbedding(
       `expected dim / 2 above the downscale shift ${downscaleShift}, got dim ${dim}`,
     );
   }
-  const frequencies = Float32Array.from({ length: half }, (_, i) => maxPeriod ** (-i / (half - downscaleShift)));
+  const frequencies = Float32Array.from({ length: half }, (_, i) => frequency(i, half - downscaleShift, maxPeriod));
   return tf.tidy(() => sinusoids(scale === 1 ? t : tf.mul(t, scale), tf.tensor1d(frequencies), order, dim % 2));
+}
+
+/**
+ * maxPeriod^(-i / n), rounded where the references round, exp(-ln(maxPeriod) i / n) in float32: for FLUX's guidance of 7, which is told as 7000, an exact
+ * frequency gives an angle that is off by 1e-4.
+ */
+function frequency(i: number, n: number, maxPeriod: number): number {
+  const round = Math.fround;
+  return round(Math.exp(round(round(round(-Math.log(maxPeriod)) * i) / n)));
 }
 
 /** `[cos(t f), sin(t f)]` or the other way round, and `zeros` columns of zeros: `[N, 2 half + zeros]`. */

@@ -34,6 +34,17 @@ const logSnrCurve = z.discriminatedUnion('kind', [
     end: z.number().min(0).max(1).default(1).describe('Where it ends.'),
     tau: z.number().positive().default(1).describe('Exponent.'),
   }),
+  z.strictObject({
+    kind: z
+      .literal('gamma-offset-cosine')
+      .describe('gamma = alpha^2 = cos(pi/2 (u + 0.0002) / 1.00025)^2, along which RIN samples.'),
+  }),
+  z.strictObject({
+    kind: z.literal('gamma-log').describe('A piece of -log(t) as gamma = alpha^2.'),
+    start: z.number().positive().default(1).describe('Where the piece begins.'),
+    end: z.number().positive().default(100).describe('Where it ends.'),
+    reversed: z.boolean().default(false).describe('From end to start: gamma falls late instead of early.'),
+  }),
 ]);
 
 /** The forward process of a model and what its network predicts; `ProcessConfig` of @mezzotint/schedulers. */

@@ -74,7 +74,7 @@ export const openSchema = z
       z.enum(['linear', 'scaled-linear', 'cosine']),
       'model',
       'name',
-      "noise schedule; for guided-diffusion's files linear (default) or cosine, for U-ViT's of latent images linear or scaled-linear (default: as published)",
+      "noise schedule; for guided-diffusion's files linear or cosine (default: as published, linear for files of others), for U-ViT's of latent images linear or scaled-linear (default: as published)",
     ),
     taesd: setting(
       z.string(),

@@ -169,6 +169,8 @@ test.each([
   { kind: 'log-snr', curve: { kind: 'interpolated-cosine', size: 512, low: 32 }, prediction: 'v', time: 'fraction' },
   { kind: 'log-snr', curve: { kind: 'gamma-linear' }, prediction: 'eps', time: 'fraction' },
   { kind: 'log-snr', curve: { kind: 'gamma-cosine', start: 0.2 }, prediction: 'v', time: 'fraction' },
+  { kind: 'log-snr', curve: { kind: 'gamma-offset-cosine' }, prediction: 'eps', time: 'fraction' },
+  { kind: 'log-snr', curve: { kind: 'gamma-log' }, prediction: 'eps', time: 'fraction' },
 ])('a model of the process $kind $curve.kind samples too', async (process) => {
   const sampling = { solver: 'euler', steps: 2, guidance: 1.5 };
   const name = 'curve' in process ? process.curve!.kind : process.kind;

@@ -86,7 +86,7 @@ export {
   stretchFlow,
   uniformFlowSigmas,
 } from './schedules/flow.js';
-export { cosineGamma, sigmoidGamma } from './schedules/gamma.js';
+export { cosineGamma, logGamma, offsetCosineGamma, sigmoidGamma } from './schedules/gamma.js';
 export {
   cosineLogSnr,
   interpolatedCosineLogSnr,

@@ -4,7 +4,7 @@ import { createSolver, type SolverName } from './registry.js';
 import { type Sampler, sampler } from './sampler.js';
 import { cosineBetas, linearBetas, scaledLinearBetas } from './schedules/betas.js';
 import { shiftFlow, uniformFlowSigmas } from './schedules/flow.js';
-import { cosineGamma, GAMMA_MIN, sigmoidGamma } from './schedules/gamma.js';
+import { cosineGamma, GAMMA_MIN, logGamma, offsetCosineGamma, sigmoidGamma } from './schedules/gamma.js';
 import {
   cosineLogSnr,
   interpolatedCosineLogSnr,
@@ -84,7 +84,11 @@ export type LogSnrCurve =
   /** gamma = 1 - u: Chen 2023, section 2; what RIN's published models were trained on. */
   | { readonly kind: 'gamma-linear' }
   /** A piece of cos(pi t / 2)^(2 tau) as gamma, stretched to [0, 1]: Chen 2023, section 2. */
-  | { readonly kind: 'gamma-cosine'; readonly start: number; readonly end: number; readonly tau: number };
+  | { readonly kind: 'gamma-cosine'; readonly start: number; readonly end: number; readonly tau: number }
+  /** cos^2(pi/2 (u + 0.0002) / 1.00025) as gamma: pix2seq's `cosine`, along which all its evaluations of RIN sample. */
+  | { readonly kind: 'gamma-offset-cosine' }
+  /** A piece of -log(t) as gamma, stretched to [0, 1]; reversed, from `end` to `start`: pix2seq's `log@start,end,reversed`. */
+  | { readonly kind: 'gamma-log'; readonly start: number; readonly end: number; readonly reversed: boolean };
 
 /**
  * log SNR at u in [0, 1].
@@ -105,6 +109,10 @@ export function logSnrOf(curve: LogSnrCurve): LogSnr {
       return logSnrOfGamma((u) => 1 - u);
     case 'gamma-cosine':
       return logSnrOfGamma(cosineGamma(curve));
+    case 'gamma-offset-cosine':
+      return logSnrOfGamma(offsetCosineGamma);
+    case 'gamma-log':
+      return logSnrOfGamma(logGamma(curve));
     case 'sigmoid':
       return logSnrOfGamma(sigmoidGamma(curve));
   }

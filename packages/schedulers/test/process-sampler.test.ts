@@ -81,6 +81,17 @@ test.each<[string, LogSnrCurve, readonly number[]]>([
     { kind: 'gamma-cosine', start: 0.2, end: 1, tau: 1 },
     [0.10557278990745544, 0.38196590542793274, 0.7236067056655884],
   ],
+  ['cosine', { kind: 'gamma-offset-cosine' }, [0.1464327871799469, 0.49988216161727905, 0.853400707244873]],
+  [
+    'log@1,100,false',
+    { kind: 'gamma-log', start: 1, end: 100, reversed: false },
+    [0.06174673140048981, 0.14835429191589355, 0.2946114242076874],
+  ],
+  [
+    'log@1,100,true',
+    { kind: 'gamma-log', start: 1, end: 100, reversed: true },
+    [25.75, 50.5, 75.25].map((t) => Math.log(t) / Math.log(100)), // in float64
+  ],
   [
     'interpolated from 32 to 256',
     { kind: 'interpolated-cosine', size: 512, low: 32, high: 256, min: -15, max: 15 },
@@ -105,6 +116,19 @@ test('a curve that does not fall is refused; the far shift of an interpolated on
   expect(logSnrOf({ ...shifts, size: 512 })(1)).toBeCloseTo(-15, 9);
   expect(() => logSnrOf({ kind: 'gamma-cosine', start: 1, end: 1, tau: 1 })).toThrow(
     /start and end must be two levels/,
+  );
+  const log = (start: number, end: number) => logSnrOf({ kind: 'gamma-log', start, end, reversed: false });
+  expect(() => log(0, 100)).toThrow(/logGamma: start and end must be above 0, got 0 and 100/);
+  expect(() => log(7, 7)).toThrow(/start and end must be two levels, got 7 and 7/);
+});
+
+test("pix2seq's cosine is not cut: its ends are its own, the sums of its offsets", () => {
+  const ends = samplerFromProcess({ ...cosine, curve: { kind: 'gamma-offset-cosine' } }, options);
+  const { alpha } = ends.schedule({ steps: 4 });
+  expect(alpha[0]! ** 2 / ((Math.PI / 2) * (0.00005 / 1.00025)) ** 2).toBeCloseTo(1, 6);
+  expect(logSnrOf({ kind: 'gamma-offset-cosine' })(0)).toBeCloseTo(
+    -2 * Math.log(Math.tan((Math.PI / 2) * (0.0002 / 1.00025))),
+    6,
   );
 });
 

@@ -59,6 +59,17 @@ describe('1,000 strings give the ids of the reference', () => {
     expect(rows.filter(({ text, clip }) => String(tokenizer.encode(text)) !== String(clip))).toEqual([]);
   });
 
+  // transformers 5.24.0, CLIPTokenizer of the same tokenizer.json.
+  test.each([
+    ["\ufeffDON'T", [171, 119, 379, 1153, 902]],
+    ['a \ufeff\u2019s cat', [320, 171, 119, 123, 893, 338, 698]],
+    ['cat\ufeff!?dog', [698, 171, 119, 123, 0, 286, 1047, 326]],
+    ["\ufeff\ufeff's", [171, 119, 123, 171, 119, 123, 262, 338]],
+    [' a\u0085b', [320, 321]],
+  ])('CLIP: U+FEFF is no white space, U+0085 is: %j', (text, ids) => {
+    expect(tinyClipTokenizer().encode(text)).toEqual(ids);
+  });
+
   test.each([
     ['spiece.model', () => t5Tokenizer({ spiece })],
     ['tokenizer.json', () => t5Tokenizer({ tokenizerJson: t5Json() })],

@@ -1,6 +1,6 @@
 export { withoutGradient } from '@mezzotint/core';
 // RIN's curves of gamma, which `gammaLevels` takes.
-export { cosineGamma, sigmoidGamma } from '@mezzotint/schedulers';
+export { cosineGamma, logGamma, offsetCosineGamma, sigmoidGamma } from '@mezzotint/schedulers';
 export type { Average, AverageState } from './averages/average.js';
 export {
   constantDecay,

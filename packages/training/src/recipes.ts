@@ -260,7 +260,7 @@ const rin: Recipe = {
   process: (data) => ({
     ...{ kind: 'log-snr', prediction: 'eps', ...continuousTime(data) },
     curve: { kind: 'sigmoid', start: -3, end: 3, tau: 0.9 },
-    samplingCurve: { kind: 'gamma-cosine', start: 0, end: 1, tau: 1 },
+    samplingCurve: { kind: 'gamma-offset-cosine' },
   }),
   objective: (_, process) => logSnrObjective(process, {}),
   optimizer: { kind: 'lamb', betas: [0.9, 0.999], epsilon: 1e-8, weightDecay: 0.01, maxGradientNorm: null },

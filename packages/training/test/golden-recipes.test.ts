@@ -15,11 +15,13 @@ import {
   flowLevels,
   halfLifeDecay,
   lamb,
+  logGamma,
   logitNormalFlow,
   logSnrLevels,
   logSnrWeightings,
   modeFlow,
   multiScale,
+  offsetCosineGamma,
   type Prediction,
   pseudoHuber,
   sigmoidGamma,
@@ -40,6 +42,8 @@ describe('schedules', () => {
       ...curves,
       'sigmoid@-3,3,0.9': sigmoidGamma(),
       'sigmoid@0,3,0.3': sigmoidGamma({ start: 0, tau: 0.3 }),
+      cosine: offsetCosineGamma,
+      'log@1,100,false': logGamma(),
     };
     for (const [name, gamma] of Object.entries(all)) {
       rin.schedules.t.forEach((t: number, i: number) => {
@@ -47,6 +51,11 @@ describe('schedules', () => {
         expect(Math.abs(gamma(t) - rin.schedules.gamma[name][i])).toBeLessThan(3e-7);
       });
     }
+    // At t = 1 the plain cosine is cut nowhere: float32 of the angle leaves 3e-3 of 6e-9. The logarithm is cut at 0.
+    const { cosine, 'log@1,100,false': log } = rin.schedules.gamma;
+    expect(Math.abs(offsetCosineGamma(1) / cosine.at(-1) - 1)).toBeLessThan(5e-3);
+    expect(log.at(-1)).toBe(0);
+    expect(logGamma()(1)).toBe(0);
     const { base, warmup_steps, total_steps, steps, values } = rin.learning_rate;
     const rate = warmUp(
       warmup_steps,

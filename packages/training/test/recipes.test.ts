@@ -69,7 +69,7 @@ test.each(recipes.map((recipe) => recipe.name))(
   },
 );
 
-// gamma of RIN's simple_linear and cosine@s,e,tau and of simple diffusion's eq. 6, written out apart.
+// gamma of RIN's simple_linear, cosine, cosine@s,e,tau and log@s,e,rev and of simple diffusion's eq. 6, written out apart.
 const ln = Math.log;
 test.each<[LogSnrCurve, (u: number) => number]>([
   [{ kind: 'gamma-linear' }, (u) => 1 - u],
@@ -77,6 +77,9 @@ test.each<[LogSnrCurve, (u: number) => number]>([
     { kind: 'gamma-cosine', start: 0.2, end: 1, tau: 2 },
     (u) => (Math.cos((Math.PI / 2) * (0.2 + 0.8 * u)) / Math.cos(Math.PI / 10)) ** 4,
   ],
+  [{ kind: 'gamma-offset-cosine' }, (u) => 0.5 + 0.5 * Math.cos((Math.PI * (u + 0.0002)) / 1.00025)],
+  [{ kind: 'gamma-log', start: 1, end: 100, reversed: false }, (u) => 1 - ln(1 + 99 * u) / ln(100)],
+  [{ kind: 'gamma-log', start: 2, end: 50, reversed: true }, (u) => ln((50 - 48 * u) / 2) / ln(25)],
   [
     { kind: 'interpolated-cosine', size: 512, low: 32, high: 256, min: -15, max: 15 },
     (u) => {
@@ -114,10 +117,10 @@ test('RIN is trained without gradient clipping, as pix2seq, which does not hand 
   expect(recipeNamed('rin').optimizer).toMatchObject({ kind: 'lamb', maxGradientNorm: null });
 });
 
-test('RIN is trained along a sigmoid and sampled along a cosine, as in all evaluations of pix2seq', () => {
+test('RIN is trained along a sigmoid and sampled along the plain cosine, as in all evaluations of pix2seq', () => {
   expect(recipeNamed('rin').process({ imageSize: 64, time: 'gamma' })).toMatchObject({
     curve: { kind: 'sigmoid', start: -3, end: 3, tau: 0.9 },
-    samplingCurve: { kind: 'gamma-cosine', start: 0, end: 1, tau: 1 },
+    samplingCurve: { kind: 'gamma-offset-cosine' },
   });
 });
 

@@ -1,7 +1,7 @@
 export { adm, admUpsampler, noisyClassifier } from './adm/architecture.js';
 export type { ADMUNetConfig, ClassifierConfig, ClassifierPool, EncoderConfig, HeadRule } from './adm/config.js';
 export { classifierFromGuidedDiffusion, fromGuidedDiffusion } from './adm/from-guided-diffusion.js';
-export { type ADMFileSettings, admFromShapes, noisyClassifierFromShapes } from './adm/from-shapes.js';
+export { type ADMFileSettings, admFromShapes, noisyClassifierFromShapes, publishedADM } from './adm/from-shapes.js';
 export { type ClassifierInputs, NoisyClassifier } from './adm/noisy-classifier.js';
 export {
   type SuperResolutionConfig,
@@ -58,7 +58,14 @@ export {
   admClassifier256,
   admClassifier512,
 } from './presets/adm.js';
-export { ddpmCifar10, iddpm64, iddpmCifar10 } from './presets/ddpm.js';
+export {
+  ddpmCifar10,
+  iddpm64,
+  iddpm64Cond,
+  iddpm64To256Upsampler,
+  iddpmCifar10,
+  iddpmLsun256,
+} from './presets/ddpm.js';
 export { ifIIL, ifIL, ifIM, ifIXl } from './presets/deepfloyd-if.js';
 export {
   edm2AblationA,

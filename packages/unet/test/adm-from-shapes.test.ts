@@ -10,6 +10,7 @@ import {
   NoisyClassifier,
   noisyClassifier,
   noisyClassifierFromShapes,
+  publishedADM,
   SuperResolutionUNet,
 } from '../src/index.js';
 
@@ -20,11 +21,15 @@ describe('the published models are known by their tensors', () => {
   const own = ['digits', 'bench-unet', 'small-upsampler-64'];
   const published = adm.presets.filter(({ name }) => !own.includes(name));
   test.each(published.map((preset) => [preset.name, preset] as const))('%s', (_, preset) => {
-    expect(admFromShapes(tensorsOf(preset.build()))).toEqual({ config: preset.config, upsampler: false });
+    const tensors = tensorsOf(preset.build());
+    expect(admFromShapes(tensors)).toEqual({ config: preset.config, upsampler: false });
+    expect(publishedADM(tensors)).toBe(preset.name);
   });
   const upsamplers = admUpsampler.presets.filter(({ name }) => !own.includes(name));
   test.each(upsamplers.map((preset) => [preset.name, preset] as const))('%s', (_, preset) => {
-    expect(admFromShapes(tensorsOf(preset.build()))).toEqual({ config: preset.config, upsampler: true });
+    const tensors = tensorsOf(preset.build());
+    expect(admFromShapes(tensors)).toEqual({ config: preset.config, upsampler: true });
+    expect(publishedADM(tensors)).toBe(preset.name);
   });
   test.each(noisyClassifier.presets.slice(1).map((preset) => [preset.name, preset] as const))('%s', (_, preset) => {
     expect(noisyClassifierFromShapes(tensorsOf(preset.build()))).toEqual(preset.config);
@@ -61,6 +66,7 @@ describe('others are read off names and shapes', () => {
   test.each(changes)('%o', (change) => {
     const config = { ...base, ...change };
     expect(admFromShapes(tensorsOf(new ADMUNet(config)), settings)).toEqual({ config, upsampler: false });
+    expect(publishedADM(tensorsOf(new ADMUNet(config)))).toBeNull();
     expect(admFromShapes(tensorsOf(new SuperResolutionUNet(config)), settings)).toEqual({ config, upsampler: true });
   });
 

@@ -27,8 +27,11 @@ const published = {
   'if-ii-l': 1_243_277_190,
   // Printed as 6.95 M in the project's design.
   'bench-unet': 6_949_187,
-  // The paper prints "~120M" and gives no count for CIFAR-10; these pin what we build.
+  // The paper prints "~120M" and gives no count for CIFAR-10; the repository calls its files 270M, 100M and 280M; these pin what we build.
   'iddpm-64': 121_063_942,
+  'iddpm-64-cond': 273_049_350,
+  'iddpm-lsun-256': 113_676_678,
+  'iddpm-64-256-upsampler': 279_792_390,
   'iddpm-cifar10': 52_546_438,
   'edm-cifar10-32x32-uncond-vp': 55_733_891,
   'edm-cifar10-32x32-cond-vp': 55_735_299,

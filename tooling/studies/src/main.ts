@@ -90,9 +90,13 @@ const cascade = engine(
 
 const textToImage = engine(
   new Command('study text-to-image')
-    .description('The pictures of docs/text-to-image.md, of a model of emoji.')
+    .description(
+      'What a model of emoji makes of its prompts: a grid of 40 of examples/, 16 combinations over the real pictures, six prompts at\n' +
+        'several guidance scales and, with --versions, by other states of the model, and 12 samples over the nearest training\n' +
+        'pictures by the judge.',
+    )
     .option('--model <folder>', 'the model', 'models/emoji')
-    .option('--data <folder>', 'what train emoji-data wrote', 'data/emoji')
+    .option('--data <folder>', 'what train emoji-data wrote', 'data/emoji-balanced')
     .option('--features <folder>', 'a CLIP of train that judges', 'runs/emoji-judge')
     .option('--out <folder>', 'where results go', 'studies/text-to-image')
     .option('--guidance <list>', 'guidance scales', numbers('--guidance'), [1, 3, 7.5, 10, 15])

@@ -40,8 +40,8 @@ const PROMPTS = [
 ] as const satisfies { length: typeof ROW };
 
 /**
- * The pictures of docs/text-to-image.md: a grid of evenly chosen prompts, what training never saw together beside the real pictures, guidance
- * scales, versions of the model, and the training pictures that are nearest to samples by the judge.
+ * What a model of emoji makes: a grid of evenly chosen prompts, the combinations over the real pictures, guidance scales, versions of the
+ * model, and samples over the training pictures that are nearest by the judge.
  */
 export async function runTextToImage(
   { model, data, features, out, seed, guidance, versions }: TextToImageFlags,

@@ -14,3 +14,4 @@ export {
 } from './formula.js';
 export { type CheckOptions, checkGradients, gradientsOf } from './gradients.js';
 export { runReadmeExample } from './readme-example.js';
+export { type RinOrigin, rinWeights } from './rin-weights.js';

@@ -19,10 +19,33 @@ export function sigmoidGamma({ start = -3, end = 3, tau = 0.9 } = {}): (u: numbe
   return stretched((t) => 1 / (1 + Math.exp(t / tau)), start, end);
 }
 
-function stretched(f: (t: number) => number, start: number, end: number): (u: number) => number {
+/**
+ * The whole cosine cos^2(pi/2 (u + 0.0002) / 1.00025): the schedule `cosine` of pix2seq, along which its RINs sample. The offsets keep
+ * both ends off 0 and 1, so nothing is cut: gamma falls from 1 - 9.9e-8 to 6.2e-9.
+ */
+export function offsetCosineGamma(u: number): number {
+  return Math.cos((Math.PI / 2) * ((u + 0.0002) / 1.00025)) ** 2;
+}
+
+/**
+ * A piece of -log(t) from `start` to `end`, stretched to [0, 1]: the schedule `log@start,end,reversed` of pix2seq, which cuts it at 0.
+ *
+ * @param options reversed: from `end` to `start`, so that gamma falls late instead of early
+ * @returns gamma = alpha^2 at u in [0, 1], falling from 1 to 0
+ * @throws InvalidArgumentError unless start and end are two numbers above 0
+ */
+export function logGamma({ start = 1, end = 100, reversed = false } = {}): (u: number) => number {
+  if (!(start > 0 && end > 0)) {
+    throw new InvalidArgumentError('logGamma', `start and end must be above 0, got ${start} and ${end}`);
+  }
+  const [first, last] = reversed ? [end, start] : [start, end];
+  return stretched((t) => -Math.log(t), first, last, 0);
+}
+
+function stretched(f: (t: number) => number, start: number, end: number, least = GAMMA_MIN): (u: number) => number {
   const [first, last] = [f(start), f(end)];
   if (first === last) {
     throw new InvalidArgumentError('curve', `start and end must be two levels, got ${start} and ${end}`);
   }
-  return (u) => Math.min(1, Math.max(GAMMA_MIN, (f(start + u * (end - start)) - last) / (first - last)));
+  return (u) => Math.min(1, Math.max(least, (f(start + u * (end - start)) - last) / (first - last)));
 }

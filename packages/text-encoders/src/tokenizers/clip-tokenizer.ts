@@ -36,11 +36,12 @@ const FAMILY = {
   preTokenizers: ['Split ByteLevel'],
 };
 
-/** Words, English endings, single digits and runs of everything else. Radford et al. 2021, code. */
-export const WORDS = `${START}|${END}|'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+`.replaceAll(
-  /<\||\|>/g,
-  (c) => c.replace('|', '\\|'),
-);
+/** Words, English endings, single digits and runs of everything else. Radford et al. 2021, code, where white space is Unicode's: JavaScript's \\s has U+FEFF, too. */
+export const WORDS =
+  `${START}|${END}|'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\p{White_Space}\\p{L}\\p{N}]+`.replaceAll(
+    /<\||\|>/g,
+    (c) => c.replace('|', '\\|'),
+  );
 
 /**
  * CLIP's tokenizer: byte-pair encoding of lower-cased words (Sennrich et al. 2016), as transformers' `CLIPTokenizer`
@@ -75,7 +76,8 @@ export function clipTokenizer(
       type: 'Sequence',
       pretokenizers: [
         { type: 'Split', pattern: { Regex: WORDS }, behavior: 'Removed', invert: true },
-        { type: 'ByteLevel', add_prefix_space: false, use_regex: true },
+        // The pieces are words already; its own pattern would part them at U+FEFF.
+        { type: 'ByteLevel', add_prefix_space: false, use_regex: false },
       ],
     },
     normalize: lowerCased,

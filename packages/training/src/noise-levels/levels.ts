@@ -210,7 +210,7 @@ export function cosineLevels({
 }
 
 /**
- * x_t = sqrt(gamma) x0 + sqrt(1 - gamma) eps at gamma(u), falling from 1: RIN's processes (`cosineGamma` and `sigmoidGamma` of schedulers).
+ * x_t = sqrt(gamma) x0 + sqrt(1 - gamma) eps at gamma(u), falling from 1: RIN's processes (`sigmoidGamma`, `cosineGamma`, `offsetCosineGamma` and `logGamma` of schedulers).
  * time = timeScale gamma, as RIN's network is told.
  */
 export function gammaLevels(gamma: (u: number) => number, { timeScale = 1 } = {}): (u: number) => TimedNoiseLevel {

@@ -19,7 +19,7 @@ import {
   admClassifier256,
   admClassifier512,
 } from '../presets/adm.js';
-import { iddpm64, iddpmCifar10 } from '../presets/ddpm.js';
+import { iddpm64, iddpm64Cond, iddpm64To256Upsampler, iddpmCifar10, iddpmLsun256 } from '../presets/ddpm.js';
 import { benchUnet, digits, digitsClassifier, smallUpsampler64 } from '../presets/small.js';
 import { type ADMUNetConfig, type EncoderConfig, totalDownsampling } from './config.js';
 import { classifierFromGuidedDiffusion, fromGuidedDiffusion } from './from-guided-diffusion.js';
@@ -35,7 +35,19 @@ export const adm: DenoiserArchitecture<ADMUNet> = {
   package: '@mezzotint/unet',
   about: 'UNet of ADM (Dhariwal and Nichol 2021), Improved DDPM and DDPM',
   time: 'timestep',
-  presets: [digits, benchUnet, iddpmCifar10, iddpm64, adm64, adm128, adm256, adm256Uncond, adm512],
+  presets: [
+    digits,
+    benchUnet,
+    iddpmCifar10,
+    iddpm64,
+    iddpm64Cond,
+    iddpmLsun256,
+    adm64,
+    adm128,
+    adm256,
+    adm256Uncond,
+    adm512,
+  ],
   build: (config) => new ADMUNet(config),
   attention: ['*.qkv', '*.proj_out'],
   upgrade,
@@ -59,7 +71,7 @@ export const admUpsampler: DenoiserArchitecture<SuperResolutionUNet> = {
   package: '@mezzotint/unet',
   about: 'Upsampler of ADM, which sees a low-resolution image (Dhariwal and Nichol 2021)',
   time: 'timestep',
-  presets: [adm64To256Upsampler, adm128To512Upsampler, smallUpsampler64],
+  presets: [iddpm64To256Upsampler, adm64To256Upsampler, adm128To512Upsampler, smallUpsampler64],
   build: (config) => new SuperResolutionUNet(config),
   attention: ['*.qkv', '*.proj_out'],
   signature(config) {

@@ -12,11 +12,12 @@ import {
   admClassifier256,
   admClassifier512,
 } from '../presets/adm.js';
-import { iddpm64, iddpmCifar10 } from '../presets/ddpm.js';
+import { iddpm64, iddpm64Cond, iddpm64To256Upsampler, iddpmCifar10, iddpmLsun256 } from '../presets/ddpm.js';
 import type { ADMUNetConfig, ClassifierConfig, EncoderConfig, HeadRule } from './config.js';
 import { validateClassifierConfig, validateUNetConfig } from './validate.js';
 
 type Tensors = WeightSource['tensors'];
+type UNetPreset = Preset<Module & { readonly config: ADMUNetConfig }>;
 
 /** What neither names nor shapes of guided-diffusion's files say. */
 export interface ADMFileSettings {
@@ -34,8 +35,11 @@ export interface ADMFileSettings {
   readonly resBlocks?: number;
 }
 
-const networks = [adm64, adm128, adm256, adm256Uncond, adm512, iddpmCifar10, iddpm64] as const;
-const upsamplers = [adm64To256Upsampler, adm128To512Upsampler] as const;
+const networks: readonly UNetPreset[] = [
+  ...[adm64, adm128, adm256, adm256Uncond, adm512],
+  ...[iddpmCifar10, iddpm64, iddpm64Cond, iddpmLsun256],
+];
+const upsamplers: readonly UNetPreset[] = [adm64To256Upsampler, adm128To512Upsampler, iddpm64To256Upsampler];
 const classifiers = [admClassifier64, admClassifier128, admClassifier256, admClassifier512] as const;
 
 /**
@@ -52,9 +56,8 @@ export function admFromShapes(
   const who = 'admFromShapes';
   checkKeys(who, settings);
   if (Object.keys(settings).length === 0) {
-    const known = published<Preset<Module & { readonly config: ADMUNetConfig }>>([...networks, ...upsamplers], tensors);
-    if (known !== undefined)
-      return { config: known.config, upsampler: (upsamplers as readonly unknown[]).includes(known) };
+    const known = published([...networks, ...upsamplers], tensors);
+    if (known !== undefined) return { config: known.config, upsampler: upsamplers.includes(known) };
   }
   const shapes = new StateShapes(tensors);
   const outChannels = shapes.axis('out.2.weight', 0);
@@ -79,6 +82,14 @@ export function admFromShapes(
   };
   validateUNetConfig(who, config);
   return { config, upsampler };
+}
+
+/**
+ * The preset, such as `adm-64`, whose tensors a file of guided-diffusion or improved-diffusion has, null when it is of none. Files do not say
+ * the forward process that they were trained on; of published ones it is known.
+ */
+export function publishedADM(tensors: Tensors): string | null {
+  return published([...networks, ...upsamplers], tensors)?.name ?? null;
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { Preset } from '@mezzotint/core';
 import type { ADMUNetConfig } from '../adm/config.js';
+import { SuperResolutionUNet } from '../adm/super-resolution-unet.js';
 import { ADMUNet } from '../adm/unet.js';
 import { UNet2D } from '../diffusers/unet-2d.js';
 import type { UNet2DConfig } from '../diffusers/unet-2d-config.js';
@@ -88,3 +89,55 @@ export const iddpm64 = unet(
     dropout: 0,
   },
 );
+
+/** Improved DDPM on ImageNet 64x64 with classes: 192 channels, four heads at 16x16 and 8x8. */
+export const iddpm64Cond = unet(
+  'iddpm-64-cond',
+  'Improved DDPM, ImageNet 64x64, class-conditional, learned variance (Nichol and Dhariwal 2021)',
+  {
+    ...improved,
+    imageSize: 64,
+    modelChannels: 192,
+    channelMult: [1, 2, 3, 4],
+    attentionResolutions: [4, 8],
+    classes: 1000,
+    dropout: 0,
+  },
+);
+
+/** Improved DDPM on LSUN bedrooms: one head at 16x16, the time added. */
+export const iddpmLsun256 = unet(
+  'iddpm-lsun-256',
+  'Improved DDPM, LSUN bedrooms 256x256, unconditional, learned variance (Nichol and Dhariwal 2021)',
+  {
+    ...improved,
+    imageSize: 256,
+    channelMult: [1, 1, 2, 2, 4, 4],
+    resBlocks: 2,
+    attentionResolutions: [16],
+    heads: { count: 1 },
+    headsUp: { count: 1 },
+    timeConditioning: 'additive',
+    dropout: 0,
+  },
+);
+
+const upsamplerConfig: ADMUNetConfig = {
+  ...improved,
+  imageSize: 256,
+  modelChannels: 192,
+  channelMult: [1, 1, 2, 2, 4, 4],
+  resBlocks: 2,
+  attentionResolutions: [16, 32],
+  classes: 1000,
+  dropout: 0,
+};
+
+/** Improved DDPM's upsampler of ImageNet from 64x64 to 256x256. */
+export const iddpm64To256Upsampler: Preset<SuperResolutionUNet> = {
+  name: 'iddpm-64-256-upsampler',
+  about: 'Improved DDPM upsampler, ImageNet 64x64 to 256x256, class-conditional (Nichol and Dhariwal 2021)',
+  config: upsamplerConfig,
+  build: () => new SuperResolutionUNet(upsamplerConfig),
+  inputs: () => unetInputs(upsamplerConfig, { lowRes: { shape: [1, 64, 64, upsamplerConfig.inChannels] } }),
+};

@@ -1,16 +1,7 @@
-import type { NoiseLevel } from '@mezzotint/core';
 import { classifierFree } from '@mezzotint/guidance';
 import { RIN, type RINInputs, type RINOutput, rinFromOriginal, warmStarted } from '@mezzotint/rin';
-import {
-  clamped,
-  customSchedule,
-  ddim,
-  ddpmLarge,
-  denoiser,
-  epsilon,
-  type NoiseSource,
-  sample,
-} from '@mezzotint/schedulers';
+import { type Guide, type NoiseSource, sample, samplerFromProcess } from '@mezzotint/schedulers';
+import { recipeNamed } from '@mezzotint/training';
 import { rinKeyMap, translate } from '@mezzotint/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Adapter, NamedTensors } from '../adapter.js';
@@ -51,28 +42,18 @@ export const rin: Adapter<RIN> = {
 /** Steps of the golden's samplers. */
 const steps = 4;
 
-/** The original's sampler: a cosine of signal levels, eps clipped to [-1, 1], guidance 0.5, latents handed on; the last estimate. */
+/** The original's sampler, by the recipe's process: estimates clipped to [-1, 1], guidance 0.5, latents handed on; the last estimate. */
 async function sampled(model: RIN, inputs: NamedTensors, method: 'ddim' | 'ddpm'): Promise<tf.Tensor> {
-  const { classes } = model.config;
+  const { classes, imageHeight } = model.config;
   const cond = classes === null ? {} : { labels: input<tf.Tensor1D>(inputs, 'y') };
   const noises = tf.unstack(input(inputs, 'noises'));
-  const warm = warmStarted(model);
-  // The time of this network is the signal level itself.
-  const time = ({ alpha, sigma }: NoiseLevel) => alpha ** 2 / (alpha ** 2 + sigma ** 2);
-  const gammas = Array.from(
-    { length: steps },
-    (_, i) => Math.cos(((1 - i / steps + 0.0002) / 1.00025) * (Math.PI / 2)) ** 2,
-  );
-  const alpha = Float64Array.from([...gammas, 1], Math.sqrt);
-  const sigma = Float64Array.from([...gammas, 1], (gamma) => Math.sqrt(1 - gamma));
-  const schedule = customSchedule('vp', {
-    alpha,
-    sigma,
-    time: alpha.map((a, i) => time({ alpha: a, sigma: sigma[i]! })),
-  });
-  const plain = denoiser<typeof cond>(warm.network, epsilon);
+  const process = recipeNamed('rin').process({ imageSize: imageHeight, time: 'gamma' });
+  const solver = method === 'ddim' ? 'ddim' : 'ddpm-large';
+  const sampler = samplerFromProcess(process, { solver, limit: { kind: 'clip', range: 1 } });
   const none = classes === null ? {} : { labels: tf.fill([noises[0]!.shape[0]!], classes, 'int32') as tf.Tensor1D };
-  const guided = classes === null ? plain : classifierFree(plain, { scale: 1.5, unconditional: none });
+  const guide: Guide<typeof cond> = (plain) =>
+    classes === null ? plain : classifierFree(plain, { scale: 1.5, unconditional: none });
+  const warm = warmStarted(model);
   let drawn = 0;
   const noise: NoiseSource = {
     draw: () => noises[++drawn]!.dataSync() as Float32Array,
@@ -80,9 +61,8 @@ async function sampled(model: RIN, inputs: NamedTensors, method: 'ddim' | 'ddpm'
     restore: () => undefined,
   };
   try {
-    return method === 'ddim'
-      ? await sample(ddim(), clamped(guided), noises[0] as tf.Tensor4D, schedule, cond)
-      : await sample(ddpmLarge(), clamped(guided), noises[0] as tf.Tensor4D, schedule, cond, { noise });
+    const [start, schedule] = [noises[0] as tf.Tensor4D, sampler.schedule({ steps })];
+    return await sample(sampler.solver, sampler.model(warm.network, guide), start, schedule, cond, { noise });
   } finally {
     warm.dispose();
     tf.dispose([noises, none]);

@@ -1,12 +1,12 @@
 import { InvalidArgumentError, InvalidFileError } from '@mezzotint/core';
-import { ADMUNet, adm, admFromShapes, admUpsampler, SuperResolutionUNet } from '@mezzotint/unet';
+import { ADMUNet, adm, admFromShapes, admUpsampler, publishedADM, SuperResolutionUNet } from '@mezzotint/unet';
 import { recognise, type WeightFile } from '@mezzotint/weights';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Family, OpenContext } from '../../family.js';
 import { ofRequest } from '../../low-resolution.js';
 import type { PipelineDefinition, Stage } from '../../stage.js';
 import { openGuide } from './classifier.js';
-import { guidedDiffusionSampler } from './guided-diffusion-sampler.js';
+import { chainOf, guidedDiffusionSampler } from './guided-diffusion-sampler.js';
 import { classSettings, classStage, lowResolution, numbered, shownLabels } from './stage.js';
 
 /** What the models were published with: 1000 steps, 250 of them taken. */
@@ -26,14 +26,14 @@ export const admFamily: Family = {
     const signature = adm.signature(config);
     const module = new ADMUNet(config);
     const learnedVariance = config.outChannels === 2 * config.inChannels;
-    const betas = options.betas ?? 'linear';
-    if (betas === 'scaled-linear') {
+    if (options.betas === 'scaled-linear') {
       throw new InvalidArgumentError(
         'betas',
         "expected linear or cosine for guided-diffusion's files, got scaled-linear",
       );
     }
-    const sampler = guidedDiffusionSampler({ betas, learnedVariance, limit: { kind: 'clip', range: 1 } });
+    const chain = chainOf(publishedADM(source!.tensors), options.betas);
+    const sampler = guidedDiffusionSampler({ chain, learnedVariance, limit: { kind: 'clip', range: 1 } });
     const guide = await openGuide(context, config.inChannels);
     const enlarged = await openUpsampler(context, config).catch((error: unknown) => {
       guide?.close();
@@ -143,7 +143,9 @@ function upsamplerStage(config: ReturnType<typeof admFromShapes>['config'], weig
   const learnedVariance = config.outChannels === 2 * config.inChannels;
   const plain = classStage({
     ...{ name: 'upsampler', network: module, signature: admUpsampler.signature(config), codec: null },
-    sampler: guidedDiffusionSampler({ learnedVariance, limit: { kind: 'clip', range: 1 } }),
+    sampler: guidedDiffusionSampler({
+      ...{ chain: chainOf(publishedADM(weights.tensors)), learnedVariance, limit: { kind: 'clip', range: 1 } },
+    }),
     parts: ['upsampler'],
   });
   const stage: Stage = {

@@ -157,8 +157,11 @@ export function withGuidance(
 ): EncodedBatch<SdConditions> {
   tf.dispose(Object.values(negative ?? {}));
   const half = Math.floor(width / 2);
-  const scale = 1000 * (settings.guidance - 1);
-  const phases = Array.from({ length: half }, (_, i) => scale * Math.exp((-i * Math.log(10000)) / (half - 1)));
+  // Rounded to float32 where diffusers rounds: at phases of thousands an exact frequency would be off by 1e-4.
+  const round = Math.fround;
+  const scale = round(1000 * round(settings.guidance - 1));
+  const step = round(round(Math.log(10000)) / (half - 1));
+  const phases = Array.from({ length: half }, (_, i) => round(scale * round(Math.exp(round(-i * step)))));
   const row = [...phases.map(Math.sin), ...phases.map(Math.cos), ...(width % 2 === 1 ? [0] : [])];
   const timeCondition = tf.tensor2d(
     images.flatMap(() => row),
