@@ -1,4 +1,5 @@
 import type { ImageSet } from '@mezzotint/data';
+import { levelAt, type ProcessConfig, samplerFromProcess } from '@mezzotint/schedulers';
 import type { WholeConfig } from './config.js';
 import type { LogLine } from './run-folder.js';
 import type { TrainingData } from './training-data.js';
@@ -16,7 +17,34 @@ export function lookBefore(config: WholeConfig, data: TrainingData, shown: Image
   } else if (epochs > 2000) {
     notes.push(`Each picture is seen ${Math.round(epochs)} times: compare the loss with that of held-out pictures.`);
   }
+  notes.push(...lookAtProcess(config));
   return notes;
+}
+
+/** The most of a picture that a process may leave at its end; Stable Diffusion's leaves 0.07 (Lin et al. 2023, table 1). */
+const MOST_LEFT = 0.1;
+
+/** What to change where more is left. */
+const toNoise = {
+  discrete: 'take 1000 steps, or cosine betas',
+  edm: 'take a larger sigmaMax, such as 80',
+  'log-snr': 'take a curve that ends lower, such as cosine with min -15',
+} as const;
+
+/** Samples begin with noise alone: a process that leaves some of the picture at its end is sampled from what was never trained. */
+function lookAtProcess(config: WholeConfig): string[] {
+  if (config.task !== 'diffusion' && config.task !== 'super-resolution') return [];
+  const process = config.process as ProcessConfig;
+  if (process.kind === 'flow') return []; // It ends in noise alone.
+  const { alpha, sigma } = levelAt(
+    samplerFromProcess(process, { solver: 'euler', limit: null }).schedule({ steps: 1 }),
+    0,
+  );
+  const left = alpha / Math.hypot(alpha, sigma);
+  if (left <= MOST_LEFT) return [];
+  return [
+    `At the end of its process ${(100 * left).toFixed(0)} % of a picture is left, and samples begin with noise alone: expect wrong colours; ${toNoise[process.kind]}.`,
+  ];
 }
 
 /** What looks wrong with pictures. */

@@ -514,6 +514,7 @@ test('the doctor names what is wrong', () => {
     accumulation: 1,
     ema: { decay: 0.9999, sigmaRel: [] },
     optimizer: { maxGradientNorm: 1 },
+    process: { kind: 'flow', shift: 1, timeScale: 1000 },
   };
   const data = { count: 5000, classes: ['a'] };
   const image = (values: number[]) => ({
@@ -539,6 +540,13 @@ test('the doctor names what is wrong', () => {
   expect(before([100, 100, 101, 100])).toMatch(/hardly vary/);
   expect(before([100, 110, 150, 130])).toMatch(/use only .* of the range/);
   expect(lookBefore({ ...config, ema: { sigmaRel: [] } } as never, data as never, image([0, 255, 9, 200]))).toEqual([]);
+  const ending = (process: object) => before([0, 255, 9, 200], { ema: { sigmaRel: [] }, process });
+  const discrete = { kind: 'discrete', betas: 'linear', steps: 1000, prediction: 'eps' };
+  expect(ending(discrete)).toBe('');
+  expect(ending({ ...discrete, betas: 'scaled-linear' })).toBe('');
+  expect(ending({ ...discrete, steps: 100 })).toMatch(/60 % of a picture is left.* take 1000 steps, or cosine betas/);
+  expect(ending({ ...discrete, steps: 100, betas: 'cosine' })).toBe('');
+  expect(ending({ kind: 'edm', sigmaData: 0.5, sigmaMin: 0.002, sigmaMax: 2 })).toMatch(/45 % .* a larger sigmaMax/);
   const line = (step: number, loss: number, more = {}) => ({
     step,
     loss,

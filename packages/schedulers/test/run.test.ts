@@ -6,6 +6,7 @@ import { beforeAll, describe, expect, expectTypeOf, test } from 'vitest';
 import {
   brownianNoise,
   clamped,
+  convertSchedule,
   ddim,
   ddpm,
   ddpmLearned,
@@ -23,6 +24,7 @@ import {
   flow,
   flowHeun,
   flowSchedule,
+  flowTime,
   heun,
   initialNoise,
   karrasSigmas,
@@ -193,6 +195,29 @@ describe.each(engines)('on %s, run', (engine) => {
     for (const problem of [() => repaint({ known: new Float32Array(2), mask: new Float32Array(3) })]) {
       expect(problem).toThrow(InvalidArgumentError);
     }
+  });
+
+  test('a first row of pure noise (a flow in vp form) is refused by name, or sampled', async () => {
+    const table = convertSchedule(rectified, 'vp');
+    expect(table.alpha[0]).toBe(0);
+    const x = initialNoise(table, shape, torchNoise(1));
+    const velocity = denoiser(network, flow, { clock: flowTime() });
+    const refuse: string[] = [];
+    for (const [name, { create }] of Object.entries(solvers)) {
+      const solver: Solver = create();
+      if (!solver.kinds.includes('vp') || solver.needs === 'variance' || name.endsWith('inverse')) continue;
+      const ran = sample(solver as Solver<ScheduleKind, 'estimate'>, velocity, x, table, undefined, {
+        noise: perImageNoise([1, 2]),
+      });
+      const end = await ran.catch((error: Error) => error);
+      if (end instanceof Error) {
+        expect(end.message, name).toMatch(/the first row is pure noise \(alpha 0\)/);
+        refuse.push(name);
+      } else expect(end.dataSync().every(Number.isFinite), name).toBe(true);
+    }
+    expect(refuse).toEqual(expect.arrayContaining(['heun', 'dpm2', 'dpmpp-sde']));
+    for (const name of ['euler', 'dpmpp-2m', 'unipc-2', 'dpm2-ancestral']) expect(refuse).not.toContain(name);
+    expect(solvers['dpm2-ancestral'].create({ eta: 0.5 }).problems(table)).toHaveLength(1);
   });
 
   test('illegal pairs are compile errors', () => {

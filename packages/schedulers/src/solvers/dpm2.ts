@@ -3,14 +3,19 @@ import { firstOrder } from '../coefficients.js';
 import { levelAt, levelOf, noiseRatio, type ScheduleKind } from '../schedules/schedule.js';
 import { DIFFUSION, type Solver, type SolverContext, type State, type StepResult, solver } from '../solver.js';
 import { ancestralSplit } from './ancestral.js';
-import { addNoise } from './parts.js';
+import { addNoise, needsSignal } from './parts.js';
 
 /**
  * DPM2: the midpoint method of dy/dr = eps for y = x / alpha, r = sigma / alpha, with the midpoint at sqrt(r r'); two
  * evaluations a step. k-diffusion, sample_dpm_2; KDPM2Discrete of diffusers.
  */
 export function dpm2(): Solver<'vp' | 've', 'estimate'> {
-  return solver({ name: 'dpm2', kinds: DIFFUSION, step: (i, state, means) => midpointStep(i, state, means, 0) });
+  return solver({
+    name: 'dpm2',
+    kinds: DIFFUSION,
+    problems: needsSignal,
+    step: (i, state, means) => midpointStep(i, state, means, 0),
+  });
 }
 
 /**
@@ -23,6 +28,8 @@ export function dpm2Ancestral({ eta = 1 }: { readonly eta?: number } = {}): Solv
     name: 'dpm2-ancestral',
     kinds: DIFFUSION,
     stochastic: eta !== 0,
+    // With eta 1 the first step forgets pure noise, and needs no midpoint.
+    problems: (table) => (eta === 1 ? [] : needsSignal(table)),
     step: (i, state, means) => midpointStep(i, state, means, eta),
   });
 }

@@ -4,7 +4,7 @@ import { levelAt } from '../schedules/schedule.js';
 import { DIFFUSION, type Solver, type SolverContext, type State, type StepResult, solver } from '../solver.js';
 import { ancestralSplit } from './ancestral.js';
 import { between } from './dpm2.js';
-import { addNoise } from './parts.js';
+import { addNoise, needsSignal } from './parts.js';
 
 /** Share of fresh noise of the ancestral forms. */
 export interface EtaOptions {
@@ -47,6 +47,7 @@ export function dpmppSdeSinglestep({ eta = 1 }: EtaOptions = {}): Solver<'vp' | 
     name: 'dpmpp-sde',
     kinds: DIFFUSION,
     stochastic: eta !== 0,
+    problems: needsSignal,
     step<V>(i: number, { x }: State<V>, { space, table, estimate, noise }: SolverContext<V>): StepResult<V> {
       const level = levelAt(table, i);
       const to = levelAt(table, i + 1);
