@@ -36,12 +36,11 @@ const FAMILY = {
   preTokenizers: ['Split ByteLevel'],
 };
 
-/** Words, English endings, single digits and runs of everything else. Radford et al. 2021, code, where white space is Unicode's: JavaScript's \\s has U+FEFF, too. */
-export const WORDS =
-  `${START}|${END}|'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\p{White_Space}\\p{L}\\p{N}]+`.replaceAll(
-    /<\||\|>/g,
-    (c) => c.replace('|', '\\|'),
-  );
+/** English endings, letters, single digits and runs of everything else. White space is Unicode's: JavaScript's \s has U+FEFF, too. */
+const PIECES = "'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\p{White_Space}\\p{L}\\p{N}]+";
+
+/** What is a word: one of the two marks, or a piece. Radford et al. 2021, code. */
+export const WORDS = `${`${START}|${END}`.replaceAll(/<\||\|>/g, (c) => c.replace('|', '\\|'))}|${PIECES}`;
 
 /**
  * CLIP's tokenizer: byte-pair encoding of lower-cased words (Sennrich et al. 2016), as transformers' `CLIPTokenizer`
@@ -76,7 +75,9 @@ export function clipTokenizer(
       type: 'Sequence',
       pretokenizers: [
         { type: 'Split', pattern: { Regex: WORDS }, behavior: 'Removed', invert: true },
-        // The pieces are words already; its own pattern would part them at U+FEFF.
+        // A mark that is no token, such as <|STARTOFTEXT|> in capitals, is parted, as the pattern of ByteLevel does it in the
+        // reference; the library's pattern would part words at U+FEFF, too.
+        { type: 'Split', pattern: { Regex: PIECES }, behavior: 'Removed', invert: true },
         { type: 'ByteLevel', add_prefix_space: false, use_regex: false },
       ],
     },
