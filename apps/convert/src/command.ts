@@ -123,7 +123,7 @@ async function convertFolder(
         } finally {
           file.close();
         }
-      } else await cp(join(input, name), to);
+      } else await cp(join(input, name), to, { dereference: true }); // files of a Hugging Face snapshot are links
       bytes += statSync(to).size;
     }
     if (numbers === 0) throw new InvalidArgumentError('convert', `${input}: holds no *.safetensors`);

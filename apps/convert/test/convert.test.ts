@@ -1,4 +1,15 @@
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -93,6 +104,14 @@ test('a model folder becomes one with weights of 8 bits, which open as before', 
   after.close();
   await expect(run(digits, 'small', { dtype: 'I8' })).rejects.toThrow(/is there already/);
   await expect(run(digits, 'other', { part: 'ema' })).rejects.toThrow(/no parts/);
+});
+
+test('the files of a Hugging Face snapshot are links; those of the output are files', async () => {
+  const linked = join(folder, 'linked');
+  mkdirSync(linked);
+  for (const name of readdirSync(digits)) symlinkSync(join(digits, name), join(linked, name));
+  await run(linked, 'own', { dtype: 'F16' });
+  for (const name of readdirSync(digits)) expect(lstatSync(join(folder, 'own', name)).isFile(), name).toBe(true);
 });
 
 test('a folder that is replaced keeps what people put into it, however its name is written', async () => {

@@ -143,7 +143,8 @@ async function evaluateIn(engine: Engine, settings: Settings, context: CommandCo
   }
   if (settings.shard !== undefined) {
     const [i, n] = settings.shard;
-    say(`Part ${i} of ${n} is in ${settings.run}. When all are done: evaluate merge ${dirname(settings.run!)}/*`);
+    const all = settings.parts === undefined ? `<the run folders of all ${n} shards>` : `${dirname(settings.run!)}/*`;
+    say(`Part ${i} of ${n} is in ${settings.run}. When all are done: evaluate merge ${all}`);
     return;
   }
   if (plan.generated.length === 0) return;

@@ -120,6 +120,11 @@ export function mergeSettings(flags: EvaluateFlags): Settings {
     if (needs.generated.includes('labels') && model.length === 0)
       problems.push(`${name}: needs --model, which is asked for labels`);
   }
+  if (problems.length === 0 && wanted.length === 0 && (model.length > 0 || images !== undefined)) {
+    problems.push(
+      '--data or --reference: expected pictures or statistics to compare with, or --metrics that need none',
+    );
+  }
   if (problems.length > 0) throw new InvalidArgumentError('evaluate', problems);
   return {
     ...merged,

@@ -148,11 +148,18 @@ describe('long runs', () => {
         1e-3 * Math.max(1e-3, Math.abs(value)),
       );
     }
-    const missing = await merging(folders[0]!);
-    expect([missing.code, missing.err]).toEqual([
-      2,
-      expect.stringMatching(/expected 12 pictures .* got 5: is a shard missing/),
-    ]);
+    const refused = async (of: readonly string[], why: RegExp) => {
+      const { code, err } = await merging(...of);
+      expect([code, err]).toEqual([2, expect.stringMatching(why)]);
+    };
+    await refused([folders[0]!], /no shard has the pictures 5 to 12 of 12/);
+    await refused(
+      [folders[1]!, folders[1]!],
+      /no shard has the pictures 0 to 5 of 12[\s\S]*pictures 5 to 12 of 12 are there twice/,
+    );
+    const other = join(root, 'shards', 'other');
+    await run(...argv(), '--run', other, '--shard', '1/2', '--seed', '4');
+    await refused([folders[0]!, other], /is not of the pictures of .*: others, or made with other settings/);
   });
 });
 
@@ -199,7 +206,10 @@ test('a model of prompts is compared with as many real pictures as it makes, and
     asked('one', 'two', 'three');
   }
   const merging = await runApp(mergeCommand(), (_, context) => merge(shards, {}, context), shards);
-  expect([merging.code, merging.err]).toEqual([2, expect.stringMatching(/expected the plan .*"total":4.*"total":3/)]);
+  expect([merging.code, merging.err]).toEqual([
+    2,
+    expect.stringMatching(/asked-1.* is not of the pictures of .*asked-0.*: others, or/),
+  ]);
 });
 
 test('what a model was trained on is said beside its scores', async () => {
@@ -325,6 +335,7 @@ test.each<[string, () => string[], RegExp]>([
   ['no images', () => ['--model', model, '--data', join(root, 'none')], /no such folder of images/],
   ['both sources', () => ['--model', model, '--images', images], /--model, --images: expected one of them/],
   ['nothing to compare with', () => ['--images', images, '--metrics', 'fid,is'], /fid: needs --data or --reference/],
+  ['no metric without it', () => ['--images', images], /--data or --reference: expected pictures or statistics/],
   ['unknown metric', () => ['--images', images, '--metrics', 'fdi'], /expected one of fid, .*got 'fdi'/],
   ['no prompts', () => ['--images', images, '--metrics', 'clip-score'], /clip-score: needs --prompts/],
   [

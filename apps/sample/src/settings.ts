@@ -5,6 +5,7 @@ import { readPngText } from '@mezzotint/data';
 import { shardOf } from '@mezzotint/distributed';
 import {
   fromRecipe,
+  haveOwnStrength,
   type OpenOptions,
   openSchema,
   parseRecipe,
@@ -84,10 +85,26 @@ const EITHER = [
   ['seed', 'seeds'],
 ] as const;
 
-/** Settings over others. One of two ways to say the same is over the other way, too. */
+/** Settings of all stages of a cascade, which are over the lists of one for each that stand below. */
+const OF_ALL_STAGES = {
+  steps: 'stageSteps',
+  guidance: 'stageGuidance',
+  solver: 'stageSolvers',
+  threshold: 'stageThresholds',
+  noiseLevel: 'stageNoiseLevels',
+} as const;
+
+/**
+ * Settings over others. One of two ways to say the same is over the other way, too, what all stages do over what each does, and a
+ * guide with a strength of its own over a guidance scale.
+ */
 function over(below: Readonly<Record<string, unknown>>, above: object): Record<string, unknown> {
-  const said = EITHER.filter((keys) => keys.some((key) => Object.hasOwn(above, key))).flat();
-  const kept = Object.entries(below).filter(([key]) => !said.some((other) => other === key));
+  const said: readonly string[] = [
+    ...EITHER.filter((keys) => keys.some((key) => Object.hasOwn(above, key))).flat(),
+    ...Object.entries(OF_ALL_STAGES).flatMap(([key, list]) => (Object.hasOwn(above, key) ? [list] : [])),
+    ...(haveOwnStrength((above as Request).guide) ? ['guidance', 'stageGuidance'] : []),
+  ];
+  const kept = Object.entries(below).filter(([key]) => !said.includes(key));
   return { ...Object.fromEntries(kept), ...above };
 }
 

@@ -31,6 +31,14 @@ test('--seed wins over the seeds of a recipe and of a file, --seeds over a seed'
   expect((await settingsOf({ config: file, replay: picture({ seed: 5 }) })).request).toEqual({ seed: 5 });
 });
 
+test('a flag for all stages wins over the lists of a recipe; a guide with a strength of its own over its scale', async () => {
+  const replay = picture({ steps: 4, stageSteps: [4, 10], guidance: 3, stageGuidance: [3, 1] });
+  expect((await settingsOf({ replay, steps: 2 })).request).toEqual({ steps: 2, guidance: 3, stageGuidance: [3, 1] });
+  expect((await settingsOf({ replay, stageSteps: [1, 1] })).request).toMatchObject({ steps: 4, stageSteps: [1, 1] });
+  const guided = (await settingsOf({ replay, guide: [{ name: 'fdg' }] })).request;
+  expect(guided).toEqual({ steps: 4, stageSteps: [4, 10], guide: [{ name: 'fdg' }] });
+});
+
 test('--prompts wins over the prompt of a recipe and of a file, --prompt over their prompts', async () => {
   const both = ['a cat', 'a dog']; // without the byte order mark and the blank line
   expect((await settingsOf({ replay: picture({ prompt: 'x' }), prompts })).request.prompt).toEqual(both);

@@ -24,7 +24,8 @@ export interface Collected {
   readonly textRows?: Features | undefined;
   /** A number for the text of each of them, equal where the texts are; absent where only their rows are known. */
   readonly textIds?: ArrayLike<number> | undefined;
-  readonly inceptionScore?: Spread | undefined;
+  /** With the splits and the classes that it is of, where they are known. */
+  readonly inceptionScore?: (Spread & { readonly splits?: number; readonly classes?: number }) | undefined;
   readonly diversity?: number | undefined;
   readonly similarity?: ClipScore | undefined;
   /** Share of pictures that are read as the class asked for. */
@@ -148,8 +149,9 @@ export class Collector implements Collected {
   get textIds(): ArrayLike<number> | undefined {
     return this.#textIds?.seen === this.#count ? this.#textIds.features.data : undefined;
   }
-  get inceptionScore(): Spread | undefined {
-    return this.#score?.score();
+  get inceptionScore(): Collected['inceptionScore'] {
+    const statistics = this.#score;
+    return statistics && { ...statistics.score(), splits: statistics.splits, classes: statistics.classes };
   }
   get diversity(): number | undefined {
     return this.#diversity?.score();

@@ -10,6 +10,9 @@ export interface Extrapolation {
   readonly high: number;
 }
 
+/** Sizes of parts when nobody says how many. */
+export const INFINITY_CUTS = 5;
+
 /** How FID is extrapolated. */
 export interface InfinityOptions {
   /** The rows are cut into 1, 2, ... `cuts` parts. Default 5, which makes 15 distances. */
@@ -36,7 +39,7 @@ const STUDENT = [
 export function frechetDistanceAtInfinity(
   generated: Features,
   real: Gaussian,
-  { cuts = 5, seed = 0 }: InfinityOptions = {},
+  { cuts = INFINITY_CUTS, seed = 0 }: InfinityOptions = {},
 ): Extrapolation {
   const problems = problemsOf('generated', generated, 1);
   if (!Number.isInteger(cuts) || cuts < 2) problems.push(`expected cuts to be an integer of at least 2, got ${cuts}`);

@@ -94,6 +94,11 @@ export class InceptionScoreStatistics {
     return this;
   }
 
+  /** How many splits the rows are in. */
+  get splits(): number {
+    return this.#counts.length;
+  }
+
   /** Mean and spread over the splits. @throws InvalidArgumentError when a split has no row yet */
   score(): Spread {
     const { classes } = this;

@@ -2,7 +2,7 @@ import { InvalidArgumentError } from '@mezzotint/core';
 import { cmmd } from './cmmd.js';
 import type { Collected, Need } from './collector.js';
 import { frechetDistance } from './frechet-distance.js';
-import { frechetDistanceAtInfinity } from './frechet-infinity.js';
+import { frechetDistanceAtInfinity, INFINITY_CUTS } from './frechet-infinity.js';
 import { kernelDistance } from './kernel-distance.js';
 import { kernelDistanceOfSubsets } from './kernel-distance-of-subsets.js';
 import { memorization } from './memorization.js';
@@ -109,7 +109,15 @@ export const metrics: readonly Metric[] = [
     needs: { generated: ['rows'], real: ['gaussian'] },
     compute: (generated, real, { seed = 2020 }) => {
       const { value, low, high } = frechetDistanceAtInfinity(generated.rows, real.gaussian, { seed });
-      return { value, parts: { low, high }, notes: sampleNotes({ generated }) };
+      const { count, dim } = generated.rows;
+      const smallest = Math.floor(count / INFINITY_CUTS);
+      const notes =
+        smallest < 2 * dim
+          ? [
+              `parts of down to ${smallest} pictures for ${dim} features: too few for a line, value and interval are too low`,
+            ]
+          : [];
+      return { value, parts: { low, high }, notes: [...notes, ...sampleNotes({ generated })] };
     },
   },
   {
@@ -146,7 +154,11 @@ export const metrics: readonly Metric[] = [
     better: 'higher',
     network: 'inception',
     needs: { generated: ['inceptionScore'] },
-    compute: ({ inceptionScore: { mean, standardDeviation } }) => ({ value: mean, parts: { standardDeviation } }),
+    compute: ({ count, inceptionScore: { mean, standardDeviation, splits = 1, classes = 0 } }) => {
+      const most = Math.ceil((count ?? Number.POSITIVE_INFINITY) / splits);
+      const notes = most < classes ? [`of ${splits} splits of at most ${most} pictures: it cannot exceed ${most}`] : [];
+      return { value: mean, parts: { standardDeviation }, notes };
+    },
   },
   {
     name: 'prdc',

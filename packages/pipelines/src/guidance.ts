@@ -45,6 +45,12 @@ export function needsEmpty({ guide = [] }: Settings): boolean {
   return guide.some(({ name }) => guidanceNamed(name).needs.includes('empty'));
 }
 
+/** Whether guides have a strength of their own in the place of a guidance scale. */
+export function haveOwnStrength(guides: readonly NamedGuide[] = []): boolean {
+  const { combination } = sorted(guides);
+  return combination !== undefined && !guidanceNamed(combination.name).usesScale;
+}
+
 /** Guides with every option filled in. */
 export function wholeGuides(guides: readonly NamedGuide[]): NamedGuide[] {
   return guides.map(({ name, ...options }) => ({ name, ...wholeGuidanceOptions(guidanceNamed(name), options) }));
@@ -125,7 +131,7 @@ function combinedGuide(guides: readonly Guide<Conditions>[]): Guide<Conditions> 
 export function guideProblems(
   stages: readonly Stage[],
   asked: Request,
-  settings: Settings,
+  stageSettings: readonly Settings[],
   routes: readonly Route[],
 ): string[] {
   const { guide: guides = [] } = asked;
@@ -139,11 +145,11 @@ export function guideProblems(
   const [combination] = combinations;
   const [first] = stages as readonly [Stage];
   if (combination !== undefined) {
-    const scale = scaleOf(first, settings);
+    const scales = stages.map((stage, i) => scaleOf(stage, stageSettings[i]!));
     if (first.negatives === false)
       problems.push(`${combination.name} needs a condition to guide away from, which this model has not`);
-    else if (combination.usesScale && scale <= 1)
-      problems.push(`${combination.name} needs a guidance scale above 1, it is ${scale}`);
+    else if (combination.usesScale && scales.every((scale) => scale <= 1))
+      problems.push(`${combination.name} needs a guidance scale above 1, it is ${scales.join(', ')}`);
     if (!combination.usesScale && asked.guidance !== undefined)
       problems.push(`${combination.name} has a strength of its own; leave guidance out`);
     if (combination.needs.includes('empty') && asked.negative === undefined)
@@ -154,7 +160,7 @@ export function guideProblems(
     stages.forEach((stage, i) => {
       const nothing = stage.negatives === false ? null : {};
       try {
-        guidanceOf(stage, settings, { negative: nothing, empty: nothing }, routes[i]!).dispose();
+        guidanceOf(stage, stageSettings[i]!, { negative: nothing, empty: nothing }, routes[i]!).dispose();
       } catch (error) {
         if (!MezzotintError.isInstance(error)) throw error;
         problems.push(`${stage.name}: ${error.message}`);

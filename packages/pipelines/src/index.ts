@@ -22,6 +22,7 @@ export {
   openDefinition,
 } from './family.js';
 export { type FitPartsOptions, fitParts } from './fit.js';
+export { haveOwnStrength } from './guidance.js';
 export { parseLabels } from './labels.js';
 export {
   type AutoencoderModelConfig,

@@ -60,11 +60,12 @@ export async function prepared(
   const routes = stages.map((stage, i) => {
     const next = stages[i + 1];
     return routeOf(stage, stageSettings[i]!, {
+      first: i === 0,
       handsOver: next?.start === 'previous',
       stopsAt: next?.stopsPrevious?.(stageSettings[i + 1]!) ?? null,
     });
   });
-  const guides = guideProblems(stages, asked, settings, routes);
+  const guides = guideProblems(stages, asked, stageSettings, routes);
   if (guides.length > 0) throw new InvalidArgumentError('request', guides);
   const batches = batchesOf(jobsOf(settings, classes), settings);
   return {

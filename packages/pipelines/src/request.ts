@@ -15,7 +15,11 @@ export interface SettingMeta {
 const setting = <S extends z.ZodType>(schema: S, group: SettingMeta['group'], value: string, about: string): S =>
   schema.describe(about).meta({ group, value }) as S;
 
-const names = Object.keys(solvers) as [SolverName, ...SolverName[]];
+/** Solvers that go from noise to a picture. */
+const names = (Object.keys(solvers) as [SolverName, ...SolverName[]]).filter((name) => !name.endsWith('-inverse')) as [
+  SolverName,
+  ...SolverName[],
+];
 const guides = guidances.map(({ name }) => name) as [string, ...string[]];
 const guideOption = z.union([z.number(), z.boolean(), z.string(), z.array(z.number()).max(16)]);
 const side = z
@@ -58,7 +62,7 @@ export const requestSchema = z
     ),
     thirdNegative: setting(several, 'what', 'text', 'the negative prompt of the third text encoder'),
     labels: setting(
-      z.union([z.string().max(100_000), z.array(z.int().min(0)).max(100_000)]),
+      z.union([z.string().max(100_000), z.array(z.int().min(0)).min(1).max(100_000)]),
       'what',
       'list',
       "classes, such as '3', '0-9' or 'cat,dog' (default: all)",

@@ -61,7 +61,8 @@ export function routeOf(stage: Stage, settings: Settings, place: Place): Route {
       (level) => (level.time ?? sampler.timeOf(level)) >= cut,
     ).length;
   };
-  const skipped = strength === undefined || stage.start === 'previous' ? 0 : skippedSteps(stage, steps, strength);
+  // Only the first stage starts from the picture; those behind it in a cascade start from noise alone.
+  const skipped = strength === undefined || !place.first ? 0 : skippedSteps(stage, steps, strength);
   const from = stage.start === 'previous' ? above(1 - denoisingEnd) : skipped;
   const to = place.handsOver ? above(1 - denoisingEnd) : stepsAbove(sampler, schedule, all, place.stopsAt);
   if (to <= from) {
@@ -75,6 +76,8 @@ export function routeOf(stage: Stage, settings: Settings, place: Place): Route {
 
 /** Where a stage stands among the others. */
 export interface Place {
+  /** It begins the picture: with noise, or with the noised start picture. */
+  readonly first: boolean;
   /** Another stage goes on with its noisy latents. */
   readonly handsOver: boolean;
   /** It stops at this noise ratio sigma / alpha, which the next stage is conditioned on; null: it goes to its end. */

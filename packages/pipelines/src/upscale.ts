@@ -51,7 +51,7 @@ export async function* upscaleRows(
   const size = { height: tileSide(height, side, unit), width: tileSide(width, side, unit) };
   const tops = starts(height, size.height, shared);
   const lefts = starts(width, size.width, shared);
-  const seed = request.seed ?? 0;
+  const seed = request.seeds?.[0] ?? request.seed ?? 0;
   const channels = 3;
   let band: Band | undefined;
   let done = 0;

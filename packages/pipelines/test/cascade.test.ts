@@ -90,6 +90,24 @@ describe('Imagen: T5 and three stages', () => {
     pipeline.dispose();
   });
 
+  test('with a start picture the first stage leaves steps out, and those behind it, which start from noise, none', async () => {
+    const pipeline = await openPipeline(imagen);
+    const image = { data: new Uint8Array(8 * 8 * 3).fill(80), height: 8, width: 8, channels: 3 as const };
+    const counts = new Map<string, number>();
+    const request = { prompt: 'a cat', image, strength: 0.5, stageSteps: [4, 3, 2], height: 8, width: 8 };
+    for await (const { stage, count } of pipeline.steps(request)) counts.set(stage, count);
+    expect([...counts.values()]).toEqual([2, 3, 2]);
+    pipeline.dispose();
+  });
+
+  test('a guide needs a scale above 1 in some stage', async () => {
+    const pipeline = await openPipeline(imagen);
+    const request = { prompt: 'a cat', guidance: 1, guide: [{ name: 'apg' }] };
+    await pipeline.check({ ...request, stageGuidance: [3, 3, 1] });
+    await expect(pipeline.check({ ...request, stageGuidance: [1, 1, 1] })).rejects.toThrow(/above 1, it is 1, 1, 1/);
+    pipeline.dispose();
+  });
+
   test('the noise of a stage’s input changes its pictures, and not those before it', async () => {
     const pipeline = await openPipeline(imagen);
     const seen = async (stageNoiseLevels: number[]) => {

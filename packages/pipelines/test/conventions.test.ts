@@ -5,6 +5,7 @@ import type { HostTensor } from '@mezzotint/core';
 import type { Bitmap } from '@mezzotint/data/pixels';
 import { readSafetensors, writeSafetensors } from '@mezzotint/weights/node';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { checkRequest } from '../src/index.js';
 import { type OpenPipelineOptions, openPipeline, type Request } from '../src/node/index.js';
 import { fixture, sampleFixture } from './support/goldens.js';
 import { temporaryFile, variant } from './support/variants.js';
@@ -30,6 +31,15 @@ const rgb = (of: (i: number) => number): Bitmap => ({
   data: Uint8Array.from({ length: 192 }, (_, i) => of(i)),
 });
 const image = rgb((i) => (i * 37) % 256);
+
+test('no label at all, and a solver that goes from picture to noise, are refused', () => {
+  expect(checkRequest({ labels: [3] }, 'digits', ['labels'])).toEqual({ labels: [3] });
+  expect(() => checkRequest({ labels: [] }, 'digits', ['labels'])).toThrow(/labels/);
+  expect(checkRequest({ solver: 'ddim' }, 'digits', ['labels'])).toEqual({ solver: 'ddim' });
+  for (const solver of ['ddim-inverse', 'edict-inverse']) {
+    expect(() => checkRequest({ solver }, 'digits', ['labels'])).toThrow(/solver/);
+  }
+});
 
 describe('masks', () => {
   test('grey of colours is luminance: green 150 is black below, green 255 white', async () => {

@@ -56,6 +56,11 @@ test('a latent consistency model: the guidance scale is an input of the UNet', a
   const pipeline = await open(variant(fixture('tiny-sd2'), { unet: fixture('tiny-lcm-unet') }, lcm));
   expect(pipeline.defaults).toMatchObject({ steps: 4, guidance: 8.5 });
   await compare(goldens, 'lcm', pipeline);
+  // It is called once a step: there is nothing to guide away from.
+  const away = { negative: 'a dog', guidanceRescale: 0.5, guidanceInterval: [0, 1] as [number, number] };
+  await expect(pipeline.check({ prompt: 'a cat', ...away })).rejects.toThrow(
+    /negative[\s\S]*guidanceRescale[\s\S]*guidanceInterval/,
+  );
 });
 
 test('the x4 upscaler: the small picture with noise of a level that the UNet is told', async () => {

@@ -29,6 +29,14 @@ test('a recipe that does not say how its prompt was read is of when weights in b
   expect(syntax({ prompt: undefined, labels: [1] })).toBeUndefined();
 });
 
+test('a guide with a strength of its own has no scale beside it, which recipes of earlier versions had', () => {
+  const recipe = { recipe: 2, model: 'm', inputs: {}, engine: 'cpu', versions: {}, guidance: 4, stageGuidance: [4] };
+  const of = (...names: string[]) =>
+    fromRecipe(parseRecipe('a.png', JSON.stringify({ ...recipe, guide: names.map((name) => ({ name })) }))).request;
+  expect(of('fdg')).toEqual({ guide: [{ name: 'fdg' }] });
+  expect(of('apg')).toMatchObject({ guidance: 4, stageGuidance: [4] });
+});
+
 test('a picture without a recipe, and one that was edited, are named', () => {
   expect(() => parseRecipe('a.png', undefined)).toThrowError(/a.png: has no recipe/);
   expect(() => parseRecipe('a.png', '{')).toThrowError(/not JSON/);

@@ -63,6 +63,13 @@ describe('enlarging in tiles', () => {
     expect(new Set(whole.data).size).toBeGreaterThan(20);
   });
 
+  test('the noise is of `seed`, or of the one of `seeds`', async () => {
+    const { pipeline } = repeating({ noise: 10 });
+    const of = async (request: object) => (await upscale(pipeline, picture(8, 8), request)).data;
+    expect(await of({ seeds: [7] })).toEqual(await of({ seed: 7 }));
+    expect(await of({ seeds: [8] })).not.toEqual(await of({ seed: 7 }));
+  });
+
   test('rows come as they are done, the progress with them', async () => {
     const { pipeline } = repeating();
     const told: number[] = [];

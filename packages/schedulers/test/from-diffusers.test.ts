@@ -81,6 +81,16 @@ test('v-prediction on a chain that ends in pure noise: the first row has no sign
   expect(euler.sigma[0]! / 2 ** 12).toBeCloseTo(1, 6);
 });
 
+test('noise at the start of a run of EDM is that of its first row, whose kind another solver may change', () => {
+  const edm = samplerFromDiffusers({ _class_name: 'EDMDPMSolverMultistepScheduler' });
+  expect(edm.initNoiseSigma(edm.schedule({ steps: 5 }))).toBeCloseTo(Math.hypot(80, 1), 10); // init_noise_sigma of diffusers
+  const karras = edm.withSolver('dpmpp-2m', { sigmas: 'karras' });
+  const table = karras.schedule({ steps: 5 });
+  const { alpha, sigma } = levelAt(table, 0);
+  expect(karras.initNoiseSigma(table)).toBe(Math.hypot(alpha, sigma));
+  expect(table.kind === 'vp' ? karras.initNoiseSigma(table) : 1).toBeCloseTo(1, 6);
+});
+
 test('estimates are clipped where the class does so', () => {
   const limitOf = (json: Record<string, unknown>) => samplerFromDiffusers(json).limit;
   expect(limitOf({ _class_name: 'DDIMScheduler' })).toEqual({ kind: 'clip', range: 1 });

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { InvalidFileError } from '@mezzotint/core';
+import { InvalidFileError, parseJson, quoted } from '@mezzotint/core';
 import { type CollectedBatch, Collector, type CollectorPlan } from '../collector.js';
 import { readCheckpoint, writeStatistics } from './statistics-file.js';
 
@@ -39,7 +39,7 @@ export interface CollectOptions {
 export async function collect(source: Source, plan: CollectorPlan, options: CollectOptions): Promise<Collector> {
   const { batch, shard = [0, 1], checkpoint, signal, onProgress } = options;
   const [from, to] = shardOf(source.count, shard, batch);
-  const identity = JSON.stringify([source.identity, from, to, batch]);
+  const identity = shardIdentity({ source: source.identity, from, to, batch });
   const stored = checkpoint?.resume && existsSync(checkpoint.path) ? await readCheckpoint(checkpoint.path) : undefined;
   const same = (before: NonNullable<typeof stored>) =>
     before.notes.identity === identity && JSON.stringify(before.collector.plan) === JSON.stringify(plan);
@@ -68,6 +68,35 @@ export async function collect(source: Source, plan: CollectorPlan, options: Coll
     await save();
   }
   return collector;
+}
+
+/** Which pictures a checkpoint is of. */
+export interface ShardIdentity {
+  /** Identity of the whole source. */
+  readonly source: string;
+  readonly from: number;
+  readonly to: number;
+  readonly batch: number;
+}
+
+function shardIdentity({ source, from, to, batch }: ShardIdentity): string {
+  return JSON.stringify([source, from, to, batch]);
+}
+
+/** What `shardIdentity` wrote into a file. @throws InvalidFileError when it is something else */
+export function readShardIdentity(path: string, text: unknown): ShardIdentity {
+  let parts: unknown;
+  try {
+    parts = typeof text === 'string' ? parseJson(text) : undefined;
+  } catch (cause) {
+    throw new InvalidFileError(path, 'does not say which pictures it is of', { cause });
+  }
+  const [source, from, to, batch] = Array.isArray(parts) ? parts : [];
+  const isIndex = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+  if (typeof source === 'string' && isIndex(from) && isIndex(to) && isIndex(batch) && from <= to) {
+    return { source, from, to, batch };
+  }
+  throw new InvalidFileError(path, `expected [source, first, end, batch] of its pictures, got ${quoted(parts)}`);
 }
 
 /**

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { InvalidArgumentError, InvalidFileError } from '@mezzotint/core';
 import { readJson, writeFileAtomically } from '@mezzotint/weights/node';
 import type { Collected, Collector } from '../collector.js';
+import { readShardIdentity, type ShardIdentity } from './collect.js';
 import type { EvaluationPlan } from './evaluation.js';
 import { readCheckpoint, readStatistics } from './statistics-file.js';
 
@@ -74,17 +75,30 @@ function checkPlan(file: string, value: unknown): EvaluationPlan {
   return plan as unknown as EvaluationPlan;
 }
 
-/** The checkpoints of one side as one. */
+/** The checkpoints of one side as one. Each says which pictures it is of. */
 async function joined(paths: readonly string[]): Promise<Collector> {
-  let whole: Collector | undefined;
+  const parts: { readonly path: string; readonly collector: Collector; readonly part: ShardIdentity }[] = [];
   for (const path of paths) {
-    const { collector } = await readCheckpoint(path);
-    whole = whole === undefined ? collector : whole.merge(collector);
+    const { collector, notes } = await readCheckpoint(path);
+    parts.push({ path, collector, part: readShardIdentity(path, notes.identity) });
   }
-  const { total } = whole!.plan;
-  if (whole!.count !== total) {
-    const problem = `expected ${total} pictures in all shards of ${paths[0]}, got ${whole!.count}: is a shard missing, or twice there?`;
-    throw new InvalidArgumentError('merge', problem);
+  const { total } = parts[0]!.collector.plan;
+  const { source: first } = parts[0]!.part;
+  parts.sort((a, b) => a.part.from - b.part.from || a.part.to - b.part.to);
+  const problems: string[] = [];
+  let end = 0;
+  for (const { path, collector, part } of parts) {
+    const { source, from, to } = part;
+    const range = `pictures ${from} to ${to} of ${total}`;
+    if (source !== first) {
+      problems.push(`${path} is not of the pictures of ${paths[0]}: others, or made with other settings`);
+    } else if (collector.count !== to - from) {
+      problems.push(`${path} has ${collector.count} of ${range}: finish that shard with --resume`);
+    } else if (from < end) problems.push(`${path}: ${range} are there twice`);
+    else if (from > end) problems.push(`no shard has the pictures ${end} to ${from} of ${total}`);
+    end = Math.max(end, to);
   }
-  return whole!;
+  if (end < total) problems.push(`no shard has the pictures ${end} to ${total} of ${total}`);
+  if (problems.length > 0) throw new InvalidArgumentError('merge', problems);
+  return parts.map(({ collector }) => collector).reduce((whole, collector) => whole.merge(collector));
 }

@@ -1,6 +1,6 @@
 import { edm, type Parameterisation, vPrediction } from '../parameterisation.js';
 import { type Sampler, sampler } from '../sampler.js';
-import { customSchedule, type NoiseSchedule, type ScheduleKind } from '../schedules/schedule.js';
+import { customSchedule, levelAt, type NoiseSchedule, type ScheduleKind } from '../schedules/schedule.js';
 import { exponentialSigmas, karrasSigmas } from '../schedules/sigmas.js';
 import { edmTime, type TimeOf } from '../schedules/time-of.js';
 import type { Solver } from '../solver.js';
@@ -59,7 +59,11 @@ function edmSampler(settings: Settings, solver: Solver<ScheduleKind, 'estimate'>
       return timed('ve', { alpha: sigma.map(() => 1), sigma }, edmTime);
     },
     ratios: { min, max },
-    initNoiseSigma: () => Math.hypot(max, 1),
+    // Another solver may have rows of another kind: 1 there.
+    initNoiseSigma: (schedule) => {
+      const { alpha, sigma } = levelAt(schedule, 0);
+      return Math.hypot(alpha, sigma);
+    },
   });
 }
 

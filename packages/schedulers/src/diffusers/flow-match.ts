@@ -22,8 +22,6 @@ export interface FlowMatchOptions {
   readonly levels?: 'grid' | 'uniform';
   /** The network's time at pure noise: 1000 in SD3, 1 in FLUX. 1000. */
   readonly timeScale?: number;
-  /** mu at the most tokens where the file does not say it: 1.16 in SD3's pipeline, 1.15 in FLUX's and in the class. */
-  readonly maxShift?: number;
 }
 
 /** The classes that are read here. */
@@ -71,10 +69,7 @@ const RATIOS = { min: 1e-3, max: 80 };
  *
  * @throws InvalidArgumentError naming another class, and every setting that we do not build
  */
-export function flowMatchSampler(
-  json: unknown,
-  { levels = 'grid', timeScale = 1000, maxShift = DEFAULTS.max_shift }: FlowMatchOptions = {},
-): Sampler {
+export function flowMatchSampler(json: unknown, { levels = 'grid', timeScale = 1000 }: FlowMatchOptions = {}): Sampler {
   const who = 'flowMatchSampler';
   const given = (typeof json === 'object' && json !== null ? json : {}) as Readonly<Record<string, unknown>>;
   const name = given._class_name;
@@ -101,7 +96,7 @@ export function flowMatchSampler(
   const [shift, total] = [positive('shift'), positive('num_train_timesteps')];
   const tokenRange = { baseTokens: positive('base_image_seq_len'), maxTokens: positive('max_image_seq_len') };
   const baseMu = settings.read<number>('base_shift', DEFAULTS.base_shift);
-  const maxMu = given.max_shift === undefined ? maxShift : settings.read<number>('max_shift', DEFAULTS.max_shift);
+  const maxMu = settings.read<number>('max_shift', DEFAULTS.max_shift);
   const type = settings.read<string>('time_shift_type', DEFAULTS.time_shift_type, ['exponential', 'linear']);
   const dynamic = settings.read<boolean>('use_dynamic_shifting', DEFAULTS.use_dynamic_shifting);
   const terminal = settings.number('shift_terminal');

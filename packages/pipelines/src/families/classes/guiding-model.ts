@@ -46,7 +46,7 @@ export function withGuidingModel(definition: PipelineDefinition, guiding: Guidin
       return (plain) => autoguidance(plain, { weaker, scale });
     },
   };
-  const takes = new Set(definition.takes.filter((key) => key !== 'guidanceRescale'));
+  const takes = new Set(definition.takes.filter((key) => key !== 'guidanceRescale' && key !== 'negative'));
   return {
     ...definition,
     description: `${definition.description}, guided by ${guiding.part.weights.name}`,

@@ -106,11 +106,7 @@ async function openFlux(candidate: Candidate, context: OpenContext): Promise<Pip
     throw new InvalidFileError(files.name, problems.join('; '));
   }
   const kind = guidanceEmbed ? 'dev' : 'schnell';
-  const sampler = flowMatchSampler(model.scheduler ?? SCHEDULERS[kind], {
-    levels: 'uniform',
-    timeScale: 1,
-    maxShift: 1.15,
-  });
+  const sampler = flowMatchSampler(model.scheduler ?? SCHEDULERS[kind], { levels: 'uniform', timeScale: 1 });
   const codec = klCodec(vae, RGB);
   const unit = codec.downscale * patchSize;
   const stage: Stage<FluxConditions> = {

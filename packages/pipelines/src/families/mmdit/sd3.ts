@@ -120,7 +120,7 @@ async function openSd3(candidate: Candidate, context: OpenContext): Promise<Pipe
     model.close();
     throw new InvalidFileError(files.name, problems.join('; '));
   }
-  const sampler = flowMatchSampler(model.scheduler ?? SCHEDULER, { levels: 'grid', timeScale: 1000, maxShift: 1.16 });
+  const sampler = flowMatchSampler(model.scheduler ?? SCHEDULER, { levels: 'grid', timeScale: 1000 });
   const codec = klCodec(vae, RGB);
   const unit = codec.downscale * patchSize;
   const maxSize = positionGrid * unit;

@@ -23,6 +23,11 @@ const TAKES: readonly RequestKey[] = [
   ...(['prompt', 'negative', 'height', 'width', 'guidance', 'guidanceRescale', 'guidanceInterval'] as const),
   ...(['clipSkip', 'promptSyntax', 'longPrompts', 'image', 'mask', 'pasteBack', 'strength'] as const),
 ];
+/** What says where to guide away from; a distilled UNet is told the scale and is called once. */
+const NEGATIVE: readonly RequestKey[] = [
+  ...(['negative', 'secondNegative', 'guidanceRescale', 'guidanceInterval'] as const),
+  ...(['negativeOriginalSize', 'negativeCropTopLeft', 'negativeTargetSize'] as const),
+];
 const TAKES_UPSCALER: readonly RequestKey[] = [
   ...(['prompt', 'negative', 'guidance', 'guidanceRescale', 'clipSkip', 'promptSyntax', 'longPrompts'] as const),
   ...(['image', 'noiseLevel'] as const),
@@ -56,7 +61,7 @@ async function openStableDiffusion(candidate: Candidate, context: OpenContext): 
       ...(xl ? TAKES_XL : []),
       ...(scored ? (['aestheticScore', 'negativeAestheticScore'] as const) : []),
       ...(refiner ? (['denoisingEnd'] as const) : []),
-    ],
+    ].filter((key) => !distilled || !NEGATIVE.includes(key)),
     defaults: {
       ...base.size,
       ...(upscales
