@@ -5,7 +5,6 @@ import { readPngText } from '@mezzotint/data';
 import { shardOf } from '@mezzotint/distributed';
 import {
   fromRecipe,
-  haveOwnStrength,
   type OpenOptions,
   openSchema,
   parseRecipe,
@@ -13,6 +12,8 @@ import {
   type Recipe,
   type Request,
   requestSchema,
+  stageLists,
+  unusedBy,
 } from '@mezzotint/pipelines';
 import { z } from 'zod';
 import type { AppSettings, SampleFlags } from './command.js';
@@ -85,15 +86,6 @@ const EITHER = [
   ['seed', 'seeds'],
 ] as const;
 
-/** Settings of all stages of a cascade, which are over the lists of one for each that stand below. */
-const OF_ALL_STAGES = {
-  steps: 'stageSteps',
-  guidance: 'stageGuidance',
-  solver: 'stageSolvers',
-  threshold: 'stageThresholds',
-  noiseLevel: 'stageNoiseLevels',
-} as const;
-
 /**
  * Settings over others. One of two ways to say the same is over the other way, too, what all stages do over what each does, and a
  * guide with a strength of its own over a guidance scale.
@@ -101,8 +93,8 @@ const OF_ALL_STAGES = {
 function over(below: Readonly<Record<string, unknown>>, above: object): Record<string, unknown> {
   const said: readonly string[] = [
     ...EITHER.filter((keys) => keys.some((key) => Object.hasOwn(above, key))).flat(),
-    ...Object.entries(OF_ALL_STAGES).flatMap(([key, list]) => (Object.hasOwn(above, key) ? [list] : [])),
-    ...(haveOwnStrength((above as Request).guide) ? ['guidance', 'stageGuidance'] : []),
+    ...Object.entries(stageLists).flatMap(([list, key]) => (Object.hasOwn(above, key) ? [list] : [])),
+    ...unusedBy((above as Request).guide),
   ];
   const kept = Object.entries(below).filter(([key]) => !said.includes(key));
   return { ...Object.fromEntries(kept), ...above };

@@ -105,6 +105,16 @@ describe('a collector', () => {
     expect(fid!.notes).toEqual([expect.stringMatching(/3 generated pictures for 4 features: too few/)]);
     expect(fid!.value).toBeGreaterThan(0);
     expect(fid).toMatchObject({ recipe: 'test', count: 3, against: 60 });
+    const notesOf = (name: string, change: object) =>
+      computeMetrics([metricNamed(name)], collect(0, 1, 60, new Collector({ ...plan, ...change })), real)[0]!.notes;
+    expect(notesOf('is', { splits: 20 })).toEqual([]);
+    expect(notesOf('is', { splits: 30 })).toEqual(['of 30 splits of at most 2 pictures: it cannot exceed 2']);
+    const sampled = 'of a random 39 of 60 generated pictures';
+    expect(notesOf('fid-infinity', { rows: 40 })).toEqual([sampled.replace('39', '40')]);
+    expect(notesOf('fid-infinity', { rows: 39 })).toEqual([
+      expect.stringMatching(/^parts of down to 7 pictures for 4/),
+      sampled,
+    ]);
   });
 
   test('retrieval: the share of pictures whose prompt is among the ten closest; equal prompts are all right', () => {

@@ -45,10 +45,10 @@ export function needsEmpty({ guide = [] }: Settings): boolean {
   return guide.some(({ name }) => guidanceNamed(name).needs.includes('empty'));
 }
 
-/** Whether guides have a strength of their own in the place of a guidance scale. */
-export function haveOwnStrength(guides: readonly NamedGuide[] = []): boolean {
+/** The settings that guides leave without a use: guidance scales, beside a combination with a strength of its own. */
+export function unusedBy(guides: readonly NamedGuide[] = []): readonly string[] {
   const { combination } = sorted(guides);
-  return combination !== undefined && !guidanceNamed(combination.name).usesScale;
+  return combination === undefined || guidanceNamed(combination.name).usesScale ? [] : ['guidance', 'stageGuidance'];
 }
 
 /** Guides with every option filled in. */

@@ -22,7 +22,7 @@ export {
   openDefinition,
 } from './family.js';
 export { type FitPartsOptions, fitParts } from './fit.js';
-export { haveOwnStrength } from './guidance.js';
+export { unusedBy } from './guidance.js';
 export { parseLabels } from './labels.js';
 export {
   type AutoencoderModelConfig,
@@ -86,6 +86,7 @@ export type {
   PipelineDefinition,
   Stage,
 } from './stage.js';
+export { stageLists } from './stage-settings.js';
 export { type OpenedTextEncoder, openTextEncoder } from './text-encoder-folder.js';
 export { clipTokenizersFor, openClipTokenizer } from './tokenizers.js';
 export { tilesOf, type UpscaleOptions, upscale, upscaleRows } from './upscale.js';

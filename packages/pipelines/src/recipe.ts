@@ -1,6 +1,6 @@
 import { InvalidFileError, parseJson, seedPlus } from '@mezzotint/core';
 import { z } from 'zod';
-import { haveOwnStrength } from './guidance.js';
+import { unusedBy } from './guidance.js';
 import { labelsOf } from './jobs.js';
 import { type OpenOptions, openSchema } from './options.js';
 import type { Pipeline } from './pipeline.js';
@@ -44,7 +44,7 @@ export interface RecipeFacts {
 export async function recipeOf(pipeline: Pipeline, facts: RecipeFacts): Promise<Recipe> {
   const { model, options, request, inputs, engine } = facts;
   const settings = await pipeline.settings(request);
-  const ownStrength = haveOwnStrength(settings.guide);
+  const unused = ['labels', ...unusedBy(settings.guide)];
   const filled: [string, unknown][] = [
     ...pipeline.takes,
     'steps',
@@ -56,7 +56,7 @@ export async function recipeOf(pipeline: Pipeline, facts: RecipeFacts): Promise<
     'seeds',
   ]
     .map((key): [string, unknown] => [key, request[key as RequestKey] ?? settings[key as RequestKey]])
-    .filter(([key, value]) => value !== undefined && key !== 'labels' && !(ownStrength && SCALES.includes(key)));
+    .filter(([key, value]) => value !== undefined && !unused.includes(key));
   const named = filled.map(([key, value]): [string, unknown] => {
     if (isBitmap(value)) throw new InvalidFileError(key, 'a picture without a path cannot be named in a recipe');
     return [key, value];
@@ -118,9 +118,6 @@ export function fromRecipe(recipe: Recipe): { readonly options: OpenOptions; rea
   return { options: pick(Object.keys(openSchema.shape)), request: pick(Object.keys(requestSchema.shape)) };
 }
 
-/** Settings that guides with a strength of their own do not take. */
-const SCALES: readonly string[] = ['guidance', 'stageGuidance'];
-
 /** What recipes were before pipelines: of prompts only. */
 const input = z.object({ path: z.string(), hash: z.string() });
 const firstSchema = z.object({
@@ -172,9 +169,9 @@ export function parseRecipe(name: string, text: string | undefined): Recipe {
  * Weights in brackets counted in recipes that do not say how their prompts were read, and guides with a strength of their own had a scale
  * beside them that nothing read.
  */
-function withFormerDefaults({ guidance, stageGuidance, ...rest }: Recipe): Recipe {
-  const scales = { ...(guidance !== undefined && { guidance }), ...(stageGuidance && { stageGuidance }) };
-  const recipe: Recipe = haveOwnStrength(rest.guide) ? rest : { ...rest, ...scales };
+function withFormerDefaults(whole: Recipe): Recipe {
+  const unused = unusedBy(whole.guide);
+  const recipe = Object.fromEntries(Object.entries(whole).filter(([key]) => !unused.includes(key))) as Recipe;
   if (recipe.prompt === undefined || recipe.promptSyntax !== undefined) return recipe;
   return { ...recipe, promptSyntax: 'weighted' };
 }

@@ -5,7 +5,7 @@ import type { Stage } from './stage.js';
 export type StageDefaults = Pick<Request, 'steps' | 'guidance' | 'solver' | 'threshold' | 'noiseLevel'>;
 
 /** Settings that a cascade takes once for each stage, and the setting of one stage that each becomes. */
-const LISTS = {
+export const stageLists = {
   stageSteps: 'steps',
   stageGuidance: 'guidance',
   stageSolvers: 'solver',
@@ -14,7 +14,7 @@ const LISTS = {
 } as const;
 
 /** The names of those settings, for what a family takes. */
-export const stageKeys = Object.keys(LISTS) as (keyof typeof LISTS)[];
+export const stageKeys = Object.keys(stageLists) as (keyof typeof stageLists)[];
 
 /** Lists that have not one value for each stage; each a line. */
 export function stageProblems(stages: readonly Stage[], asked: Request): string[] {
@@ -32,8 +32,8 @@ export function stageProblems(stages: readonly Stage[], asked: Request): string[
  */
 export function settingsByStage(stages: readonly Stage[], asked: Request, settings: Settings): Settings[] {
   return stages.map(({ defaults = {} }, i) => {
-    const own = Object.entries(LISTS).flatMap(([list, key]) => {
-      const value = asked[list as keyof typeof LISTS]?.[i] ?? asked[key] ?? defaults[key];
+    const own = Object.entries(stageLists).flatMap(([list, key]) => {
+      const value = asked[list as keyof typeof stageLists]?.[i] ?? asked[key] ?? defaults[key];
       return value === undefined ? [] : [[key, value]];
     });
     return { ...settings, ...Object.fromEntries(own) };

@@ -28,6 +28,7 @@ import { uvit } from '@mezzotint/uvit';
 import { writeSafetensors } from '@mezzotint/weights/node';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { withGuidingModel } from '../src/families/classes/guiding-model.js';
 import { openPipeline, pipelineOfNetwork, type SavedPipelineRun } from '../src/node/index.js';
 
 const root = mkdtempSync(join(tmpdir(), 'mezzotint-own-'));
@@ -308,6 +309,18 @@ test('another model of train guides: w D + (1 - w) D_weaker, in the place of cla
   const other = await writeRun('other-classes', { classes: ['cat', 'cow'] });
   await expect(openPipeline(main, { guidingModel: other })).rejects.toThrow(/has classes \["cat","cow"\], the model/);
   for (const opened of [pipeline, alone, smaller]) opened.dispose();
+});
+
+test('beside a guiding model there is no negative prompt, which nothing would read', () => {
+  const definition = {
+    description: 'a model',
+    stages: [{ parts: { sample: [] } }],
+    parts: [],
+    takes: ['prompt', 'negative'],
+  };
+  const guiding = { network: {}, part: { name: 'guiding', weights: { name: 'weaker' } } };
+  const { takes } = withGuidingModel(definition as never, guiding as never);
+  expect(takes).toEqual(['prompt', 'guidance', 'guidanceInterval']);
 });
 
 /** A run of latent images 2x2x4 with the statistics of its training set, and a small autoencoder of ours in `codec/`. */

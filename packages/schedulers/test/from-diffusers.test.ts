@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { noiseRatio, samplerFromDiffusers, vPrediction } from '../src/index.js';
+import { flowMatchSampler, noiseRatio, samplerFromDiffusers, vPrediction } from '../src/index.js';
 import { levelAt } from '../src/schedules/schedule.js';
 import golden from './fixtures/diffusers.json' with { type: 'json' };
 
@@ -88,7 +88,17 @@ test('noise at the start of a run of EDM is that of its first row, whose kind an
   const table = karras.schedule({ steps: 5 });
   const { alpha, sigma } = levelAt(table, 0);
   expect(karras.initNoiseSigma(table)).toBe(Math.hypot(alpha, sigma));
-  expect(table.kind === 'vp' ? karras.initNoiseSigma(table) : 1).toBeCloseTo(1, 6);
+  expect(table.kind).toBe('vp');
+  expect(karras.initNoiseSigma(table)).toBeCloseTo(1, 6);
+});
+
+test('a flow model that shifts by its tokens ends at the class’s max_shift where its file does not say it', () => {
+  const timesOf = (more: object) =>
+    flowMatchSampler({ _class_name: 'FlowMatchEulerDiscreteScheduler', use_dynamic_shifting: true, ...more }).schedule({
+      ...{ steps: 4, tokens: 4096 },
+    }).time;
+  expect(timesOf({})).toEqual(timesOf({ max_shift: 1.15 }));
+  expect(timesOf({})).not.toEqual(timesOf({ max_shift: 1.16 }));
 });
 
 test('estimates are clipped where the class does so', () => {
