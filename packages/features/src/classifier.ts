@@ -3,6 +3,7 @@ import { noisyClassifier } from '@mezzotint/unet';
 import * as tf from '@tensorflow/tfjs-core';
 import type { FeatureNetwork, FeatureNetworkRecord } from './feature-network.js';
 import { asColour, pillowBicubic, resizeImages } from './resize.js';
+import { withWeightsInRecipe } from './weights-digest.js';
 
 /** What a small classifier looks at: squares of this size. */
 export interface ClassifierInput {
@@ -72,6 +73,6 @@ export const classifierRecord: FeatureNetworkRecord = {
       );
     }
     const classifier = noisyClassifier.build(readNetworkConfig(noisyClassifier, network));
-    return classifierFeatures(await classifier.load(weights[0]!), image);
+    return withWeightsInRecipe(classifierFeatures(await classifier.load(weights[0]!), image), weights[0]!);
   },
 };

@@ -13,6 +13,7 @@ import {
 import * as tf from '@tensorflow/tfjs-core';
 import type { FeatureNetwork, FeatureNetworkRecord } from './feature-network.js';
 import { asColour, fillSquare, pillowBicubic } from './resize.js';
+import { withWeightsInRecipe } from './weights-digest.js';
 
 /**
  * A loaded CLIP as a feature network: pictures and texts in the space that both share, not yet of unit length. Pictures: the
@@ -113,7 +114,8 @@ const ownClip: FeatureNetworkRecord = {
         `vocab.json has tokens up to ${tokenizer.end}, the network has ${config.text.vocabSize}`,
       );
     }
-    return clipFeatures('clip', await new ClipModel(config).load(asWeightSource(weights[0]!)), tokenizer);
+    const network = await new ClipModel(config).load(asWeightSource(weights[0]!));
+    return withWeightsInRecipe(clipFeatures('clip', network, tokenizer), weights[0]!);
   },
 };
 

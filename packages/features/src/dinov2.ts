@@ -280,14 +280,14 @@ const SIDE = 224;
 
 /** A loaded DINOv2 as a feature network: resized as in G. Stein et al., "Exposing flaws of generative model evaluation metrics" (2023). */
 export function dinoV2Features(name: string, network: DinoV2): FeatureNetwork {
-  const { width, registers, patchSize } = network.config;
+  const { width, registers, patchSize, stretching } = network.config;
   const side = Math.floor(SIDE / patchSize) * patchSize;
   return {
     name,
     dimension: width,
     classes: null,
     recipe:
-      `DINOv2 ${width} wide${registers > 0 ? ` with ${registers} registers` : ''}, class token; ` +
+      `DINOv2 ${width} wide${registers > 0 ? ` with ${registers} registers` : ''}, class token, positions stretched by '${stretching}'; ` +
       `Pillow bicubic with antialias in bytes to ${side} x ${side}, ImageNet mean and deviation`,
     forward: (images) =>
       tf.tidy(() => {

@@ -86,6 +86,18 @@ test('a small classifier: features and logits of the model itself, of any size a
   expect(relativeError(again.features.data, read.features.data)).toBeLessThan(1e-6);
   expect(network.recipe).toMatch(/not FID/);
   network.dispose();
+  const file = { format: 'mezzotint/classifier@1', architecture: 'NoisyClassifier', network: config };
+  const recipeOf = async (seed: number) => {
+    const weights = [await new NoisyClassifier(config).init(seed).save()];
+    const opened = await featureNetworkNamed('classifier').open({
+      ...{ weights, config: { ...file, image: { size: 8, channels: 1 } } },
+    });
+    opened.dispose();
+    return opened.recipe;
+  };
+  expect(await recipeOf(1)).toMatch(/; weights [0-9a-f]{16}$/);
+  expect(await recipeOf(1)).toBe(await recipeOf(1));
+  expect(await recipeOf(2)).not.toBe(await recipeOf(1)); // of the same shape, trained otherwise
 });
 
 test('Inception is the same on every engine', async () => {
@@ -115,7 +127,17 @@ test("one's own CLIP is opened with its own vocabulary, in its own size", async 
   const files = { weights: [await model.save()], config: clipToTransformers(model.config) };
   await expect(featureNetworkNamed('clip').open(files)).rejects.toThrow(/vocab.json and merges.txt/);
   const network = await featureNetworkNamed('clip').open({ ...files, vocabulary });
-  expect(network.recipe).toMatch(/shorter side to 8 by Pillow bicubic.*texts cut to 8 tokens/);
+  expect(network.recipe).toMatch(/shorter side to 8 by Pillow bicubic.*texts cut to 8 tokens.*; weights [0-9a-f]{16}$/);
+  const other = await new ClipModel(model.config).init(2).save();
+  const recipes = await Promise.all(
+    [files.weights, [other]].map(async (weights) => {
+      const opened = await featureNetworkNamed('clip').open({ ...files, weights, vocabulary });
+      opened.dispose();
+      return opened.recipe;
+    }),
+  );
+  expect(recipes[0]).toBe(network.recipe); // the same weights again
+  expect(recipes[1]).not.toBe(network.recipe); // a CLIP of the same shape
   const texts = network.embedText!(['a red cat', 'a red dog', 'a red cat']);
   expect(texts.shape).toEqual([3, 4]);
   const [cat, dog, again] = tf.split(texts, 3).map((row) => Array.from(row.dataSync()));

@@ -46,7 +46,7 @@ export function needsEmpty({ guide = [] }: Settings): boolean {
 }
 
 /** The settings that guides leave without a use: guidance scales, beside a combination with a strength of its own. */
-export function unusedBy(guides: readonly NamedGuide[] = []): readonly string[] {
+export function unusedBy(guides: readonly NamedGuide[] = []): readonly ('guidance' | 'stageGuidance')[] {
   const { combination } = sorted(guides);
   return combination === undefined || guidanceNamed(combination.name).usesScale ? [] : ['guidance', 'stageGuidance'];
 }
@@ -150,8 +150,9 @@ export function guideProblems(
       problems.push(`${combination.name} needs a condition to guide away from, which this model has not`);
     else if (combination.usesScale && scales.every((scale) => scale <= 1))
       problems.push(`${combination.name} needs a guidance scale above 1, it is ${scales.join(', ')}`);
-    if (!combination.usesScale && asked.guidance !== undefined)
-      problems.push(`${combination.name} has a strength of its own; leave guidance out`);
+    const unused = unusedBy(guides).filter((key) => asked[key] !== undefined);
+    if (unused.length > 0)
+      problems.push(`${combination.name} has a strength of its own; leave ${unused.join(' and ')} out`);
     if (combination.needs.includes('empty') && asked.negative === undefined)
       problems.push(`${combination.name} needs a negative prompt`);
   }

@@ -170,7 +170,7 @@ export function parseRecipe(name: string, text: string | undefined): Recipe {
  * beside them that nothing read.
  */
 function withFormerDefaults(whole: Recipe): Recipe {
-  const unused = unusedBy(whole.guide);
+  const unused: readonly string[] = unusedBy(whole.guide);
   const recipe = Object.fromEntries(Object.entries(whole).filter(([key]) => !unused.includes(key))) as Recipe;
   if (recipe.prompt === undefined || recipe.promptSyntax !== undefined) return recipe;
   return { ...recipe, promptSyntax: 'weighted' };

@@ -16,7 +16,7 @@ const setting = <S extends z.ZodType>(schema: S, group: SettingMeta['group'], va
   schema.describe(about).meta({ group, value }) as S;
 
 /** Solvers that go from noise to a picture. */
-const names = (Object.keys(solvers) as [SolverName, ...SolverName[]]).filter((name) => !name.endsWith('-inverse')) as [
+const names = (Object.keys(solvers) as [SolverName, ...SolverName[]]).filter((name) => !solvers[name].inverse) as [
   SolverName,
   ...SolverName[],
 ];

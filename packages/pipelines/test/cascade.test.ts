@@ -74,6 +74,9 @@ describe('Imagen: T5 and three stages', () => {
       stageSteps: [4, 3, 2],
       stageGuidance: [2, 1.5, 1],
     });
+    await expect(
+      pipeline.settings({ prompt: 'a cat', stageGuidance: [3, 2, 1], guide: [{ name: 'fdg' }] }),
+    ).rejects.toThrow(/fdg has a strength of its own; leave stageGuidance out/);
     const counts = new Map<string, number>();
     let size: number[] = [];
     for await (const step of pipeline.steps({ prompt: 'a red cat', seed: 1, stageSteps: [2, 3, 1] })) {

@@ -46,6 +46,8 @@ export interface SolverEntry<S extends Solver = Solver> {
    * would be thousands long and its error with it. Give it Karras levels up to sigma / alpha = 80 (Karras et al. 2022).
    */
   readonly stepsInSigma: boolean;
+  /** True where it goes backwards, from a picture to noise. */
+  readonly inverse: boolean;
   /** What it can be told, beside `scheduleOptions`. */
   readonly options: Readonly<Record<string, SolverOption>>;
   /** Makes the solver, with its default options where none are given; they are checked by `createSolver`. */
@@ -56,6 +58,7 @@ export interface SolverEntry<S extends Solver = Solver> {
 interface EntryTraits {
   readonly offTable?: boolean;
   readonly stepsInSigma?: boolean;
+  readonly inverse?: boolean;
   readonly options?: Readonly<Record<string, SolverOption>>;
 }
 
@@ -66,10 +69,23 @@ function entry<S extends Solver>(
   paper: string,
   order: number,
   evaluations: number,
-  { offTable = false, stepsInSigma = false, options = {} }: EntryTraits = {},
+  { offTable = false, stepsInSigma = false, inverse = false, options = {} }: EntryTraits = {},
 ): SolverEntry<S> {
   const { stochastic, kinds, needs } = create();
-  return { about, paper, order, evaluations, stochastic, kinds, needs, offTable, stepsInSigma, options, create };
+  return {
+    about,
+    paper,
+    order,
+    evaluations,
+    stochastic,
+    kinds,
+    needs,
+    offTable,
+    stepsInSigma,
+    inverse,
+    options,
+    create,
+  };
 }
 
 const number = (about: string, absent: number, min: number, max?: number): SolverOption => ({
@@ -151,7 +167,7 @@ export const solvers = {
     { options: { v: number('interpolation of the log variance, 0 the smaller', 0.3, 0, 1) } },
   ),
   ddim: entry((options) => ddim(options), 'deterministic DDIM (eta 0)', DDIM, 1, 1, { options: eta(0) }),
-  'ddim-inverse': entry(() => ddimInverse(), 'DDIM backwards, from picture to noise', DDIM, 1, 1),
+  'ddim-inverse': entry(() => ddimInverse(), 'DDIM backwards, from picture to noise', DDIM, 1, 1, { inverse: true }),
   euler: entry(euler, 'Euler on the probability-flow ODE, and on rectified flow', EDM, 1, 1),
   'euler-ancestral': entry(eulerAncestral, 'Euler with fresh noise at each step', K, 1, 1, { options: eta(1) }),
   heun: entry(heun, 'Heun on the probability-flow ODE', EDM, 2, 2, { stepsInSigma: true }),
@@ -287,6 +303,7 @@ export const solvers = {
     options: mixing,
   }),
   'edict-inverse': entry(edictInverse, 'EDICT backwards', 'Wallace et al. 2022, arXiv 2211.12446', 1, 2, {
+    inverse: true,
     options: mixing,
   }),
 } as const;

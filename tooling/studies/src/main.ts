@@ -70,7 +70,7 @@ const cascade = engine(
     .option('--plain <folder>', 'the same, trained without augmentation; left out when absent')
     .option('--data <folder>', 'the pictures of the training', 'data/emoji/train')
     .option('--held-out <folder>', 'pictures that it never saw', 'data/emoji/held-out')
-    .option('--features <folder>', 'a classifier or a CLIP of train that judges', 'runs/emoji-judge')
+    .option('--features <folder>', 'a classifier or a CLIP of train that judges', 'models/emoji-judge')
     .option('--count <n>', 'pictures of each set, at most the held-out ones', wholeNumber('--count', 10), 240)
     .option(
       '--reference <n>',
@@ -97,7 +97,7 @@ const textToImage = engine(
     )
     .option('--model <folder>', 'the model', 'models/emoji')
     .option('--data <folder>', 'what train emoji-data wrote', 'data/emoji-balanced')
-    .option('--features <folder>', 'a CLIP of train that judges', 'runs/emoji-judge')
+    .option('--features <folder>', 'a CLIP of train that judges', 'models/emoji-judge')
     .option('--out <folder>', 'where results go', 'studies/text-to-image')
     .option('--guidance <list>', 'guidance scales', numbers('--guidance'), [1, 3, 7.5, 10, 15])
     .option('--versions <list>', "states of the model, a row each, such as '10 %=runs/a,100 %=runs/b'", versions, []),
