@@ -167,10 +167,10 @@ function sayNotes(name: string, notes: readonly string[], say: CommandContext['s
   if (notes.length > NOTES_SHOWN) say(`Note: ${name}: ${notes.length - NOTES_SHOWN} more like these`);
 }
 
-/** The metrics that this network and this model can give. One that was asked for by name and does not fit is an error. */
+/** The metrics that this network and all models can give. One that was asked for by name and does not fit is an error. */
 async function fitting(
   { worker }: Engine,
-  { metrics, asked, model }: Settings,
+  { metrics, asked, model = [] }: Settings,
   network: NetworkFacts,
   say: CommandContext['say'],
 ) {
@@ -181,11 +181,16 @@ async function fitting(
   }
   const [labelled] = wants('labels');
   if (labelled === undefined) return metrics;
-  const { classes } = await worker.run('openModel', model![0]!);
-  if (classes.length > 0 && classes.join('\n') === network.classNames.join('\n')) return metrics;
-  const why = `the classes of ${model![0]} (${classes.slice(0, 10).join(', ') || 'none'}) are not those of ${network.name}`;
-  if (asked) throw new InvalidArgumentError(labelled.name, why);
-  say(`${labelled.name} is left out: ${why}`);
+  const others: string[] = [];
+  for (const path of new Set(model)) {
+    const { classes } = await worker.run('openModel', path);
+    if (classes.length > 0 && classes.join('\n') === network.classNames.join('\n')) continue;
+    const shown = classes.slice(0, 10).join(', ') || 'none';
+    others.push(`the classes of ${path} (${shown}) are not those of ${network.name}`);
+  }
+  if (others.length === 0) return metrics;
+  if (asked) throw new InvalidArgumentError(labelled.name, others);
+  say(`${labelled.name} is left out: ${others.join('; ')}`);
   return metrics.filter((metric) => metric !== labelled);
 }
 

@@ -86,6 +86,9 @@ export function mergeSettings(flags: EvaluateFlags): Settings {
   if (place !== undefined && merged.run === undefined) {
     problems.push(`--run: expected the folder for all parts, as this is process ${place.join(' of ')}`);
   }
+  if (merged.saveStatistics !== undefined && (merged.shard ?? place) !== undefined) {
+    problems.push('--save-statistics: a part has only its own pictures; write the statistics in one process');
+  }
   if (merged.resume && merged.run === undefined) problems.push('--resume: expected --run, the folder of checkpoints');
   const shipped = existsSync(SHIPPED) ? SHIPPED : undefined;
   const features = merged.features ?? (classifier !== undefined || shipped ? 'classifier' : undefined);

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -99,6 +99,24 @@ test('a folder against itself: no distance, everything covered; pictures of any 
   const [row] = (await resultOf(...argv)).rows;
   expect(row!.metrics.fid!.value).toBeCloseTo(0, 9); // float64 throughout
   expect(row!.metrics.prdc!.parts).toMatchObject({ precision: 1, recall: 1, coverage: 1 });
+});
+
+test('labels count only where every model has the classes of the classifier', async () => {
+  const turned = join(root, 'turned');
+  cpSync(model, turned, { recursive: true });
+  const config = join(turned, 'config.json');
+  const file = JSON.parse(readFileSync(config, 'utf8')) as { classes: string[] };
+  writeFileSync(config, JSON.stringify({ ...file, classes: [...file.classes].reverse() }));
+  const argv = ['--model', model, '--model', turned, '--data', images, '--count', '4'];
+  const { rows } = await resultOf(...argv);
+  expect(rows.map(({ metrics }) => [metrics['label-accuracy'], metrics.fid !== undefined])).toEqual(
+    Array(2).fill([undefined, true]),
+  );
+  const { code, err } = await run(...argv, '--metrics', 'label-accuracy');
+  expect([code, err]).toEqual([
+    2,
+    expect.stringMatching(/the classes of .*turned \(b, a\) are not those of classifier/),
+  ]);
 });
 
 test('saved statistics are what the data itself is', async () => {
@@ -353,6 +371,20 @@ test.each<[string, () => string[], RegExp]>([
     'a shard without a folder',
     () => ['--images', images, '--data', other, '--shard', '0/2'],
     /--shard: expected --run/,
+  ],
+  [
+    'statistics of a part',
+    () => [
+      '--data',
+      images,
+      '--save-statistics',
+      join(root, 'part.npz'),
+      '--shard',
+      '0/2',
+      '--run',
+      join(root, 'part'),
+    ],
+    /--save-statistics: a part has only its own pictures/,
   ],
   ['a shard that is none', () => ['--images', images, '--shard', '2/2'], /expected i\/n with i from 0 to n - 1/],
   [
