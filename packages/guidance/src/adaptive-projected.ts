@@ -9,7 +9,7 @@ import { type Combination, guided, type PredictionOption, type TwoPassOptions } 
 export interface ProjectionOptions extends ScaleOptions {
   /** Weight of the part along the conditional prediction, which oversaturates: 1 keeps it, 0 (default) drops it. */
   readonly parallel?: number | undefined;
-  /** Longest difference of an image, as an L2 norm; unlimited when left out. */
+  /** Longest difference of an image, as an L2 norm; unlimited when left out or 0, as in the paper's algorithm. */
   readonly norm?: number | undefined;
 }
 
@@ -69,7 +69,7 @@ export function project(
 ): tf.Tensor4D {
   return tf.tidy(() => {
     const limited =
-      norm === undefined
+      norm === undefined || norm === 0
         ? difference
         : tf.mul<tf.Tensor4D>(difference, tf.minimum(1, tf.div(norm, tf.maximum(normPerImage(difference), 1e-12))));
     const alongC = along(limited, conditional);

@@ -1,11 +1,13 @@
+import { InvalidArgumentError } from '@mezzotint/core';
 import type * as tf from '@tensorflow/tfjs-core';
 import { type AxisMatrix, axisMatrix, separable } from './axis-matrix.js';
 
 /**
  * Gaussian blur with reflected edges: `[N, H, W, C] -> [N, H, W, C]`.
  *
- * @param deviation of the Gaussian, in pixels; Infinity is the mean of each picture's channel
+ * @param deviation of the Gaussian, in pixels; Infinity is the mean of each picture's channel, 0 the picture itself
  * @param size taps of the kernel, odd; when left out, six deviations
+ * @throws InvalidArgumentError when the deviation is negative or no number
  */
 export function gaussianBlur(
   x: tf.Tensor4D,
@@ -13,6 +15,8 @@ export function gaussianBlur(
   size = deviation === Number.POSITIVE_INFINITY ? 1 : oddAbove(6 * deviation),
 ): tf.Tensor4D {
   const [, h, w] = x.shape;
+  if (!(deviation >= 0))
+    throw new InvalidArgumentError('gaussianBlur', `deviation must be at least 0, got ${deviation}`);
   return separable(x, blurMatrix(h, deviation, size), blurMatrix(w, deviation, size));
 }
 
@@ -22,6 +26,7 @@ function blurMatrix(length: number, deviation: number, size: number): AxisMatrix
       for (let j = 0; j < length; j++) add(j, 1 / length);
     });
   }
+  if (deviation === 0) return axisMatrix(length, length, (i, add) => add(i, 1));
   const half = (size - 1) / 2;
   const taps = Array.from({ length: size }, (_, k) => Math.exp(-0.5 * ((k - half) / deviation) ** 2));
   const sum = taps.reduce((a, b) => a + b);

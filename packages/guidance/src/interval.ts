@@ -33,7 +33,8 @@ export function scaleInInterval(scale: Scale, interval: Interval, outside = 1): 
 
 /**
  * The interval that holds for steps `first` to `last` (both included, from 0) of a run on a table: for "the first two
- * steps" and "the last 80 %" of other libraries.
+ * steps" and "the last 80 %" of other libraries. From step 0 it has no upper end, as solvers that churn begin above the table's first
+ * level.
  *
  * @throws InvalidArgumentError when the table has no such steps
  */
@@ -45,7 +46,8 @@ export function intervalOfSteps({ alpha, sigma }: NoiseLevels, first: number, la
       `expected steps 0 <= first <= last < ${steps} of the table, got first ${first}, last ${last}`,
     );
   }
-  return { low: sigma[last + 1]! / alpha[last + 1]!, high: sigma[first]! / alpha[first]! };
+  const high = first === 0 ? Number.POSITIVE_INFINITY : sigma[first]! / alpha[first]!;
+  return { low: sigma[last + 1]! / alpha[last + 1]!, high };
 }
 
 function contains({ low = 0, high = Number.POSITIVE_INFINITY }: Interval, { alpha, sigma }: NoiseLevel): boolean {

@@ -115,7 +115,7 @@ const from: Readonly<Record<string, GuidanceOption>> = {
 };
 const projection = (norm: number): Readonly<Record<string, GuidanceOption>> => ({
   momentum: number('weight of the earlier differences', -0.5, -1, 1),
-  norm: number('longest difference of an image, as an L2 norm', norm, 0),
+  norm: number('longest difference of an image, as an L2 norm; 0: unlimited', norm, 0),
   parallel: number('weight of the part along the conditional prediction', 0, 0),
   ...on,
   ...from,

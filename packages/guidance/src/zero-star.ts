@@ -1,4 +1,4 @@
-import type { Denoiser } from '@mezzotint/core';
+import { type Denoiser, InvalidArgumentError } from '@mezzotint/core';
 import { flow } from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
 import { finishedCombination, isNeutral, type ScaleOptions } from './classifier-free.js';
@@ -37,6 +37,7 @@ export function combineZeroStar({ scale, from = 'unconditional' }: ScaleOptions)
  * learned velocity is worse than none.
  *
  * @param options prediction, the velocity of flow matching when left out
+ * @throws InvalidArgumentError (when called) where a prediction of 0 says nothing about x0, as that of eps at alpha = 0
  */
 export function zeroStar<C>(
   denoiser: Denoiser<C>,
@@ -46,6 +47,13 @@ export function zeroStar<C>(
   const inside = guided(denoiser, combine, { ...options, prediction }, isNeutral(options));
   return (x, at, cond) => {
     if (!(at.sigma / at.alpha > zeroAbove)) return inside(x, at, cond);
-    return tf.tidy(() => tf.mul(x, prediction(at).skip)); // F = 0
+    const { skip } = prediction(at);
+    if (!Number.isFinite(skip)) {
+      throw new InvalidArgumentError(
+        'zeroStar',
+        `a prediction of 0 says nothing about x0 at alpha ${at.alpha}, sigma ${at.sigma}: take no zero steps (zeroSteps 0), or another guidance`,
+      );
+    }
+    return tf.tidy(() => tf.mul(x, skip)); // F = 0
   };
 }

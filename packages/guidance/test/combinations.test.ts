@@ -11,6 +11,7 @@ import {
 } from '@mezzotint/schedulers';
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { gaussianBlur } from '../src/blur.js';
 import {
   classifierFree,
   combineClassifierFree,
@@ -125,10 +126,20 @@ describe.each(await testEngines())('on %s', (engine) => {
       }
     });
 
+    test('a blur of deviation 0 is the picture itself, a negative one is an error', () => {
+      for (const size of [undefined, 9]) {
+        expect([...values(gaussianBlur(conditional(), 0, size))]).toEqual([...values(conditional())]);
+      }
+      expect(() => gaussianBlur(conditional(), -1)).toThrow(/deviation must be at least 0, got -1/);
+    });
+
     test('steps of a table become its noise ratios', () => {
       const table = flowSchedule([1, 0.75, 0.5, 0.25, 0]);
       expect(intervalOfSteps(table, 0, 0)).toEqual({ low: 3, high: Number.POSITIVE_INFINITY });
       expect(intervalOfSteps(table, 1, 2)).toEqual({ low: 1 / 3, high: 3 });
+      // Churn evaluates the first step above the table's first level.
+      const finite = flowSchedule([0.75, 0.5, 0]);
+      expect(intervalOfSteps(finite, 0, 0)).toEqual({ low: 1, high: Number.POSITIVE_INFINITY });
       expect(() => intervalOfSteps(table, 1, 4)).toThrow(/last < 4/);
     });
   });
@@ -168,6 +179,14 @@ describe.each(await testEngines())('on %s', (engine) => {
       expect([...values(guidance(x, levelAt(table, 0), 'c'))]).toEqual([...values(x)]);
       const later = values(guidance(x, levelAt(table, 1), 'c'));
       expect(Math.abs(later[0]! - values(x)[0]!)).toBeGreaterThan(0.1);
+    });
+
+    test('an eps of 0 says nothing where there is no signal, which is an error and no NaN', () => {
+      const guidance = zeroStar(said, { scale: 4, unconditional: 'u', zeroAbove: 1, prediction: epsilon });
+      expect(() => guidance(conditional(), { alpha: 0, sigma: 1 }, 'c')).toThrow(
+        /says nothing about x0 at alpha 0.*zeroSteps 0/,
+      );
+      expect(values(guidance(conditional(), { alpha: 0.6, sigma: 0.8 }, 'c')).every(Number.isFinite)).toBe(true);
     });
 
     test('is the combination on velocities', () => {

@@ -113,6 +113,11 @@ describe.each(await testEngines())('on %s', (engine) => {
       expect(x0.shape).toEqual(shape);
       tf.dispose([x0, interpolation]);
     }
+    // The first steps of CFG-Zero* ask the network nothing: the variance is that of a plain pass.
+    const nothing = guideVariance(learned, () => (noisy) => tf.zerosLike(noisy))(x, at, labels);
+    expect(Array.from(nothing.interpolation.dataSync())).toEqual([3, 3, 3, 3, 3, 3, 5, 5, 5, 5, 5, 5]);
+    expect(Array.from(nothing.x0.dataSync())).toEqual(Array(12).fill(0));
+    tf.dispose([nothing.x0, nothing.interpolation]);
     expect(tf.memory().numTensors).toBe(before);
   });
 });

@@ -30,6 +30,9 @@ describe.each(await testEngines())('on %s', (engine) => {
     for (const v of along) expect(Math.abs(v)).toBeLessThan(256 * 6e-8);
     const norms = values(tf.norm(tf.reshape(update, [2, -1]), 2, 1));
     for (const n of norms) expect(n).toBeLessThanOrEqual(5 * (1 + 1e-6));
+    const free = values(project(c, u, tf.sub(c, u), at, { scale: 1 }));
+    expect([...values(project(c, u, tf.sub(c, u), at, { scale: 1, norm: 0 }))]).toEqual([...free]); // 0 is no limit
+    expect(Math.max(...norms)).toBeLessThan(Math.max(...values(tf.norm(tf.reshape(tf.sub(c, u), [2, -1]), 2, 1))));
   });
 
   test('a run that is saved and resumed goes on to the bit', async () => {

@@ -23,6 +23,8 @@ export interface ScheduleRequest {
   readonly steps: number;
   /** Tokens of the picture, where the levels depend on its size (SD3.5, FLUX); other models pass it over. */
   readonly tokens?: number | undefined;
+  /** How much of a start picture is made anew, in (0, 1], for a sampler with `spreadsStrength`; others pass it over. */
+  readonly strength?: number | undefined;
 }
 
 /** A function from denoiser to denoiser: guidance. */
@@ -48,6 +50,8 @@ export interface Sampler {
   readonly limit: Clipping | null;
   /** The network's second half of channels interpolates the variance (Improved DDPM). */
   readonly learnedVariance: boolean;
+  /** All steps fit below a `strength` (LCM, TCD), where others leave their first ones out. */
+  readonly spreadsStrength: boolean;
   /** The noise levels of a run, in a form that the solver takes. Throws an InvalidArgumentError for a number of steps that cannot be. */
   schedule(request: ScheduleRequest): NoiseSchedule;
   /** The standard deviation of the noise that a run on this schedule starts from; diffusers' `init_noise_sigma`. */
@@ -81,6 +85,7 @@ export interface SamplerParts {
   readonly solver: Solver<ScheduleKind, Need>;
   readonly limit?: Clipping | null;
   readonly learnedVariance?: boolean;
+  readonly spreadsStrength?: boolean;
   /**
    * The levels that the model's makers take.
    *
@@ -107,7 +112,8 @@ export function sampler(parts: SamplerParts): Sampler {
 
 function build(parts: SamplerParts, options: SolverOptions, inSigma: boolean): Sampler {
   const { sigmas, rho } = options;
-  const { parameterisation, timeOf, solver, limit = null, learnedVariance = false, ratios } = parts;
+  const { parameterisation, timeOf, solver, limit = null, ratios } = parts;
+  const { learnedVariance = false, spreadsStrength = false } = parts;
   if (solver.needs === 'variance' && !learnedVariance) {
     throw new InvalidArgumentError(solver.name, 'needs a network that learned the variance: choose another solver');
   }
@@ -122,6 +128,7 @@ function build(parts: SamplerParts, options: SolverOptions, inSigma: boolean): S
     solver,
     limit,
     learnedVariance,
+    spreadsStrength,
     schedule(request) {
       if (sigmas === undefined || sigmas === 'model') return fitted(parts.levels(request, inSigma), solver);
       const space = spacings[sigmas as keyof typeof spacings];
@@ -179,6 +186,7 @@ function withVarianceLimit<C>(model: VarianceDenoiser<C>, limit: Clipping | null
 /**
  * Guides the x0 estimate of a network with learned variance and keeps the variance of its first pass (the
  * conditional one, but for `composed`), as ADM samples with guidance: `guideVariance(d, (d) => classifierFree(d, options))`.
+ * A guidance that asks the network nothing (the first steps of CFG-Zero*) leaves the variance of a plain pass.
  */
 export function guideVariance<C>(denoiser: VarianceDenoiser<C>, guide: Guide<C>): VarianceDenoiser<C> {
   return (x: tf.Tensor4D, at: NoiseLevel, cond: C) => {
@@ -191,7 +199,10 @@ export function guideVariance<C>(denoiser: VarianceDenoiser<C>, guide: Guide<C>)
         tf.dispose(said.interpolation);
         return said.x0;
       })(x, at, cond);
-      return { x0, interpolation: tf.slice(shares!, 0, x.shape[0]) };
+      if (shares !== undefined) return { x0, interpolation: tf.slice(shares, 0, x.shape[0]) };
+      const plain = denoiser(x, at, cond);
+      plain.x0.dispose();
+      return { x0, interpolation: plain.interpolation };
     } finally {
       tf.dispose(shares);
     }

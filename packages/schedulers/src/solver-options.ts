@@ -33,12 +33,16 @@ export function solverOptionProblems(
   given: Readonly<Record<string, unknown>>,
 ): string[] {
   const all = { ...declared, ...scheduleOptions };
-  return Object.entries(given).flatMap(([name, value]) => {
+  const { sigmas = 'model', rho } = given;
+  const unused =
+    rho === undefined || sigmas === 'karras' ? [] : [`rho: expected sigmas karras beside it, got ${sigmas}`];
+  const others = Object.entries(given).flatMap(([name, value]) => {
     const option = Object.hasOwn(all, name) ? all[name] : undefined;
     if (option === undefined) return [`has no option '${name}'; it has ${Object.keys(all).join(', ')}`];
     const expected = optionProblem(option, value);
     return expected === undefined ? [] : [`${name}: expected ${expected}, got ${JSON.stringify(value)}`];
   });
+  return [...others, ...unused];
 }
 
 /** What was expected of the value of an option, where it is something else. */

@@ -75,6 +75,8 @@ describe('solvers that choose their own levels', () => {
   test('dpm_adaptive with one level of noise is refused: it would end where it begins, and the picture be black', () => {
     const one = sigmaSchedule([80, 0]);
     expect(() => checkPair(dpmAdaptive(), one)).toThrow(/one level of noise.*give it at least 2 steps/);
+    expect(() => checkPair(dpmFast(), one)).toThrow(/one level of noise.*give it at least 2 steps/);
+    expect(() => checkPair(dpmFast(), sigmaSchedule([80, 1, 0]))).not.toThrow();
     expect(() => checkPair(dpmAdaptive(), sigmaSchedule([80, 1, 0]))).not.toThrow();
   });
   for (const order of [2, 3] as const) {

@@ -79,12 +79,27 @@ test('spacing is an option of every solver: Karras levels from the ends of the p
   expect(ratios[5]).toBe(0);
 });
 
+test('a consistency model spreads its steps over the strength of image to image', () => {
+  const lcm = samplerFromDiffusers({ _class_name: 'LCMScheduler' });
+  expect([lcm.spreadsStrength, samplerFromDiffusers(chain).spreadsStrength]).toEqual([true, false]);
+  const times = (steps: number, strength?: number) =>
+    Array.from(lcm.schedule({ steps, ...(strength !== undefined && { strength }) }).time!).slice(0, steps);
+  // LCMScheduler.set_timesteps: of 50 times of the distillation the lowest 50 x 0.8.
+  expect(times(4, 0.8)).toEqual([799, 599, 399, 199]);
+  expect(times(4)).toEqual([999, 759, 499, 259]);
+  expect(() => times(4, 0.05)).toThrow(/from 1 to 2 \(50 times, strength 0.05\), got 4/);
+});
+
 test('options of the solver are checked against its declaration, all at once', () => {
   const sampler = samplerFromProcess(discrete, { solver: 'ddim', solverOptions: { eta: 1 }, limit: clip });
   expect(sampler.solver.stochastic).toBe(true);
   expect(() => sampler.withSolver('ddim', { eta: 2, sigmas: 'magic', churn: 3 })).toThrowError(
     /eta: expected a number from 0 to 1, got 2[\s\S]*sigmas: expected model or karras[\s\S]*no option 'churn'; it has eta, sigmas, rho/,
   );
+  expect(() => sampler.withSolver('ddim', { sigmas: 'exponential', rho: 3 })).toThrowError(
+    /rho: expected sigmas karras beside it, got exponential/,
+  );
+  expect(() => sampler.withSolver('ddim', { rho: 3 })).toThrowError(/rho: .* got model/);
   expect(() => createSolver('toString' as 'ddim')).toThrowError(/unknown solver 'toString'/);
   expect(() => sampler.withSolver('ddpm-learned')).toThrowError(/needs a network that learned the variance/);
 });

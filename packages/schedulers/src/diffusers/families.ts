@@ -25,7 +25,9 @@ export interface Made {
   /** The network's second half of channels interpolates the variance (`variance_type: learned_range`). */
   readonly learnedVariance?: boolean;
   readonly start: 'sigma' | 'total';
-  readonly table: (steps: number) => NoiseSchedule;
+  readonly table: (steps: number, strength?: number) => NoiseSchedule;
+  /** The table takes the strength of image to image into account. */
+  readonly spreadsStrength?: boolean;
   /** What is done to estimates beside the limit. */
   readonly finishEstimate?: <C>(model: Denoiser<C>) => Denoiser<C>;
 }
@@ -321,6 +323,7 @@ export const families: Readonly<Record<string, Family>> = {
         solver: consistency(),
         start: 'total',
         table: distilledSchedule(settings, process, 'clean'),
+        spreadsStrength: true,
         finishEstimate: (model) => consistencyBoundary(model, { timeScale }),
       };
     },
@@ -331,6 +334,7 @@ export const families: Readonly<Record<string, Family>> = {
       solver: tcd({ process, gamma: eta }) as Solver<ScheduleKind, 'estimate'>,
       start: 'total',
       table: distilledSchedule(settings, process, 'first'),
+      spreadsStrength: true,
     }),
   },
 };

@@ -69,7 +69,8 @@ export function samplerFromDiffusers(json: unknown, { eta = 0, flow = {} }: Diff
     solver: made.solver,
     learnedVariance: made.learnedVariance ?? false,
     limit,
-    levels: ({ steps }) => made.table(steps),
+    spreadsStrength: made.spreadsStrength ?? false,
+    levels: ({ steps, strength }) => made.table(steps, strength),
     ratios: { min: noiseRatioAt(finite, 0), max: noiseRatioAt(finite, total - 1) },
     initNoiseSigma(schedule) {
       const { alpha, sigma } = levelAt(schedule, 0);

@@ -9,7 +9,7 @@ import { endingFinite, ratios32 } from './forward-process.js';
 import type { Settings } from './settings.js';
 
 type Spacing = 'leading' | 'trailing' | 'linspace';
-type MakeTable = (steps: number) => NoiseSchedule;
+type MakeTable = (steps: number, strength?: number) => NoiseSchedule;
 
 const SPACINGS: readonly Spacing[] = ['leading', 'trailing', 'linspace'];
 
@@ -19,13 +19,14 @@ export function discreteSchedule(settings: Settings, process: DiscreteProcess, c
   return (steps) => timestepSchedule(process, times(steps), { final: clean ? 'clean' : 'first' });
 }
 
-/** Of the times that the distillation used, n evenly. LCM and TCD. */
+/** Of the times that the distillation used, or of those below a strength, n evenly. LCM and TCD. */
 export function distilledSchedule(settings: Settings, process: DiscreteProcess, final: 'clean' | 'first'): MakeTable {
   const total = process.alpha.length;
   const original = settings.read('original_inference_steps', 50);
   if (!(Number.isInteger(original) && original >= 1 && original <= total))
     settings.problems.push(`original_inference_steps: expected a whole number from 1 to ${total}, got ${original}`);
-  return (steps) => timestepSchedule(process, consistencyTimesteps(steps, { total, original }), { final });
+  return (steps, strength) =>
+    timestepSchedule(process, consistencyTimesteps(steps, { total, original, strength }), { final });
 }
 
 /** Variance-exploding rows at times that need not be whole, and how their start is scaled. Euler and its kin. */

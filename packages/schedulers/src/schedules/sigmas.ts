@@ -21,8 +21,8 @@ export function karrasSigmas({ rho = 7, ...range }: SigmaRange & { readonly rho?
 }
 
 /** Evenly spaced in log sigma, then 0. */
-export function exponentialSigmas(range: SigmaRange): Float64Array {
-  return polyexponentialSigmas(range);
+export function exponentialSigmas({ steps, min, max }: SigmaRange): Float64Array {
+  return polyexponentialSigmas({ steps, min, max });
 }
 
 /** log sigma = (1 - u)^rho (log max - log min) + log min, u = i/(n-1), then 0. rho 1 is exponential. k-diffusion. */
@@ -36,7 +36,7 @@ export function polyexponentialSigmas({ rho = 1, ...range }: SigmaRange & { read
  * same numbers as `exponentialSigmas`, under the name that users of diffusers know (use_lu_lambdas).
  */
 export function luSigmas(range: SigmaRange): Float64Array {
-  return polyexponentialSigmas(range);
+  return exponentialSigmas(range);
 }
 
 /**

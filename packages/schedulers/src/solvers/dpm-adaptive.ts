@@ -1,7 +1,15 @@
 import { InvalidArgumentError } from '@mezzotint/core';
 import { levelAt, levelOf, noiseRatio } from '../schedules/schedule.js';
 import { DIFFUSION, type Solver, type SolverContext, type State, type StepResult, solver } from '../solver.js';
-import { type DpmStep, dpmSolver1, dpmSolver2, dpmSolver3, firstStage, lastNoisyRow } from './dpm-fast.js';
+import {
+  type DpmStep,
+  dpmSolver1,
+  dpmSolver2,
+  dpmSolver3,
+  firstStage,
+  lastNoisyRow,
+  needsTwoLevels,
+} from './dpm-fast.js';
 import { needsSignal, noiseOf } from './parts.js';
 
 /** How the step size is controlled. */
@@ -40,12 +48,7 @@ export function dpmAdaptive(options: DpmAdaptiveOptions = {}): Solver<'vp' | 've
   return solver({
     name: 'dpm-adaptive',
     kinds: DIFFUSION,
-    problems: (levels) => [
-      ...needsSignal(levels),
-      ...(lastNoisyRow(levels) > 0
-        ? []
-        : ['its schedule has one level of noise, where it would end at once: give it at least 2 steps']),
-    ],
+    problems: (levels) => [...needsSignal(levels), ...needsTwoLevels(levels)],
     steps: () => Number.POSITIVE_INFINITY,
     // Memory: the lower-order solution of the last step. Numbers: t, h and the last inverse errors.
     step<V>(_i: number, { x, memory, numbers }: State<V>, { space, table, estimate }: SolverContext<V>): StepResult<V> {

@@ -75,6 +75,12 @@ export function lastNoisyRow({ sigma }: NoiseSchedule): number {
   return row;
 }
 
+/** What is wrong with a table that has no two levels of noise: these solvers would end where they begin. */
+export function needsTwoLevels(levels: NoiseSchedule): string[] {
+  if (lastNoisyRow(levels) > 0) return [];
+  return ['its schedule has one level of noise, where it would end at once: give it at least 2 steps'];
+}
+
 /**
  * DPM-Solver-fast: of the table only its ends are used; singlestep orders 3, 3, ..., 2, 1 with a given number of
  * evaluations, evenly in log sigma, to the last row with noise. k-diffusion, sample_dpm_fast.
@@ -89,7 +95,7 @@ export function dpmFast({ evaluations }: { readonly evaluations?: number } = {})
   return solver({
     name: 'dpm-fast',
     kinds: DIFFUSION,
-    problems: needsSignal,
+    problems: (levels) => [...needsSignal(levels), ...needsTwoLevels(levels)],
     steps: (table) => orders(table).length,
     step<V>(i: number, { x }: State<V>, { space, table, estimate }: SolverContext<V>): StepResult<V> {
       const list = orders(table);
