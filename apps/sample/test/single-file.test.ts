@@ -103,6 +103,14 @@ test('what the network predicts: the flag wins over the look of the file, marks 
   const said = await openPipeline(metadata);
   expect(said.description).toMatch(/its metadata say so/);
   said.dispose();
+  const older = at('older.safetensors');
+  await writeSafetensors(older, state, { metadata: { 'modelspec.predict_key': 'v' } }); // as ComfyUI wrote it
+  const comfy = await openPipeline(older);
+  expect(comfy.description).toMatch(/predicting v \(its metadata say so\)/);
+  comfy.dispose();
+  const edm = at('edm.safetensors');
+  await writeSafetensors(edm, { ...state, edm_mean: { shape: [4], data: new Float32Array(4) } });
+  await expect(openPipeline(edm)).rejects.toThrow(/is SDXL retrained by EDM \(it has a tensor edm_mean\)/);
 });
 
 test('words: those of --tokenizer, those beside the file, and CLIP’s published ones', async () => {

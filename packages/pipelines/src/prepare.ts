@@ -4,7 +4,7 @@ import { guideProblems, wholeGuides } from './guidance.js';
 import { batchesOf, jobsOf } from './jobs.js';
 import { checkRequest, isBitmap, type Request, type Settings } from './request.js';
 import { type Route, routeOf } from './run-stage.js';
-import type { Batch, PipelineDefinition } from './stage.js';
+import type { Batch, PipelineDefinition, Stage } from './stage.js';
 import { settingsByStage, stageProblems } from './stage-settings.js';
 import { type PictureSize, sizeInUnits } from './start.js';
 
@@ -57,6 +57,8 @@ export async function prepared(
   const problems = [...settingProblems(definition, asked, settings, image), ...(definition.check?.(settings) ?? [])];
   if (problems.length > 0) throw new InvalidArgumentError('request', problems);
   const stageSettings = settingsByStage(stages, asked, settings);
+  const tooNoisy = noiseLevelProblems(stages, stageSettings);
+  if (tooNoisy.length > 0) throw new InvalidArgumentError('request', tooNoisy);
   const routes = stages.map((stage, i) => {
     const next = stages[i + 1];
     return routeOf(stage, stageSettings[i]!, {
@@ -76,6 +78,15 @@ export async function prepared(
     image: imageIs === 'start' ? image : null,
     mask,
   };
+}
+
+/** Noise levels above what a stage was trained with. */
+function noiseLevelProblems(stages: readonly Stage[], byStage: readonly Settings[]): string[] {
+  return stages.flatMap(({ name, maxNoiseLevel = Number.POSITIVE_INFINITY }, i) => {
+    const { noiseLevel = 0 } = byStage[i]!;
+    if (noiseLevel <= maxNoiseLevel) return [];
+    return [`noiseLevel: expected at most ${maxNoiseLevel}, got ${noiseLevel} for ${name}`];
+  });
 }
 
 /** The settings with what each stage of a cascade has in the end, so that a recipe says it. */

@@ -259,7 +259,12 @@ async function* runBatch(
   const continues = stage.start === 'previous' && before[b] !== null;
   if (continues && picture !== null) starts[b] ??= startAgain(shared, b);
   if (stage.noiseBeforeConditions) noise.restore(noiseBefore[b]!);
-  const begun = continues ? null : begin(stage, settings, route, batch.images.length, noise, s === 0 ? picture : null);
+  const begun = continues
+    ? null
+    : begin(
+        ...([stage, settings, route, batch.images.length, noise, s === 0 ? picture : null] as const),
+        laterKeepsOutside(definition.stages),
+      );
   if (stage.noiseBeforeConditions) noise.restore(noiseEncoded);
   if (begun?.start) starts[b] = begun.start;
   const guidance = guidanceOf(stage, settings, encoded, route);
@@ -326,6 +331,11 @@ function endLevel({ sampler, schedule, steps }: Route): NoiseLevel | null {
   return level.sigma === 0 ? null : level;
 }
 
+/** Whether the second stage goes on with the first one's latents and does not see the mask: SDXL's refiner. */
+function laterKeepsOutside([, next]: readonly Stage[]): boolean {
+  return next?.start === 'previous' && next.seesMask !== true;
+}
+
 /** The start picture of a batch once more, for a run that goes on in a later stage. */
 function startAgain({ definition, prepared, picture }: Shared, b: number): Start | null {
   const { settings, batches, routes } = prepared;
@@ -336,6 +346,7 @@ function startAgain({ definition, prepared, picture }: Shared, b: number): Start
     batches[b]!.images.length,
     noiseOf(batches[b]!),
     picture,
+    laterKeepsOutside(definition.stages),
   );
   begun.x.dispose();
   return begun.start;

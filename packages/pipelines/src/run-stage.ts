@@ -51,7 +51,11 @@ export function routeOf(stage: Stage, settings: Settings, place: Place): Route {
   const solved = solver === undefined ? stage.sampler : stage.sampler.withSolver(solver, solverOptions ?? {});
   const sampler = threshold === undefined ? solved : solved.withLimit(limitOf(threshold));
   const tokens = stage.tokens?.(settings);
-  const schedule = sampler.schedule({ steps, tokens });
+  // Only the first stage starts from the picture; those behind it in a cascade start from noise alone.
+  const kept = place.first ? strength : undefined;
+  const spreads =
+    stage.spreadsStrength === true && solver === undefined && sampler.spreadsStrength && settings.mask === undefined;
+  const schedule = sampler.schedule({ steps, tokens, ...(spreads && { strength: kept }) });
   checkPair(sampler.solver, schedule, perImageNoise([0]));
   const all = stepsOf(sampler.solver, schedule);
   // Steps that take x at this time of the forward process or above it.
@@ -61,8 +65,7 @@ export function routeOf(stage: Stage, settings: Settings, place: Place): Route {
       (level) => (level.time ?? sampler.timeOf(level)) >= cut,
     ).length;
   };
-  // Only the first stage starts from the picture; those behind it in a cascade start from noise alone.
-  const skipped = strength === undefined || !place.first ? 0 : skippedSteps(stage, steps, strength);
+  const skipped = kept === undefined || spreads ? 0 : skippedSteps(stage, steps, kept);
   const from = stage.start === 'previous' ? above(1 - denoisingEnd) : skipped;
   const to = place.handsOver ? above(1 - denoisingEnd) : stepsAbove(sampler, schedule, all, place.stopsAt);
   if (to <= from) {
@@ -124,6 +127,9 @@ export interface Begun {
 /**
  * Where the first stage begins: noise, or the noised picture. Noise is drawn as diffusers' pipelines draw it: the picture's
  * sample, the start's noise, the masked picture's sample, then what the solver asks for.
+ *
+ * @param laterKeeps a later stage goes on with these latents that does not see the mask, so that it needs the picture's; where this
+ *   stage needs none, they are drawn after all else
  */
 export function begin(
   stage: Stage,
@@ -132,6 +138,7 @@ export function begin(
   count: number,
   noise: NoiseSource,
   picture: StartPicture | null,
+  laterKeeps = false,
 ): Begun & { readonly start: Start | null } {
   const shape: [number, number, number, number] = [count, ...stage.shape(settings)];
   const sigma = sampler.initNoiseSigma(schedule);
@@ -144,11 +151,13 @@ export function begin(
   // Without a mask diffusers noises the picture even at full strength: the first level of a schedule need not be pure noise.
   const pure = mask !== null && (settings.strength ?? 1) === 1;
   // Skip encoding when no step reads it, so that the noise is drawn as diffusers draws it.
-  const latents = sees && pure ? null : tf.tidy(() => codec.encode(repeated(picture.image, count), noise));
+  const encoded = () => tf.tidy(() => codec.encode(repeated(picture.image, count), noise));
+  const own = sees && pure ? null : encoded();
   const level = startLevel(sampler.solver, schedule, steps.from);
   const z = standardNoise(shape, noise, level);
-  const x = pure ? tf.mul<tf.Tensor4D>(z, sigma) : mixed(latents!, z, level);
+  const x = pure ? tf.mul<tf.Tensor4D>(z, sigma) : mixed(own!, z, level);
   const inpainting = mask === null ? null : inpaintingOf(codec, picture, count, noise);
+  const latents = own ?? (laterKeeps ? encoded() : null);
   const held = [z, latents, inpainting?.mask, inpainting?.masked].filter((t) => t !== null && t !== undefined);
   return {
     x,

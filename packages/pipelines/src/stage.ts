@@ -121,6 +121,10 @@ export interface Stage<C extends Conditions = any> {
   readonly defaults?: StageDefaults;
   /** The noise that the run starts from is drawn before what `encode` draws, not after it. */
   readonly noiseBeforeConditions?: boolean;
+  /** Image to image spreads all steps over the strength where the sampler can, as LatentConsistencyModelImg2ImgPipeline of diffusers does. */
+  readonly spreadsStrength?: boolean;
+  /** The highest `noiseLevel` of the picture that it is conditioned on; absent where it is conditioned on none, or the request's limit holds. */
+  readonly maxNoiseLevel?: number;
   /** The noise ratio sigma / alpha at which the stage before is to stop (truncated conditioning); null: it goes to its end. */
   stopsPrevious?(settings: Settings): number | null;
   /** Height, width and channels of x for the settings. */

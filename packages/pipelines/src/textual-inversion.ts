@@ -1,5 +1,5 @@
 import { type HostTensor, InvalidArgumentError, InvalidFileError, type WeightSource } from '@mezzotint/core';
-import type { AddedToken } from '@mezzotint/text-encoders';
+import type { AddedToken, Tokenizer } from '@mezzotint/text-encoders';
 import type { ModelFiles } from './family.js';
 
 /** A textual inversion: vectors that stand for a token in prompts. Gal et al. 2022 (arXiv 2208.01618). */
@@ -98,6 +98,18 @@ export function growVocabulary(
     rows.push(vectors);
   }
   return { added, vocabSize: next, grow: (weights) => (rows.length === 0 ? weights : withRows(weights, rows)) };
+}
+
+/** Refuses tokens that are words of the vocabulary already, which would mean something else in every prompt from then on. */
+export function refuseWords(added: readonly AddedToken[], tokenizer: Tokenizer): void {
+  const words = added.filter(({ content }) => tokenizer.encode(content).length === 1);
+  if (words.length === 0) return;
+  throw new InvalidArgumentError(
+    'textualInversion',
+    words.map(
+      ({ content }) => `'${content}' is a word of the vocabulary: give the file another token, such as '<${content}>'`,
+    ),
+  );
 }
 
 function withRows(source: WeightSource, rows: readonly HostTensor[]): WeightSource {

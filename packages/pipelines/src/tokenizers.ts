@@ -25,7 +25,11 @@ export async function openClipTokenizer(
     const path = `${folder}/${name}`;
     return files.has(path) ? ((await files.json(path)) as object) : {};
   };
-  const settings = { ...(await json('special_tokens_map.json')), ...(await json('tokenizer_config.json')) };
+  // As in transformers: special_tokens_map.json wins over a tokenizer_config.json of before it had the added tokens (Stable
+  // Diffusion 2's pads by `!` in the one and by the end in the other), and is not read beside a later one.
+  const config = await json('tokenizer_config.json');
+  const settings =
+    'added_tokens_decoder' in config ? config : { ...config, ...(await json('special_tokens_map.json')) };
   const found = await vocabularyIn(files, folder);
   if (found !== undefined) {
     const options = tokenizerOptionsFromTransformers(settings);

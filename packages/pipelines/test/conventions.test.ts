@@ -5,7 +5,7 @@ import type { HostTensor } from '@mezzotint/core';
 import type { Bitmap } from '@mezzotint/data/pixels';
 import { readSafetensors, writeSafetensors } from '@mezzotint/weights/node';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { checkRequest } from '../src/index.js';
+import { checkRequest, type ModelFiles, openClipTokenizer } from '../src/index.js';
 import { type OpenPipelineOptions, openPipeline, type Request } from '../src/node/index.js';
 import { fixture, sampleFixture } from './support/goldens.js';
 import { temporaryFile, variant } from './support/variants.js';
@@ -31,6 +31,27 @@ const rgb = (of: (i: number) => number): Bitmap => ({
   data: Uint8Array.from({ length: 192 }, (_, i) => of(i)),
 });
 const image = rgb((i) => (i * 37) % 256);
+
+test('which token fills up: special_tokens_map.json over an old tokenizer_config.json, as in transformers', async () => {
+  const padOf = async (config: object, map: object) => {
+    const vocab = { '!': 0, 'a</w>': 1, '<|startoftext|>': 2, '<|endoftext|>': 3 };
+    const json: Record<string, object> = {
+      't/vocab.json': vocab,
+      't/tokenizer_config.json': { model_max_length: 77, ...config },
+      't/special_tokens_map.json': map,
+    };
+    const files = {
+      ...{ name: 'folder', kind: 'folder', has: (path: string) => path in json || path === 't/merges.txt' },
+      ...{ json: async (path: string) => json[path], text: async () => '#version: 0.2\n' },
+    };
+    return (await openClipTokenizer(files as unknown as ModelFiles, 't')).pad;
+  };
+  // Stable Diffusion 2.1 as it was published.
+  expect(await padOf({ pad_token: '<|endoftext|>' }, { pad_token: '!' })).toBe(0);
+  const decoder = { 3: { content: '<|endoftext|>', special: true } };
+  expect(await padOf({ pad_token: '<|endoftext|>', added_tokens_decoder: decoder }, { pad_token: '!' })).toBe(3);
+  expect(await padOf({}, { pad_token: { content: '!' } })).toBe(0);
+});
 
 test('no label at all, and a solver that goes from picture to noise, are refused', () => {
   expect(checkRequest({ labels: [3] }, 'digits', ['labels'])).toEqual({ labels: [3] });
@@ -67,6 +88,33 @@ describe('masks', () => {
     expect(refined.data).toEqual(alone.data);
   });
 
+  test('the refiner keeps the outside behind a base that sees the mask, at full strength too', async () => {
+    const inpainting = variant(sampleFixture('tiny-sdxl'));
+    const unet = join(inpainting, 'unet');
+    const config = join(unet, 'config.json');
+    const json = JSON.parse(readFileSync(config, 'utf8')) as { in_channels: number };
+    const channels = json.in_channels;
+    writeFileSync(config, JSON.stringify({ ...json, in_channels: 2 * channels + 1 }));
+    await changeTensors(join(unet, 'diffusion_pytorch_model.safetensors'), (state) => {
+      const { shape, data } = state['conv_in.weight']!;
+      const wide = [shape[0]!, 2 * channels + 1, 3, 3];
+      const more = Float32Array.from({ length: wide.reduce((a, b) => a * b) }, (_, i) => data[i % data.length]!);
+      return { ...state, 'conv_in.weight': { shape: wide, data: more } };
+    });
+    const of = (mask: number, prompt: string) =>
+      picture(
+        inpainting,
+        {
+          ...{ image, prompt, steps: 4, denoisingEnd: 0.5, strength: 1 },
+          mask: { height: 8, width: 8, channels: 1, data: new Uint8Array(64).fill(mask) },
+        },
+        { refiner: sampleFixture('tiny-sdxl-refiner') },
+      );
+    // Where all is kept, the prompt changes nothing.
+    expect((await of(0, 'a red cat')).data).toEqual((await of(0, 'the dog')).data);
+    expect((await of(255, 'a red cat')).data).not.toEqual((await of(255, 'the dog')).data);
+  });
+
   test('pasteBack: outside of the mask the pixels are the original’s', async () => {
     const mask: Bitmap = {
       ...{ height: 8, width: 8, channels: 1 },
@@ -79,16 +127,24 @@ describe('masks', () => {
   });
 });
 
+/** Writes a file's tensors anew. */
+async function changeTensors(
+  file: string,
+  change: (state: Record<string, HostTensor>) => Record<string, HostTensor>,
+): Promise<void> {
+  const source = readSafetensors(file);
+  const state = Object.fromEntries([...source.tensors.keys()].map((name) => [name, source.read(name)]));
+  source.close();
+  await writeSafetensors(file, change(state), { overwrite: true });
+}
+
 /** A copy of a folder with all numbers of a tensor replaced. */
 async function withNumber(part: string, tensor: string, number: number): Promise<string> {
   const folder = variant(sampleFixture('tiny-sd'));
-  const file = join(folder, part, 'diffusion_pytorch_model.safetensors');
-  const source = readSafetensors(file);
-  const state: Record<string, HostTensor> = {};
-  for (const name of source.tensors.keys()) state[name] = source.read(name);
-  source.close();
-  state[tensor]!.data.fill(number);
-  await writeSafetensors(file, state, { overwrite: true });
+  await changeTensors(join(folder, part, 'diffusion_pytorch_model.safetensors'), (state) => {
+    state[tensor]!.data.fill(number);
+    return state;
+  });
   return folder;
 }
 

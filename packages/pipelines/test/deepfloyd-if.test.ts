@@ -178,4 +178,7 @@ test("Stable Diffusion's x4 upscaler as the third stage", async () => {
     stageNoiseLevels: [0, 250, 10],
   });
   expect([images[0]!.height, images[0]!.width]).toEqual([4 * 32, 4 * 32]);
+  await expect(pipeline.check({ prompt: 'a cat', stageNoiseLevels: [0, 1000, 351] })).rejects.toThrow(
+    /at most 999, got 1000 for stage-2[\s\S]*at most 350, got 351 for stage-3/,
+  );
 });

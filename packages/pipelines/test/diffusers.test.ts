@@ -56,6 +56,17 @@ test('a latent consistency model: the guidance scale is an input of the UNet', a
   const pipeline = await open(variant(fixture('tiny-sd2'), { unet: fixture('tiny-lcm-unet') }, lcm));
   expect(pipeline.defaults).toMatchObject({ steps: 4, guidance: 8.5 });
   await compare(goldens, 'lcm', pipeline);
+  // Image to image takes all steps below the strength, as LatentConsistencyModelImg2ImgPipeline does; Stable Diffusion's own pipeline
+  // skips the first ones.
+  const startPicture = { prompt: 'a cat', image: picture(16, 16), seed: 1 };
+  for (const steps of [4, 1]) {
+    const counts: number[] = [];
+    for await (const { count } of pipeline.steps({ ...startPicture, strength: 0.8, steps })) counts.push(count);
+    expect(counts).toEqual(Array(steps).fill(steps));
+  }
+  await expect(pipeline.check({ ...startPicture, strength: 0.05 })).rejects.toThrow(
+    /from 1 to 2 \(50 times, strength 0.05\), got 4/,
+  );
   // It is called once a step: there is nothing to guide away from.
   const away = { negative: 'a dog', guidanceRescale: 0.5, guidanceInterval: [0, 1] as [number, number] };
   await expect(pipeline.check({ prompt: 'a cat', ...away })).rejects.toThrow(
@@ -86,6 +97,14 @@ describe('textual inversion', () => {
     await compare(goldens, 'xl-inversion', await open(sampleFixture('tiny-sdxl'), { textualInversion: pair }));
   });
 
+  test('one that is named like a word is refused, as all prompts with it would change', async () => {
+    const named = (token: string) =>
+      openPipeline(fixture('tiny-sd2'), { textualInversion: [{ path: fixture('cat-toy.safetensors'), token }] });
+    for (const token of ['cat', '<|endoftext|>']) {
+      await expect(named(token)).rejects.toThrow(/is a word of the vocabulary: give the file another token/);
+    }
+  });
+
   test('one that fits no text encoder is refused', async () => {
     await expect(
       openPipeline(sampleFixture('tiny-sdxl-refiner'), {
@@ -99,6 +118,17 @@ describe('textual inversion', () => {
 });
 
 describe('SDXL', () => {
+  test('a second negative prompt alone would count for nothing; the refiner reads the first prompts', async () => {
+    const base = await open(sampleFixture('tiny-sdxl'));
+    await expect(base.check({ prompt: 'a cat', secondNegative: 'photo' })).rejects.toThrow(
+      /secondNegative: needs a negative prompt/,
+    );
+    const alone = await open(sampleFixture('tiny-sdxl-refiner'));
+    await expect(alone.check({ prompt: 'a cat', secondPrompt: 'dog' })).rejects.toThrow(
+      /secondPrompt: .* does not take it/,
+    );
+  });
+
   test('second prompts, sizes, crop and clip skip', async () =>
     compare(goldens, 'xl-second', await open(sampleFixture('tiny-sdxl')), {
       ...{ secondPrompt: 'the dog', secondNegative: 'photo', clipSkip: 1 },

@@ -135,6 +135,12 @@ describe('FLUX.1: pictures of diffusers’ pipelines from a folder', () => {
     await expect(schnell.check({ prompt: 'cat', guidance: 3 })).rejects.toThrow(/guidance: FLUX.1 does not take it/);
     await expect(dev.check({ prompt: 'cat', trueGuidance: 3 })).rejects.toThrow(/needs a negative prompt/);
     await expect(dev.check({ prompt: 'cat', negative: 'dog' })).rejects.toThrow(/unless trueGuidance is above 1/);
+    await expect(dev.check({ prompt: 'cat', secondNegative: 'dog' })).rejects.toThrow(
+      /secondNegative: FLUX guides away/,
+    );
+    await expect(dev.check({ prompt: 'cat', secondNegative: 'dog', trueGuidance: 3 })).rejects.toThrow(
+      /needs a negative prompt/,
+    );
     await expect(dev.check({ prompt: 'cat', height: 10, width: 16 })).rejects.toThrow(
       /height: expected a multiple of 4/,
     );

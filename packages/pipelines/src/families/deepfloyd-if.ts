@@ -170,6 +170,7 @@ async function laterStages(
           ...stage,
           encodesTextOnly: false,
           defaults: STAGES.upscaler,
+          maxNoiseLevel: opened.maxNoiseLevel,
           shape: (settings) =>
             stage.shape({ ...settings, height: settings.height * scale, width: settings.width * scale }),
         },
@@ -197,6 +198,7 @@ function ifStage(name: string, opened: OpenedIf, text: TextEncoder<T5EncoderMode
     parts: { encode: ['text_encoder'], sample: [unetPart] },
     start: 'noise',
     defaults: noising === undefined ? STAGES.base : STAGES.upsampler,
+    ...(noising !== undefined && { maxNoiseLevel: 999 }),
     // diffusers draws the noise that stage II starts from before that of its small picture.
     noiseBeforeConditions: true,
     shape,

@@ -15,7 +15,7 @@ export interface TextEncoder<E> {
 export interface PromptOptions extends PromptSyntax {
   /**
    * What weights do. `restore-mean` (when absent): states are multiplied and then scaled so that the mean of each
-   * prompt is what it was, as the web UI does; `plain`: multiplied only.
+   * chunk is what it was, as the web UI does; `plain`: multiplied only.
    */
   readonly emphasis?: 'restore-mean' | 'plain';
 }
@@ -162,7 +162,12 @@ export function emphasised(
   if (weights.every((weight) => weight === 1)) return states;
   const weighted: tf.Tensor3D = tf.mul(states, tf.tensor3d(weights, [states.shape[0], states.shape[1], 1]));
   if (emphasis === 'plain') return weighted;
-  return tf.mul(weighted, tf.div(tf.mean(states, [1, 2], true), tf.mean(weighted, [1, 2], true)));
+  const [count, tokens, width] = states.shape;
+  const chunks = prompts[0]!.length;
+  const meanOfChunks = (x: tf.Tensor3D) =>
+    tf.mean(tf.reshape(x, [count * chunks, tokens / chunks, width]), [1, 2], true); //               [N chunks, 1, 1]
+  const scale = tf.tile(tf.div(meanOfChunks(states), meanOfChunks(weighted)), [1, tokens / chunks, 1]);
+  return tf.mul(weighted, tf.reshape(scale, [count, tokens, 1]));
 }
 
 export function checkPrompts(who: string, prompts: readonly (string | null)[]): void {

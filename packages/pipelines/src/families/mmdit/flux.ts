@@ -139,12 +139,13 @@ async function openFlux(candidate: Candidate, context: OpenContext): Promise<Pip
     defaults: guidanceEmbed
       ? { height: 1024, width: 1024, steps: 28, guidance: 3.5, textLength: 512 }
       : { height: 1024, width: 1024, steps: 4, textLength: 256 },
-    check: ({ trueGuidance = 1, negative, secondNegative }) =>
-      trueGuidance > 1 && negative === undefined && secondNegative === undefined
-        ? ['trueGuidance: needs a negative prompt to guide away from']
-        : trueGuidance <= 1 && negative !== undefined
-          ? ['negative: FLUX guides away from nothing unless trueGuidance is above 1']
-          : [],
+    check: ({ trueGuidance = 1, negative, secondNegative }) => {
+      if (trueGuidance > 1)
+        return negative === undefined ? ['trueGuidance: needs a negative prompt to guide away from'] : [];
+      return Object.entries({ negative, secondNegative }).flatMap(([name, prompt]) =>
+        prompt === undefined ? [] : [`${name}: FLUX guides away from nothing unless trueGuidance is above 1`],
+      );
+    },
     close: model.close,
   };
 }

@@ -11,7 +11,7 @@ import {
 import { UNet2DCondition, type UNet2DConditionConfig } from '@mezzotint/unet';
 import type { OpenContext } from '../../family.js';
 import type { Part } from '../../stage.js';
-import { growVocabulary, readTextualInversion, type TextualInversion } from '../../textual-inversion.js';
+import { growVocabulary, readTextualInversion, refuseWords, type TextualInversion } from '../../textual-inversion.js';
 import { numbersOf, type SdModel } from './stage.js';
 
 /** A text encoder before it is built. */
@@ -64,6 +64,7 @@ export async function assemble(
     const { vocabSize, added, grow } = growVocabulary(inversions, source.config, used);
     const encoder = make({ ...source.config, vocabSize });
     modules.push([name, encoder, grow(sources.weights(name))]);
+    if (added.length > 0) refuseWords(added, await source.tokenizer([]));
     return { encoder, tokenizer: await source.tokenizer(added) };
   };
   const first = await build('text_encoder', sources.first, (config) => new ClipTextModel(config));

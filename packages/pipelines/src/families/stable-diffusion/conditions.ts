@@ -92,10 +92,14 @@ export function encodeSdxl(texts: TextEncoders, { images, settings }: Batch, not
   const count = images.length;
   const absent = forceZerosForEmptyPrompt ? null : '';
   const prompts = [...images.map(({ prompt }) => prompt), ...images.map(({ negative }) => negative ?? absent)];
-  const seconds = [
-    ...images.map(({ prompt, secondPrompt }) => secondPrompt ?? prompt),
-    ...images.map(({ negative, secondNegative }) => secondNegative ?? negative ?? absent),
-  ];
+  // The refiner's one encoder reads the first prompts, as in diffusers.
+  const seconds =
+    first === undefined
+      ? prompts
+      : [
+          ...images.map(({ prompt, secondPrompt }) => secondPrompt ?? prompt),
+          ...images.map(({ negative, secondNegative }) => secondNegative ?? negative ?? absent),
+        ];
   noteUnread((first ?? second!).tokenizer, prompts, settings, note);
   const scores = [settings.aestheticScore ?? SCORES[0], settings.negativeAestheticScore ?? SCORES[1]];
   return tf.tidy(() => {

@@ -33,7 +33,7 @@ const TAKES_UPSCALER: readonly RequestKey[] = [
   ...(['image', 'noiseLevel'] as const),
 ];
 const TAKES_XL: readonly RequestKey[] = [
-  ...(['secondPrompt', 'secondNegative', 'originalSize', 'cropTopLeft', 'targetSize'] as const),
+  ...(['originalSize', 'cropTopLeft', 'targetSize'] as const),
   ...(['negativeOriginalSize', 'negativeCropTopLeft', 'negativeTargetSize'] as const),
 ];
 
@@ -52,13 +52,14 @@ async function openStableDiffusion(candidate: Candidate, context: OpenContext): 
     family: stableDiffusion.name,
     description: base.description,
     stages: [
-      sdStage(refiner ? 'base' : 'unet', base.model),
+      { ...sdStage(refiner ? 'base' : 'unet', base.model), ...(upscales && { maxNoiseLevel: base.maxNoiseLevel }) },
       ...(refiner ? [sdStage('refiner', refiner.model, 'previous')] : []),
     ],
     parts: [...base.parts, ...(refiner?.parts ?? [])],
     takes: [
       ...(upscales ? TAKES_UPSCALER : TAKES),
       ...(xl ? TAKES_XL : []),
+      ...(xl && base.model.texts.first !== undefined ? (['secondPrompt', 'secondNegative'] as const) : []),
       ...(scored ? (['aestheticScore', 'negativeAestheticScore'] as const) : []),
       ...(refiner ? (['denoisingEnd'] as const) : []),
     ].filter((key) => !distilled || !NEGATIVE.includes(key)),
@@ -72,11 +73,14 @@ async function openStableDiffusion(candidate: Candidate, context: OpenContext): 
     },
     ...(upscales && { imageIs: 'condition' as const, enlarges: base.model.vae.downscale }),
     check: (settings) => {
-      const { noiseLevel = 0, negativeOriginalSize, negativeTargetSize, negativeCropTopLeft } = settings;
+      const { negativeOriginalSize, negativeTargetSize, negativeCropTopLeft } = settings;
+      const { negative, secondNegative } = settings;
       const sizes = [negativeOriginalSize, negativeTargetSize].filter((size) => size !== undefined).length;
       return [
-        ...(noiseLevel > base.maxNoiseLevel && upscales
-          ? [`noiseLevel: expected at most ${base.maxNoiseLevel}, got ${noiseLevel}`]
+        ...(secondNegative !== undefined && negative === undefined && base.model.texts.forceZerosForEmptyPrompt
+          ? [
+              'secondNegative: needs a negative prompt; without one this model is given zeros (force_zeros_for_empty_prompt)',
+            ]
           : []),
         ...(sizes === 1 || (sizes === 0 && negativeCropTopLeft !== undefined)
           ? ['negativeOriginalSize and negativeTargetSize go together, and negativeCropTopLeft needs both']

@@ -29,16 +29,26 @@ export interface OpenedFile {
  * @throws InvalidArgumentError that says what the file holds, what is missing, and which flag helps
  */
 export async function recogniseFile(opened: OpenedFile, asked: Prediction | undefined): Promise<RecognisedFile> {
-  const { file } = opened;
+  const { file, source } = opened;
   const name = nameOf(file);
+  const mark = EDM_MARKS.find((tensor) => source.tensors.has(tensor));
+  if (mark !== undefined) {
+    throw new InvalidArgumentError(
+      file.name,
+      `is ${name} retrained by EDM (it has a tensor ${mark}), as Playground v2.5 and CosXL: its noise levels and its latent images are others, which one file does not say; open its folder of diffusers, or name that with the option parts`,
+    );
+  }
   const unet = file.components.get('unet')!.weights;
   const inpainting = unet.tensors.get('conv_in.weight')?.shape[1] === 9;
-  const zeroTerminalSnr = opened.source.tensors.has('ztsnr');
+  const zeroTerminalSnr = source.tensors.has('ztsnr');
   const { prediction, because } = asked
     ? { prediction: asked, because: 'the option prediction says so' }
     : await predictionOf(opened, name, inpainting, unet);
   return { name, inpainting, prediction, because, zeroTerminalSnr };
 }
+
+/** Tensors that mark models of SDXL's size that were trained by EDM: Playground v2.5, CosXL. */
+const EDM_MARKS = ['edm_mean', 'edm_std', 'edm_vpred.sigma_max'];
 
 /** Parts that each family must have. */
 const PARTS = {
@@ -103,7 +113,8 @@ async function predictionOf(
   unet: WeightSource,
 ): Promise<Pick<RecognisedFile, 'prediction' | 'because'>> {
   if (source.tensors.has('v_pred')) return { prediction: 'v', because: 'it has a tensor v_pred' };
-  const said = source.metadata.get('modelspec.prediction_type');
+  // The latter is ComfyUI's, of before the standard had a word.
+  const said = source.metadata.get('modelspec.prediction_type') ?? source.metadata.get('modelspec.predict_key');
   if (said === 'v' || said === 'v_prediction') return { prediction: 'v', because: 'its metadata say so' };
   if (said === 'epsilon') return { prediction: 'epsilon', because: 'its metadata say so' };
   if (name !== 'Stable Diffusion 2') return { prediction: 'epsilon', because: `${name} does` };

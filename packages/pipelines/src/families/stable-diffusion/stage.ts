@@ -79,6 +79,7 @@ export function sdStage(name: string, model: SdModel, start: Stage['start'] = 'n
         }),
     module: unet,
     negatives: unet.config.timeCondProjDim === null,
+    spreadsStrength: unet.config.timeCondProjDim !== null,
     seesMask: unet.config.inChannels === 2 * channels + 1,
   };
 }
