@@ -50,7 +50,7 @@ export function classifierTask(config: ClassifierTask, source: TrainingData): Ta
 
 type TimedLevel = NoiseLevel & { readonly time: number };
 
-/** The first `cleanShare` of a batch stays clean (time 0); the rest is spread over the chain. */
+/** The first `cleanShare` of a batch stays clean (time 0); the rest is spread over the chain. What is no whole number is rounded at random. */
 function classifierLevels(process: Process | null, cleanShare: number): (n: number, rng: RandomStream) => TimedLevel[] {
   const clean: TimedLevel = { alpha: 1, sigma: 0, time: 0 };
   if (process === null) return (n) => Array<TimedLevel>(n).fill(clean);
@@ -59,7 +59,8 @@ function classifierLevels(process: Process | null, cleanShare: number): (n: numb
   }
   const draw = noiseLevels(uniformTimesteps(processOf(process)), stratified);
   return (n, rng) => {
-    const untouched = Math.round(n * cleanShare);
+    const wanted = n * cleanShare;
+    const untouched = Number.isInteger(wanted) ? wanted : Math.floor(wanted + rng.rand(1)[0]!);
     return [...Array<TimedLevel>(untouched).fill(clean), ...draw(n - untouched, rng)];
   };
 }

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { checkConfig } from '@mezzotint/app';
 import { architectureOfKind } from '@mezzotint/architectures';
-import { InvalidArgumentError, type ModelSize } from '@mezzotint/core';
+import { InvalidArgumentError, type ModelSize, readNetworkConfig } from '@mezzotint/core';
 import { openDataset, readLatentsIndex } from '@mezzotint/data';
 import { defaultRecipe, recipeNamed } from '@mezzotint/training';
 import type { TrainFlags } from './command.js';
@@ -214,12 +214,17 @@ function learner(
     const architecture = flags.architecture ?? usual;
     return { architecture, network: preset, recipe: flags.recipe ?? recipeFor(architecture) };
   }
-  const old = from.network as Readonly<Record<string, unknown>>;
+  const record = architectureOfKind('denoiser', from.architecture);
+  const before = readNetworkConfig(record, from.network);
+  const old = before as Readonly<Record<string, unknown>>;
   const known = (values: object) => Object.fromEntries(Object.entries(values).filter(([key]) => key in old));
+  // The classes of a network that reads texts are no number.
+  const { classes: counted, conditions } = record.signature(before);
+  const counts = conditions.context === undefined && (counted !== null || old.classes === null);
   const labels = classes === 0 ? { classes: null, nullLabel: false } : { classes, nullLabel: true };
   return {
     architecture: from.architecture,
-    network: { ...old, ...known({ ...(size && { imageSize: size }), ...labels }) },
+    network: { ...old, ...known({ ...(size && { imageSize: size }), ...(counts && labels) }) },
     ...(flags.recipe === undefined ? learningOf(init!, from.architecture, old) : { recipe: flags.recipe }),
   };
 }
@@ -250,14 +255,17 @@ export function recipeOf({
   weighting,
   architecture,
 }: Pick<DiffusionTask | SuperResolutionTask, 'task' | 'recipe' | 'process' | 'weighting' | 'architecture'>): string {
-  if (task === 'super-resolution' && recipe === undefined && (process === undefined || process.kind === 'log-snr')) {
-    return 'imagen';
-  }
-  if (recipe !== undefined) {
+  const enlarges = task === 'super-resolution' && (process === undefined || process.kind === 'log-snr');
+  const named = recipe ?? (enlarges ? 'imagen' : undefined);
+  if (named !== undefined) {
     if (weighting !== 'uniform') {
-      throw new InvalidArgumentError('weighting', `the recipe ${recipe} has its own weights, got '${weighting}'`);
+      const whose = recipe === undefined ? `, which ${task} has where none is named,` : '';
+      throw new InvalidArgumentError(
+        'weighting',
+        `the recipe ${named}${whose} has its own weights, expected uniform or another recipe, got '${weighting}'`,
+      );
     }
-    return recipe;
+    return named;
   }
   if (process?.kind === 'edm' || process?.kind === 'flow' || process?.kind === 'log-snr') {
     if (weighting !== 'uniform') {

@@ -125,7 +125,10 @@ export async function diffusionTask(config: WholeDiffusionTask, data: TrainingDa
     validate: (batch, rng) => loss({ batch, rng }, false),
     hooks: [
       ...(takesNormsOfWeights(model) ? [{ beforeForward: () => layPlain(trainableParams(model).values()) }] : []),
-      ...(recipe.forcedWeightNormalization ? [{ beforeForward: () => forceWeightNormalization(model) }] : []),
+      // The weights under an adapter stay those of the model that it will be loaded onto.
+      ...(recipe.forcedWeightNormalization && adapter === undefined
+        ? [{ beforeForward: () => forceWeightNormalization(model) }]
+        : []),
     ],
     async save(folder, { half }) {
       await saveModel(folder, modelConfig, model, { half, overwrite: true });

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { type DiffusionConfig, saveModel } from '@mezzotint/app';
 import { architectureOfKind } from '@mezzotint/architectures';
 import { InvalidArgumentError, type RandomStream } from '@mezzotint/core';
-import { type Bitmap, type ImageSet, resize, resizeFloat, stackPictures, writePng } from '@mezzotint/data';
+import { type Bitmap, bucketSizes, type ImageSet, resize, resizeFloat, stackPictures, writePng } from '@mezzotint/data';
 import { imageGrid } from '@mezzotint/figures';
 import { type Pipeline, pipelineOfNetwork } from '@mezzotint/pipelines';
 import { augmentLowResolution, dropLabels, type LossInput, recipeNamed } from '@mezzotint/training';
@@ -100,14 +100,20 @@ export async function superResolutionTask(config: WholeSuperResolutionTask, data
 type SuperResolution = WholeSuperResolutionTask['superResolution'];
 
 function checkConfig(
-  { superResolution: { factor, most }, architecture, crop, conditions: texts }: WholeSuperResolutionTask,
+  { superResolution: { factor, most }, architecture, crop, conditions: texts, data: source }: WholeSuperResolutionTask,
   imageSize: number,
   side: number,
   conditions: Readonly<Record<string, unknown>>,
   { captioned, count }: TrainingData,
 ): void {
   const problems: string[] = [];
+  const shortest = shortestSide(source, imageSize);
   if (side > imageSize) problems.push(`crop: expected at most the pictures' ${imageSize} pixels, got ${crop}`);
+  else if (side > shortest) {
+    problems.push(
+      `data.buckets: squares of ${side} pixels are learned, and the shortest side of a bucket has ${shortest}: expected a crop of at most ${shortest}, or no buckets`,
+    );
+  }
   if (side % factor !== 0) problems.push(`factor: ${factor} does not divide the ${side} pixels of what is made`);
   if (conditions.lowRes === undefined) {
     problems.push(
@@ -127,6 +133,12 @@ function checkConfig(
   }
   if (texts && captioned === 0) problems.push(`conditions: none of the ${count} pictures has a caption`);
   if (problems.length > 0) throw new InvalidArgumentError('super-resolution', problems);
+}
+
+/** Pixels of the shortest side that a batch may have. */
+function shortestSide(source: WholeSuperResolutionTask['data'], imageSize: number): number {
+  if (source.kind !== 'folder' || source.buckets === undefined) return imageSize;
+  return Math.min(...bucketSizes(source.size, source.buckets).flatMap(({ height, width }) => [height, width]));
 }
 
 /**

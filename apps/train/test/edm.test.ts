@@ -5,12 +5,20 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { runApp, writeImageFolder } from '@mezzotint/app/testing';
 import { architectureOfKind } from '@mezzotint/architectures';
+import { switchTo } from '@mezzotint/backend/testing';
+import { TorchGenerator } from '@mezzotint/core';
 import { openPipeline } from '@mezzotint/pipelines/node';
+import { adamW, constantRate, train as training } from '@mezzotint/training';
 import { readSafetensors } from '@mezzotint/weights/node';
+import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { trainCommand } from '../src/command.js';
+import { trainConfigSchema, type WholeDiffusionTask } from '../src/config.js';
+import { wholeConfig } from '../src/defaults.js';
+import { diffusionTask } from '../src/diffusion-task.js';
 import { type PosthocEmaFlags, posthocEmaCommand, runPosthocEma } from '../src/posthoc-ema.js';
 import { trainRun } from '../src/train-run.js';
+import { openTrainingData } from '../src/training-data.js';
 
 const root = mkdtempSync(join(tmpdir(), 'mezzotint-train-edm-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -123,4 +131,24 @@ test('averages of other lengths are models that open: train posthoc-ema of the r
   const { images } = await pipeline.generate({ labels: [0, 1], steps: 2, seed: 1 });
   expect(images).toHaveLength(2);
   pipeline.dispose();
+});
+
+test('under an adapter the weights of EDM2 stay as they are, to the bit', async () => {
+  await switchTo('cpu');
+  const { augment: _, ...config } = JSON.parse(readFileSync(configFile('edm2'), 'utf8'));
+  const asked = trainConfigSchema.parse({ ...config, init: { from: 'nowhere' }, lora: { rank: 2 } });
+  const data = await openTrainingData(asked.data);
+  const { model, adapter, loss, hooks } = await diffusionTask(wholeConfig(asked, 8) as WholeDiffusionTask, data);
+  adapter!.init(1);
+  // Averaged weights are shorter than those that are normalised.
+  for (const { trainable, variable } of model.params().values()) if (trainable) variable.assign(tf.mul(variable, 0.5));
+  const bytes = () => [...model.params()].map(([name, { value }]) => [name, Array.from(value.dataSync())]);
+  const before = bytes();
+  const stream = data.open({ batchSize: 2, seed: 0 });
+  const optimizer = adamW(adapter!);
+  const rng = new TorchGenerator(1);
+  const learningRate = constantRate(1e-2);
+  for await (const _ of training({ data: stream, rng, optimizer, learningRate, loss, hooks: hooks!, until: 2 }));
+  await stream.close();
+  expect(bytes()).toEqual(before);
 });

@@ -389,6 +389,31 @@ test('a model of diffusers is trained by the process of its scheduler', async ()
   await expect(asked({ ...ddpm, beta_end: 0.01 })).rejects.toThrow(/scheduler_config.json: .*--recipe/);
 });
 
+test('a model to begin with takes the classes of the data where it counts classes, and none where it reads captions', async () => {
+  const captioned = join(root, 'captioned-classes');
+  cpSync(pictures, captioned, { recursive: true });
+  for (const name of ['left', 'right']) {
+    for (let i = 0; i < 30; i++) writeFileSync(join(captioned, name, `${i}.txt`), `bright on the ${name}`);
+  }
+  const begin = async (architecture: string, shape: object, more: object = {}) => {
+    const record = architectureOfKind('denoiser', architecture);
+    const network = record.sized!('small', { imageSize: 8, channels: 3, classes: null, ...shape });
+    const origin = join(root, `begin-${architecture}`);
+    mkdirSync(origin, { recursive: true });
+    const json = { format: 'mezzotint/diffusion@1', architecture, network, image: { size: 8, channels: 3 }, ...more };
+    writeFileSync(join(origin, 'config.json'), JSON.stringify(json));
+    const config = await configFromFlags({ run: '', data: captioned, init: origin });
+    return { old: network, ...(config as { network: object; conditions?: object }) };
+  };
+  const text = { encoders: [{ folder: 'text_encoder', length: 8, skip: 0 }] };
+  const read = await begin('UNet2DCondition', { contextWidth: 16, contextTokens: 8, pooledWidth: 16 }, { text });
+  expect(read.conditions).toMatchObject({ kind: 'captions' });
+  expect(read.network).toEqual(read.old);
+  for (const classes of [null, 5]) {
+    expect((await begin('DiT', { classes })).network).toMatchObject({ classes: 2, nullLabel: true });
+  }
+});
+
 test('snapshots without averages to store are refused', async () => {
   const file = configFile('no-averages', { ema: { snapshotEvery: 2 } });
   const { code, err } = await train('--config', file, '--run', join(root, 'no-averages'));

@@ -7,7 +7,11 @@ import { encodePng } from '@mezzotint/data';
 import { openPipeline } from '@mezzotint/pipelines/node';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { trainCommand } from '../src/command.js';
+import { trainConfigSchema, type WholeSuperResolutionTask } from '../src/config.js';
+import { wholeConfig } from '../src/defaults.js';
+import { superResolutionTask } from '../src/super-resolution-task.js';
 import { trainRun } from '../src/train-run.js';
+import { openTrainingData } from '../src/training-data.js';
 
 const root = mkdtempSync(join(tmpdir(), 'mezzotint-sr-'));
 const train = (...argv: string[]) => runApp(trainCommand(), trainRun, ['--engine', 'wasm', ...argv]);
@@ -82,4 +86,29 @@ test('what does not fit is said before anything is written', async () => {
   expect(code).not.toBe(0);
   expect(err).toMatch(/factor: 3 does not divide the 8 pixels/);
   expect(err).toMatch(/is not told how noisy the small picture is \(lowResTime: false\)/);
+});
+
+test('squares that are larger than the shortest side of a bucket are refused, smaller ones are cut from whole pictures', async () => {
+  await switchTo('wasm');
+  const task = async (crop: number) => {
+    const data = { kind: 'folder', path: join(root, 'pictures'), size: 16, threads: 0, buckets: { step: 4 } };
+    const own = { task: 'super-resolution', data, network: { ...adm, imageSize: crop }, crop, steps: 1, batchSize: 2 };
+    const asked = trainConfigSchema.parse({ ...own, superResolution: { factor: 2 } });
+    return superResolutionTask(wholeConfig(asked, 16) as WholeSuperResolutionTask, await openTrainingData(asked.data));
+  };
+  // Of 16 x 16 in steps of 4, at most 2 to 1: 12 x 20, 16 x 16 and 20 x 12.
+  await expect(task(16)).rejects.toThrow(
+    /data.buckets: squares of 16 pixels are learned, and the shortest side of a bucket has 12: expected a crop of at most 12/,
+  );
+  expect((await task(12)).model.constructor.name).toBe('SuperResolutionUNet');
+});
+
+test("weights that Imagen's recipe would not use are refused, where no recipe is named too", () => {
+  const logSnr = { kind: 'log-snr', prediction: 'v', curve: { kind: 'cosine', min: -15, max: 15, shift: 0 } };
+  for (const change of [{}, { process: { ...logSnr, time: 'fraction', timeScale: 1000 } }, { recipe: 'imagen' }]) {
+    const data = { kind: 'folder', path: join(root, 'pictures'), size: 16 };
+    const own = { task: 'super-resolution', data, network: adm, steps: 1, batchSize: 2, weighting: 'min-snr' };
+    const asked = trainConfigSchema.parse({ ...own, superResolution: { factor: 2 }, ...change });
+    expect(() => wholeConfig(asked, 16)).toThrow(/weighting: the recipe imagen.* has its own weights, .*got 'min-snr'/);
+  }
 });

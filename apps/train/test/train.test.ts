@@ -4,9 +4,15 @@ import { join } from 'node:path';
 import { openClassifier, openDiffusionModel } from '@mezzotint/app';
 import { runApp, tinyNetwork, writeImageFolder } from '@mezzotint/app/testing';
 import { presetNamed } from '@mezzotint/architectures';
+import { switchTo } from '@mezzotint/backend/testing';
+import { TorchGenerator } from '@mezzotint/core';
+import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { classifierTask } from '../src/classifier-task.js';
 import { trainCommand } from '../src/command.js';
+import { type ClassifierTask, trainConfigSchema } from '../src/config.js';
 import { trainRun } from '../src/train-run.js';
+import { openTrainingData } from '../src/training-data.js';
 
 const root = mkdtempSync(join(tmpdir(), 'mezzotint-train-'));
 const images = join(root, 'images');
@@ -100,6 +106,37 @@ test('EDM, learned variance and a classifier train too', async () => {
   );
   expect(await train('--config', classifier, '--run', join(root, 'classifier'))).toMatchObject({ code: 0 });
   expect((await openClassifier(join(root, 'classifier'))).config.classes).toEqual(['a', 'b']);
+});
+
+test('the clean share of a classifier holds on average in batches of one picture, and exactly where it comes out even', async () => {
+  await switchTo('cpu');
+  const { outChannels: _out, headsUp: _heads, nullLabel: _null, ...encoder } = tinyNetwork;
+  const config = trainConfigSchema.parse({
+    ...{ task: 'classifier', data: diffusion.data, network: { ...encoder, classes: 2, pool: 'attention' } },
+    ...{ process: diffusion.process, cleanShare: 0.25, steps: 1, batchSize: 4, learningRate: { peak: 1e-3 } },
+  });
+  const task = classifierTask(config as ClassifierTask, await openTrainingData(config.data));
+  const seen: number[] = [];
+  Object.assign(task.model, {
+    forward(x: tf.Tensor4D) {
+      // A picture of zeros shows its noise.
+      const noise = tf.max(tf.abs(x), [1, 2, 3]).dataSync();
+      seen.push(...noise);
+      return tf.zeros([x.shape[0], 2]);
+    },
+  });
+  const cleanOf = (n: number, times: number, seed: number) => {
+    seen.length = 0;
+    const rng = new TorchGenerator(seed);
+    const batch = { images: new Float32Array(n * 64), labels: new Int32Array(n), shape: [n, 8, 8, 1] as const };
+    for (let i = 0; i < times; i++) tf.dispose(task.loss({ batch: batch as never, rng, step: 1, observe() {} }));
+    return seen.map((noise) => noise === 0);
+  };
+  const ones = cleanOf(1, 200, 1);
+  const share = ones.filter(Boolean).length / 200;
+  expect(Math.abs(share - 0.25)).toBeLessThan(0.1); // more than three deviations
+  expect(cleanOf(1, 200, 1)).toEqual(ones);
+  expect(cleanOf(8, 2, 2).map(Number)).toEqual([1, 1, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0]);
 });
 
 test('any architecture trains, by a configuration or a size; labels that cannot be dropped are not', async () => {

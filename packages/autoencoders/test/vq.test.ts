@@ -139,7 +139,7 @@ describe.each(await testEngines())('on %s', (engine) => {
     const ema = new EmaCodebook(quantizer, { decay: gamma, epsilon });
     const N = Array<number>(K).fill(1);
     const m = [...start];
-    const settled = tf.memory().numTensors;
+    const settled = tf.memory().numTensors + 2; // counts and sums, which begin with the first batch
     for (let step = 0; step < 3; step++) {
       const n = Array<number>(K).fill(0);
       const sum = Array<number>(K * D).fill(0);
@@ -177,6 +177,22 @@ describe.each(await testEngines())('on %s', (engine) => {
     other.dispose();
     quantizer.dispose();
     expect(tf.memory().numTensors).toBe(settled - 3);
+  });
+
+  test('the running means begin at the codes that were loaded after it was made', async () => {
+    const quantizer = new VectorQuantizer(2, 1).init(1);
+    const ema = new EmaCodebook(quantizer);
+    await quantizer.load({ 'embedding.weight': { shape: [2, 1], data: new Float32Array([0, 100]) } });
+    const z = tf.tensor4d([1, 1], [1, 1, 2, 1]);
+    const indices = quantizer.nearest(z);
+    ema.observe(z, indices);
+    ema.update();
+    const [near, far] = quantizer.embedding.weight.value.dataSync();
+    expect(near).toBeCloseTo(0.02 / 1.01, 3); // (0.99 * 0 + 0.01 * 2) / (0.99 + 0.01 * 2)
+    expect(far).toBeCloseTo(100, 1);
+    tf.dispose([z, indices]);
+    ema.dispose();
+    quantizer.dispose();
   });
 
   test('codes that nothing chooses stay where they are', async () => {

@@ -70,7 +70,7 @@ export interface Found {
  * - folders inside the folder as classes (those inside them too); a few pictures beside them are passed over;
  * - a caption in a `.txt` or `.caption` file beside its picture, a line each;
  * - `captions.jsonl` and `metadata.jsonl` (Hugging Face's ImageFolder) in any folder: lines of `{"file_name": ..., "text" or
- *   "caption": ..., "label": ...}`;
+ *   "caption": ..., "label": ...}`, where a string is one caption and a list of them several;
  * - tar shards of WebDataset: members of one name up to the first dot are one example, with `.cls`, `.txt` and `.json`.
  *
  * Pictures whose headers cannot be read, files of other kinds, and folders beside the classes that hold no picture are passed over and
@@ -246,7 +246,9 @@ function takeFacts(image: Found, row: Readonly<Record<string, unknown>>): boolea
   for (const value of [className, label]) {
     if (typeof value === 'string' || typeof value === 'number') image.className = String(value);
   }
-  for (const value of [text, caption, captions].flat()) if (typeof value === 'string') addLines(image, value);
+  for (const value of [text, caption, captions].flat()) {
+    if (typeof value === 'string') addCaption(image, linesOf(value).join(' ')); // one caption, also of several lines
+  }
   return [label, className, text, caption, captions].some((value) => value !== undefined);
 }
 
@@ -411,10 +413,20 @@ function insideClasses<T extends Found>(examples: readonly T[], folders: readonl
 
 /** Each line of a text that is not empty is a caption. */
 function addLines(image: Found, text: string): void {
-  for (const line of text.split('\n')) {
-    const caption = line.trim().slice(0, readingBudget.captionCharacters);
-    if (caption !== '') image.captions.push(caption);
-  }
+  for (const line of linesOf(text)) addCaption(image, line);
+}
+
+function addCaption(image: Found, text: string): void {
+  const caption = text.slice(0, readingBudget.captionCharacters);
+  if (caption !== '') image.captions.push(caption);
+}
+
+/** The lines of a text that are not empty, without white space around them. */
+function linesOf(text: string): string[] {
+  return text
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '');
 }
 
 function stemOf(name: string): string {

@@ -269,8 +269,14 @@ function bucketsOf({ examples }: Dataset, { size, buckets }: ExampleStreamOption
   return sizes.filter(({ members }) => members.length > 0);
 }
 
-/** Sides that are multiples of `step`, of about the area of `size`^2, none more than `ratio` times the other. */
-function bucketSizes(size: number, { step, ratio = 2 }: NonNullable<ExampleStreamOptions['buckets']>): ImageSize[] {
+/**
+ * The sizes that batches with `buckets` may have: sides are multiples of `step`, of about the area of `size`^2, none more than `ratio`
+ * times the other.
+ */
+export function bucketSizes(
+  size: number,
+  { step, ratio = 2 }: NonNullable<ExampleStreamOptions['buckets']>,
+): ImageSize[] {
   const sizes: ImageSize[] = [];
   for (let width = step; width <= Math.min(size * ratio, (size * size) / step); width += step) {
     const height = Math.floor((size * size) / width / step) * step;

@@ -15,6 +15,7 @@ export { type CheckOptions, withoutDamaged } from './damaged.js';
 export { type Dataset, type DatasetOptions, type Example, openDataset, splitDataset } from './dataset.js';
 export { type DecodeOptions, decodeImage } from './decode-image.js';
 export {
+  bucketSizes,
   type ExampleBatch,
   type ExampleStream,
   type ExampleStreamOptions,

@@ -119,6 +119,25 @@ describe('openDataset', () => {
     await expect(openDataset(path)).rejects.toThrow(/captions.jsonl: line 1 is not (?:a JSON object|JSON)/);
   });
 
+  test('takes a string of JSON as one caption, also of several lines, and a list of them as several', async () => {
+    const rows = [
+      { file_name: 'a.png', text: 'A red cat.\r\n\n It sits on a mat.\n' },
+      { file_name: 'b.png', captions: ['one\ntwo', 'three', '\n'] },
+    ];
+    const path = write('lines', {
+      'a.png': picture(4, 4, 10),
+      'b.png': picture(4, 4, 20),
+      'metadata.jsonl': rows.map((row) => JSON.stringify(row)).join('\n'),
+      'more.tar': tar({ '1.png': picture(4, 4, 30), '1.json': JSON.stringify({ caption: 'x\ny' }) }),
+    });
+    const set = await openDataset(path);
+    expect(set.examples.map(({ captions }) => captions)).toEqual([
+      ['A red cat. It sits on a mat.'],
+      ['one two', 'three'],
+      ['x y'],
+    ]);
+  });
+
   test('takes captions behind a byte order mark, those of .caption, and one for all pictures of its stem', async () => {
     const path = write('marks', {
       'a.png': picture(4, 4, 10),

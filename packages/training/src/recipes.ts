@@ -307,6 +307,18 @@ function discreteObjective(process: ProcessConfig, weighting?: 'min-snr'): Objec
   const config = ofKind(process, 'discrete');
   const chain = processOf(config);
   if (config.learnedVariance) {
+    if (config.prediction !== 'eps') {
+      throw new InvalidArgumentError(
+        'process',
+        `a learned variance is trained with eps: expected prediction eps, or learnedVariance false, got prediction ${config.prediction}`,
+      );
+    }
+    if (weighting !== undefined) {
+      throw new InvalidArgumentError(
+        'process',
+        `the loss of a learned variance has weights of its own: expected learnedVariance false beside ${weighting}, or the recipe improved-ddpm or dit`,
+      );
+    }
     return (net, batch, rng) => hybridLoss(net, batch, rng, { process: chain, uniforms: stratified });
   }
   const weight = weighting === undefined ? {} : { weight: minSnr()[config.prediction] };

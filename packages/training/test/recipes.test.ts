@@ -113,6 +113,26 @@ test.each<[LogSnrCurve, (u: number) => number]>([
   }
 });
 
+test.each(['v', 'x0'] as const)(
+  'a learned variance is trained with eps: %s is refused, by any recipe',
+  (prediction) => {
+    const data = { imageSize: 8, time: 'timestep' } as const;
+    const process: ProcessConfig = { kind: 'discrete', betas: 'cosine', steps: 10, prediction, learnedVariance: true };
+    for (const name of ['ddpm', 'v-cosine', 'min-snr', 'improved-ddpm', 'dit']) {
+      expect(() => recipeNamed(name).objective(data, process)).toThrow(
+        new RegExp(`expected prediction eps, or learnedVariance false, got prediction ${prediction}`),
+      );
+    }
+  },
+);
+
+test('a learned variance has its own weights: min-snr is refused', () => {
+  const learned = recipeNamed('dit').process({ imageSize: 8, time: 'timestep' });
+  expect(() => recipeNamed('min-snr').objective({ imageSize: 8, time: 'timestep' }, learned)).toThrow(
+    /process: .*expected learnedVariance false beside min-snr, or the recipe improved-ddpm or dit/,
+  );
+});
+
 test('RIN is trained without gradient clipping, as pix2seq, which does not hand it to LAMB', () => {
   expect(recipeNamed('rin').optimizer).toMatchObject({ kind: 'lamb', maxGradientNorm: null });
 });

@@ -29,15 +29,16 @@ export type EmaCodebookState = StateDict;
  * appendix A.1: N_k <- gamma N_k + (1 - gamma) n_k, m_k <- gamma m_k + (1 - gamma) sum z, e_k = m_k / N_k.
  *
  * Call `observe` in the loss of every batch and `update` after every update of the weights (`afterUpdate` of
- * `@mezzotint/training`), and leave `codebookLoss` out. Owns tensors until `dispose`.
+ * `@mezzotint/training`), and leave `codebookLoss` out. The means begin at the codes that the quantizer has at the first `observe` or
+ * `save`, unless a state was loaded, so that weights may be loaded after this is made. Owns tensors until `dispose`.
  */
 export class EmaCodebook {
   readonly #quantizer: VectorQuantizer;
   readonly #decay: number;
   readonly #epsilon: number;
   readonly #reviveBelow: number;
-  #counts: tf.Tensor1D;
-  #sums: tf.Tensor2D;
+  /** Undefined until they begin. */
+  #running: Running | undefined;
   #seen: Seen | undefined;
 
   /** @throws InvalidArgumentError when decay is not in [0, 1), epsilon is not above 0 or reviveBelow is below 0 */
@@ -51,13 +52,22 @@ export class EmaCodebook {
     this.#decay = decay;
     this.#epsilon = epsilon;
     this.#reviveBelow = reviveBelow;
-    this.#counts = kept(tf.ones([quantizer.codes]));
-    this.#sums = kept(tf.clone(quantizer.embedding.weight.value as tf.Tensor2D));
+  }
+
+  /** The running counts and sums, which begin here if they have not yet: each code at itself, counted once. */
+  #begun(): Running {
+    const { codes, embedding } = this.#quantizer;
+    this.#running ??= {
+      counts: kept(tf.ones<tf.Rank.R1>([codes])),
+      sums: kept(tf.clone(embedding.weight.value as tf.Tensor2D)),
+    };
+    return this.#running;
   }
 
   /** Takes note of a batch: z `[N, h, w, D]` and its `nearest(z)`, int32 `[N, h, w]`. Batches add up until `update`. */
   observe(z: tf.Tensor4D, indices: tf.Tensor3D): void {
     const { codes, width } = this.#quantizer;
+    this.#begun();
     const before = this.#seen;
     this.#seen = tf.tidy(() => {
       const chosen = tf.cast(tf.oneHot(tf.reshape(indices, [-1]), codes), 'float32') as tf.Tensor2D; // [M, K]
@@ -86,21 +96,20 @@ export class EmaCodebook {
     if (this.#reviveBelow > 0 && rng === undefined) {
       throw new InvalidArgumentError('EmaCodebook', 'rng: expected a random stream, which reviveBelow needs');
     }
-    const before = [this.#counts, this.#sums];
-    tf.tidy(() => {
-      const counts = mixed(this.#counts, seen.counts, this.#decay);
-      const sums = mixed(this.#sums, seen.sums, this.#decay);
+    const before = this.#begun();
+    this.#running = tf.tidy(() => {
+      const counts = mixed(before.counts, seen.counts, this.#decay);
+      const sums = mixed(before.sums, seen.sums, this.#decay);
       const alive = seen.pixels === undefined ? { counts, sums } : this.#revived(counts, sums, seen.pixels, rng!);
-      this.#counts = kept(alive.counts);
-      this.#sums = kept(alive.sums);
       // Laplace smoothing: (N_k + epsilon) / (sum N + K epsilon) sum N.
-      const total = tf.sum(this.#counts);
-      const share = tf.div(tf.add(this.#counts, this.#epsilon), tf.add(total, this.#quantizer.codes * this.#epsilon));
+      const total = tf.sum(alive.counts);
+      const share = tf.div(tf.add(alive.counts, this.#epsilon), tf.add(total, this.#quantizer.codes * this.#epsilon));
       const smooth = tf.mul(share, total);
-      this.#quantizer.embedding.weight.variable.assign(tf.div(this.#sums, tf.expandDims(smooth, 1)));
+      this.#quantizer.embedding.weight.variable.assign(tf.div(alive.sums, tf.expandDims(smooth, 1)));
+      return { counts: kept(alive.counts), sums: kept(alive.sums) };
     });
     this.#seen = undefined;
-    tf.dispose([before, { ...seen }]);
+    tf.dispose([{ ...before }, { ...seen }]);
   }
 
   /** Each dead code at one of `pixels` `[M, D]`, with the count of one that is just alive. */
@@ -122,7 +131,8 @@ export class EmaCodebook {
       shape: [...t.shape],
       data: (await t.data()) as Float32Array,
     });
-    return { counts: await host(this.#counts), sums: await host(this.#sums) };
+    const { counts, sums } = this.#begun();
+    return { counts: await host(counts), sums: await host(sums) };
   }
 
   /**
@@ -146,22 +156,28 @@ export class EmaCodebook {
       throw new WeightsMismatchError('EmaCodebook', missing, unexpected, mismatched);
     }
     this.dispose();
-    this.#counts = kept(tf.tensor1d(state.counts!.data));
-    this.#sums = kept(tf.tensor2d(state.sums!.data, [codes, width]));
+    this.#running = {
+      counts: kept(tf.tensor1d(state.counts!.data)),
+      sums: kept(tf.tensor2d(state.sums!.data, [codes, width])),
+    };
   }
 
   /** Frees the running counts and sums. */
   dispose(): void {
-    tf.dispose([this.#counts, this.#sums]);
-    if (this.#seen !== undefined) tf.dispose({ ...this.#seen });
+    tf.dispose([{ ...this.#running }, { ...this.#seen }]);
+    this.#running = undefined;
     this.#seen = undefined;
   }
 }
 
-/** What was observed since the last update; `pixels` of the last batch, when dead codes need them. */
-interface Seen {
+/** Counts `[K]` and sums `[K, D]` of what was assigned to each code. */
+interface Running {
   readonly counts: tf.Tensor1D;
   readonly sums: tf.Tensor2D;
+}
+
+/** What was observed since the last update; `pixels` of the last batch, when dead codes need them. */
+interface Seen extends Running {
   readonly pixels?: tf.Tensor2D;
 }
 
