@@ -23,7 +23,10 @@ export async function openClipTokenizer(
 ): Promise<Tokenizer> {
   const json = async (name: string) => {
     const path = `${folder}/${name}`;
-    return files.has(path) ? ((await files.json(path)) as object) : {};
+    const found = files.has(path) ? await files.json(path) : {};
+    if (typeof found !== 'object' || found === null || Array.isArray(found))
+      throw new InvalidFileError(`${files.name}/${path}`, 'expected an object of settings');
+    return found;
   };
   // As in transformers: special_tokens_map.json wins over a tokenizer_config.json of before it had the added tokens (Stable
   // Diffusion 2's pads by `!` in the one and by the end in the other), and is not read beside a later one.
