@@ -54,11 +54,13 @@ export async function prepared(
     batch: asked.batch ?? defaults.batch ?? 1,
     count: asked.count ?? defaults.count ?? 1,
   };
-  const problems = [...settingProblems(definition, asked, settings, image), ...(definition.check?.(settings) ?? [])];
-  if (problems.length > 0) throw new InvalidArgumentError('request', problems);
   const stageSettings = settingsByStage(stages, asked, settings);
-  const tooNoisy = noiseLevelProblems(stages, stageSettings);
-  if (tooNoisy.length > 0) throw new InvalidArgumentError('request', tooNoisy);
+  const problems = [
+    ...settingProblems(definition, asked, settings, image),
+    ...(definition.check?.(settings) ?? []),
+    ...noiseLevelProblems(stages, stageSettings),
+  ];
+  if (problems.length > 0) throw new InvalidArgumentError('request', problems);
   const routes = stages.map((stage, i) => {
     const next = stages[i + 1];
     return routeOf(stage, stageSettings[i]!, {

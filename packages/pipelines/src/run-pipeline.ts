@@ -259,12 +259,9 @@ async function* runBatch(
   const continues = stage.start === 'previous' && before[b] !== null;
   if (continues && picture !== null) starts[b] ??= startAgain(shared, b);
   if (stage.noiseBeforeConditions) noise.restore(noiseBefore[b]!);
-  const begun = continues
-    ? null
-    : begin(
-        ...([stage, settings, route, batch.images.length, noise, s === 0 ? picture : null] as const),
-        laterKeepsOutside(definition.stages),
-      );
+  const own = s === 0 ? picture : null;
+  const laterKeeps = laterKeepsOutside(definition.stages);
+  const begun = continues ? null : begin(stage, settings, route, batch.images.length, noise, own, laterKeeps);
   if (stage.noiseBeforeConditions) noise.restore(noiseEncoded);
   if (begun?.start) starts[b] = begun.start;
   const guidance = guidanceOf(stage, settings, encoded, route);
